@@ -1,0 +1,58 @@
+"""taskbridge: watch long Celery jobs live.
+
+A service: ``Bridge``. A task: ``job``, ``progress``. A Celery application: ``install``.
+
+Everything is imported on first use, so that ``import bridge`` costs a service next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.client import Bridge, Job
+    from bridge.current import job, progress, progress_range
+    from bridge.errors import JobCancelled, TaskbridgeError
+    from bridge.settings import Settings
+    from bridge.tracking import install
+
+__all__ = [
+    # A service
+    "Bridge",
+    "Job",
+    "Settings",
+    # A task
+    "job",
+    "progress",
+    "progress_range",
+    # A Celery application
+    "install",
+    # Errors
+    "JobCancelled",
+    "TaskbridgeError",
+]
+
+_HOMES = {
+    "Bridge": "client",
+    "Job": "client",
+    "Settings": "settings",
+    "job": "current",
+    "progress": "current",
+    "progress_range": "current",
+    "install": "tracking",
+    "JobCancelled": "errors",
+    "TaskbridgeError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

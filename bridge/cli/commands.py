@@ -1,0 +1,200 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bridge.client import Bridge
+from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
+from bridge.settings import Settings
+
+__all__ = ["cli"]
+
+
+class Group(click.Group):
+    """A group in which an error that a person can mend is one sentence, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SettingsError, EnqueueError) as error:
+            raise click.UsageError(str(error)) from None
+        except TaskbridgeError as error:
+            click.echo(f"taskbridge: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def _examples(*lines: str) -> dict[str, str]:
+    return {"epilog": "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)}
+
+
+def _json(kind: type, name: str) -> Callable[..., Any]:
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        try:
+            parsed = json.loads(value) if value else kind()
+        except ValueError as error:
+            raise click.BadParameter(f"is not JSON: {error}") from None
+        if not isinstance(parsed, kind):
+            raise click.BadParameter(f"must be a JSON {name}")
+        return parsed
+
+    return parse
+
+
+owner_option = click.option("--owner", metavar="O", help="Whose jobs: an id that you choose.")
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="taskbridge")
+def cli() -> None:
+    """Run long Celery jobs and watch them live."""
+
+
+@cli.command(**_examples("taskbridge demo", "taskbridge demo --path ~/Documents --once"))
+@click.option("--path", type=click.Path(path_type=Path), help="Folder to checksum.")
+@click.option("--once", is_flag=True, help="Exit after the job, with its exit status.")
+def demo(path: Path | None, once: bool) -> None:
+    """Start everything, run one real job, and show its bars here and in a browser."""
+    from bridge.cli.demo import run
+
+    sys.exit(run(path, once=once))
+
+
+@cli.command(**_examples("taskbridge up", "taskbridge up --broker-url amqp:// --workers 2"))
+@click.option("--broker-url", metavar="URL", help="RabbitMQ or Redis, not the embedded broker.")
+@click.option("--app", metavar="MODULE:APP", default="workers.app", help="Your Celery application.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option("--servers", default=1, show_default=True, type=click.IntRange(1, 16))
+@click.option("--flower/--no-flower", default=True, help="Whether Flower is started too.")
+def up(broker_url: str | None, app: str, workers: int, servers: int, flower: bool) -> None:
+    """Run a socket server, workers and Flower until Ctrl-C."""
+    from bridge.cli.stack import up as run
+
+    sys.exit(run(broker_url, app=app, workers=workers, servers=servers, flower=flower))
+
+
+@cli.command(**_examples("taskbridge serve", "TASKBRIDGE_PORT=8001 taskbridge serve"))
+def serve() -> None:
+    """Run one socket server."""
+    from bridge.cli.stack import SERVER, execute
+
+    execute(SERVER)
+
+
+PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@cli.command(
+    context_settings=PASS, **_examples("taskbridge worker", "taskbridge worker --concurrency 4")
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CELERY ARGUMENTS]...")
+def worker(arguments: tuple[str, ...]) -> None:
+    """Run one worker; arguments go to ``celery worker``."""
+    from bridge.cli.stack import execute, worker_command
+
+    execute([*worker_command(Settings.from_environ(), "workers.app"), *arguments])
+
+
+@cli.command(
+    context_settings=PASS, **_examples("taskbridge flower", "taskbridge flower --port=5556")
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[FLOWER ARGUMENTS]...")
+def flower(arguments: tuple[str, ...]) -> None:
+    """Run Flower, for operators; arguments go to it."""
+    from bridge.cli.stack import execute, flower_command
+
+    execute([*flower_command("workers.app"), *arguments])
+
+
+@cli.command(
+    **_examples(
+        """taskbridge enqueue workers.jobs.checksum --kwargs '{"path": "."}' --owner me --watch""",
+        """taskbridge enqueue my.task --args '[1, 2]' --owner me""",
+    )
+)
+@click.argument("name")
+@click.option("--args", "args", callback=_json(list, "list"), metavar="JSON", help="A JSON list.")
+@click.option("--kwargs", callback=_json(dict, "object"), metavar="JSON", help="A JSON object.")
+@owner_option
+@click.option("--queue", metavar="Q", help="Celery queue; default the task's.")
+@click.option("--watch", "watching", is_flag=True, help="Watch it, and exit with its status.")
+def enqueue(
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    owner: str | None,
+    queue: str,
+    watching: bool,
+) -> None:
+    """Enqueue the task NAME and print the job's id."""
+    bridge = Bridge()
+    job = bridge.enqueue(name, args, kwargs, owner=owner, **({"queue": queue} if queue else {}))
+    click.echo(job.id)
+    if watching:
+        from bridge.cli.watch import follow
+
+        sys.exit(follow(bridge, job.id))
+
+
+@cli.command(**_examples("taskbridge watch 5b0c…", "taskbridge watch 5b0c… --json | jq .type"))
+@click.argument("job")
+@click.option("--json", "as_json", is_flag=True, help="One JSON event a line.")
+def watch(job: str, as_json: bool) -> None:
+    """Watch JOB until it ends; exit status 0 if it succeeded, else 1."""
+    from bridge.cli.watch import follow
+
+    sys.exit(follow(Bridge(), job, as_json=as_json))
+
+
+@cli.command(**_examples("taskbridge jobs --owner me", "taskbridge jobs --owner me --json"))
+@click.option("--owner", required=True, metavar="O", help="Whose jobs.")
+@click.option("--state", metavar="S", help="Only jobs in this state.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+@click.option("--json", "as_json", is_flag=True, help="One JSON snapshot a line.")
+def jobs(owner: str, state: str | None, limit: int, as_json: bool) -> None:
+    """List an owner's jobs, newest first."""
+    from bridge.cli.listing import show
+
+    show(Bridge(), owner, state=state, limit=limit, as_json=as_json)
+
+
+@cli.command(**_examples("taskbridge cancel 5b0c…"))
+@click.argument("job")
+def cancel(job: str) -> None:
+    """Stop JOB: not started any more if it waits, asked to end if it runs."""
+    from bridge.cli.request import request
+
+    bridge = Bridge()
+    request(bridge, "cancel", {"job": job}, bridge.token(jobs=[job], scope="cancel"))
+    click.echo(f"cancelling {job}")
+
+
+@cli.command(
+    **_examples(
+        'taskbridge token --owner me --scope "watch cancel enqueue" --ttl 3600',
+        "taskbridge token --job 5b0c…",
+    )
+)
+@owner_option
+@click.option("--job", "job_ids", multiple=True, metavar="J", help="A single job; repeatable.")
+@click.option("--scope", default="watch", show_default=True, help="watch, cancel, enqueue.")
+@click.option("--ttl", default=900.0, show_default=True, help="Seconds until it expires.")
+def token(owner: str | None, job_ids: tuple[str, ...], scope: str, ttl: float) -> None:
+    """Print a token for a client."""
+    click.echo(Bridge().token(owner=owner, jobs=job_ids, scope=scope, ttl=ttl))
+
+
+@cli.command(**_examples("taskbridge doctor", "TASKBRIDGE_BROKER_URL=amqp://… taskbridge doctor"))
+def doctor() -> None:
+    """Check each link by a probe through broker, worker, server and client."""
+    from bridge.cli.doctor import examine
+
+    sys.exit(examine())

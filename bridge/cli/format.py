@@ -1,0 +1,62 @@
+"""Numbers and times as a person reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["COLOURS", "amount", "counts", "duration", "percent", "speed"]
+
+COLOURS = {
+    "queued": "dim",
+    "running": "cyan",
+    "retrying": "yellow",
+    "cancelling": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "lost": "red",
+}
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as ``7s``, ``1:05`` or ``2:03:04``; a dash for None."""
+    if seconds is None:
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def amount(value: float, *, scale: bool) -> str:
+    """Return a number, with an SI prefix (k, M, G, T) if ``scale``."""
+    if scale:
+        for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+            if abs(value) >= size:
+                return f"{value / size:.3g}{prefix}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def counts(bar: dict[str, Any]) -> str:
+    """Return how far a bar is: ``12/40 files``."""
+    scale = bar.get("unit_scale", False)
+    done = amount(bar["n"], scale=scale)
+    total = "" if bar.get("total") is None else f"/{amount(bar['total'], scale=scale)}"
+    unit = bar.get("unit") or "it"
+    return f"{done}{total} {unit}"
+
+
+def percent(bar: dict[str, Any]) -> int | None:
+    """Return whole percent, or None for a bar without a total."""
+    if not bar.get("total"):
+        return None
+    return max(0, min(100, int(100 * bar["n"] / bar["total"])))
+
+
+def speed(bar: dict[str, Any]) -> str:
+    """Return a bar's rate: ``1.2M B/s``; nothing while unknown."""
+    if not bar.get("rate"):
+        return ""
+    return f"{amount(bar['rate'], scale=True)} {bar.get('unit') or 'it'}/s"

@@ -1,0 +1,48 @@
+"""``taskbridge jobs``: an owner's jobs as a table."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from bridge.cli.format import COLOURS, duration
+from bridge.cli.request import request
+from bridge.client import Bridge
+
+__all__ = ["show"]
+
+
+def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: bool) -> None:
+    """Print an owner's jobs, newest first."""
+    payload = {"limit": limit, **({"state": state} if state else {})}
+    answer = request(bridge, "jobs", payload, bridge.token(owner=owner))
+    if as_json:
+        for job in answer["jobs"]:
+            click.echo(json.dumps(job))
+        return
+    if not answer["jobs"]:
+        click.echo(f"{owner} has no jobs here", err=True)
+        return
+    Console().print(_table(answer["jobs"]))
+
+
+def _table(jobs: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("job", "task", "state", "progress", "age"):
+        table.add_column(column, no_wrap=column == "job")
+    for job in jobs:
+        state = job["state"]
+        age = duration(time.time() - (job["queued_at"] or job["at"]))
+        table.add_row(job["job"], job["name"], f"[{COLOURS[state]}]{state}[/]", _progress(job), age)
+    return table
+
+
+def _progress(job: dict[str, Any]) -> str:
+    if not job["bars"] or not job["bars"][0]["total"]:
+        return ""
+    return f"{100 * job['bars'][0]['n'] / job['bars'][0]['total']:.0f} %"

@@ -1,0 +1,103 @@
+"""Bars of a job in a terminal, drawn with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+from bridge.cli.format import counts, duration, percent, speed
+from bridge.snapshot import Snapshot
+
+__all__ = ["LiveView"]
+
+
+class LiveView:
+    """Nested bars at the bottom of the terminal, log lines above them.
+
+    Args:
+        console: where to draw.
+        lines: what an event has to say besides bars.
+        ending: the sentence at a job's end, and its colour.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        lines: Callable[[dict[str, Any]], list[str]],
+        ending: Callable[[Snapshot], tuple[str, str]],
+    ) -> None:
+        self._console = console
+        self._lines = lines
+        self._ending = ending
+        self._rows: list[Any] = []
+        self._progress = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[percent]}", style="bold", justify="right"),
+            TextColumn("{task.fields[counts]}", markup=False),
+            TextColumn("{task.fields[speed]}", style="dim", markup=False),
+            TextColumn("{task.fields[left]}", style="cyan"),
+            console=console,
+        )
+        self._progress.start()
+
+    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
+        """Draw the state after an event."""
+        for line in self._lines(event):
+            self._progress.console.print(Text(line))
+        bars = snapshot.bars
+        while len(self._rows) < len(bars):
+            self._rows.append(self._progress.add_task("", total=None, **_fields(None)))
+        for number, row in enumerate(self._rows):
+            self._draw(row, bars[number] if number < len(bars) else None)
+
+    def _draw(self, row: Any, bar: dict[str, Any] | None) -> None:
+        if bar is None:
+            self._progress.update(row, visible=False)
+            return
+        indent = "  " * min(bar["position"], 4)
+        postfix = f" {bar['postfix']}" if bar["postfix"] else ""
+        self._progress.update(
+            row,
+            visible=True,
+            description=f"{indent}{bar['desc'] or 'progress'}{postfix}"[:48],
+            completed=bar["n"],
+            total=bar["total"],
+            **_fields(bar),
+        )
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Leave the bars as they are and say how the job ended."""
+        for task in self._progress.tasks:
+            _settle(self._progress, task)
+        self._progress.stop()
+        text, colour = self._ending(snapshot)
+        self._console.print(Text(text, style=colour))
+
+
+def _settle(progress: Progress, task: Task) -> None:
+    # A bar of unknown length would pulse for ever.
+    if task.total is None:
+        progress.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
+
+
+def _fields(bar: dict[str, Any] | None) -> dict[str, Any]:
+    if bar is None:
+        return {"percent": "", "counts": "", "speed": "", "left": ""}
+    done = percent(bar)
+    ended = bar["closed"]
+    return {
+        "percent": "" if done is None else f"{done} %",
+        "counts": counts(bar),
+        "speed": speed(bar),
+        "left": duration(bar["elapsed"]) if ended else _left(bar),
+    }
+
+
+def _left(bar: dict[str, Any]) -> str:
+    return "" if bar["eta"] is None else f"{duration(bar['eta'])} left"

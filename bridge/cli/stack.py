@@ -1,0 +1,132 @@
+"""``taskbridge up``: the whole stack as processes under honcho."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+
+import click
+
+from bridge.errors import SettingsError
+from bridge.settings import Settings
+
+__all__ = ["SERVER", "execute", "flower_command", "prepare", "up", "worker_command"]
+
+SERVER = [sys.executable, "-m", "socket_server"]
+FLOWER_PORT = 5555
+#: What clients may enqueue when nobody says otherwise: the reference jobs.
+DEMO_TASKS = "workers.jobs.*"
+
+
+def execute(command: list[str]) -> None:
+    """Become another program."""
+    Settings.from_environ()  # a wrong setting is told here, in one sentence
+    os.execv(command[0], command)
+
+
+def worker_command(settings: Settings, app: str) -> list[str]:
+    """Return the command that runs a worker of a Celery application."""
+    # One machine has nobody to mingle and gossip with, and it delays the start by a second.
+    alone = ["--without-mingle", "--without-gossip"] if settings.embedded else []
+    return [*_celery(app), "worker", "--loglevel", "INFO", *alone]
+
+
+def flower_command(app: str, port: int = FLOWER_PORT) -> list[str]:
+    """Return the command that runs Flower for a Celery application, on this machine alone."""
+    return [*_celery(app), "flower", "--address=127.0.0.1", f"--port={port}"]
+
+
+def _celery(app: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", app]
+
+
+def prepare(settings: Settings) -> Settings:
+    """Make the home folder and a secret in it, if there is none, readable to this user alone."""
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.secret:
+        try:
+            file = os.open(settings.home / "secret", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return settings
+        with os.fdopen(file, "w") as secret:
+            secret.write(secrets.token_urlsafe(48))
+    return settings
+
+
+def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: bool = True) -> int:
+    """Run everything until a signal, or until one of the processes ends.
+
+    Returns:
+        Exit status: 0 after Ctrl-C, else that of the process which ended.
+    """
+    from honcho.manager import Manager
+
+    if broker_url:
+        os.environ["TASKBRIDGE_BROKER_URL"] = broker_url
+    settings = prepare(Settings.from_environ())
+    ports = _ports(settings, servers)
+    flower_port = next(_free(FLOWER_PORT)) if flower else None
+    manager = Manager()
+    for name, command, variables in _processes(settings, app, workers, ports, flower_port):
+        manager.add_process(name, shlex.join(command), env={**os.environ, **variables})
+    url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{ports[0]}"
+    _note(settings, url, flower_port)
+    try:
+        manager.loop()
+    finally:
+        (settings.home / "url").unlink(missing_ok=True)
+    return 0 if manager.returncode in (0, 130, 143) else manager.returncode or 1
+
+
+def _processes(
+    settings: Settings, app: str, workers: int, ports: list[int], flower_port: int | None
+) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    common = {"PYTHONUNBUFFERED": "1", "TASKBRIDGE_HOME": str(settings.home.absolute())}
+    for number, port in enumerate(ports, start=1):
+        tasks = ",".join(settings.tasks) or DEMO_TASKS
+        variables = {**common, "TASKBRIDGE_PORT": str(port), "TASKBRIDGE_TASKS": tasks}
+        yield f"server.{number}", SERVER, variables
+    for number in range(1, workers + 1):
+        # A soft shutdown hands a running job back, where a warm one would wait for its end.
+        variables = {**common, "REMAP_SIGTERM": "SIGQUIT"}
+        yield f"worker.{number}", worker_command(settings, app), variables
+    if flower_port:
+        yield "flower", flower_command(app, flower_port), common
+
+
+def _note(settings: Settings, url: str, flower_port: int | None) -> None:
+    (settings.home / "url").write_text(url)
+    click.echo(f"page     {url}/")
+    if flower_port:
+        click.echo(f"Flower   http://127.0.0.1:{flower_port}/")
+    if settings.embedded:
+        click.echo("broker   embedded: for one machine, not for production")
+    click.echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
+
+
+def _ports(settings: Settings, servers: int) -> list[int]:
+    """Return ports for the servers: the one asked for, or free ones near the default."""
+    if "TASKBRIDGE_PORT" in os.environ and not _is_free(settings.port):
+        raise SettingsError(f"port {settings.port} is in use: set TASKBRIDGE_PORT to a free one")
+    free = _free(settings.port)
+    return [next(free) for _ in range(servers)]
+
+
+def _free(first: int) -> Iterator[int]:
+    ports = (port for port in range(first, min(first + 1000, 65536)) if _is_free(port))
+    yield from ports
+    raise SettingsError(f"no free port from {first} on: set TASKBRIDGE_PORT")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,303 @@
+"""``Bridge``: what a service uses to enqueue, name, watch and cancel jobs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bridge import tokens
+from bridge.errors import BrokerUnavailable, EnqueueError
+from bridge.events import MAX_EVENT_BYTES, NAMESPACE, finite_json, room_of_job, room_of_owner
+from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.watcher import Watcher
+
+__all__ = ["Bridge", "Job"]
+
+#: Seconds to wait for a broker before saying that it is away.
+CONNECT_TIMEOUT = 2.0
+#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed.
+RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+#: Event names that the protocol itself uses towards clients.
+RESERVED = frozenset({"job", "token_expiring", "draining", "connect", "disconnect"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was enqueued: hand :attr:`id` and :attr:`token` to who wants to watch."""
+
+    id: str
+    name: str
+    owner: str | None
+    bridge: Bridge = field(repr=False, compare=False)
+
+    @property
+    def token(self) -> str:
+        """A token to watch and cancel this job alone, for 900 seconds.
+
+        Raises:
+            SettingsError: there is no secret.
+        """
+        return self.bridge.token(jobs=[self.id], scope="watch cancel")
+
+
+class Bridge:
+    """A service's side of taskbridge. Cheap to make, safe to share between threads.
+
+    Args:
+        broker_url: default ``TASKBRIDGE_BROKER_URL``.
+        secret: default ``TASKBRIDGE_SECRET``; one key or several separated by commas.
+        app: your Celery application, if signatures should go through it.
+        settings: all settings at once, instead of the environment.
+
+    Raises:
+        SettingsError: a setting cannot work.
+    """
+
+    def __init__(
+        self,
+        broker_url: str | None = None,
+        *,
+        secret: str | None = None,
+        app: Any = None,
+        settings: Settings | None = None,
+    ) -> None:
+        given = {"TASKBRIDGE_BROKER_URL": broker_url or "", "TASKBRIDGE_SECRET": secret or ""}
+        explicit = Settings.from_environ(given)
+        settings = settings or Settings.from_environ()
+        if broker_url:
+            settings = settings.replace(broker_url=explicit.broker_url)
+        if secret:
+            settings = settings.replace(secret=explicit.secret)
+        self.settings = settings
+        self._app = app
+
+    @cached_property
+    def app(self) -> Any:
+        """The Celery application through which canvases go and results are read."""
+        return self._app or _new_app(self.settings, self.settings.results)
+
+    @cached_property
+    def _sender(self) -> Any:
+        # Enqueuing by name needs no result backend, so a service need not install its driver.
+        return self._app or _new_app(self.settings, "disabled://")
+
+    def enqueue(
+        self,
+        task: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        **options: Any,
+    ) -> Job:
+        """Ask for a job.
+
+        Args:
+            task: a task's name, or any Celery signature (chain, group and chord included).
+            args: positional arguments; JSON.
+            kwargs: keyword arguments; JSON.
+            owner: whose job it is.
+            options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
+
+        Raises:
+            EnqueueError: the name or the arguments cannot be used.
+            BrokerUnavailable: no broker answers.
+        """
+        _check(task, args, kwargs, owner)
+        job = str(uuid.uuid4())
+        send = self._send_name if isinstance(task, str) else self._send_signature
+        try:
+            send(job, task, list(args or ()), dict(kwargs or {}), owner, options)
+        except _broker_errors() as error:
+            raise BrokerUnavailable(_away(self.settings, error)) from error
+        return Job(job, task if isinstance(task, str) else task.task, owner, self)
+
+    def _send_name(
+        self, job: str, name: str, args: Any, kwargs: Any, owner: str | None, options: Any
+    ) -> None:
+        from bridge.tracking import enqueuing
+
+        with enqueuing(owner, self.settings, total=1):
+            self._sender.send_task(
+                name,
+                args,
+                kwargs,
+                task_id=job,
+                root_id=job,
+                retry_policy=RETRY_POLICY,
+                add_to_parent=False,
+                **options,
+            )
+
+    def _send_signature(
+        self, job: str, signature: Any, args: Any, kwargs: Any, owner: str | None, options: Any
+    ) -> None:
+        from bridge.canvas import bound, size
+        from bridge.tracking import enqueuing
+
+        signature = bound(signature, self.app)
+        total = size(signature)
+        if total == 1:
+            options = {**options, "task_id": job}
+        with enqueuing(owner, self.settings, total=total):
+            signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
+
+    def owner(self, owner: str) -> AbstractContextManager[None]:
+        """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block."""
+        from bridge.tracking import enqueuing
+
+        return enqueuing(owner, self.settings)
+
+    def token(
+        self,
+        *,
+        owner: str | None = None,
+        jobs: Iterable[str] = (),
+        scope: str | Iterable[str] = "watch",
+        ttl: float = tokens.DEFAULT_TTL,
+    ) -> str:
+        """Return a token for a client.
+
+        Args:
+            owner: whose jobs it names.
+            jobs: ids of single jobs that it names.
+            scope: of ``watch``, ``cancel``, ``enqueue``, separated by spaces.
+            ttl: seconds until it expires.
+
+        Raises:
+            SettingsError: there is no secret, or an argument cannot work.
+        """
+        return tokens.sign(self.settings.keys, owner=owner, jobs=jobs, scope=scope, ttl=ttl)
+
+    def status(self, job: str) -> dict[str, Any]:
+        """Return the job's snapshot from the socket server, else from the result backend.
+
+        Raises:
+            JobNotFound: neither knows the job.
+            SettingsError: there is no secret.
+        """
+        from bridge.status import status
+
+        return status(self, job)
+
+    def watch(self, job: str, *, timeout: float | None = None) -> Watcher:
+        """Return an iterator over the job's events, from its beginning to its end.
+
+        Args:
+            job: its id.
+            timeout: seconds after which to give up when no server answers; default never.
+
+        Raises:
+            (when iterated) ServerUnavailable, JobNotFound, TokenError.
+        """
+        from bridge.watcher import Watcher
+
+        token = self.token(jobs=[job], scope="watch", ttl=86_400)
+        return Watcher(self.settings.server_url, token, job, timeout=timeout)
+
+    def cancel(self, job: str) -> None:
+        """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.
+
+        Raises:
+            BrokerUnavailable: no broker answers.
+        """
+        from bridge import cancellation
+        from bridge.emitter import emitter_for
+        from bridge.run import Run
+
+        emitter_for(self.settings).put(Run(job=job, task=job, name="", begun=0), "cancelling")
+        try:
+            cancellation.broadcast(self._sender, job)
+        except _broker_errors() as error:
+            raise BrokerUnavailable(_away(self.settings, error)) from error
+
+    def push(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        owner: str | None = None,
+        job: str | None = None,
+        room: str | None = None,
+        everyone: bool = False,
+        namespace: str = "/",
+    ) -> None:
+        """Send an application's own event, without waiting for anything.
+
+        Args:
+            event: its name; not one that the protocol uses.
+            data: JSON, 64 KiB at most.
+            owner: send it to those who see this owner's jobs (namespace ``/jobs``).
+            job: send it to those who watch this job (namespace ``/jobs``).
+            room: send it to a room of the application's own namespace.
+            everyone: send it to all clients of that namespace.
+            namespace: the application's namespace, for ``room`` and ``everyone``.
+
+        Raises:
+            EnqueueError: not exactly one destination is given, or the event cannot be sent.
+        """
+        from bridge.emitter import emitter_for
+
+        rooms = {"owner": owner and room_of_owner(owner), "job": job and room_of_job(job)}
+        given = [name for name in (owner, job, room, everyone or None) if name is not None]
+        if len(given) != 1 or not given[0]:
+            raise EnqueueError("push needs one destination: owner, job, room or everyone=True")
+        if event in RESERVED:
+            raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
+        if len(_json(data, "the event's data")) > MAX_EVENT_BYTES:
+            raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
+        ours = rooms["owner"] or rooms["job"]
+        emitter_for(self.settings).push(event, data, NAMESPACE if ours else namespace, ours or room)
+
+
+def _new_app(settings: Settings, results: str) -> Any:
+    from celery import Celery
+
+    from bridge import transport
+
+    transport.register()
+    app = Celery("taskbridge", broker=settings.broker, backend=results, set_as_current=False)
+    app.conf.update(broker_connection_timeout=CONNECT_TIMEOUT)
+    if settings.embedded or settings.result_url is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    return app
+
+
+def _check(task: Any, args: Any, kwargs: Any, owner: str | None) -> None:
+    if isinstance(task, str):
+        if not task or len(task) > 255:
+            raise EnqueueError("a task's name must have 1 to 255 characters")
+    elif not hasattr(task, "apply_async") or not isinstance(task, dict):
+        raise EnqueueError("enqueue needs a task's name or a Celery signature, such as add.s(2, 2)")
+    if owner is not None and not 0 < len(owner) <= 255:
+        raise EnqueueError("an owner must have 1 to 255 characters")
+    if args is not None and isinstance(args, str | bytes | Mapping):
+        raise EnqueueError("args must be a list, kwargs an object with names")
+    _json(list(args or ()), "args")
+    _json(dict(kwargs or {}), "kwargs")
+
+
+def _json(value: Any, what: str) -> str:
+    try:
+        return finite_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EnqueueError(f"{what} cannot be sent as JSON: {error}") from None
+
+
+def _broker_errors() -> tuple[type[Exception], ...]:
+    from kombu.exceptions import OperationalError
+
+    return (OperationalError, OSError)
+
+
+def _away(settings: Settings, error: Exception) -> str:
+    from kombu.utils.url import sanitize_url
+
+    url = sanitize_url(settings.broker)
+    return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

@@ -1,0 +1,59 @@
+"""Every error that taskbridge raises on purpose; each message names what to change."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BrokerUnavailable",
+    "EnqueueError",
+    "EventError",
+    "InputError",
+    "JobCancelled",
+    "JobNotFound",
+    "ServerUnavailable",
+    "SettingsError",
+    "TaskbridgeError",
+    "TokenError",
+]
+
+
+class TaskbridgeError(Exception):
+    """Base of all errors of this project; ``str(error)`` is one sentence for a person."""
+
+
+class SettingsError(TaskbridgeError):
+    """A setting is unknown, missing or has a value that cannot work."""
+
+
+class TokenError(TaskbridgeError):
+    """A token is missing, forged, expired or malformed."""
+
+
+class EventError(TaskbridgeError):
+    """A message is not an event as the protocol defines it."""
+
+
+class EnqueueError(TaskbridgeError):
+    """A job cannot be enqueued as asked: its name or its arguments are not usable."""
+
+
+class BrokerUnavailable(TaskbridgeError):
+    """No broker answers at the configured address."""
+
+
+class ServerUnavailable(TaskbridgeError):
+    """No socket server answers at the configured address."""
+
+
+class JobNotFound(TaskbridgeError):
+    """The job does not exist, or the token does not name it; the two are not told apart."""
+
+
+class InputError(TaskbridgeError):
+    """What a job was given to work on (a path, a file, a URL) cannot be used."""
+
+
+class JobCancelled(TaskbridgeError):
+    """Somebody cancelled the job; raised inside the task, so that ``finally`` blocks run."""
+
+    def __init__(self, message: str = "the job was cancelled") -> None:
+        super().__init__(message)

@@ -1,0 +1,181 @@
+"""What travels: one event about one task of one job. Pure, no broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from bridge.errors import EventError
+
+__all__ = [
+    "MAX_EVENT_BYTES",
+    "MAX_LOG_BYTES",
+    "MAX_RESULT_BYTES",
+    "NAMESPACE",
+    "TERMINAL",
+    "TYPES",
+    "Event",
+    "EventType",
+    "finite_json",
+    "room_of_job",
+    "room_of_owner",
+]
+
+EventType = Literal[
+    "queued",
+    "started",
+    "progress",
+    "log",
+    "output",
+    "retrying",
+    "cancelling",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "lost",
+]
+TYPES: frozenset[str] = frozenset(get_args(EventType))
+#: Types after which a run sends nothing more.
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "lost"})
+
+#: Socket.IO namespace of all of taskbridge's own traffic.
+NAMESPACE = "/jobs"
+
+VERSION = 1
+#: Largest event on the wire, in bytes of JSON (DESIGN.md, "An event").
+MAX_EVENT_BYTES = 64 * 1024
+#: Largest log line, in bytes of UTF-8.
+MAX_LOG_BYTES = 8 * 1024
+#: Largest result that travels, in bytes of JSON.
+MAX_RESULT_BYTES = 16 * 1024
+
+_NUMBERS = (int, float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to one task of a job.
+
+    ``run`` is the microsecond at which that execution began (0 for ``queued``), ``seq`` counts
+    the events of a run that must not be lost, ``tick`` the progress between two of them, ``at``
+    is in seconds since the epoch.
+    """
+
+    job: str
+    task: str
+    type: EventType
+    at: float
+    name: str = ""
+    owner: str | None = None
+    run: int = 0
+    seq: int = 0
+    tick: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Place of the event among those of its task."""
+        return (self.run, self.seq, self.tick)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the run sends nothing after this."""
+        return self.type in TERMINAL
+
+    def encode(self) -> dict[str, Any]:
+        """Return the event as the JSON object of the protocol."""
+        return {"v": VERSION, **asdict(self)}
+
+    @classmethod
+    def decode(cls, message: Any) -> Event:
+        """Check a JSON object and return it as an event.
+
+        Raises:
+            EventError: it is not an event; the message names the field.
+        """
+        if not isinstance(message, dict):
+            raise EventError("an event must be a JSON object")
+        if message.get("v") != VERSION:
+            raise EventError(f"an event's v must be {VERSION}")
+        for name, check in _CHECKS.items():
+            if not check(message.get(name)):
+                raise EventError(f"an event's {name} is missing or not what the protocol allows")
+        for name, check in _DATA_CHECKS.items():
+            if name in message["data"] and not check(message["data"][name]):
+                raise EventError(f"an event's data.{name} is not what the protocol allows")
+        return cls(**{name: message[name] for name in _CHECKS})
+
+
+def _identifier(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 255
+
+
+def _counter(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "job": _identifier,
+    "task": _identifier,
+    "type": lambda value: isinstance(value, str) and value in TYPES,
+    "at": lambda value: isinstance(value, _NUMBERS) and 0 <= value < 2**53,
+    "name": lambda value: isinstance(value, str) and len(value) <= 255,
+    "owner": lambda value: value is None or _identifier(value),
+    "run": _counter,
+    "seq": _counter,
+    "tick": _counter,
+    "data": _object,
+}
+
+
+def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(check(item) for item in value)
+
+
+def _bar(value: Any) -> bool:
+    return _object(value) and _counter(value.get("position")) and _number(value.get("n"))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
+
+
+def _line(value: Any) -> bool:
+    return _object(value) and isinstance(value.get("message"), str)
+
+
+#: What is checked of an event's data: all that somebody computes with.
+_DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "total": _counter,
+    "dropped": _counter,
+    "attempt": _counter,
+    "bars": _list_of(_bar),
+    "lines": _list_of(_line),
+    "chunks": _list_of(lambda value: isinstance(value, str)),
+    "error": _object,
+}
+
+
+def room_of_job(job: str) -> str:
+    """Room of those who watch one job."""
+    return f"job:{job}"
+
+
+def room_of_owner(owner: str) -> str:
+    """Room of those who see all jobs of one owner."""
+    return f"owner:{owner}"
+
+
+def finite_json(value: Any) -> str:
+    """Return ``value`` as compact JSON.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it is not JSON, or has NaN or Infinity in it.
+    """
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,255 @@
+"""Celery's signals become events; ``install(app)`` is all that an application needs.
+
+A tracked task carries a header, ``taskbridge``, from whoever enqueued it to everything that it
+spawns; a task without it is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+import traceback
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+from celery import current_task, signals
+from celery.exceptions import WorkerLostError
+
+from bridge import cancellation, current, probe, transport
+from bridge.emitter import emitter_for, flush_all
+from bridge.errors import InputError, JobCancelled
+from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, finite_json
+from bridge.run import Run
+from bridge.settings import Settings
+
+__all__ = ["HEADER", "enqueuing", "install"]
+
+logger = logging.getLogger(__name__)
+
+#: Header of a task's message that makes it, and what it spawns, part of a job.
+HEADER = "taskbridge"
+#: Seconds that the end of a task waits for its last event to be sent.
+TASK_FLUSH = 2.0
+#: Celery's own helpers, which nobody asked for and nobody wants to watch.
+INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup", "celery.accumulate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueuing:
+    """Who is asking for what is published now, and how many tasks that will be."""
+
+    owner: str | None
+    total: int | None
+    settings: Settings
+
+
+_enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
+_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_settings: list[Settings] = []
+
+
+@contextlib.contextmanager
+def enqueuing(owner: str | None, settings: Settings, total: int | None = None) -> Iterator[None]:
+    """Track what is published inside the ``with`` block.
+
+    Args:
+        owner: whose jobs they are.
+        settings: where their events go.
+        total: how many tasks the job has, where that is known.
+    """
+    _connect_publishing()
+    token = _enqueuing.set(Enqueuing(owner, total, settings))
+    try:
+        yield
+    finally:
+        _enqueuing.reset(token)
+
+
+def install(app: Any, settings: Settings | None = None) -> None:
+    """Make the jobs of a Celery application watchable. Calling it again does nothing new.
+
+    Args:
+        app: the Celery application.
+        settings: default ``Settings.from_environ()``.
+
+    Raises:
+        SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
+    """
+    transport.register()
+    _settings[:] = [settings or Settings.from_environ()]
+    _connect_publishing()
+    for signal, handler in _HANDLERS:
+        signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
+    cancellation.install(app, _settings[0])
+    probe.install(app)
+
+
+def _connect_publishing() -> None:
+    signals.before_task_publish.connect(
+        _on_publish, weak=False, dispatch_uid="taskbridge._on_publish"
+    )
+
+
+def _on_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+    asked = _enqueuing.get() or _spawning()
+    if asked is None:
+        return
+    headers.setdefault(HEADER, {"owner": asked.owner})
+    # A retry publishes its own task again; `retrying` tells of that.
+    if sender in INTERNAL or current.running(headers["id"]):
+        return
+    run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
+    data = {} if asked.total is None else {"total": asked.total}
+    emitter_for(asked.settings).put(run, "queued", data)
+
+
+def _spawning() -> Enqueuing | None:
+    """Return whose task is publishing, if a tracked task is."""
+    header = getattr(current_task.request, HEADER, None) if current_task else None
+    if not header or not _settings:
+        return None
+    return Enqueuing(header.get("owner"), None, _settings[0])
+
+
+def _run_of(request: Any, *, name: str) -> Run | None:
+    """Return a new run of a task's request; None if the task is not tracked."""
+    header = getattr(request, HEADER, None)
+    if not isinstance(header, dict) or name in INTERNAL:
+        return None
+    job = request.root_id or request.id
+    return Run(
+        job=job,
+        task=request.id,
+        name=name,
+        owner=header.get("owner"),
+        flag=cancellation.flag(_settings[0], job),
+    )
+
+
+def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
+    if run := _run_of(task.request, name=task.name):
+        emitter = emitter_for(_settings[0])
+        emitter.add(run)
+        current.enter(run, emitter)
+        emitter.put(run, "started", {"attempt": (task.request.retries or 0) + 1})
+
+
+def _on_postrun(task_id: str, **_: Any) -> None:
+    if here := current.leave(task_id):
+        run, emitter = here
+        emitter.remove(run)
+        emitter.flush(TASK_FLUSH)
+
+
+def _report(task_id: str, kind: EventType, data: dict[str, Any]) -> None:
+    """Tell what happened to a task, from its own process or from the worker's parent."""
+    if here := current.running(task_id):
+        run, emitter = here
+        emitter.put(run, kind, data)
+    elif parent := _parent_run(task_id):
+        # The child that ran it is gone or never was: the parent's word is a run of its own.
+        emitter_for(_settings[0]).put(parent, kind, data)
+
+
+def _parent_run(task_id: str) -> Run | None:
+    request = _received.get(task_id)
+    if request is None:
+        return None
+    header = request.request_dict.get(HEADER)
+    if not isinstance(header, dict) or request.type in INTERNAL:
+        return None
+    job = request.root_id or task_id
+    return Run(job=job, task=task_id, name=request.type, owner=header.get("owner"))
+
+
+def _on_received(request: Any, **_: Any) -> None:
+    _received[request.id] = request
+
+
+def _on_success(sender: Any, result: Any, **_: Any) -> None:
+    _report(sender.request.id, "succeeded", _result(result))
+
+
+def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+    if isinstance(exception, JobCancelled):
+        _report(task_id, "cancelled", {})
+    else:
+        _report(task_id, "failed", {"error": _error(exception)})
+
+
+def _on_retry(sender: Any, request: Any, reason: Any, **_: Any) -> None:
+    cause = getattr(reason, "exc", None) or reason
+    when = getattr(reason, "when", None)
+    retry_at = _moment(when)
+    _report(request.id, "retrying", {"error": _error(cause), "retry_at": retry_at})
+
+
+def _moment(when: Any) -> float | None:
+    """Return the time of a retry, which Celery gives as seconds from now or as a date."""
+    if isinstance(when, int | float):
+        return time.time() + when
+    return float(when.timestamp()) if when is not None else None
+
+
+def _on_revoked(request: Any, expired: bool = False, **_: Any) -> None:
+    _report(request.id, "cancelled", {"reason": "expired"} if expired else {})
+
+
+def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:
+    headers = message.headers or {}
+    if isinstance(header := headers.get(HEADER), dict):
+        run = Run(job=headers.get("root_id") or id, task=id, name=name, owner=header.get("owner"))
+        text = (
+            f"no worker knows a task named {name}: check the name, or add its module to the worker"
+        )
+        error = {"class": "NotRegistered", "message": text}
+        emitter_for(_settings[0]).put(run, "failed", {"error": error})
+
+
+def _on_shutdown(**_: Any) -> None:
+    flush_all()
+
+
+def _on_worker_init(**_: Any) -> None:
+    # Before the pool forks: each child would otherwise spend half a second on the import.
+    import bridge.writer  # noqa: F401
+
+
+def _result(value: Any) -> dict[str, Any]:
+    try:
+        text = finite_json(value)
+    except (TypeError, ValueError, RecursionError):
+        return {"result_omitted": True}
+    if len(text) > MAX_RESULT_BYTES:
+        return {"result_omitted": True}
+    return {"result": json.loads(text)}
+
+
+def _error(exception: BaseException) -> dict[str, Any]:
+    message = str(exception)
+    if isinstance(exception, WorkerLostError):
+        message = "the worker process was killed while it ran this task"
+    error = {"class": type(exception).__name__, "message": message[:MAX_LOG_BYTES]}
+    if _settings[0].show_tracebacks and not isinstance(exception, InputError):
+        error["traceback"] = "".join(traceback.format_exception(exception))[-MAX_LOG_BYTES:]
+    return error
+
+
+_HANDLERS = [
+    (signals.task_prerun, _on_prerun),
+    (signals.task_postrun, _on_postrun),
+    (signals.task_received, _on_received),
+    (signals.task_success, _on_success),
+    (signals.task_failure, _on_failure),
+    (signals.task_retry, _on_retry),
+    (signals.task_revoked, _on_revoked),
+    (signals.task_unknown, _on_unknown),
+    (signals.worker_init, _on_worker_init),
+    (signals.worker_process_shutdown, _on_shutdown),
+    (signals.worker_shutdown, _on_shutdown),
+]

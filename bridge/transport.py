@@ -1,0 +1,184 @@
+"""The embedded broker: kombu's ``filesystem`` transport with its races fixed.
+
+For one machine and for trying things, not for production: a message is gone once it was read, and
+readers poll. What is different from kombu's own: a message appears under its final name only when
+it is whole; it belongs to whoever manages to unlink it, so two readers never share one and none
+waits for a lock; names sort in the order of publishing; every binding is a file of its own, and
+those of dead processes are pruned.
+
+The URL is ``embedded:///absolute/folder``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Empty
+from typing import Any
+from urllib.parse import quote
+
+from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
+
+__all__ = ["SCHEME", "Channel", "Transport", "register"]
+
+SCHEME = "embedded"
+#: Seconds between two looks at an empty queue: a compromise of latency and idle CPU.
+POLLING_INTERVAL = 0.05
+
+
+def register() -> None:
+    """Make kombu (and so Celery and Flower) know ``embedded://`` URLs."""
+    TRANSPORT_ALIASES[SCHEME] = f"{__name__}:Transport"
+
+
+class Channel(filesystem.Channel):
+    """A channel whose queues and bindings are folders and files."""
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        self._root = Path("/", connection.client.virtual_host or "")
+        self._listed: dict[str, deque[Path]] = {}
+
+    def _folder(self, queue: str) -> Path:
+        return self._root / "queues" / quote(queue, safe="")
+
+    def _bindings(self, exchange: str) -> Path:
+        return self._root / "bindings" / quote(exchange, safe="")
+
+    def _new_queue(self, queue: str, **options: Any) -> None:
+        folder = self._folder(queue)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not options.get("durable", True):
+            _write(folder / "owner", str(os.getpid()))
+
+    def _has_queue(self, queue: str, **_: Any) -> bool:
+        return self._folder(queue).is_dir()
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        binding = [routing_key or "", pattern or "", queue]
+        folder = self._bindings(exchange)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / quote(f"{queue} {binding[0]}", safe=""), json.dumps(binding))
+
+    def get_table(self, exchange: str) -> list[filesystem.exchange_queue_t]:
+        """Return the bindings of an exchange, without those whose process died."""
+        return list(self._live_bindings(exchange))
+
+    def _live_bindings(self, exchange: str) -> Iterator[filesystem.exchange_queue_t]:
+        for file in _files(self._bindings(exchange)):
+            try:
+                binding = filesystem.exchange_queue_t(*json.loads(file.read_text()))
+            except FileNotFoundError:
+                continue
+            if _orphaned(self._folder(binding.queue)):
+                file.unlink(missing_ok=True)
+                shutil.rmtree(self._folder(binding.queue), ignore_errors=True)
+            else:
+                yield binding
+
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:
+        folder = self._folder(queue)
+        text = json.dumps(payload)
+        try:
+            _write_next(folder, text)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_next(folder, text)
+
+    def _get(self, queue: str) -> Any:
+        listed = self._listed.get(queue)
+        if not listed:
+            listed = self._listed[queue] = deque(_messages(self._folder(queue)))
+        while listed:
+            file = listed.popleft()
+            try:
+                text = file.read_text()
+                file.unlink()
+            except FileNotFoundError:
+                continue  # another reader was faster
+            return json.loads(text)
+        raise Empty
+
+    def _size(self, queue: str) -> int:
+        return len(_messages(self._folder(queue)))
+
+    def _purge(self, queue: str) -> int:
+        self._listed.pop(queue, None)
+        messages = _messages(self._folder(queue))
+        for file in messages:
+            file.unlink(missing_ok=True)
+        return len(messages)
+
+    def _delete(self, queue: str, exchange: str, *_: Any, **__: Any) -> None:
+        for file in _files(self._bindings(exchange)):
+            if file.name.startswith(quote(f"{queue} ", safe="")):
+                file.unlink(missing_ok=True)
+        shutil.rmtree(self._folder(queue), ignore_errors=True)
+
+
+class Transport(filesystem.Transport):
+    """kombu transport of the embedded broker."""
+
+    Channel = Channel
+    polling_interval = POLLING_INTERVAL
+    driver_type = SCHEME
+    driver_name = SCHEME
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        # Bindings live on disk. State shared by all connections of a process would make a second
+        # broker folder in the same process believe that its queues are bound already.
+        self.state = virtual.BrokerState()
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _messages(folder: Path) -> list[Path]:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".msg"))  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names]
+
+
+def _orphaned(folder: Path) -> bool:
+    """Whether the queue belongs to a process that is gone."""
+    try:
+        os.kill(int((folder / "owner").read_text()), 0)
+    except ProcessLookupError:
+        return True
+    except (FileNotFoundError, PermissionError, ValueError):
+        return False
+    return False
+
+
+_last_name = 0
+
+
+def _next_name() -> str:
+    """Return a file name that sorts after all earlier ones of this process."""
+    global _last_name
+    _last_name = max(_last_name + 1, time.time_ns())
+    return f"{_last_name:020d}-{os.getpid()}.msg"
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(f".{os.getpid()}-{time.time_ns()}.part")
+    part.write_text(text)
+    part.rename(file)
+
+
+def _write_next(folder: Path, text: str) -> None:
+    part = folder / f".{os.getpid()}-{time.time_ns()}.part"
+    part.write_text(text)
+    part.rename(folder / _next_name())

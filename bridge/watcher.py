@@ -1,0 +1,163 @@
+"""A Python client: one job's events over Socket.IO, from beginning to end, across reconnects."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import socketio
+
+from bridge.errors import EventError, JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
+from bridge.events import NAMESPACE, Event
+from bridge.snapshot import Snapshot
+
+__all__ = ["Watcher"]
+
+#: Seconds between attempts to reconnect: first, longest, and how much of it is random.
+RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
+ERRORS: dict[str, type[TaskbridgeError]] = {"not_found": JobNotFound, "unauthorized": TokenError}
+
+
+class Watcher:
+    """Iterate to get each event of a job, once, in order; the iteration ends with the job.
+
+    Args:
+        url: the socket server's.
+        token: names the job, scope ``watch``.
+        job: its id.
+        timeout: seconds without any connection after which to give up; None means never.
+    """
+
+    def __init__(self, url: str, token: str, job: str, *, timeout: float | None = None) -> None:
+        self.snapshot = Snapshot(job)
+        #: Place up to which this client has seen the job.
+        self.cursor: str | None = None
+        #: False once something was missed that the server could not give any more.
+        self.recovered = True
+        self.connected = False
+        self._url, self._token, self._timeout = url, token, timeout
+        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._client = socketio.Client(**RECONNECT, handle_sigint=False)
+        self._client.on("connect", self._on_connect, namespace=NAMESPACE)
+        self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
+        self._client.on("job", lambda event: self._put("job", event), namespace=NAMESPACE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop watching; the job goes on."""
+        self._client.shutdown()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield events as JSON objects, with their ``cursor``.
+
+        Raises:
+            ServerUnavailable: no server answered for ``timeout`` seconds.
+            JobNotFound, TokenError: the server refused.
+        """
+        self._connect()
+        try:
+            yield from self._events()
+        finally:
+            self.close()
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        while True:
+            kind, message = self._next()
+            if kind == "watch":
+                yield from self._start(message)
+            elif self._fold(message):
+                yield message
+            if self.snapshot.ended:
+                return
+
+    def _next(self) -> tuple[str, Any]:
+        """Return the next message, giving up when there was no connection for too long."""
+        since = time.monotonic()
+        while True:
+            try:
+                return self._inbox.get(timeout=0.25)
+            except queue.Empty:
+                if self.connected:
+                    since = time.monotonic()
+                elif self._timeout is not None and time.monotonic() - since > self._timeout:
+                    raise ServerUnavailable(self._away()) from None
+
+    def _start(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if not answer.get("ok"):
+            error = answer.get("error", {})
+            kind = ERRORS.get(error.get("code", ""), TaskbridgeError)
+            raise kind(error.get("message", "the server refused without a reason"))
+        self.recovered = self.recovered and answer["recovered"]
+        # The events that came with it are folded in already.
+        self.snapshot = Snapshot.decode(answer["snapshot"])
+        yield from answer["events"]
+        self.cursor = answer["cursor"]
+
+    def _fold(self, message: Any) -> bool:
+        try:
+            event = Event.decode(message)
+        except EventError:
+            return False
+        news = event.job == self.snapshot.job and self.snapshot.apply(event)
+        self.cursor = message.get("cursor", self.cursor) if news else self.cursor
+        return news
+
+    def _connect(self) -> None:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            try:
+                self._client.connect(
+                    self._url,
+                    namespaces=[NAMESPACE],
+                    auth={"token": self._token},
+                    transports=["websocket"],
+                )
+                return
+            except socketio.exceptions.ConnectionError as error:
+                _refused(error)
+                if deadline is None or time.monotonic() > deadline:
+                    raise ServerUnavailable(self._away()) from error
+                time.sleep(RECONNECT["reconnection_delay"])
+
+    def _away(self) -> str:
+        return f"no socket server answers at {self._url}: start it, or set TASKBRIDGE_URL"
+
+    def _on_connect(self) -> None:
+        self.connected = True
+        request = {"job": self.snapshot.job}
+        if self.cursor:
+            request["cursor"] = self.cursor
+        # The answer comes in order with the events, on the same thread.
+        self._client.emit(
+            "watch",
+            request,
+            namespace=NAMESPACE,
+            callback=lambda answer: self._put("watch", answer),
+        )
+
+    def _on_disconnect(self, *_: Any) -> None:
+        self.connected = False
+
+    def _put(self, kind: str, message: Any) -> None:
+        self._inbox.put((kind, message))
+
+
+def _refused(error: Exception) -> None:
+    """Raise if the server answered and refused; return if it did not answer."""
+    for argument in error.args:
+        if isinstance(argument, dict):
+            data = argument.get("data") or argument
+            raise TokenError(data.get("message", "the server refused the token"))

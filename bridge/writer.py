@@ -1,0 +1,92 @@
+"""The only place that builds python-socketio's write-only manager."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+import socketio
+
+from bridge import transport
+from bridge.settings import Settings
+
+__all__ = ["CONNECTION_OPTIONS", "Writer", "new_writer"]
+
+logger = logging.getLogger(__name__)
+
+#: Bounds on every wait for a broker, in seconds: without them a lost broker blocks a publish for
+#: ever (python-socketio's own manager retries without a limit). With them the worst cases measured
+#: are 0.2 s for a broker that is down and 7.5 s for a link that swallows packets.
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 2,
+    "transport_options": {
+        "max_retries": 1,
+        "connect_retries_timeout": 1,
+        "write_timeout": 2,
+        "read_timeout": 2,
+        "confirm_publish": True,
+    },
+}
+REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
+
+
+class Writer(Protocol):
+    """A write-only manager whose ``emit`` is bounded in time and raises when it failed."""
+
+    def emit(
+        self, event: str, data: Any, namespace: str | None = ..., room: str | None = ...
+    ) -> None: ...
+
+
+class KombuWriter(socketio.KombuManager):
+    """Stock wire format over kombu; one producer kept, the exchange declared once."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        super().__init__(
+            url,
+            channel=channel,
+            write_only=True,
+            logger=logger,
+            connection_options=CONNECTION_OPTIONS,
+        )
+        self.publisher_connection: Any
+        self._producer: Any = None
+
+    def _publish(self, data: Any) -> None:
+        body = self.json.dumps(data)
+        try:
+            if self._producer is None:
+                self.publisher_connection.connect()
+                self._producer = self.publisher_connection.Producer(exchange=self._exchange())
+            self._producer.publish(body)
+        except Exception:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        # `collapse` drops the socket without a goodbye, which would wait for a dead peer.
+        self._producer = None
+        self.publisher_connection.collapse()
+        self.publisher_connection = self._connection()
+
+
+class RedisWriter(socketio.RedisManager):
+    """Stock wire format over Redis, so that a stock ``RedisManager`` server can read it."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        super().__init__(
+            url, channel=channel, write_only=True, logger=logger, redis_options=REDIS_OPTIONS
+        )
+
+    def _publish(self, data: Any) -> None:
+        if not self.connected:
+            self._redis_connect()
+        self.redis.publish(self.channel, self.json.dumps(data))
+
+
+def new_writer(settings: Settings) -> Writer:
+    """Return a writer for the settings' broker; nothing is connected yet."""
+    transport.register()
+    redis = settings.broker.startswith(("redis:", "rediss:"))
+    writer: Writer = (RedisWriter if redis else KombuWriter)(settings.broker, settings.channel)
+    return writer

@@ -1,0 +1,82 @@
+"""Plain HTTP: the page, a job's snapshot, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from bridge import tokens
+from bridge.client import Bridge
+from bridge.errors import TokenError
+from bridge.status import from_result
+from socket_server.journal import Journal
+from socket_server.manager import JobsManager
+
+__all__ = ["new_health", "new_http"]
+
+STATIC = Path(__file__).parent / "web" / "static"
+
+#: The page brings no inline script or style, talks to its own server alone, and is in no frame.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def new_http(bridge: Bridge, journal: Journal, manager: JobsManager) -> Flask:
+    """Return the WSGI application beside Socket.IO."""
+    http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
+    http.after_request(_secure)
+    http.get("/")(lambda: http.send_static_file("index.html"))
+    http.get("/api/jobs/<job>")(_job(bridge, journal))
+    http.get("/healthz")(_healthz(manager))
+    http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
+    return http
+
+
+def new_health(manager: JobsManager) -> Flask:
+    """Return a WSGI application of health alone, for a port of its own."""
+    health = Flask("health", static_folder=None)
+    health.get("/healthz")(_healthz(manager))
+    return health
+
+
+def _secure(response: Response) -> Response:
+    response.headers.update(SECURITY_HEADERS)
+    return response
+
+
+def _healthz(manager: JobsManager) -> Callable[[], Any]:
+    def healthz() -> Any:
+        if manager.alive:
+            return jsonify(status="ok")
+        return jsonify(status="unavailable", reason="the broker is not being listened to"), 503
+
+    return healthz
+
+
+def _job(bridge: Bridge, journal: Journal) -> Callable[[str], Any]:
+    def job(job: str) -> Any:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            grant = tokens.verify(bridge.settings.keys, token if scheme == "Bearer" else None)
+        except TokenError as error:
+            return _error(401, "unauthorized", str(error))
+        if grant.allows("watch") and grant.names(job, journal.owner(job)):
+            found = journal.snapshot(job) if job in journal else from_result(bridge.app, job)
+            if found is not None:
+                return jsonify(found)
+        return _error(404, "not_found", f"no job {job} that this token names")
+
+    return job
+
+
+def _error(status: int, code: str, message: str) -> tuple[Response, int]:
+    return jsonify(error={"code": code, "message": message}), status

@@ -1,0 +1,1 @@
+"""The deployable Celery application: its configuration and reference jobs."""

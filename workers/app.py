@@ -1,0 +1,111 @@
+"""The Celery application that ``taskbridge worker`` and ``celery -A workers.app worker`` run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import uuid
+from typing import Any
+
+from celery import Celery, signals
+
+from bridge import install, transport
+from bridge.errors import TaskbridgeError
+from bridge.settings import Settings
+
+__all__ = ["app", "new_app"]
+
+logger = logging.getLogger(__name__)
+
+#: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
+#: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
+CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
+#: Seconds that a worker asked to stop lets running jobs go on before it hands them back.
+SOFT_SHUTDOWN = 10.0
+#: Seconds before a task whose process died is tried again.
+LOST_RETRY_DELAY = 5
+
+JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
+
+
+def new_app(settings: Settings) -> Celery:
+    """Return a Celery application whose jobs are watchable and survive a lost worker.
+
+    Args:
+        settings: broker, results and modules to include.
+    """
+    transport.register()
+    if settings.embedded or settings.result_url is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    app = Celery("workers", broker=settings.broker, backend=settings.results)
+    app.conf.update(_configuration(settings))
+    install(app, settings)
+    return app
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    return {
+        "include": [*JOBS, *settings.include],
+        # A job outlives its worker: acknowledged at its end, tried again when its process died.
+        "task_acks_late": True,
+        "task_retry_on_worker_lost": True,
+        # Celery waits 180 s before it tries a lost task again; nobody watches a bar that long.
+        "task_annotations": {"*": {"default_retry_delay": LOST_RETRY_DELAY}},
+        "task_track_started": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN,
+        "worker_enable_soft_shutdown_on_idle": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        # A restarted worker finds its predecessor's exclusive control queue locked for a while.
+        "broker_channel_error_retry": True,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "result_extended": True,
+        **_broker_configuration(settings),
+    }
+
+
+def _broker_configuration(settings: Settings) -> dict[str, Any]:
+    if not settings.broker.startswith(("amqp", "pyamqp")):
+        return {}
+    from kombu import Exchange, Queue
+
+    queue = Queue(
+        "celery",
+        Exchange("celery"),
+        routing_key="celery",
+        consumer_arguments={"x-consumer-timeout": CONSUMER_TIMEOUT},
+    )
+    return {"task_queues": [queue]}
+
+
+def _node_name() -> str:
+    # A suffix for each start: two workers of one name fight over one control queue.
+    return f"taskbridge-{uuid.uuid4().hex[:8]}@%h"
+
+
+@signals.celeryd_init.connect
+def _name_node(sender: str | None = None, instance: Any = None, **_: Any) -> None:
+    if instance is not None and sender and sender.startswith("celery@"):
+        instance.hostname = sender.replace("celery@", _node_name().replace("%h", ""), 1)
+
+
+@signals.worker_ready.connect
+def _say_what_it_is(**_: Any) -> None:
+    if _settings.embedded:
+        logger.warning("taskbridge: the embedded broker is for one machine, not for production")
+
+
+try:
+    _settings = Settings.from_environ()
+except TaskbridgeError as error:
+    # Celery would print a traceback of its own import.
+    sys.stderr.write(f"taskbridge: {error}\n")
+    os._exit(2)
+
+app = new_app(_settings)
