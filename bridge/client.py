@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bridge import tokens
 from bridge.errors import BrokerUnavailable, EnqueueError
@@ -147,6 +147,25 @@ class Bridge:
             options = {**options, "task_id": job}
         with enqueuing(owner, self.settings, total=total):
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
+
+    def close(self) -> None:
+        """Send what is left to send and end this process's connections; they come back if used.
+
+        A service that runs until it is killed need not call it.
+        """
+        from bridge.emitter import close
+
+        close(self.settings)
+        for name in ("app", "_sender"):
+            app = self.__dict__.pop(name, None)
+            if app is not None and app is not self._app:
+                app.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def owner(self, owner: str) -> AbstractContextManager[None]:
         """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block."""

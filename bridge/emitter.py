@@ -19,7 +19,7 @@ from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, EventType, room_of_
 from bridge.run import Run
 from bridge.settings import Settings
 
-__all__ = ["Emitter", "emitter_for", "flush_all"]
+__all__ = ["Emitter", "close", "emitter_for", "flush_all"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class Report(NamedTuple):
     run: Run
     kind: EventType
     data: Any
+    #: Seconds since the epoch: when it happened, which may be long before it is sent.
+    at: float
 
 
 class Push(NamedTuple):
@@ -63,6 +65,10 @@ class Emitter:
     """
 
     def __init__(self, settings: Settings) -> None:
+        # Imported when the first event is near, and on this thread: a process that is about to
+        # exit cannot import it on another any more.
+        import bridge.writer  # noqa: F401
+
         self._settings = settings
         #: What tasks handed over; a threading.Event among it is set once all before it is sent.
         self._outbox: deque[Report | Push | threading.Event] = deque()
@@ -70,6 +76,7 @@ class Emitter:
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
         self._failures = 0
+        self._closing = False
         self._writer: Any = None
         self._thread: threading.Thread | None = None
 
@@ -88,7 +95,7 @@ class Emitter:
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Hand over a lifecycle event; the sender is woken at once."""
-        self._outbox.append(Report(run, kind, data or {}))
+        self._outbox.append(Report(run, kind, data or {}, time.time()))
         self._start()
         self._wake.set()
 
@@ -97,7 +104,7 @@ class Emitter:
         if len(self._outbox) >= MAX_OUTBOX:
             run.dropped += 1
             return
-        self._outbox.append(Report(run, kind, line))
+        self._outbox.append(Report(run, kind, line, time.time()))
         self._start()
 
     def push(self, event: str, data: Any, namespace: str, room: str | None) -> None:
@@ -125,19 +132,30 @@ class Emitter:
         self._wake.set()
         return sent.wait(timeout)
 
+    def close(self, timeout: float) -> None:
+        """Send what is left, for ``timeout`` seconds at most, and end the connection."""
+        self.flush(timeout)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._closing = True
+            self._wake.set()
+            thread.join(timeout)
+
     def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._loop, name="taskbridge", daemon=True)
             self._thread.start()
 
     def _loop(self) -> None:
-        while True:
+        while not self._closing:
             self._wake.wait(self._pause())
             self._wake.clear()
             try:
                 self.cycle()
             except Exception:  # a sender that dies would silence the whole process
                 logger.exception("taskbridge: an event could not be sent")
+        if self._writer is not None:
+            self._writer.close()
 
     def _pause(self) -> float | None:
         if self._failures:
@@ -169,12 +187,12 @@ class Emitter:
                 self._unsent.append(entry)
 
     def _events(self, report: Report) -> list[Event]:
-        run, kind, data = report
+        run, kind, data, at = report
         if kind in BATCHES:
-            return [run.event(kind, {BATCHES[kind]: self._batch(report)})]
+            return [run.event(kind, {BATCHES[kind]: self._batch(report)}, at)]
         # The bar's last state is told before the end of the task is.
         last = run.sample()
-        return [*([last] if last else []), run.event(kind, data)]
+        return [*([last] if last else []), run.event(kind, data, at)]
 
     def _batch(self, first: Report) -> list[Any]:
         """Return the first line and those that directly follow it, up to an event's size."""
@@ -220,7 +238,6 @@ class Emitter:
 
     def _publish(self, entry: Event | Push) -> None:
         if self._writer is None:
-            # Imported late: a service that never enqueues does not pay for it.
             from bridge.writer import new_writer
 
             self._writer = new_writer(self._settings)
@@ -255,6 +272,13 @@ def flush_all(timeout: float = EXIT_FLUSH) -> None:
     for (pid, *_), emitter in list(_emitters.items()):
         if pid == os.getpid():
             emitter.flush(max(0.0, deadline - time.monotonic()))
+
+
+def close(settings: Settings, timeout: float = EXIT_FLUSH) -> None:
+    """End this process's emitter for a broker and channel, if there is one; see its ``close``."""
+    emitter = _emitters.pop((os.getpid(), settings.broker, settings.channel), None)
+    if emitter is not None:
+        emitter.close(timeout)
 
 
 atexit.register(flush_all)

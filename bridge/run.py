@@ -114,13 +114,13 @@ class Run:
         self._tick += 1
         return self._event("progress", {"bars": list(self._samples.values())})
 
-    def event(self, kind: EventType, data: dict[str, Any]) -> Event:
-        """Return the run's next event that must not be lost."""
+    def event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
+        """Return the run's next event that must not be lost; ``at`` is now unless given."""
         self._seq += 1
         self._tick = 0
-        return self._event(kind, data)
+        return self._event(kind, data, at)
 
-    def _event(self, kind: EventType, data: dict[str, Any]) -> Event:
+    def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
         if self.dropped:
             data = {**data, "dropped": self.dropped}
             self.dropped = 0
@@ -133,6 +133,6 @@ class Run:
             run=self.begun,
             seq=max(self._seq, 0),
             tick=self._tick,
-            at=time.time(),
+            at=time.time() if at is None else at,
             data=data,
         )

@@ -141,7 +141,7 @@ class Settings:
     @property
     def broker(self) -> str:
         """URL of the broker in use."""
-        return self.broker_url or f"embedded://{(self.home / 'broker').absolute()}"
+        return self.broker_url or f"embedded://localhost{(self.home / 'broker').absolute()}"
 
     @property
     def embedded(self) -> bool:

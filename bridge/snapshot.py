@@ -124,12 +124,18 @@ class Snapshot:
         if task is None:
             task = TaskState(event.task, event.name)
         if not task.accepts(event):
+            self._late(event)
             return False
         self._tasks[event.task] = task
         task.apply(event)
         self._describe(event)
         self._times(event)
         return True
+
+    def _late(self, event: Event) -> None:
+        """Take from a `queued` that a fast worker overtook what nobody else tells."""
+        if event.type == "queued" and event.task == self.job and self.queued_at is None:
+            self.queued_at = event.at
 
     def _cancel(self, event: Event) -> bool:
         news = not self._cancelling and not self.ended

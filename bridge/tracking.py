@@ -90,18 +90,25 @@ def install(app: Any, settings: Settings | None = None) -> None:
 
 
 def _connect_publishing() -> None:
-    signals.before_task_publish.connect(
-        _on_publish, weak=False, dispatch_uid="taskbridge._on_publish"
-    )
+    for signal, handler in (
+        (signals.before_task_publish, _before_publish),
+        (signals.after_task_publish, _after_publish),
+    ):
+        signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
 
 
-def _on_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+def _before_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+    if asked := _enqueuing.get() or _spawning():
+        total = {} if asked.total is None else {"total": asked.total}
+        headers.setdefault(HEADER, {"owner": asked.owner, **total})
+        emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
+
+
+def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+    # Only now: what could not be published was never queued.
     asked = _enqueuing.get() or _spawning()
-    if asked is None:
-        return
-    headers.setdefault(HEADER, {"owner": asked.owner})
     # A retry publishes its own task again; `retrying` tells of that.
-    if sender in INTERNAL or current.running(headers["id"]):
+    if asked is None or sender in INTERNAL or current.running(headers["id"]):
         return
     run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
     data = {} if asked.total is None else {"total": asked.total}
@@ -136,7 +143,13 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
         emitter = emitter_for(_settings[0])
         emitter.add(run)
         current.enter(run, emitter)
-        emitter.put(run, "started", {"attempt": (task.request.retries or 0) + 1})
+        emitter.put(run, "started", _beginning(task.request))
+
+
+def _beginning(request: Any) -> dict[str, Any]:
+    # How many tasks the job has travels with the task too: it may end before `queued` arrives.
+    total = getattr(request, HEADER).get("total")
+    return {"attempt": (request.retries or 0) + 1, **({} if total is None else {"total": total})}
 
 
 def _on_postrun(task_id: str, **_: Any) -> None:

@@ -6,7 +6,7 @@ it is whole; it belongs to whoever manages to unlink it, so two readers never sh
 waits for a lock; names sort in the order of publishing; every binding is a file of its own, and
 those of dead processes are pruned.
 
-The URL is ``embedded:///absolute/folder``.
+The URL is ``embedded://localhost/absolute/folder``.
 """
 
 from __future__ import annotations

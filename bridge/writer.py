@@ -37,6 +37,8 @@ class Writer(Protocol):
         self, event: str, data: Any, namespace: str | None = ..., room: str | None = ...
     ) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class KombuWriter(socketio.KombuManager):
     """Stock wire format over kombu; one producer kept, the exchange declared once."""
@@ -63,6 +65,10 @@ class KombuWriter(socketio.KombuManager):
             self._forget()
             raise
 
+    def close(self) -> None:
+        """End the connection."""
+        self.publisher_connection.release()
+
     def _forget(self) -> None:
         # `collapse` drops the socket without a goodbye, which would wait for a dead peer.
         self._producer = None
@@ -82,6 +88,11 @@ class RedisWriter(socketio.RedisManager):
         if not self.connected:
             self._redis_connect()
         self.redis.publish(self.channel, self.json.dumps(data))
+
+    def close(self) -> None:
+        """End the connection."""
+        if self.redis is not None:
+            self.redis.close()
 
 
 def new_writer(settings: Settings) -> Writer:

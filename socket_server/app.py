@@ -15,6 +15,7 @@ from bridge.events import NAMESPACE, Event, room_of_job, room_of_owner
 from bridge.settings import Settings
 from socket_server.http import new_health, new_http
 from socket_server.journal import Journal
+from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager, new_manager
 from socket_server.namespace import JobsNamespace
 
@@ -88,10 +89,11 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         transports=list(settings.transports),
     )
     bridge = Bridge(settings=settings)
-    jobs = JobsNamespace(bridge, journal)
+    lookup = Lookup(bridge, journal, sio.sleep)
+    jobs = JobsNamespace(bridge, journal, lookup)
     sio.register_namespace(jobs)
     manager.on_event = _deliver(manager, journal)
-    http = new_http(bridge, journal, manager)
+    http = new_http(bridge, journal, lookup, manager)
     wsgi = socketio.WSGIApp(sio, http)
     return SocketServer(sio, wsgi, new_health(manager), manager, journal, jobs)
 

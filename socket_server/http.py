@@ -10,9 +10,9 @@ from flask import Flask, Response, jsonify, request
 
 from bridge import tokens
 from bridge.client import Bridge
-from bridge.errors import TokenError
-from bridge.status import from_result
+from bridge.errors import JobNotFound, TokenError
 from socket_server.journal import Journal
+from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager
 
 __all__ = ["new_health", "new_http"]
@@ -30,12 +30,12 @@ SECURITY_HEADERS = {
 }
 
 
-def new_http(bridge: Bridge, journal: Journal, manager: JobsManager) -> Flask:
+def new_http(bridge: Bridge, journal: Journal, lookup: Lookup, manager: JobsManager) -> Flask:
     """Return the WSGI application beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
     http.after_request(_secure)
     http.get("/")(lambda: http.send_static_file("index.html"))
-    http.get("/api/jobs/<job>")(_job(bridge, journal))
+    http.get("/api/jobs/<job>")(_job(bridge, journal, lookup))
     http.get("/healthz")(_healthz(manager))
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
@@ -62,18 +62,18 @@ def _healthz(manager: JobsManager) -> Callable[[], Any]:
     return healthz
 
 
-def _job(bridge: Bridge, journal: Journal) -> Callable[[str], Any]:
+def _job(bridge: Bridge, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
     def job(job: str) -> Any:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
             grant = tokens.verify(bridge.settings.keys, token if scheme == "Bearer" else None)
+            if not grant.allows("watch"):
+                return _error(403, "forbidden", "the token's scope does not allow watch")
+            return jsonify(lookup.find(job, grant) or journal.snapshot(job))
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
-        if grant.allows("watch") and grant.names(job, journal.owner(job)):
-            found = journal.snapshot(job) if job in journal else from_result(bridge.app, job)
-            if found is not None:
-                return jsonify(found)
-        return _error(404, "not_found", f"no job {job} that this token names")
+        except JobNotFound as error:
+            return _error(404, "not_found", str(error))
 
     return job
 

@@ -14,15 +14,13 @@ from bridge.client import Bridge
 from bridge.errors import TokenError
 from bridge.events import NAMESPACE, TERMINAL, Event, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
-from bridge.status import from_result
 from bridge.tokens import Grant
 from socket_server.journal import Journal
+from socket_server.lookup import Lookup
 from socket_server.requests import Refused, answered, text, whole
 
 __all__ = ["JobsNamespace"]
 
-#: Seconds to wait for the first event of a job that was enqueued a moment ago.
-FIRST_EVENT = 2.0
 #: Jobs in one answer.
 MAX_LISTED = 200
 
@@ -33,12 +31,14 @@ class JobsNamespace(socketio.Namespace):
     Args:
         bridge: through which jobs are enqueued and cancelled.
         journal: what the server knows.
+        lookup: finds the jobs that clients name.
     """
 
-    def __init__(self, bridge: Bridge, journal: Journal) -> None:
+    def __init__(self, bridge: Bridge, journal: Journal, lookup: Lookup) -> None:
         super().__init__(NAMESPACE)
         self._bridge = bridge
         self._journal = journal
+        self._lookup = lookup
         self._grants: dict[str, Grant] = {}
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
@@ -66,39 +66,21 @@ class JobsNamespace(socketio.Namespace):
             raise Refused("forbidden", f"the token's scope does not allow {scope}")
         return grant
 
-    def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Grant]:
-        """Return the job that the request names, if the token names it too."""
+    def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
+        """Return the job that the request names, and its snapshot if it is not held any more."""
         grant, job = self._grant(sid, scope), text(request, "job")
-        held = self._wait_for(job)
-        if held and grant.names(job, self._journal.owner(job)):
-            return job, grant
-        if not held and job in grant.jobs:
-            return job, grant
-        raise Refused("not_found", f"no job {job} that this token names")
-
-    def _wait_for(self, job: str) -> bool:
-        deadline = time.monotonic() + FIRST_EVENT
-        while job not in self._journal and time.monotonic() < deadline:
-            self.server.sleep(0.05)
-        return job in self._journal
+        return job, self._lookup.find(job, grant)
 
     @answered
     def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         cursor = text(request, "cursor", required=False) or None
-        job, _ = self._named(sid, request, "watch")
+        job, result = self._named(sid, request, "watch")
+        if result is not None:
+            return {"snapshot": result, "events": [], "recovered": False, "cursor": None}
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
         self.enter_room(sid, room_of_job(job))
-        if job in self._journal:
-            return self._journal.view(job, cursor).encode()
-        self.leave_room(sid, room_of_job(job))
-        return self._result(job)
-
-    def _result(self, job: str) -> dict[str, Any]:
-        snapshot = from_result(self._bridge.app, job)
-        if snapshot is None:
-            raise Refused("not_found", f"no job {job} that this token names")
-        return {"snapshot": snapshot, "events": [], "recovered": False, "cursor": ""}
+        return self._journal.view(job, cursor).encode()
 
     @answered
     def on_unwatch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -143,11 +125,10 @@ class JobsNamespace(socketio.Namespace):
 
     @answered
     def on_cancel(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
-        job, _ = self._named(sid, request, "cancel")
-        if job in self._journal:
-            state = self._journal.snapshot(job)["state"]
-            if state in TERMINAL:
-                raise Refused("ended", f"the job has already {_ended(state)}")
+        job, result = self._named(sid, request, "cancel")
+        state = (result or self._journal.snapshot(job))["state"]
+        if state in TERMINAL:
+            raise Refused("ended", f"the job has already {_ended(state)}")
         self._bridge.cancel(job)
         return {"job": job}
 

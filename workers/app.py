@@ -8,7 +8,7 @@ import sys
 import uuid
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 
 from bridge import install, transport
 from bridge.errors import TaskbridgeError
@@ -27,6 +27,23 @@ SOFT_SHUTDOWN = 10.0
 LOST_RETRY_DELAY = 5
 
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
+
+
+class ShortRetryDelay:
+    """An annotation: tasks that say nothing about it are tried again sooner than Celery's default.
+
+    Celery waits 180 seconds before it tries a lost task again; nobody watches a bar that long.
+    Its own tasks (``celery.chord_unlock``) have a delay of their own that must stay.
+    """
+
+    def annotate(self, task: Any) -> dict[str, Any] | None:
+        """Return what is set on ``task``; None for nothing."""
+        unsaid = task.default_retry_delay == Task.default_retry_delay
+        own = not task.name.startswith("celery.")
+        return {"default_retry_delay": LOST_RETRY_DELAY} if unsaid and own else None
+
+    def annotate_any(self) -> None:
+        """Return None: nothing is set on every task alike."""
 
 
 def new_app(settings: Settings) -> Celery:
@@ -50,8 +67,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # A job outlives its worker: acknowledged at its end, tried again when its process died.
         "task_acks_late": True,
         "task_retry_on_worker_lost": True,
-        # Celery waits 180 s before it tries a lost task again; nobody watches a bar that long.
-        "task_annotations": {"*": {"default_retry_delay": LOST_RETRY_DELAY}},
+        "task_annotations": (ShortRetryDelay(),),
         "task_track_started": True,
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": SOFT_SHUTDOWN,

@@ -35,17 +35,18 @@ def amount(value: float, *, scale: bool) -> str:
     if scale:
         for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
             if abs(value) >= size:
-                return f"{value / size:.3g}{prefix}"
+                scaled = value / size
+                return f"{scaled:.0f}{prefix}" if abs(scaled) >= 100 else f"{scaled:.3g}{prefix}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
 def counts(bar: dict[str, Any]) -> str:
-    """Return how far a bar is: ``12/40 files``."""
+    """Return how far a bar is: ``12/40 file``, or with SI prefixes ``193M/823MB``."""
     scale = bar.get("unit_scale", False)
     done = amount(bar["n"], scale=scale)
     total = "" if bar.get("total") is None else f"/{amount(bar['total'], scale=scale)}"
     unit = bar.get("unit") or "it"
-    return f"{done}{total} {unit}"
+    return f"{done}{total}{'' if scale else ' '}{unit}"
 
 
 def percent(bar: dict[str, Any]) -> int | None:
@@ -56,7 +57,8 @@ def percent(bar: dict[str, Any]) -> int | None:
 
 
 def speed(bar: dict[str, Any]) -> str:
-    """Return a bar's rate: ``1.2M B/s``; nothing while unknown."""
+    """Return a bar's rate: ``1.2MB/s`` or ``40 file/s``; nothing while unknown."""
     if not bar.get("rate"):
         return ""
-    return f"{amount(bar['rate'], scale=True)} {bar.get('unit') or 'it'}/s"
+    gap = "" if bar.get("unit_scale") else " "
+    return f"{amount(bar['rate'], scale=True)}{gap}{bar.get('unit') or 'it'}/s"

@@ -50,7 +50,8 @@ class PlainView:
 
     def _bar(self, position: int, bar: dict[str, Any]) -> None:
         key, step = (bar["desc"], position), percent(bar)
-        mark = (step, bar["closed"]) if step is not None else (bar["n"], bar["closed"])
+        # Without a total there is no percent; a line each time the count has doubled.
+        mark = (step if step is not None else int(bar["n"]).bit_length(), bar["closed"])
         if self._shown.get(key) != mark:
             self._shown[key] = mark
             head = f"{bar['desc'] or 'progress'}: "

@@ -1,0 +1,51 @@
+"""Finding the job that a client names, if its token names it too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bridge.client import Bridge
+from bridge.errors import JobNotFound
+from bridge.status import from_result
+from bridge.tokens import Grant
+from socket_server.journal import Journal
+
+__all__ = ["Lookup"]
+
+#: Seconds to wait for the first event of a job that was enqueued a moment ago.
+FIRST_EVENT = 2.0
+#: Seconds between two looks.
+INTERVAL = 0.05
+
+
+class Lookup:
+    """Knows which jobs there are and who may see them.
+
+    Args:
+        bridge: through which the result backend is asked.
+        journal: what the server holds.
+        sleep: lets other clients go on for so many seconds.
+    """
+
+    def __init__(self, bridge: Bridge, journal: Journal, sleep: Callable[[float], None]) -> None:
+        self._bridge = bridge
+        self._journal = journal
+        self._sleep = sleep
+
+    def find(self, job: str, grant: Grant) -> dict[str, Any] | None:
+        """Return the snapshot of a job that only the result backend knows; None if it is held.
+
+        Raises:
+            JobNotFound: there is no such job, or the token does not name it.
+        """
+        deadline = time.monotonic() + FIRST_EVENT
+        while job not in self._journal and time.monotonic() < deadline:
+            self._sleep(INTERVAL)
+        if job in self._journal:
+            if grant.names(job, self._journal.owner(job)):
+                return None
+        elif job in grant.jobs and (found := from_result(self._bridge.app, job)):
+            return found
+        raise JobNotFound(f"no job {job} that this token names")
