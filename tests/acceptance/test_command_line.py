@@ -1,0 +1,289 @@
+"""The ``taskbridge`` command as a person uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from bridge.cli.commands import cli
+from support.process import Process
+from support.wait import until
+
+
+@pytest.fixture
+def run(stack):
+    """Run a command with the stack's settings; other variables may be given."""
+
+    def run(*arguments, timeout=60, **variables):
+        return subprocess.run(
+            [sys.executable, "-m", "bridge.cli", *arguments],
+            env={**stack.env, **variables},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def owner():
+    return f"user-{uuid.uuid4().hex[:8]}"
+
+
+def test_enqueue_and_watch_shows_bars_and_the_result(run, owner, tmp_path):
+    (tmp_path / "a").write_bytes(os.urandom(1000))
+    kwargs = json.dumps({"path": str(tmp_path)})
+    done = run("enqueue", "workers.jobs.checksum", "--kwargs", kwargs, "--owner", owner, "--watch")
+    assert done.returncode == 0, done.stderr
+    assert "100%" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("succeeded")
+
+
+@pytest.mark.parametrize("problem", ["missing", "a file", "ragged", "empty", "corrupt"])
+def test_bad_input_to_a_job_is_one_sentence_and_status_1(run, tmp_path, problem):
+    task, kwargs, sentence = bad_input(tmp_path, problem)
+    done = run("enqueue", task, "--kwargs", json.dumps(kwargs), "--owner", "me", "--watch")
+    assert done.returncode == 1, done.stdout
+    assert sentence in done.stdout.splitlines()[-1]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def bad_input(folder, problem):
+    """Return a task, its arguments and a part of what must be said of them."""
+    if problem == "missing":
+        return "workers.jobs.checksum", {"path": str(folder / "nowhere")}, "nowhere"
+    if problem == "a file":
+        (folder / "file").write_text("x")
+        return "workers.jobs.checksum", {"path": str(folder / "file")}, "file"
+    if problem == "corrupt":
+        (folder / "in").mkdir()
+        (folder / "in" / "a.jpg").write_text("not a picture")
+        kwargs = {"folder": str(folder / "in"), "output": str(folder / "out")}
+        return "workers.jobs.thumbnails", kwargs, "picture"
+    table = folder / "t.csv"
+    table.write_text("" if problem == "empty" else "a,b\n1\n1,2,3\n")
+    return "workers.jobs.import_csv", {"path": str(table)}, "t.csv"
+
+
+def test_watch_prints_events_as_json_lines_for_scripts(run, stack, owner):
+    job = stack.bridge.enqueue("support.talk", [3], owner=owner)
+    done = run("watch", job.id, "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert events[-1]["type"] == "succeeded"
+
+
+def test_watch_of_a_failed_job_exits_with_1(run, stack, owner):
+    job = stack.bridge.enqueue("support.fail", owner=owner)
+    done = run("watch", job.id)
+    assert done.returncode == 1
+    assert "ValueError: this was bound to fail" in done.stdout
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(stack, owner, tmp_path):
+    job = stack.bridge.enqueue("support.work", [4.0], owner=owner)
+    command = [sys.executable, "-m", "bridge.cli", "watch", job.id]
+    with Process(command, log=tmp_path / "log", env=stack.env) as watching:
+        until(lambda: "work:" in watching.output, 20, "the bar")
+        watching.signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+        assert f"taskbridge watch {job.id}" in watching.output
+    assert stack.bridge.status(job.id)["state"] == "running"
+    stack.bridge.cancel(job.id)
+
+
+def test_jobs_lists_the_owners_jobs(run, stack, owner):
+    job = stack.bridge.enqueue("support.add", [1, 1], owner=owner)
+    until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 20, "the job to end")
+    assert job.id in run("jobs", "--owner", owner).stdout
+    (snapshot,) = map(json.loads, run("jobs", "--owner", owner, "--json").stdout.splitlines())
+    assert snapshot["state"] == "succeeded"
+
+
+def test_cancel_stops_a_running_job(run, stack, owner):
+    job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
+    until(lambda: stack.bridge.status(job.id)["bars"], 20, "the bar to appear")
+    assert run("cancel", job.id).returncode == 0
+    until(lambda: stack.bridge.status(job.id)["state"] == "cancelled", 10, "the job to stop")
+    again = run("cancel", job.id)
+    assert again.returncode == 1
+    assert "already been cancelled" in again.stderr
+
+
+def test_token_prints_a_token_that_the_server_takes(run, stack, owner):
+    token = run("token", "--owner", owner, "--scope", "watch").stdout.strip()
+    assert token.count(".") == 2
+
+
+def test_doctor_finds_a_whole_stack_well(run):
+    done = run("doctor")
+    assert done.returncode == 0, done.stdout
+    assert all(line.startswith("ok") for line in done.stdout.splitlines())
+    assert "broker → worker → server → client" in done.stdout
+
+
+def test_doctor_names_the_first_broken_link_and_its_remedy(run, tmp_path):
+    home = {"TASKBRIDGE_HOME": str(tmp_path), "TASKBRIDGE_BROKER_URL": ""}
+    done = run("doctor", **home)
+    assert done.returncode == 1
+    assert "taskbridge worker" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "status", "sentence"),
+    [
+        ({"TASKBRIDGE_PROT": "1"}, ["token", "--owner", "me"], 2, "TASKBRIDGE_PORT"),
+        ({"TASKBRIDGE_PORT": "x"}, ["token", "--owner", "me"], 2, "TASKBRIDGE_PORT"),
+        ({"TASKBRIDGE_SECRET": "short"}, ["token", "--owner", "me"], 2, "TASKBRIDGE_SECRET"),
+        ({"TASKBRIDGE_BROKER_URL": "mqtt://x"}, ["enqueue", "a"], 2, "TASKBRIDGE_BROKER_URL"),
+        ({"TASKBRIDGE_BROKER_URL": "amqp://127.0.0.1:1//"}, ["enqueue", "a"], 1, "no broker"),
+        ({"TASKBRIDGE_URL": "http://127.0.0.1:1"}, ["jobs", "--owner", "me"], 1, "no socket"),
+        ({}, ["enqueue", "a", "--kwargs", "{"], 2, "--kwargs"),
+        ({}, ["enqueue", "a", "--kwargs", "[]"], 2, "--kwargs"),
+        ({}, ["enqueue", "a", "--kwargs", '{"x": NaN}'], 2, "JSON"),
+        ({}, ["token", "--owner", "me", "--scope", "everything"], 2, "everything"),
+        ({}, ["token"], 2, "owner"),
+        ({}, ["watch", "nothing"], 1, "no job nothing"),
+        ({}, ["cancel", "nothing"], 1, "no job nothing"),
+        ({}, ["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_the_right_status(
+    run, variables, arguments, status, sentence
+):
+    done = run(*arguments, **variables)
+    assert done.returncode == status, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"TASKBRIDGE_SECRET": "short"}, "shorter than 32 bytes"),
+        ({"TASKBRIDGE_SECRET": "", "TASKBRIDGE_HOME": "/nonexistent"}, "TASKBRIDGE_SECRET"),
+        ({"TASKBRIDGE_PROT": "1"}, "TASKBRIDGE_PORT"),
+    ],
+)
+def test_a_server_without_usable_settings_does_not_start(run, variables, sentence):
+    done = run("serve", **variables)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_named(run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("serve", TASKBRIDGE_PORT=port)
+        assert done.returncode == 1
+        assert port in done.stderr
+        assert "TASKBRIDGE_PORT" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert run("up", TASKBRIDGE_PORT=port).returncode == 2
+
+
+def test_a_worker_with_a_wrong_setting_says_so_without_a_traceback(stack):
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+        env={**stack.env, "TASKBRIDGE_PROT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "TASKBRIDGE_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_each_help_ends_in_runnable_examples(name):
+    lines = cli.commands[name].get_help(click_context(name)).rstrip().splitlines()
+    examples = lines[lines.index("  Examples:") + 1 :]
+    assert examples
+    assert all("taskbridge" in line for line in examples)
+
+
+def click_context(name):
+    import click
+
+    return click.Context(cli.commands[name], info_name=name)
+
+
+def test_a_demo_runs_one_job_and_ends_all_it_started(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(60):
+        with (tmp_path / "in" / str(number)).open("wb") as file:
+            file.truncate(30_000_000)  # sparse: costs no disk, but takes its time to read
+    env = {name: value for name, value in os.environ.items() if "TASKBRIDGE" not in name}
+    env["TASKBRIDGE_HOME"] = str(tmp_path / "home")
+    command = [sys.executable, "-m", "bridge.cli", "demo", "--once", "--path", str(tmp_path / "in")]
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = set(re.findall(r"bytes.*: (\d+)%", done.stdout))
+    assert len(states - {"0", "100"}) >= 10
+    manifest = tmp_path / "home" / "checksum.sha256"
+    check = subprocess.run(
+        ["sha256sum", "--quiet", "-c", manifest], cwd=tmp_path / "in", check=False
+    )
+    assert check.returncode == 0
+    assert processes_of(tmp_path) == []
+
+
+def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
+    env = {name: value for name, value in os.environ.items() if "TASKBRIDGE" not in name}
+    env |= {"TASKBRIDGE_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "bridge.cli", "up"]
+    with taken(8000), Process(command, log=tmp_path / "log", env=env) as up:
+        until(lambda: "ready." in up.output, 60, "the worker to be ready")
+        assert re.search(r"page +http://127\.0\.0\.1:80(?!00)\d\d/", up.output)
+        assert (tmp_path / "home" / "secret").stat().st_mode & 0o777 == 0o600
+        doctor = subprocess.run(
+            [sys.executable, "-m", "bridge.cli", "doctor"], env=env, check=False, timeout=60
+        )
+        assert doctor.returncode == 0
+        up.signal(signal.SIGINT)
+        assert up.wait(10) == 0
+    assert processes_of(tmp_path) == []
+
+
+@contextlib.contextmanager
+def taken(port):
+    """Hold a port; it is as well if somebody else does."""
+    with socket.socket() as holder:
+        with contextlib.suppress(OSError):
+            holder.bind(("127.0.0.1", port))
+            holder.listen()
+        yield
+
+
+def processes_of(folder):
+    """Return the command lines of processes whose environment names a folder."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ:
+                ours = str(folder / "home").encode() in environ.read()
+            with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                command = cmdline.read().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if ours:
+            found.append(command)
+    return found
