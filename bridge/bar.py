@@ -151,17 +151,18 @@ class Bar(Generic[T]):
 
     def sample(self) -> dict[str, Any]:
         """Return the bar's state as it travels, and advance its smoothed rate."""
-        n, elapsed = self.n, self._advance()
+        n, total = _finite(self.n) or 0, _finite(self.total)
+        elapsed, rate = self._advance(n), self._rate
         return {
             "position": self.position,
             "desc": self.desc[:MAX_TEXT],
             "unit": self.unit[:MAX_TEXT],
             "unit_scale": bool(self.unit_scale),
             "n": n,
-            "total": self.total,
+            "total": total,
             "postfix": self._postfix[:MAX_TEXT],
-            "rate": self._rate and round(self._rate, 3),
-            "eta": self._eta(n),
+            "rate": rate and round(rate, 3),
+            "eta": self._eta(n, total),
             "elapsed": round(elapsed, 3),
             "closed": self.closed,
         }
@@ -171,19 +172,19 @@ class Bar(Generic[T]):
         now = (self.n, self.total, self.desc[:MAX_TEXT], self._postfix[:MAX_TEXT], self.closed)
         return now != tuple(sampled[key] for key in ("n", "total", "desc", "postfix", "closed"))
 
-    def _advance(self) -> float:
+    def _advance(self, n: float) -> float:
         now = self._clock()
         if (passed := now - self._sampled_at) > 0:
-            rate = (self.n - self._sampled_n) / passed
+            rate = (n - self._sampled_n) / passed
             weight = 1.0 if self._rate is None else 1.0 - math.exp(-passed / SMOOTHING)
             self._rate = weight * rate + (1.0 - weight) * (self._rate or 0.0)
-            self._sampled_at, self._sampled_n = now, self.n
+            self._sampled_at, self._sampled_n = now, n
         return now - self._started
 
-    def _eta(self, n: float) -> float | None:
-        if self.total is None or not self._rate or self._rate < 0:
+    def _eta(self, n: float, total: float | None) -> float | None:
+        if total is None or not self._rate or self._rate < 0:
             return None
-        return round(max(0.0, (self.total - n) / self._rate), 1)
+        return round(max(0.0, (total - n) / self._rate), 1)
 
 
 def _length(iterable: object) -> int | None:
@@ -191,6 +192,17 @@ def _length(iterable: object) -> int | None:
         return len(iterable)  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def _finite(value: Any) -> float | None:
+    """Return a plain finite number for what may be numpy's, NaN or None."""
+    if type(value) is int:
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _short(value: Any) -> str:

@@ -13,9 +13,10 @@ import random
 import threading
 import time
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, EventType, room_of_job
+from bridge.events import NAMESPACE, Event, EventType, room_of_job
+from bridge.outbox import Entry, Outbox, Push, Report
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -23,38 +24,12 @@ __all__ = ["Emitter", "close", "emitter_for", "flush_all"]
 
 logger = logging.getLogger(__name__)
 
-#: Entries that the outbox holds before log and output lines are dropped, and counted.
-MAX_OUTBOX = 50_000
-#: Bytes of text that one event gathers; half an event leaves room for JSON's escapes.
-MAX_BATCH = MAX_EVENT_BYTES // 2
 #: Seconds without an event of a running job after which a heartbeat goes out.
 HEARTBEAT = 5.0
 #: Seconds between attempts to reach a broker that is away: first and longest.
 BACKOFF = (0.2, 5.0)
 #: Seconds that a process waits, when it exits, for what is still to be sent.
 EXIT_FLUSH = 5.0
-
-#: What a batch of each gathered type is called in an event's data.
-BATCHES: dict[str, str] = {"log": "lines", "output": "chunks"}
-
-
-class Report(NamedTuple):
-    """Something that a run has to tell, not yet an event."""
-
-    run: Run
-    kind: EventType
-    data: Any
-    #: Seconds since the epoch: when it happened, which may be long before it is sent.
-    at: float
-
-
-class Push(NamedTuple):
-    """An application's own event."""
-
-    event: str
-    data: Any
-    namespace: str
-    room: str | None
 
 
 class Emitter:
@@ -70,9 +45,8 @@ class Emitter:
         import bridge.writer  # noqa: F401
 
         self._settings = settings
-        #: What tasks handed over; a threading.Event among it is set once all before it is sent.
-        self._outbox: deque[Report | Push | threading.Event] = deque()
-        self._unsent: deque[Event | Push | threading.Event] = deque()
+        self._outbox = Outbox()
+        self._unsent: deque[Entry] = deque()
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
         self._failures = 0
@@ -95,21 +69,18 @@ class Emitter:
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Hand over a lifecycle event; the sender is woken at once."""
-        self._outbox.append(Report(run, kind, data or {}, time.time()))
+        self._outbox.put(Report(run, kind, data or {}, time.time()))
         self._start()
         self._wake.set()
 
     def put_line(self, run: Run, kind: EventType, line: Any) -> None:
         """Hand over a log line or a piece of output; it goes with the next sample."""
-        if len(self._outbox) >= MAX_OUTBOX:
-            run.dropped += 1
-            return
-        self._outbox.append(Report(run, kind, line, time.time()))
+        self._outbox.put_line(Report(run, kind, line, time.time()))
         self._start()
 
     def push(self, event: str, data: Any, namespace: str, room: str | None) -> None:
         """Hand over an application's own event, to be sent as it is."""
-        self._outbox.append(Push(event, data, namespace, room))
+        self._outbox.put(Push(event, data, namespace, room))
         self._start()
         self._wake.set()
 
@@ -127,7 +98,7 @@ class Emitter:
         if not self.healthy:
             return False
         sent = threading.Event()
-        self._outbox.append(sent)
+        self._outbox.put(sent)
         self._start()
         self._wake.set()
         return sent.wait(timeout)
@@ -173,40 +144,10 @@ class Emitter:
         """Gather what has come since the last time, and send it."""
         for run in self._running():
             run.notice_cancel()
-        self._gather()
+        self._unsent.extend(self._outbox.gather())
         self._send_unsent()
         if self.healthy:
             self._send_progress()
-
-    def _gather(self) -> None:
-        while self._outbox:
-            entry = self._outbox.popleft()
-            if isinstance(entry, Report):
-                self._unsent.extend(self._events(entry))
-            else:
-                self._unsent.append(entry)
-
-    def _events(self, report: Report) -> list[Event]:
-        run, kind, data, at = report
-        if kind in BATCHES:
-            return [run.event(kind, {BATCHES[kind]: self._batch(report)}, at)]
-        # The bar's last state is told before the end of the task is.
-        last = run.sample()
-        return [*([last] if last else []), run.event(kind, data, at)]
-
-    def _batch(self, first: Report) -> list[Any]:
-        """Return the first line and those that directly follow it, up to an event's size."""
-        lines, size = [first.data], _size(first.data)
-        while self._outbox:
-            entry = self._outbox[0]
-            if not isinstance(entry, Report) or entry[:2] != first[:2]:
-                break
-            size += _size(entry.data)
-            if size > MAX_BATCH:
-                break
-            lines.append(entry.data)
-            self._outbox.popleft()
-        return lines
 
     def _send_unsent(self) -> None:
         while self._unsent:
@@ -228,6 +169,9 @@ class Emitter:
         """Publish one entry; on failure say so once and keep it."""
         try:
             self._publish(entry)
+        except (TypeError, ValueError):
+            # Not JSON: it will not be another time either, and must not hold up the others.
+            logger.exception("taskbridge: an event that is not JSON was dropped")
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
             if self.healthy:
                 logger.warning("taskbridge: the broker is away, events are kept: %s", error)
@@ -246,10 +190,6 @@ class Emitter:
             self._writer.emit("job", entry.encode(), namespace=NAMESPACE, room=room)
         else:
             self._writer.emit(entry.event, entry.data, entry.namespace, entry.room)
-
-
-def _size(line: Any) -> int:
-    return len(line if isinstance(line, str) else line["message"]) + 64
 
 
 _emitters: dict[tuple[int, str, str], Emitter] = {}

@@ -65,7 +65,7 @@ class JobsManager(socketio.PubSubManager):
             return False
         if not isinstance(event, str) or event in RESERVED or message.get("binary"):
             return False
-        if not isinstance(data, list) or len(finite_json(data)) > MAX_EVENT_BYTES:
+        if not isinstance(data, list) or not _fits(data):
             return False
         if event == "job":
             return self._accept_job(room, data)
@@ -204,6 +204,14 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     def _publish(self, data: Any) -> None:
         with self._publishing:
             self.publisher._publish(data)
+
+
+def _fits(data: Any) -> bool:
+    """Whether it is JSON that every client can read, and not too much of it."""
+    try:
+        return len(finite_json(data)) <= MAX_EVENT_BYTES
+    except (ValueError, RecursionError):
+        return False
 
 
 def _delay(failures: int) -> float:
