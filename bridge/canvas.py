@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import _state
 from celery.canvas import Signature, _chain, group
 from celery.canvas import _chord as chord
 
@@ -34,8 +35,10 @@ def bound(signature: Any, app: Any) -> Any:
 
 
 def _application(signature: Any) -> Any:
-    if getattr(signature, "_app", None) is not None:
-        return signature._app
+    app = getattr(signature, "_app", None)
+    # Celery makes a default application, configured by nobody, when a process has none.
+    if app is not None and app is not _state.default_app:
+        return app
     parts = list(getattr(signature, "tasks", None) or [])
     if isinstance(signature, chord):
         parts.append(signature.body)

@@ -81,7 +81,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
-        "result_extended": True,
         **_broker_configuration(settings),
     }
 

@@ -1,0 +1,518 @@
+"""The CSV import job into real SQLite files, without a broker."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from support.reporting import recorded_bars, recorded_lines
+from support.rights import no_rights, reachable_folder
+
+import workers.csv_file
+import workers.jobs.import_csv as module
+import workers.sql_table
+import workers.sql_target
+from bridge import JobCancelled, job
+from bridge.errors import InputError
+from bridge.events import MAX_RESULT_BYTES, finite_json
+from workers.jobs.import_csv import import_csv
+
+
+def csv_file(folder: Path, text: str | bytes, name: str = "people.csv") -> Path:
+    """A file with that text in UTF-8, or with those bytes."""
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def rows(database: Path, table: str = "people") -> list[tuple[Any, ...]]:
+    """All rows of a table of an SQLite file."""
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(f'SELECT * FROM "{table}"').fetchall()
+    finally:
+        connection.close()
+
+
+def tables(database: Path) -> list[str]:
+    """Names of the tables of an SQLite file."""
+    return [name for _, name, *_ in rows(database, "sqlite_master")]
+
+
+def refused(*args: Any, **kwargs: Any) -> str:
+    """The sentence with which the job refuses."""
+    with pytest.raises(InputError) as error:
+        import_csv(*args, **kwargs)
+    sentence = str(error.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_its_name_is_the_public_one() -> None:
+    assert import_csv.name == "workers.jobs.import_csv"
+
+
+def test_a_file_becomes_a_table_of_an_sqlite_file_beside_it(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "name,age\nAda,36\nGrace,\n")
+    database = tmp_path / "people.sqlite"
+    assert import_csv(str(path)) == {
+        "rows": 2,
+        "skipped": 0,
+        "table": "people",
+        "columns": {"name": "text", "age": "integer"},
+        "url": f"sqlite:///{database}",
+    }
+    assert rows(database) == [("Ada", 36), ("Grace", None)]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "stored"),
+    [
+        (["1", "-2", "0"], "integer", [1, -2, 0]),
+        (["9223372036854775807"], "integer", [2**63 - 1]),
+        (["-9223372036854775808"], "integer", [-(2**63)]),
+        (["9223372036854775808"], "text", ["9223372036854775808"]),
+        (["007", "1"], "text", ["007", "1"]),
+        (["+49"], "text", ["+49"]),
+        (["-0"], "float", [0.0]),
+        (["1", "2.5", "-0.5"], "float", [1.0, 2.5, -0.5]),
+        (["1.0e5", "1e-05"], "float", [1e5, 1e-5]),
+        (["12e4"], "text", ["12e4"]),
+        (["1e+999"], "text", ["1e+999"]),
+        (["nan", "1.5"], "text", ["nan", "1.5"]),
+        (["00.5"], "text", ["00.5"]),
+        (["1,5"], "text", ["1,5"]),
+        (["0.1234567890123456789"], "text", ["0.1234567890123456789"]),
+        (["1", "2.5", "18446744073709551616"], "text", ["1", "2.5", "18446744073709551616"]),
+        (["true", "FALSE"], "boolean", [1, 0]),
+        (["true", "1"], "text", ["true", "1"]),
+        (["2024-02-29"], "date", ["2024-02-29"]),
+        (["2023-02-29"], "text", ["2023-02-29"]),
+        (["20240229", "1"], "integer", [20240229, 1]),
+        (["2024-02-29", "2024-02-29 10:00"], "text", ["2024-02-29", "2024-02-29 10:00"]),
+        (["2024-02-29T10:00:01"], "datetime", ["2024-02-29 10:00:01.000000"]),
+        (["2024-02-29 10:00:01.25"], "datetime", ["2024-02-29 10:00:01.250000"]),
+        (
+            ["2024-02-29T10:00:00+02:00", "2024-02-29T10:00:00Z"],
+            "datetime with time zone",
+            ["2024-02-29 08:00:00.000000", "2024-02-29 10:00:00.000000"],
+        ),
+        (["0001-01-01T00:00:00+02:00"], "text", ["0001-01-01T00:00:00+02:00"]),
+        (["x", "1"], "text", ["x", "1"]),
+        (["٣"], "text", ["٣"]),
+        (["", "7", "  "], "integer", [None, 7, None]),
+        ([" 7 "], "integer", [7]),
+        ([" x "], "text", [" x "]),
+        (["", ""], "text", [None, None]),
+    ],
+)
+def test_a_column_gets_the_narrowest_type_that_loses_nothing(
+    tmp_path: Path, values: list[str], kind: str, stored: list[Any]
+) -> None:
+    path = csv_file(tmp_path, "a,b\n" + "".join(f'"{value}",.\n' for value in values))
+    assert import_csv(str(path))["columns"]["a"] == kind
+    assert [row[0] for row in rows(tmp_path / "people.sqlite")] == stored
+
+
+def test_a_value_at_the_very_end_still_decides_the_type(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a\n" + "1\n" * 5000 + "one\n")
+    assert import_csv(str(path))["columns"] == {"a": "text"}
+    assert rows(tmp_path / "people.sqlite")[-1] == ("one",)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_sniffed(tmp_path: Path, delimiter: str) -> None:
+    lines = [["a", "b", "c"], ["1", '"x; y| z, w"', "2.5"], ["3", '"v, u"', "4.5"]]
+    path = csv_file(tmp_path, "\r\n".join(delimiter.join(line) for line in lines))
+    assert import_csv(str(path))["columns"] == {"a": "integer", "b": "text", "c": "float"}
+    assert rows(tmp_path / "people.sqlite") == [(1, "x; y| z, w", 2.5), (3, "v, u", 4.5)]
+
+
+def test_decimal_commas_between_semicolons_do_not_confuse_the_sniffing(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "name;price\nx;1,50\ny;2,50\n")
+    assert list(import_csv(str(path))["columns"]) == ["name", "price"]
+
+
+def test_quoted_fields_keep_delimiters_quotes_and_line_breaks(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, 'a,b\n"x, y","say ""hi""\r\nthere"\n')
+    import_csv(str(path))
+    assert rows(tmp_path / "people.sqlite") == [("x, y", 'say "hi"\r\nthere')]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_any_line_end_are_understood(tmp_path: Path, end: str) -> None:
+    path = csv_file(tmp_path, b"\xef\xbb\xbf" + end.join(["ä,b", "1,2", ""]).encode())
+    assert import_csv(str(path))["columns"] == {"ä": "integer", "b": "integer"}
+
+
+def test_ragged_rows_are_logged_with_their_line_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = recorded_lines(monkeypatch)
+    path = csv_file(tmp_path, 'a,b\n1,2\n3\n\n"x\ny",4\n5,6,7\n8,9\n')
+    result = import_csv(str(path))
+    assert (result["rows"], result["skipped"]) == (3, 2)
+    assert lines == [
+        ("WARNING", "line 3: 1 fields where the header has 2"),
+        ("WARNING", "line 7: 3 fields where the header has 2"),
+    ]
+    assert rows(tmp_path / "people.sqlite") == [("1", 2), ("x\ny", 4), ("8", 9)]
+
+
+def test_the_log_of_a_million_bad_rows_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = recorded_lines(monkeypatch)
+    path = csv_file(tmp_path, "a,b\n1,2\n" + "3\n" * 1000)
+    assert import_csv(str(path))["skipped"] == 1000
+    assert len(lines) == 101
+    assert lines[-1] == ("WARNING", "... and 900 more like these")
+
+
+def test_a_quote_that_is_never_closed_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = recorded_lines(monkeypatch)
+    path = csv_file(tmp_path, 'a,b\n1,2\n3,"4\n5,6\n')
+    assert import_csv(str(path))["rows"] == 1
+    assert lines == [("WARNING", "line 3: unexpected end of data")]
+
+
+def test_a_stray_quote_costs_its_own_row_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = recorded_lines(monkeypatch)
+    path = csv_file(tmp_path, 'a,b\n1,2\n"3"x,4\n5,6\n')
+    assert import_csv(str(path))["rows"] == 2
+    assert lines == [("WARNING", "line 3: ',' expected after '\"'")]
+
+
+def test_names_of_columns_may_be_anything_sql_knows(tmp_path: Path) -> None:
+    names = ["select", "a b", "x%(y)s", ":z", 'q"q', "a.b", "c0"]
+    header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
+    path = csv_file(tmp_path, header + "\n1,2,3,4,5,6,7\n")
+    assert list(import_csv(str(path))["columns"]) == names
+    assert rows(tmp_path / "people.sqlite") == [(1, 2, 3, 4, 5, 6, 7)]
+
+
+def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a,\n1,2\n")
+    assert list(import_csv(str(path))["columns"]) == ["a", "column_2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("My Sales-2024.csv", "my_sales_2024"),
+        ("2024.csv", "t_2024"),
+        ("été.csv", "été"),
+        ("---.csv", "data"),
+    ],
+)
+def test_the_table_is_named_after_the_file(tmp_path: Path, name: str, table: str) -> None:
+    assert import_csv(str(csv_file(tmp_path, "a\n1\n", name)))["table"] == table
+
+
+def test_url_and_table_can_be_chosen(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a\n1\n")
+    other = tmp_path / "other.db"
+    result = import_csv(str(path), url=f"sqlite:///{other}?timeout=7", table="My table")
+    assert result["url"] == f"sqlite:///{other}"
+    assert rows(other, "My table") == [(1,)]
+    assert not (tmp_path / "people.sqlite").exists()
+
+
+def test_a_password_is_not_in_the_result_nor_in_an_error(tmp_path: Path) -> None:
+    url = workers.sql_target.make_url("postgresql://me:secret@host:5/db?password=secret&sslkey=x")
+    assert workers.sql_target.public(url) == "postgresql://me@host:5/db"
+    path = csv_file(tmp_path, "a\n1\n")
+    for bad in ("secret", "nodialect://me:secret@host/db", "postgresql://me:secret@host:port/db"):
+        assert "secret" not in refused(str(path), url=bad)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100_000])
+def test_both_bars_end_at_their_real_totals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    bars = recorded_bars(monkeypatch, module)
+    path = csv_file(tmp_path, "a,b\n" + "1,2\n" * 250 + "bad\n")
+    import_csv(str(path), batch=batch)
+    size = path.stat().st_size
+    assert [(bar.desc, bar.unit, bar.n, bar.total) for bar in bars] == [
+        ("types", "B", size, size),
+        ("rows", "row", 250, 250),
+    ]
+    assert all(bar.closed for bar in bars)
+
+
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_a_cancelled_job_leaves_neither_rows_nor_table_nor_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    recorded_bars(monkeypatch, module, cancel_at=step)
+    path = csv_file(tmp_path, "a\n" + "1\n" * 250)
+    with pytest.raises(JobCancelled):
+        import_csv(str(path), batch=100)
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+def test_a_file_of_bad_rows_alone_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled() -> None:
+        raise JobCancelled
+
+    monkeypatch.setattr(job, "raise_if_cancelled", cancelled)
+    with pytest.raises(JobCancelled):
+        import_csv(str(csv_file(tmp_path, "a,b\n" + "1\n" * 101)))
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+def failing_insert(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Let the database fail at the insertion with that number."""
+    count, real = 0, workers.sql_table._insert
+
+    def insert(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise OperationalError("INSERT", None, Exception("disk I/O error\nmore"))
+        real(*args)
+
+    monkeypatch.setattr(workers.sql_table, "_insert", insert)
+
+
+def test_a_failure_in_between_is_rolled_back_and_a_new_file_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_insert(monkeypatch, at=2)
+    path = csv_file(tmp_path, "a\n1\n2\n3\n")
+    assert "refuses (disk I/O error)" in refused(str(path), batch=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.parametrize("if_exists", ["append", "replace"])
+def test_a_failure_in_between_leaves_an_existing_table_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, if_exists: str
+) -> None:
+    path = csv_file(tmp_path, "a\n1\n2\n3\n")
+    import_csv(str(path))
+    failing_insert(monkeypatch, at=2)
+    refused(str(path), batch=1, if_exists=if_exists)
+    assert rows(tmp_path / "people.sqlite") == [(1,), (2,), (3,)]
+
+
+def test_a_failure_leaves_the_other_tables_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csv_file(tmp_path, "a\n1\n2\n")
+    import_csv(str(path), table="other")
+    failing_insert(monkeypatch, at=2)
+    refused(str(path), batch=1)
+    assert tables(tmp_path / "people.sqlite") == ["other"]
+
+
+def test_a_database_that_commits_new_tables_at_once_is_left_without_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SQLite without our BEGIN is such a database.
+    path = csv_file(tmp_path, "a\n1\n2\n")
+    import_csv(str(path), table="other")
+    monkeypatch.setattr(workers.sql_target, "TRANSACTIONAL_DDL", frozenset())
+    failing_insert(monkeypatch, at=2)
+    refused(str(path), batch=1)
+    assert tables(tmp_path / "people.sqlite") == ["other"]
+
+
+def test_a_table_that_exists_is_not_touched_unless_told(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a\n1\n")
+    import_csv(str(path))
+    sentence = refused(str(path))
+    assert "There is a table people in sqlite:///" in sentence
+    assert rows(tmp_path / "people.sqlite") == [(1,)]
+
+
+def test_rows_can_be_appended_in_another_order_of_columns(tmp_path: Path) -> None:
+    import_csv(str(csv_file(tmp_path, "Zip,n\n01234,1\n")))
+    result = import_csv(str(csv_file(tmp_path, "n,zip\n2,99999\n")), if_exists="append")
+    assert result["columns"] == {"n": "integer", "Zip": "text"}
+    assert rows(tmp_path / "people.sqlite") == [("01234", 1), ("99999", 2)]
+
+
+def test_appending_to_a_table_without_the_column_is_refused(tmp_path: Path) -> None:
+    import_csv(str(csv_file(tmp_path, "a\n1\n")))
+    sentence = refused(str(csv_file(tmp_path, "a,b\n1,2\n")), if_exists="append")
+    assert "has no column b" in sentence
+
+
+def test_a_table_can_be_replaced(tmp_path: Path) -> None:
+    import_csv(str(csv_file(tmp_path, "a\n1\n")))
+    import_csv(str(csv_file(tmp_path, "b,c\nx,y\n")), if_exists="replace")
+    assert rows(tmp_path / "people.sqlite") == [("x", "y")]
+
+
+def test_a_file_that_changes_between_the_two_readings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csv_file(tmp_path, "a\n1\n2\n")
+    real = module._types
+
+    def types(*args: Any) -> Any:
+        found = real(*args)
+        path.write_text("a\n1\nx\n")
+        return found
+
+    monkeypatch.setattr(module, "_types", types)
+    assert "changed meanwhile: run the job again" in refused(str(path))
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+def test_the_result_is_small_json_even_of_a_wide_file(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, ",".join(f"c{n:0>120}" for n in range(900)) + "\n" + "1," * 899 + "1")
+    result = import_csv(str(path))
+    assert len(result["columns"]) == 100
+    assert len(finite_json(result)) < MAX_RESULT_BYTES
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "no.csv"
+    assert refused(str(missing)) == f"There is no file {missing} on this worker: check the path."
+
+
+def test_a_folder_instead_of_a_file_is_named(tmp_path: Path) -> None:
+    assert "is not a regular file: give the path of a file" in refused(str(tmp_path))
+
+
+def test_a_file_without_rights_is_named() -> None:
+    with reachable_folder() as folder:
+        path = csv_file(folder, "a\n1\n")
+        with no_rights(path):
+            assert "The worker may not read the file" in refused(str(path))
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_named(tmp_path: Path, text: str | bytes) -> None:
+    assert "is empty: give a file with a header and rows" in refused(str(csv_file(tmp_path, text)))
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.parametrize("text", ["a,b\n", "a,b", "a,b\n\n", "a,b\n1\n2,3,4\n"])
+def test_a_header_without_good_rows_is_refused(tmp_path: Path, text: str) -> None:
+    assert "has no row with as many fields as its header (2)" in refused(
+        str(csv_file(tmp_path, text))
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.parametrize("header", ["a,b,a", "Name,name", "a, a ", "column_2,"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, header: str) -> None:
+    text = header + "\n" + "1," * header.count(",") + "1\n"
+    assert "columns named" in refused(str(csv_file(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "naïve,b\n1,2\n".encode("latin-1"),
+        "a,b\n1,ü\n".encode("utf-16"),
+        b"a\n" + b"1\n" * 40_000 + b"\xff\n",
+    ],
+)
+def test_what_is_not_utf_8_is_refused(tmp_path: Path, text: bytes) -> None:
+    assert "is not UTF-8 text: save it as UTF-8" in refused(str(csv_file(tmp_path, text)))
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.parametrize("text", ["a\0b,c\n1,2\n", "x" * 200 + ",b\n1,2\n"])
+def test_a_first_line_that_cannot_be_a_header_is_refused(tmp_path: Path, text: str) -> None:
+    assert "has no names of columns in its first line" in refused(str(csv_file(tmp_path, text)))
+
+
+def test_a_broken_header_is_refused(tmp_path: Path) -> None:
+    assert "has a broken header" in refused(str(csv_file(tmp_path, '"a"b,c\n1,2\n')))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nonsense", "is not one of SQLAlchemy's"),
+        ("nodialect://host/db", "is not one of SQLAlchemy's"),
+        ("postgresql://user@host:port/db", "is not one of SQLAlchemy's"),
+        ("sqlite://host/db", "is not one of SQLAlchemy's"),
+        (7, "is not one of SQLAlchemy's"),
+        ("sqlite:////no/such/folder/x.db", "cannot be reached (unable to open database file)"),
+        ("sqlite:///a\0b", "cannot be reached"),
+    ],
+)
+def test_a_url_that_leads_to_no_database_is_one_clear_sentence(
+    tmp_path: Path, url: object, reason: str
+) -> None:
+    assert reason in refused(str(csv_file(tmp_path, "a\n1\n")), url=url)
+
+
+def test_a_driver_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*args: Any, **kwargs: Any) -> None:
+        raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+
+    monkeypatch.setattr(workers.sql_target, "create_engine", missing)
+    sentence = refused(str(csv_file(tmp_path, "a\n1\n")), url="postgresql://me:secret@host/db")
+    assert "(psycopg) is not installed on this worker" in sentence
+    assert "secret" not in sentence
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("important text, not a database, and long enough to be looked at")
+    before = other.read_bytes()
+    assert "file is not a database" in refused(
+        str(csv_file(tmp_path, "a\n1\n")), url=f"sqlite:///{other}"
+    )
+    assert other.read_bytes() == before
+
+
+def test_a_database_that_somebody_else_locks_is_refused(tmp_path: Path) -> None:
+    database = tmp_path / "people.sqlite"
+    path = csv_file(tmp_path, "a\n1\n")
+    holder = sqlite3.connect(database, isolation_level=None)
+    try:
+        holder.execute("CREATE TABLE other (a)")
+        holder.execute("BEGIN EXCLUSIVE")
+        sentence = refused(str(path), url=f"sqlite:///{database}?timeout=0.01")
+    finally:
+        holder.close()
+    assert "database is locked" in sentence
+
+
+def test_a_folder_where_the_sqlite_file_cannot_be_made_is_refused() -> None:
+    with reachable_folder() as folder:
+        path = csv_file(folder, "a\n1\n")
+        (folder / "shut").mkdir()
+        with no_rights(folder / "shut"):
+            sentence = refused(str(path), url=f"sqlite:///{folder}/shut/x.sqlite")
+    assert "unable to open database file" in sentence
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch": 0},
+        {"batch": "many"},
+        {"batch": 10**9},
+        {"table": " "},
+        {"table": 5},
+        {"table": "a\0b"},
+        {"if_exists": "maybe"},
+        {"if_exists": ["append"]},
+    ],
+)
+def test_an_option_that_cannot_be_is_one_clear_sentence(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    assert ": correct it." in refused(str(csv_file(tmp_path, "a\n1\n")), **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]

@@ -1,0 +1,114 @@
+"""A CSV file into a table of an SQL database: all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from celery import shared_task
+
+from bridge import progress
+from bridge.errors import InputError
+from workers.column_types import ColumnTypes, Kind
+from workers.complaints import Complaints
+from workers.csv_file import CsvFile
+from workers.files import shown
+from workers.sql_table import IfExists, SqlTable, identifier
+from workers.sql_target import database, public, sqlite_url
+
+__all__ = ["import_csv"]
+
+#: Columns that the result names; a result must stay small.
+SHOWN_COLUMNS = 100
+#: Rows read between two steps of the first bar.
+STEP = 100
+#: Most rows sent to the database at a time.
+MAX_BATCH = 100_000
+
+
+@shared_task(name="workers.jobs.import_csv", throws=(InputError,))
+def import_csv(
+    path: str,
+    url: str | None = None,
+    table: str | None = None,
+    batch: int = 1000,
+    if_exists: IfExists = "fail",
+) -> dict[str, Any]:
+    """Import a CSV file (UTF-8, any usual delimiter, a header) into a table.
+
+    Each column gets the narrowest type that holds all its values without loss: boolean, integer,
+    float, date, datetime, else text. What is empty becomes NULL. Rows that do not have as many
+    fields as the header are logged with their line and left out. The file is read twice: once
+    for the types, once for the rows.
+
+    Args:
+        path: the CSV file.
+        url: SQLAlchemy URL of the database; default: an SQLite file beside the CSV file.
+        table: name of the table; default: made from the name of the file.
+        batch: rows sent at a time.
+        if_exists: what to do with a table of that name: ``fail``, ``append`` or ``replace``.
+
+    Returns:
+        ``rows`` imported, rows ``skipped``, the ``table``, the type of each of its ``columns``
+        (of the first hundred), and the ``url`` without password.
+
+    Raises:
+        InputError: the file, the database or the table cannot be used; nothing was imported.
+        JobCancelled: somebody cancelled the job; nothing was imported.
+    """
+    if not isinstance(batch, int) or not 0 < batch <= MAX_BATCH:
+        raise InputError(f"The batch must be a number from 1 to {MAX_BATCH}: correct it.")
+    with (
+        CsvFile(path) as source,
+        database(url or sqlite_url(source.path.with_suffix(".sqlite"))) as engine,
+        Complaints() as skipped,
+    ):
+        target = SqlTable(engine, table or identifier(source.path.stem), if_exists)
+        kinds, total = _types(source, skipped)
+        names, kinds = target.columns(source.header, kinds)
+        with target.filling(names, kinds) as insert:
+            rows = _fill(insert, source, total, batch)
+        columns = zip(names, (kind.name for kind in kinds), strict=True)
+        return {
+            "rows": rows,
+            "skipped": skipped.count,
+            "table": target.name,
+            "columns": dict(islice(columns, SHOWN_COLUMNS)),
+            "url": public(engine.url),
+        }
+
+
+def _types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], int]:
+    """Return the type of each column and the number of good rows."""
+    types, count, read = ColumnTypes(len(source.header)), 0, 0
+    with progress(total=source.size, desc="types", unit="B", unit_scale=True) as bar:
+        for count, row in enumerate(source.rows(skipped.add), 1):
+            types.add(row)
+            if count % STEP == 0:
+                bar.update(source.position - read)
+                read = source.position
+        bar.update(source.size - read)
+    if not count:
+        raise InputError(
+            f"The CSV file {shown(source.path)} has no row with as many fields "
+            f"as its header ({len(source.header)}): add rows, or correct them."
+        )
+    return types.kinds(), count
+
+
+def _fill(
+    insert: Callable[[Sequence[Sequence[str]]], None], source: CsvFile, total: int, batch: int
+) -> int:
+    """Insert the good rows, and return how many."""
+    count, good = 0, source.rows()
+    with progress(total=total, desc="rows", unit="row") as bar:
+        while rows := list(islice(good, batch)):
+            try:
+                insert(rows)
+            except ValueError:
+                text = f"The CSV file {shown(source.path)} changed meanwhile: run the job again."
+                raise InputError(text) from None
+            count += len(rows)
+            bar.update(len(rows))
+    return count
