@@ -31,7 +31,14 @@ def bound(signature: Any, app: Any) -> Any:
     """
     if _application(signature) is not None:
         return signature.clone()
-    return Signature.from_dict(dict(signature), app=app)
+    return Signature.from_dict(_plain(signature), app=app)
+
+
+def _plain(value: Any) -> Any:
+    """Return a signature without the task objects, and so the application, that it remembers."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _application(signature: Any) -> Any:

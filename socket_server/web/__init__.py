@@ -1,0 +1,1 @@
+"""The web page and its JavaScript client; ``static/`` is served as it is."""

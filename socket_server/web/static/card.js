@@ -1,0 +1,149 @@
+/** One job on the page. The nodes are made once and updated in place. */
+import { Bars } from "./bars.js";
+import { clone, element, setAttribute, setHidden, setNote, setText } from "./dom.js";
+import * as format from "./format.js";
+import { LogView } from "./logview.js";
+
+export class JobCard {
+  node = clone("job-template");
+  #part = (name) => this.node.querySelector(`.${name}`);
+  #bars = new Bars(this.#part("bars"));
+  #log = new LogView(this.#part("log"));
+  #asked = false; // whether cancel was pressed and the job has not said so yet
+  #refusal = "";
+  #result = undefined;
+
+  /** `actions`: {cancel(job): Promise, openLog(job), changed(job)}. */
+  constructor(snapshot, actions) {
+    const id = this.#part("id");
+    id.textContent = snapshot.job.slice(0, 8);
+    id.title = `Job ${snapshot.job}`;
+    this.node.dataset.job = snapshot.job;
+    this.#part("cancel").addEventListener("click", () => this.#cancel(snapshot.job, actions));
+    this.#log.onopen = () => actions.openLog(snapshot.job);
+  }
+
+  /** Draw a snapshot and its log; `now` in seconds since the epoch. */
+  update(snapshot, log, { now, mayCancel, missing }) {
+    const { state, ended } = snapshot;
+    const name = shortName(snapshot.name);
+    setText(this.#part("name"), name);
+    setAttribute(this.#part("name"), "title", snapshot.name);
+    setAttribute(this.node, "data-state", state);
+    setText(this.#part("badge"), badge(snapshot));
+    setText(this.#part("time"), time(snapshot, now));
+    this.#bars.update(snapshot, name);
+    this.#drawCancel(state, mayCancel && !ended, name);
+    setAttribute(this.node, "data-missing", missing ? "" : null);
+    this.#drawEnd(snapshot, missing);
+    this.#log.update(log, name, state !== "queued");
+  }
+
+  async #cancel(job, actions) {
+    this.#asked = true;
+    this.#refusal = "";
+    actions.changed(job);
+    try {
+      await actions.cancel(job);
+    } catch (error) {
+      this.#asked = false;
+      this.#refusal = error.message;
+    }
+    actions.changed(job);
+  }
+
+  #drawCancel(state, shown, name) {
+    const button = this.#part("cancel");
+    const pending = this.#asked || state === "cancelling";
+    setHidden(button, !shown);
+    if (button.disabled !== pending) button.disabled = pending;
+    setText(button, pending ? "Cancelling…" : "Cancel");
+    setAttribute(button, "aria-label", `${button.textContent} ${name}`);
+    if (!shown) this.#asked = false;
+  }
+
+  #drawEnd(snapshot, missing) {
+    const wrong = snapshot.error ? sentence(snapshot) : this.#refusal;
+    setNote(this.#part("error"), snapshot.ended && !snapshot.error ? "" : wrong);
+    setAttribute(this.#part("error"), "title", snapshot.error ? String(snapshot.error.class ?? "") : null);
+    setNote(this.#part("note"), notes(snapshot, missing).join(" "));
+    if (snapshot.result !== this.#result) this.#drawResult(snapshot.result);
+  }
+
+  #drawResult(result) {
+    this.#result = result;
+    const facts = factsOf(result);
+    const rest = result === undefined || result === null || facts ? "" : asText(result);
+    this.#part("facts").replaceChildren(...(facts ?? []).map(fact));
+    setHidden(this.#part("facts"), !facts);
+    setNote(this.#part("result"), rest);
+  }
+}
+
+/** "workers.jobs.checksum" → "checksum". */
+export function shortName(name) {
+  return String(name).split(".").at(-1) || "job";
+}
+
+function badge({ state, stalled, attempt }) {
+  if (stalled) return `${state}, no news`;
+  return attempt > 1 && state === "running" ? `running, attempt ${attempt}` : state;
+}
+
+function time(snapshot, now) {
+  const { queued_at: queued, started_at: started, ended_at: end } = snapshot;
+  if (!snapshot.ended) {
+    if (started) return `for ${format.duration(now - started)}`;
+    return queued ? `for ${format.duration(now - queued)}` : "";
+  }
+  const took = started && end ? `took ${format.duration(end - started, { tenths: true })}` : "";
+  return [took, format.clock(end, now)].filter(Boolean).join(" · ");
+}
+
+function sentence({ error }) {
+  return String(error.message || error.class || "The job failed and gave no reason.");
+}
+
+const ENDINGS = {
+  failed: "The job failed and gave no reason.",
+  lost: "Nothing was heard of this job any more: its worker may have died.",
+};
+
+function notes(snapshot, missing) {
+  const found = missing ? ["The server does not know this job at the moment."] : [];
+  if (snapshot.state in ENDINGS && !snapshot.error) found.push(ENDINGS[snapshot.state]);
+  if (snapshot.resultOmitted) found.push("The result is too large to be shown here.");
+  if (snapshot.dropped > 0) found.push(`${format.number(snapshot.dropped)} lines of log or output were dropped on the way.`);
+  if (snapshot.incomplete && !snapshot.dropped) found.push("Something this job reported did not arrive.");
+  return found;
+}
+
+// A result of names and plain values is shown as facts; any other one as JSON.
+function factsOf(result) {
+  if (result === null || typeof result !== "object" || Array.isArray(result)) return null;
+  const entries = Object.entries(result);
+  const shown = entries.map(([name, value]) => [name, plainText(value)]);
+  const short = ([, text]) => text !== null && text.length <= 300 && !text.includes("\n");
+  return shown.length && shown.length <= 12 && shown.every(short) ? shown : null;
+}
+
+function fact([name, text]) {
+  const pair = element("div");
+  pair.append(element("dt", name.replaceAll("_", " ")), element("dd", text));
+  return pair;
+}
+
+// A value, or one level of values, on one line; null for what is deeper.
+function plainText(value, nested = false) {
+  if (value === null) return "none";
+  if (typeof value !== "object") return typeof value === "number" ? format.number(value) : String(value);
+  if (nested) return null;
+  const named = !Array.isArray(value);
+  const texts = Object.entries(value).map(([name, item]) => [name, plainText(item, true)]);
+  if (texts.some(([, text]) => text === null)) return null;
+  return texts.map(([name, text]) => (named ? `${name}: ${text}` : text)).join(", ") || "none";
+}
+
+function asText(result) {
+  return typeof result === "string" ? result : JSON.stringify(result, null, 2);
+}

@@ -1,0 +1,122 @@
+"""Brokers, stacks and browsers that tests share."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from support.rabbitmq import RabbitMQ
+from support.redis import Redis
+from support.stack import Stack
+from support.tools import need
+
+#: As root, without a GPU and without a word to the network.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_configure():
+    """Let fixtures end their processes when SIGTERM ends pytest, as ``timeout`` does."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """A RabbitMQ node for the whole session."""
+    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """A Redis server for the whole session."""
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session", params=["embedded", "rabbitmq"])
+def broker(request):
+    """URL of each broker in turn; None is the embedded one."""
+    if request.param == "embedded":
+        return None
+    # A virtual host of its own, so that no test which uses the node finds this stack's queues.
+    return request.getfixturevalue("rabbitmq").new_vhost()
+
+
+@pytest.fixture(scope="session")
+def stack(broker, tmp_path_factory):
+    """A server and a worker on each broker in turn."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), broker)
+    try:
+        stack.start_server()
+        stack.start_worker()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def new_stack(tmp_path):
+    """Make stacks of a test's own; all are ended with it."""
+    stacks = []
+
+    def new(broker_url=None, **variables):
+        stacks.append(Stack(tmp_path / f"stack-{len(stacks)}", broker_url, **variables))
+        return stacks[-1]
+
+    yield new
+    for stack in stacks:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of Chromium."""
+    return need("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """A real Chromium without a window.
+
+    Not for the whole session: while it is open, no other test could run an asyncio loop.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """An empty page; the test fails if the page's scripts do."""
+    context = browser.new_context()
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: _note(message, errors))
+    yield page
+    context.close()
+    assert errors == []
+
+
+def _note(message, errors):
+    # The browser reports a refused or cut connection itself; that is what some tests cause.
+    if message.type == "error" and "WebSocket" not in message.text:
+        errors.append(message.text)

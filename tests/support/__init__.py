@@ -1,0 +1,1 @@
+"""What the tests start and wait for: processes, brokers, a whole stack."""

@@ -1,0 +1,170 @@
+"""A program that a test runs beside itself, and surely ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from support.wait import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Characters of a program's output that a failure quotes.
+QUOTED = 4000
+
+
+class Process:
+    """A running program in a session of its own, its output in a file.
+
+    Args:
+        argv: the program and its arguments.
+        log: file that receives stdout and stderr, appended to; its folder is made when missing;
+            default a temporary one.
+        env: its whole environment; default that of the tests.
+        cwd: its working folder; default the repository.
+        name: what failures call it; default the program's name.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        log: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        cwd: Path = ROOT,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or Path(argv[0]).name
+        self._temporary = log is None
+        self.log = log or _temporary_file()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                [str(part) for part in argv],
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is its group's and its session's as well."""
+        return self._popen.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status (negative: the signal that ended it); None while it runs."""
+        return self._popen.poll()
+
+    @property
+    def running(self) -> bool:
+        """Whether it still runs."""
+        return self.returncode is None
+
+    @property
+    def output(self) -> str:
+        """All it has printed so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def await_output(self, text: str, timeout: float = 30.0) -> str:
+        """Wait until ``text`` is in its output; return the output.
+
+        Raises:
+            AssertionError: it ended, or the time is up; quotes the output.
+        """
+        self.until(lambda: text in self.output, timeout, repr(text))
+        return self.output
+
+    def until(self, condition: Callable[[], object], timeout: float, what: str) -> None:
+        """Wait for ``condition()``, as :func:`support.wait.until`, while the program runs.
+
+        Raises:
+            AssertionError: it ended, or the time is up; quotes the output.
+        """
+        try:
+            until(lambda: condition() or not self.running, timeout, f"{what} of {self.name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._quoted()}") from None
+        if not condition():
+            raise AssertionError(
+                f"{self.name} ended with {self.returncode} before {what}\n{self._quoted()}"
+            )
+
+    def wait(self, timeout: float = 20.0) -> int:
+        """Wait for its end and return its exit status.
+
+        Raises:
+            AssertionError: it still runs after ``timeout`` seconds; quotes the output.
+        """
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            message = f"{self.name} still runs after {timeout:g} s"
+            raise AssertionError(f"{message}\n{self._quoted()}") from None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program alone, not to its children."""
+        self._popen.send_signal(number)
+
+    def stop(self, timeout: float = 15.0) -> int:
+        """End it with SIGTERM, then its group with SIGKILL; return its exit status.
+
+        Args:
+            timeout: seconds that SIGTERM is given.
+        """
+        self.thaw()
+        if self.running:
+            self._popen.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(timeout)
+        return self.kill()
+
+    def kill(self) -> int:
+        """End it and its group with SIGKILL; return its exit status."""
+        # The leader may be gone and its children not: the group lives as long as any of them.
+        self._signal_group(signal.SIGKILL)
+        return self._popen.wait(10)
+
+    def freeze(self) -> None:
+        """Stop its group in its tracks, as a machine that hangs."""
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let its group go on."""
+        self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: int) -> None:
+        # Nobody is left; macOS says PermissionError where the last member is a zombie.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _quoted(self) -> str:
+        return f"--- output of {self.name} ---\n{self.output[-QUOTED:]}"
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if self._temporary:
+            self.log.unlink(missing_ok=True)
+
+
+def _temporary_file() -> Path:
+    handle, path = tempfile.mkstemp(prefix="taskbridge-", suffix=".log")
+    os.close(handle)
+    return Path(path)

@@ -1,0 +1,153 @@
+"""A RabbitMQ node of the tests' own: own data, own ports, own epmd, whoever runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from kombu import Connection
+
+from support.ports import free_port, is_listening
+from support.process import Process
+from support.tools import need
+from support.wait import until
+
+#: Seconds for a cold start on a busy machine; about 4 on an idle one.
+START = 60.0
+
+CONFIGURATION = """\
+disk_free_limit.absolute = 10MB
+log.console = true
+log.console.level = warning
+log.file = false
+"""
+
+
+class RabbitMQ:
+    """One node, stopped and restarted at will; its data stays until its folder is removed.
+
+    Args:
+        folder: an empty folder for everything it writes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self._distribution, self._epmd_port = free_port(), free_port(), free_port()
+        self.process: Process | None = None
+        self._epmd: Process | None = None
+        self._vhosts = 0
+
+    @property
+    def name(self) -> str:
+        """Node name; at localhost, which resolves without a name server."""
+        return f"taskbridge-{self.port}@localhost"
+
+    @property
+    def url(self) -> str:
+        """URL of its virtual host ``/``."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The whole environment of the node and its tools."""
+        home = str(self.folder)
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": home,  # where Erlang keeps its cookie
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            "RABBITMQ_MNESIA_BASE": f"{home}/data",
+            "RABBITMQ_LOG_BASE": f"{home}/log",
+            "RABBITMQ_PID_FILE": f"{home}/pid",
+            "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
+            "RABBITMQ_CONF_ENV_FILE": f"{home}/rabbitmq-env.conf",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+            ),
+        }
+
+    def start(self) -> RabbitMQ:
+        """Start it, with the data of its last run, wait until it speaks AMQP, and return it."""
+        server = need("rabbitmq-server")
+        self._configure()
+        # An epmd that the node starts by itself is a daemon that outlives it; ours is found.
+        epmd = [need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+        self._epmd = Process(epmd, env=self.environ, log=self.folder / "epmd.log")
+        self._epmd.until(lambda: is_listening(self._epmd_port), 10, "the first connection")
+        log = self.folder / "rabbitmq.log"
+        self.process = Process([server], env=self.environ, log=log, cwd=self.folder)
+        try:
+            self.process.until(self._answers, START, "the first AMQP connection")
+        except AssertionError:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the node in good order."""
+        self._end(kill=False)
+
+    def kill(self) -> None:
+        """End the node at once, as a crash."""
+        self._end(kill=True)
+
+    def freeze(self) -> None:
+        """Leave connections open and answer nothing."""
+        assert self.process
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """Go on after :meth:`freeze`."""
+        assert self.process
+        self.process.thaw()
+
+    def new_vhost(self) -> str:
+        """Make an empty virtual host and return its URL, so that tests share a node, not queues."""
+        self._vhosts += 1
+        name = f"test-{self._vhosts}"
+        self.control(
+            "eval",
+            f'rabbit_vhost:add(<<"{name}">>, <<"test">>), '
+            f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"{name}">>, '
+            '<<".*">>, <<".*">>, <<".*">>, <<"test">>).',
+        )
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+
+    def control(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl`` with these arguments and return what it prints."""
+        argv = [need("rabbitmqctl"), "--quiet", *arguments]
+        done = subprocess.run(
+            argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _configure(self) -> None:
+        (self.folder / "rabbitmq.conf").write_text(CONFIGURATION)
+        (self.folder / "enabled_plugins").write_text("[].\n")
+        (self.folder / "rabbitmq-env.conf").write_text("")
+
+    def _answers(self) -> bool:
+        with Connection(self.url, connect_timeout=2, heartbeat=0) as connection:
+            try:
+                connection.connect()
+            except connection.recoverable_connection_errors:
+                return False
+            return True
+
+    def _end(self, *, kill: bool) -> None:
+        for process in (self.process, self._epmd):
+            if process and kill:
+                process.kill()
+            elif process:
+                process.stop(30)
+        self.process = self._epmd = None
+        # Of a killed node the kernel may close the socket a moment after its parent was reaped.
+        until(lambda: not is_listening(self.port), 10, f"port {self.port} to be free again")

@@ -1,0 +1,106 @@
+"""The product's processes, on a broker, with settings of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from functools import cached_property
+from pathlib import Path
+
+from bridge import Bridge, Settings
+from support.ports import free_port
+from support.process import ROOT, Process
+from support.wait import until
+
+__all__ = ["SECRET", "Stack"]
+
+SECRET = "a secret for tests that is long enough to sign with"
+
+
+class Stack:
+    """A socket server and workers, started one by one.
+
+    Args:
+        home: folder of the embedded broker, results and logs.
+        broker_url: None for the embedded broker.
+        variables: more of the environment, or other values.
+    """
+
+    def __init__(self, home: Path, broker_url: str | None = None, **variables: str) -> None:
+        self.home = home
+        self.port = free_port()
+        self.env = {
+            **{name: value for name, value in os.environ.items() if "TASKBRIDGE" not in name},
+            "PYTHONPATH": f"{ROOT / 'tests'}",
+            "PYTHONUNBUFFERED": "1",
+            "TASKBRIDGE_HOME": str(home),
+            "TASKBRIDGE_SECRET": SECRET,
+            "TASKBRIDGE_PORT": str(self.port),
+            "TASKBRIDGE_TASKS": "workers.jobs.*,support.*",
+            "TASKBRIDGE_INCLUDE": "support.tasks",
+            "TASKBRIDGE_CANCEL_GRACE": "2",
+            **({"TASKBRIDGE_BROKER_URL": broker_url} if broker_url else {}),
+            **variables,
+        }
+        self.processes: list[Process] = []
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.from_environ(self.env)
+
+    @cached_property
+    def bridge(self) -> Bridge:
+        return Bridge(settings=self.settings)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def token(self, **claims: object) -> str:
+        """Return a token; see ``Bridge.token``."""
+        return self.bridge.token(**claims)  # type: ignore[arg-type]
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of ``taskbridge`` with these arguments."""
+        return [sys.executable, "-m", "bridge.cli", *arguments]
+
+    def start(self, name: str, *command: str, **variables: str) -> Process:
+        """Start a process of this stack."""
+        log = self.home / f"{name}-{len(self.processes)}.log"
+        process = Process(command, log, {**self.env, **variables})
+        self.processes.append(process)
+        return process
+
+    def start_server(self, **variables: str) -> Process:
+        """Start a socket server and wait until it listens to the broker."""
+        server = self.start("server", sys.executable, "-m", "socket_server", **variables)
+        server.await_output("serving on")
+        until(self.healthy, 30, "the server to be healthy")
+        return server
+
+    def start_worker(self, *arguments: str, **variables: str) -> Process:
+        """Start a worker of two processes and wait until it is ready."""
+        command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+        quick = ["--loglevel", "INFO", "--concurrency", "2", "--without-mingle", "--without-gossip"]
+        worker = self.start("worker", *command, *quick, *arguments, **variables)
+        worker.await_output("ready.")
+        return worker
+
+    def healthy(self) -> bool:
+        """Whether the server says that it is."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:
+                return bool(json.load(answer)["status"] == "ok")
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End all processes."""
+        for process in reversed(self.processes):
+            process.stop()
