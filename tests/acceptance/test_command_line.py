@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 import uuid
 
 import pytest
@@ -253,6 +254,8 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
     with taken(8000), Process(command, log=tmp_path / "log", env=env) as up:
         until(lambda: "ready." in up.output, 60, "the worker to be ready")
         assert re.search(r"page +http://127\.0\.0\.1:80(?!00)\d\d/", up.output)
+        flower = re.search(r"Flower +(http\S+)", up.output)[1]
+        until(lambda: "taskbridge-" in fetched(f"{flower}workers"), 30, "Flower to see the worker")
         assert (tmp_path / "home" / "secret").stat().st_mode & 0o777 == 0o600
         doctor = subprocess.run(
             [sys.executable, "-m", "bridge.cli", "doctor"], env=env, check=False, timeout=60
@@ -261,6 +264,15 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
         up.signal(signal.SIGINT)
         assert up.wait(10) == 0
     assert processes_of(tmp_path) == []
+
+
+def fetched(url):
+    """Return a page's text; nothing while it is not served."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager

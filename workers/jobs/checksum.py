@@ -45,7 +45,8 @@ def checksum(path: str, output: str | None = None) -> dict[str, Any]:
     folder = existing_folder(path)
     target = None if output is None else output_file(output)
     own, counts = hashlib.sha256(), {"files": 0, "bytes": 0}
-    with Complaints() as unreadable, Complaints() as skipped:
+    # Links to folders are in many folders, and nobody needs to read of each.
+    with Complaints() as unreadable, Complaints(limit=3) as skipped:
         files = _files(folder, target, unreadable, skipped)
         with _manifest(target) as write:
             for name, digest, size in _digests(folder, files, unreadable):
