@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+
+from bridge.events import cut
 
 __all__ = ["Bar"]
 
@@ -15,8 +18,14 @@ T = TypeVar("T")
 #: Seconds over which the rate is smoothed: old samples have lost two thirds of their weight after
 #: it. Samples come at uneven intervals, so the weight follows time and not their number.
 SMOOTHING = 3.0
-#: Longest text of a bar, in characters, so that a runaway postfix cannot fill an event.
+#: Longest text of a bar, in characters and in bytes of JSON, so that a runaway postfix cannot fill
+#: an event: 32 bars of three texts each fit.
 MAX_TEXT = 200
+MAX_TEXT_BYTES = 480
+#: Largest number of a bar; sums and quotients of such are still finite.
+MAX_NUMBER = 1e150
+#: Longest time to the end, in seconds, that is worth showing: that of a stalled bar nears infinity.
+MAX_ETA = 1e9
 
 
 class Bar(Generic[T]):
@@ -88,7 +97,7 @@ class Bar(Generic[T]):
             self.close()
 
     def __len__(self) -> int:
-        return int(self.total or 0)
+        return max(0, min(int(_finite(self.total) or 0), sys.maxsize))
 
     def __bool__(self) -> bool:
         return True
@@ -151,31 +160,36 @@ class Bar(Generic[T]):
 
     def sample(self) -> dict[str, Any]:
         """Return the bar's state as it travels, and advance its smoothed rate."""
-        n, total = _finite(self.n) or 0, _finite(self.total)
+        n, total, desc, postfix, closed = self._shown()
         elapsed, rate = self._advance(n), self._rate
         return {
             "position": self.position,
-            "desc": self.desc[:MAX_TEXT],
-            "unit": self.unit[:MAX_TEXT],
+            "desc": desc,
+            "unit": _text(self.unit),
             "unit_scale": bool(self.unit_scale),
             "n": n,
             "total": total,
-            "postfix": self._postfix[:MAX_TEXT],
-            "rate": rate and round(rate, 3),
+            "postfix": postfix,
+            "rate": rate and round(max(0.0, rate), 3),
             "eta": self._eta(n, total),
             "elapsed": round(elapsed, 3),
-            "closed": self.closed,
+            "closed": closed,
         }
 
     def changed(self, sampled: dict[str, Any]) -> bool:
         """Whether anything that a person sees differs from an earlier sample."""
-        now = (self.n, self.total, self.desc[:MAX_TEXT], self._postfix[:MAX_TEXT], self.closed)
-        return now != tuple(sampled[key] for key in ("n", "total", "desc", "postfix", "closed"))
+        shown = tuple(sampled[key] for key in ("n", "total", "desc", "postfix", "closed"))
+        return self._shown() != shown
+
+    def _shown(self) -> tuple[float, float | None, str, str, bool]:
+        # Code that knows tqdm assigns to these, and not always what it should.
+        n, total = _finite(self.n) or 0, _finite(self.total)
+        return n, total, _text(self.desc), _text(self._postfix), self.closed
 
     def _advance(self, n: float) -> float:
         now = self._clock()
         if (passed := now - self._sampled_at) > 0:
-            rate = (n - self._sampled_n) / passed
+            rate = _finite((n - self._sampled_n) / passed) or 0.0
             weight = 1.0 if self._rate is None else 1.0 - math.exp(-passed / SMOOTHING)
             self._rate = weight * rate + (1.0 - weight) * (self._rate or 0.0)
             self._sampled_at, self._sampled_n = now, n
@@ -184,25 +198,30 @@ class Bar(Generic[T]):
     def _eta(self, n: float, total: float | None) -> float | None:
         if total is None or not self._rate or self._rate < 0:
             return None
-        return round(max(0.0, (total - n) / self._rate), 1)
+        eta = max(0.0, total - n) / self._rate
+        return round(eta, 1) if eta < MAX_ETA else None
 
 
 def _length(iterable: object) -> int | None:
     try:
         return len(iterable)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, AttributeError):
         return None
 
 
 def _finite(value: Any) -> float | None:
-    """Return a plain finite number for what may be numpy's, NaN or None."""
-    if type(value) is int:
-        return value
+    """Return a plain finite number for what may be numpy's, NaN, None or no number at all."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - anybody's __float__
         return None
-    return number if math.isfinite(number) else None
+    if not -MAX_NUMBER <= number <= MAX_NUMBER:
+        return None
+    return value if type(value) is int else number
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else cut(str(value)[:MAX_TEXT], MAX_TEXT_BYTES)
 
 
 def _short(value: Any) -> str:

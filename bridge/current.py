@@ -19,20 +19,26 @@ __all__ = ["CurrentJob", "enter", "job", "leave", "progress", "progress_range"]
 
 T = TypeVar("T")
 
+#: Longest chunk of output, in characters: as JSON, at up to 12 bytes each, it must fit an event.
+MAX_CHUNK = 4096
+
 _current: ContextVar[tuple[Run, Emitter] | None] = ContextVar("taskbridge_run", default=None)
 _running: dict[str, tuple[Run, Emitter]] = {}
 
 
 def enter(run: Run, emitter: Emitter) -> None:
     """Make ``run`` the current one of this thread or greenlet."""
-    _running[run.task] = (run, emitter)
-    _current.set((run, emitter))
+    _running[run.task] = here = (run, emitter)
+    _current.set(here)
 
 
 def leave(task: str) -> tuple[Run, Emitter] | None:
     """Make the run of ``task`` current no more, and return it; None if it was not."""
-    _current.set(None)
-    return _running.pop(task, None)
+    here = _running.pop(task, None)
+    # Celery also tells of the end of what a task called in place, which was never entered.
+    if here is not None and _current.get() is here:
+        _current.set(None)
+    return here
 
 
 def running(task: str) -> tuple[Run, Emitter] | None:
@@ -100,8 +106,8 @@ class CurrentJob:
         if here := _here():
             run, emitter = here
             run.check()
-            for start in range(0, len(chunk), MAX_LOG_BYTES):
-                emitter.put_line(run, "output", chunk[start : start + MAX_LOG_BYTES])
+            for start in range(0, len(chunk), MAX_CHUNK):
+                emitter.put_line(run, "output", chunk[start : start + MAX_CHUNK])
 
 
 def _cut(text: str) -> str:

@@ -105,12 +105,13 @@ class Emitter:
 
     def close(self, timeout: float) -> None:
         """Send what is left, for ``timeout`` seconds at most, and end the connection."""
+        if self._thread is None:
+            return
         self.flush(timeout)
         thread, self._thread = self._thread, None
-        if thread is not None:
-            self._closing = True
-            self._wake.set()
-            thread.join(timeout)
+        self._closing = True
+        self._wake.set()
+        thread.join(timeout)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -144,9 +145,13 @@ class Emitter:
         """Gather what has come since the last time, and send it."""
         for run in self._running():
             run.notice_cancel()
-        self._unsent.extend(self._outbox.gather())
         self._send_unsent()
-        if self.healthy:
+        if not self._unsent:
+            # What is gathered is not counted any more, so while the broker is away it stays in
+            # the outbox, which is bounded.
+            self._unsent.extend(self._outbox.gather())
+            self._send_unsent()
+        if not self._unsent:
             self._send_progress()
 
     def _send_unsent(self) -> None:
@@ -162,8 +167,12 @@ class Emitter:
         for run in self._running():
             silent = time.monotonic() - run.sent_at >= HEARTBEAT
             event = run.sample(force=silent)
-            if event is not None and self._send(event):
-                run.sent_at = time.monotonic()
+            if event is None:
+                continue
+            if not self._send(event):
+                self._unsent.append(event)  # the next attempt begins with it
+                return
+            run.sent_at = time.monotonic()
 
     def _send(self, entry: Event | Push) -> bool:
         """Publish one entry; on failure say so once and keep it."""

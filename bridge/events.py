@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -18,6 +19,7 @@ __all__ = [
     "TYPES",
     "Event",
     "EventType",
+    "cut",
     "finite_json",
     "room_of_job",
     "room_of_owner",
@@ -51,7 +53,10 @@ MAX_LOG_BYTES = 8 * 1024
 #: Largest result that travels, in bytes of JSON.
 MAX_RESULT_BYTES = 16 * 1024
 
-_NUMBERS = (int, float)
+#: Largest number that a float holds.
+MAX_NUMBER = sys.float_info.max
+#: Numbers of a bar that may be unknown.
+_UNSURE = ("total", "rate", "eta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "job": _identifier,
     "task": _identifier,
     "type": lambda value: isinstance(value, str) and value in TYPES,
-    "at": lambda value: isinstance(value, _NUMBERS) and 0 <= value < 2**53,
+    "at": lambda value: _number(value) and 0 <= value < 2**53,
     "name": lambda value: isinstance(value, str) and len(value) <= 255,
     "owner": lambda value: value is None or _identifier(value),
     "run": _counter,
@@ -139,11 +144,23 @@ def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _bar(value: Any) -> bool:
-    return _object(value) and _counter(value.get("position")) and _number(value.get("n"))
+    return (
+        _object(value)
+        and _counter(value.get("position"))
+        and _number(value.get("n"))
+        and _number(value.get("elapsed", 0))
+        and all(value.get(name) is None or _number(value[name]) for name in _UNSURE)
+        and all(isinstance(value.get(name, ""), str) for name in ("desc", "unit", "postfix"))
+    )
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
+    """Whether it is a number that a float can hold; NaN, and integers beyond it, are not."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -MAX_NUMBER <= value <= MAX_NUMBER
+    )
 
 
 def _line(value: Any) -> bool:
@@ -170,6 +187,18 @@ def room_of_job(job: str) -> str:
 def room_of_owner(owner: str) -> str:
     """Room of those who see all jobs of one owner."""
     return f"owner:{owner}"
+
+
+def cut(text: str, most: int) -> str:
+    """Return text, shortened if need be so that as JSON it takes at most ``most`` bytes.
+
+    What a character takes there ranges from one byte to twelve.
+    """
+    text = text[:most]
+    if 12 * len(text) > most:
+        while (size := len(finite_json(text)) - 2) > most:
+            text = text[: len(text) * most // size]
+    return text
 
 
 def finite_json(value: Any) -> str:

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from bridge.events import MAX_EVENT_BYTES, Event, EventType
+from bridge.events import MAX_EVENT_BYTES, Event, EventType, finite_json
 from bridge.run import Run
 
 __all__ = ["Entry", "Outbox", "Push", "Report"]
 
 #: Entries that are held before log and output lines are dropped, and counted.
 MAX_ENTRIES = 50_000
-#: Bytes of text that one event gathers; half an event leaves room for JSON's escapes.
-MAX_BATCH = MAX_EVENT_BYTES // 2
+#: Bytes of JSON that one event gathers; the rest is for its names and ids.
+MAX_BATCH = MAX_EVENT_BYTES - 8 * 1024
 #: Bytes of an event that a line takes beside its text.
 LINE_OVERHEAD = 64
 
@@ -65,9 +65,9 @@ class Batch:
 
 
 def line_size(line: Any) -> int:
-    """Return about how many bytes a log line or a chunk takes in an event."""
+    """Return about how many bytes a log line or a chunk takes in an event, as JSON."""
     text = line if isinstance(line, str) else line["message"]
-    return len(text.encode("utf-8", "replace")) + LINE_OVERHEAD
+    return len(finite_json(text)) + LINE_OVERHEAD
 
 
 class Outbox:

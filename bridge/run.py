@@ -15,6 +15,28 @@ __all__ = ["MAX_BARS", "Run"]
 
 #: Bars of one run that travel; what a person can take in, and what fits an event.
 MAX_BARS = 32
+#: tqdm's options about drawing on a terminal; code that gives them runs in a job all the same.
+TERMINAL_ONLY = frozenset(
+    {
+        "ascii",
+        "bar_format",
+        "colour",
+        "delay",
+        "dynamic_ncols",
+        "file",
+        "gui",
+        "lock_args",
+        "maxinterval",
+        "mininterval",
+        "miniters",
+        "ncols",
+        "nrows",
+        "position",
+        "smoothing",
+        "unit_divisor",
+        "write_bytes",
+    }
+)
 #: Seconds between samples of a run that has gone on for a while.
 INTERVAL = 0.1
 #: Seconds between the first samples, so that a job of a second is more than one jump.
@@ -51,6 +73,7 @@ class Run:
         self.job, self.task, self.name, self.owner = job, task, name, owner
         self.begun = time.time_ns() // 1000 if begun is None else begun
         self.cancelled = False
+        #: Lines dropped so far; it only grows, since tasks count it while the sender reads it.
         self.dropped = 0
         self.sent_at = self.sampled_at = self.started_at = clock()
         self._flag = flag
@@ -59,9 +82,14 @@ class Run:
         self._samples: dict[int, dict[str, Any]] = {}
         self._seq = -1
         self._tick = 0
+        self._told = 0
 
     def bar(self, iterable: Iterable[Any] | None = None, **options: Any) -> Bar[Any]:
         """Open a bar on the lowest line that no open bar holds, as tqdm does."""
+        disabled = options.pop("disable", False)
+        options = {name: value for name, value in options.items() if name not in TERMINAL_ONLY}
+        if disabled:
+            return Bar(iterable, **options, check=self.check)
         taken = {position for position, bar in list(self._bars.items()) if not bar.closed}
         position = next(line for line in range(len(taken) + 1) if line not in taken)
         bar: Bar[Any] = Bar(
@@ -103,6 +131,8 @@ class Run:
 
     def sample(self, *, force: bool = False) -> Event | None:
         """Return a progress event with all bars, or None if nothing changed since the last."""
+        if self._seq < 0:
+            return None  # sent before `started`, it would make that one stale
         bars = dict(list(self._bars.items())[:MAX_BARS])
         changed = bars.keys() != self._samples.keys() or any(
             bar.changed(self._samples[line]) for line, bar in bars.items()
@@ -121,9 +151,9 @@ class Run:
         return self._event(kind, data, at)
 
     def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
-        if self.dropped:
-            data = {**data, "dropped": self.dropped}
-            self.dropped = 0
+        if untold := self.dropped - self._told:
+            data = {**data, "dropped": untold}
+            self._told += untold
         return Event(
             job=self.job,
             task=self.task,

@@ -163,12 +163,15 @@ class Settings:
         if self.secret:
             return self.secret
         try:
-            return _secrets((self.home / "secret").read_text().strip())
+            keys = _secrets((self.home / "secret").read_text().strip())
         except (OSError, ValueError):
+            keys = ()
+        if not keys:
             raise SettingsError(
                 "no secret: set TASKBRIDGE_SECRET to a random string of 32 or more bytes, or run "
                 "in the folder where `taskbridge up` made .taskbridge/secret"
-            ) from None
+            )
+        return keys
 
     @property
     def server_url(self) -> str:

@@ -8,84 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.events import TERMINAL, Event
+from bridge.task_state import TaskState
 
 __all__ = ["MAX_TASKS", "Snapshot"]
 
 #: Tasks that a snapshot lists; the counts cover all of them.
 MAX_TASKS = 100
-
-STATES = {
-    "queued": "queued",
-    "started": "running",
-    "progress": "running",
-    "log": "running",
-    "output": "running",
-    "retrying": "retrying",
-}
-
-
-class TaskState:
-    """What is known of one task of the job."""
-
-    __slots__ = ("attempt", "bars", "incomplete", "name", "order", "state", "task")
-
-    def __init__(self, task: str, name: str) -> None:
-        self.task, self.name = task, name
-        self.state = "queued"
-        self.attempt = 0
-        self.bars: list[dict[str, Any]] = []
-        self.order = (-1, -1, -1)
-        self.incomplete = False
-
-    @property
-    def ended(self) -> bool:
-        return self.state in TERMINAL
-
-    def accepts(self, event: Event) -> bool:
-        """Whether the event is news: not a duplicate, not from an older run, not after the end."""
-        if event.order <= self.order:
-            return False
-        same_run = event.run == self.order[0]
-        # A second opinion about the end of a task (the worker's parent, say) changes nothing.
-        return not (self.ended and (same_run or event.terminal))
-
-    def apply(self, event: Event) -> None:
-        run, seq, _ = self.order
-        if event.run > run:
-            self.bars = []
-            self.attempt += event.run > 0
-            # A parent's last word about a run that it did not execute begins at no sequence.
-            hole = event.seq > 0
-        else:
-            hole = event.seq > seq + 1
-        self.incomplete = self.incomplete or hole
-        self.order = event.order
-        self.state = event.type if event.terminal else STATES.get(event.type, self.state)
-        self.attempt = event.data.get("attempt", self.attempt)
-        if event.type == "progress":
-            self.bars = event.data.get("bars", [])
-
-    def encode(self) -> dict[str, Any]:
-        run, seq, tick = self.order
-        return {
-            "task": self.task,
-            "name": self.name,
-            "state": self.state,
-            "attempt": self.attempt,
-            "bars": self.bars,
-            "run": run,
-            "seq": seq,
-            "tick": tick,
-            "incomplete": self.incomplete,
-        }
-
-    @classmethod
-    def decode(cls, data: dict[str, Any]) -> TaskState:
-        task = cls(data["task"], data["name"])
-        task.state, task.attempt, task.bars = data["state"], data["attempt"], data["bars"]
-        task.order = (data["run"], data["seq"], data["tick"])
-        task.incomplete = data["incomplete"]
-        return task
 
 
 class Snapshot:
@@ -102,15 +30,16 @@ class Snapshot:
         self.at = 0.0
         self.queued_at: float | None = None
         self.started_at: float | None = None
-        self.ended_at: float | None = None
         self.dropped = 0
         self._tasks: dict[str, TaskState] = {}
         self._total = 0
         #: Ended tasks that the snapshot this one was decoded from counted but did not list.
         self._unlisted = 0
         self._cancelling = False
-        self._outcome: dict[str, Any] = {}
-        self._end = ""
+        self._result: dict[str, Any] = {}
+        self._result_run = -1
+        #: What this one was decoded from, as long as no event came after it.
+        self._given: dict[str, Any] | None = None
 
     def apply(self, event: Event) -> bool:
         """Fold one event in.
@@ -126,6 +55,7 @@ class Snapshot:
         if not task.accepts(event):
             self._late(event)
             return False
+        self._given = None
         self._tasks[event.task] = task
         task.apply(event)
         self._describe(event)
@@ -141,6 +71,7 @@ class Snapshot:
         news = not self._cancelling and not self.ended
         self._cancelling = True
         self.at = max(self.at, event.at)
+        self._given = None if news else self._given
         return news
 
     def _describe(self, event: Event) -> None:
@@ -156,22 +87,16 @@ class Snapshot:
             self.queued_at = event.at
         elif event.type == "started":
             self.started_at = self.started_at or event.at
-        if event.terminal:
-            self._note_outcome(event)
+        if event.type == "succeeded" and event.run >= self._result_run:
+            # Of several tasks it is the one begun last, whose word may not arrive last.
+            self._result_run = event.run
+            wanted = ("result", "result_omitted")
+            self._result = {key: event.data[key] for key in wanted if key in event.data}
 
-    def _note_outcome(self, event: Event) -> None:
-        if event.type == "succeeded":
-            if self._end in ("", "succeeded"):
-                self._outcome = {
-                    key: event.data[key]
-                    for key in ("result", "result_omitted")
-                    if key in event.data
-                }
-                self._end = "succeeded"
-        elif self._end in ("", "succeeded"):
-            self._end = event.type
-            self._outcome = {"error": event.data["error"]} if "error" in event.data else {}
-        self.ended_at = event.at if self.ended else None
+    def _failure(self) -> TaskState | None:
+        """Return the task that was the first to end as it should not; None if none did."""
+        failed = [task for task in self._tasks.values() if task.failed]
+        return min(failed, key=lambda task: task.ended_at or 0.0, default=None)
 
     @property
     def total(self) -> int:
@@ -186,8 +111,10 @@ class Snapshot:
     @property
     def state(self) -> str:
         """``queued``, ``running``, ``retrying``, ``cancelling`` or how the job ended."""
-        if self._end and self._end != "succeeded":
-            return self._end
+        if self._given is not None:
+            return str(self._given["state"])
+        if failure := self._failure():
+            return failure.state
         if self._tasks and self.done >= self.total:
             return "succeeded"
         if self._cancelling:
@@ -228,8 +155,24 @@ class Snapshot:
             "closed": self.ended,
         }
 
+    @property
+    def ended_at(self) -> float | None:
+        """Seconds since the epoch at which the job ended; None while it has not."""
+        if not self.ended:
+            return None
+        if failure := self._failure():
+            return failure.ended_at
+        return max((task.ended_at or 0.0 for task in self._tasks.values()), default=None)
+
+    def _outcome(self) -> dict[str, Any]:
+        if failure := self._failure():
+            return {"error": failure.error}
+        return self._result if self.ended else {}
+
     def encode(self) -> dict[str, Any]:
         """Return the snapshot as the JSON object of the protocol."""
+        if self._given is not None:
+            return self._given
         return {
             "job": self.job,
             "name": self.name,
@@ -244,7 +187,7 @@ class Snapshot:
             "bars": self.bars,
             "tasks": [task.encode() for task in self._listed()],
             "error": None,
-            **(self._outcome if self.ended else {}),
+            **self._outcome(),
             "dropped": self.dropped,
             "incomplete": any(task.incomplete for task in self._tasks.values()),
             "source": "events",
@@ -254,17 +197,19 @@ class Snapshot:
     def decode(cls, data: dict[str, Any]) -> Snapshot:
         """Return a snapshot that goes on from an encoded one, as a client does."""
         new = cls(data["job"])
-        for name in ("name", "owner", "at", "queued_at", "started_at", "ended_at", "dropped"):
+        for name in ("name", "owner", "at", "queued_at", "started_at", "dropped"):
             setattr(new, name, data[name])
         new._tasks = {task["task"]: TaskState.decode(task) for task in data["tasks"]}
         new._total = data["total"]
         new._unlisted = max(0, data["done"] - new.done)
         new._cancelling = data["state"] == "cancelling"
-        new._end = data["state"] if data["state"] in TERMINAL else ""
-        keys = ("result", "result_omitted", "error")
-        new._outcome = {key: data[key] for key in keys if data.get(key) is not None}
+        new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
+        runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
+        new._result_run = max(runs, default=-1)
+        new._given = data
         return new
 
     def _listed(self) -> list[TaskState]:
-        tasks = sorted(self._tasks.values(), key=lambda task: task.ended)
+        """Return the tasks to list: those that go on first, then what went wrong."""
+        tasks = sorted(self._tasks.values(), key=lambda task: (task.ended, not task.failed))
         return tasks[:MAX_TASKS]

@@ -92,10 +92,10 @@ def verify(keys: Sequence[str], token: object, *, clock: Callable[[], float] = t
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
-    claims = _claims(keys, token)
-    if claims["exp"] <= clock():
+    grant = _grant(_claims(keys, token))
+    if grant.expires <= clock():
         raise TokenError("the token has expired: ask the application for a new one")
-    return _grant(claims)
+    return grant
 
 
 def _claims(keys: Sequence[str], token: str) -> dict[str, Any]:
@@ -108,9 +108,14 @@ def _claims(keys: Sequence[str], token: str) -> dict[str, Any]:
             return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options))
         except jwt.InvalidSignatureError:
             continue
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, UnicodeEncodeError):  # the latter of a lone surrogate
             break
     raise TokenError("the token is not valid: it was not signed by this application")
+
+
+def _moment(value: Any) -> bool:
+    # NaN would never have passed, and infinity never comes.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _grant(claims: dict[str, Any]) -> Grant:
@@ -120,7 +125,7 @@ def _grant(claims: dict[str, Any]) -> Grant:
         and isinstance(jobs, list)
         and all(isinstance(job, str) for job in jobs)
         and isinstance(scope, str)
-        and isinstance(claims["exp"], int | float)
+        and _moment(claims["exp"])
     )
     if not well_formed:
         raise TokenError("the token is not valid: its claims are not those of a taskbridge token")

@@ -23,7 +23,7 @@ from celery.exceptions import WorkerLostError
 from bridge import cancellation, current, probe, transport
 from bridge.emitter import emitter_for, flush_all
 from bridge.errors import InputError, JobCancelled
-from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, finite_json
+from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 HEADER = "taskbridge"
 #: Seconds that the end of a task waits for its last event to be sent.
 TASK_FLUSH = 2.0
+#: Longest traceback that travels, in bytes of JSON.
+MAX_TRACEBACK_BYTES = 32 * 1024
 #: Celery's own helpers, which nobody asked for and nobody wants to watch.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup", "celery.accumulate"})
 
@@ -247,9 +249,11 @@ def _error(exception: BaseException) -> dict[str, Any]:
     message = str(exception)
     if isinstance(exception, WorkerLostError):
         message = "the worker process was killed while it ran this task"
-    error = {"class": type(exception).__name__, "message": message[:MAX_LOG_BYTES]}
+    error = {"class": type(exception).__name__, "message": cut(message, MAX_LOG_BYTES)}
     if _settings[0].show_tracebacks and not isinstance(exception, InputError):
-        error["traceback"] = "".join(traceback.format_exception(exception))[-MAX_LOG_BYTES:]
+        # Its end says most, so it is cut at its beginning.
+        text = "".join(traceback.format_exception(exception))
+        error["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
     return error
 
 

@@ -11,6 +11,7 @@ The URL is ``embedded://localhost/absolute/folder``.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -138,7 +139,7 @@ class Transport(filesystem.Transport):
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        return [file for file in folder.iterdir() if not _is_part(file)]
     except FileNotFoundError:
         return []
 
@@ -162,23 +163,34 @@ def _orphaned(folder: Path) -> bool:
     return False
 
 
-_last_name = 0
+_last = 0
+#: Makes names unique among threads without a lock, which a fork could leave locked for ever.
+_count = itertools.count()
 
 
 def _next_name() -> str:
-    """Return a file name that sorts after all earlier ones of this process."""
-    global _last_name
-    _last_name = max(_last_name + 1, time.time_ns())
-    return f"{_last_name:020d}-{os.getpid()}.msg"
+    """Return a file name that sorts after all earlier ones of this thread, and is nobody else's."""
+    global _last
+    _last = stamp = max(_last + 1, time.time_ns())
+    return f"{stamp:020d}-{os.getpid()}-{next(_count)}.msg"
+
+
+def _part(folder: Path) -> Path:
+    """Return the name of a file that is not whole yet."""
+    return folder / f".{os.getpid()}-{next(_count)}.part"
+
+
+def _is_part(file: Path) -> bool:
+    return file.name.startswith(".") and file.name.endswith(".part")
 
 
 def _write(file: Path, text: str) -> None:
-    part = file.with_name(f".{os.getpid()}-{time.time_ns()}.part")
+    part = _part(file.parent)
     part.write_text(text)
     part.rename(file)
 
 
 def _write_next(folder: Path, text: str) -> None:
-    part = folder / f".{os.getpid()}-{time.time_ns()}.part"
+    part = _part(folder)
     part.write_text(text)
     part.rename(folder / _next_name())

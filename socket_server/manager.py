@@ -210,7 +210,7 @@ def _fits(data: Any) -> bool:
     """Whether it is JSON that every client can read, and not too much of it."""
     try:
         return len(finite_json(data)) <= MAX_EVENT_BYTES
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return False
 
 

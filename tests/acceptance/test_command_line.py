@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -279,6 +280,8 @@ def fetched(url):
 def taken(port):
     """Hold a port; it is as well if somebody else does."""
     with socket.socket() as holder:
+        # Without it the leftovers of earlier connections would keep it from being held.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
             holder.bind(("127.0.0.1", port))
             holder.listen()
@@ -288,14 +291,8 @@ def taken(port):
 def processes_of(folder):
     """Return the command lines of processes whose environment names a folder."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as environ:
-                ours = str(folder / "home").encode() in environ.read()
-            with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-                command = cmdline.read().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if ours:
-            found.append(command)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder / "home").encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
     return found

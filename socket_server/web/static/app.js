@@ -13,7 +13,11 @@ const STATES = {
   closed: "",
 };
 
+const PATIENCE = 4000; // milliseconds
+const AWAY = "The connection was lost; trying again.";
+
 let client = null;
+let patience = 0;
 let board = null;
 
 async function open() {
@@ -24,7 +28,7 @@ async function open() {
   setHidden(part("no-token"), token !== null);
   setText(part("owner"), grant.owner ?? "");
   setHidden(part("start"), token === null || !grant.allows("enqueue"));
-  setNote(part("banner"), "");
+  settle("");
   if (token === null) return show("closed");
   show("connecting");
   return follow(token, grant);
@@ -46,8 +50,16 @@ async function follow(token, grant) {
 
 function stateChanged({ state, message }) {
   show(state);
-  setNote(part("banner"), message);
+  // A connection that is back in a moment is not worth a sentence that moves the page.
+  if (state === "reconnecting") patience ||= setTimeout(setNote, PATIENCE, part("banner"), message || AWAY);
+  else settle(message);
   if (state === "live") board.load().catch((error) => setNote(part("banner"), error.message));
+}
+
+function settle(message) {
+  clearTimeout(patience);
+  patience = 0;
+  setNote(part("banner"), message);
 }
 
 // Loaded here and not at the top, so that a server without the file says so instead of nothing.

@@ -81,8 +81,9 @@ class Row {
 
   #describe(bar, share, label, text) {
     setAttribute(this.#track, "aria-label", label);
-    setAttribute(this.#track, "aria-valuemax", share === null ? null : Math.max(bar.total, 0));
-    setAttribute(this.#track, "aria-valuenow", share === null ? null : share * Math.max(bar.total, 0));
+    const [now, most] = bar.total > 0 ? [Math.min(Math.max(bar.n, 0), bar.total), bar.total] : [1, 1];
+    setAttribute(this.#track, "aria-valuemax", share === null ? null : most);
+    setAttribute(this.#track, "aria-valuenow", share === null ? null : now);
     setAttribute(this.#track, "aria-valuetext", text);
   }
 }

@@ -6,6 +6,7 @@ import { Snapshot } from "./snapshot.js";
 
 const LISTED = 100; // jobs asked for
 const KEPT = 200; // cards on the page; beyond it, the longest finished goes
+const PAUSE = 60; // milliseconds between drawings: more than eyes need, and bars glide in between
 const FOLLOWED = 60; // running jobs that are watched one by one, so that no log line is missed
 
 export class Board {
@@ -14,6 +15,7 @@ export class Board {
   #jobs = new Map(); // id -> {snapshot, log, card, list, key, whole, watched}
   #dirty = new Set();
   #frame = 0;
+  #drawn = 0; // when, in milliseconds of the page's clock
   #clock = 0;
   #loaded = false;
 
@@ -163,12 +165,18 @@ export class Board {
   }
 
   #draw() {
-    this.#frame ||= requestAnimationFrame(() => this.#render());
+    if (this.#frame) return;
+    const due = performance.now() - this.#drawn > PAUSE;
+    // Too soon: the frame passes, and the next one asks again.
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      if (due) this.#render();
+      else this.#draw();
+    });
   }
 
   #render() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
+    this.#drawn = performance.now();
     const now = Date.now() / 1000;
     const mayCancel = this.#grant.allows("cancel");
     for (const job of this.#dirty) {

@@ -122,7 +122,7 @@ function notes(snapshot, missing) {
 function factsOf(result) {
   if (result === null || typeof result !== "object" || Array.isArray(result)) return null;
   const entries = Object.entries(result);
-  const shown = entries.map(([name, value]) => [name, plainText(value)]);
+  const shown = entries.filter(([, value]) => value !== null).map(([name, value]) => [name, plainText(value)]);
   const short = ([, text]) => text !== null && text.length <= 300 && !text.includes("\n");
   return shown.length && shown.length <= 12 && shown.every(short) ? shown : null;
 }

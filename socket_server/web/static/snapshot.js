@@ -30,12 +30,19 @@ function objects(value) {
 }
 
 class TaskState {
-  constructor({ task, name, state = "queued", attempt = 0, bars = [], run = -1, seq = -1, tick = -1, incomplete = false }) {
-    Object.assign(this, { task, name, state, attempt, bars: objects(bars), order: [run, seq, tick], incomplete });
+  constructor({ task, name, state = "queued", attempt = 0, bars = [], run = -1, seq = -1, tick = -1, ...rest }) {
+    const { incomplete = false, ended_at = null, error = null } = rest;
+    Object.assign(this, { task, name, state, attempt, bars: objects(bars), order: [run, seq, tick] });
+    Object.assign(this, { incomplete, ended_at, error });
   }
 
   get ended() {
     return isEnd(this.state);
+  }
+
+  /** Whether it ended, and not as it should. */
+  get failed() {
+    return this.ended && this.state !== "succeeded";
   }
 
   accepts(event, order) {
@@ -56,6 +63,8 @@ class TaskState {
     this.order = order;
     this.state = isEnd(event.type) ? event.type : (STATES[event.type] ?? this.state);
     this.attempt = data.attempt ?? this.attempt;
+    this.ended_at = isEnd(event.type) ? event.at : null;
+    this.error = isEnd(event.type) ? (data.error ?? null) : null;
     if (event.type === "progress") this.bars = objects(data.bars);
   }
 }
@@ -67,18 +76,18 @@ export class Snapshot {
   #unlisted = 0; // ended tasks that the server's snapshot counts and does not list
   #incomplete = false;
   #cancelling = false;
-  #end = "";
-  #outcome = {};
+  #result = {};
+  #resultRun = -1;
 
   constructor(job) {
     Object.assign(this, { job, name: "", owner: null, at: 0, dropped: 0, source: "events" });
-    Object.assign(this, { queued_at: null, started_at: null, ended_at: null });
+    Object.assign(this, { queued_at: null, started_at: null });
   }
 
   /** A snapshot that goes on from what the server folded. */
   static from(given) {
     const self = new Snapshot(given.job);
-    for (const key of ["name", "owner", "at", "queued_at", "started_at", "ended_at", "dropped", "source"])
+    for (const key of ["name", "owner", "at", "queued_at", "started_at", "dropped", "source"])
       self[key] = given[key] ?? self[key];
     for (const task of objects(given.tasks)) self.#tasks.set(task.task, new TaskState(task));
     self.#given = given;
@@ -86,9 +95,9 @@ export class Snapshot {
     self.#unlisted = Math.max(0, (given.done ?? 0) - self.#endedHere());
     self.#incomplete = Boolean(given.incomplete);
     self.#cancelling = given.state === "cancelling";
-    self.#end = isEnd(given.state) ? given.state : "";
-    for (const key of ["result", "result_omitted", "error"])
-      if (given[key] !== undefined) self.#outcome[key] = given[key];
+    self.#result = { result: given.result, result_omitted: given.result_omitted };
+    for (const task of self.#tasks.values())
+      if (task.state === "succeeded") self.#resultRun = Math.max(self.#resultRun, task.order[0]);
     return self;
   }
 
@@ -132,16 +141,19 @@ export class Snapshot {
     this.at = Math.max(this.at, event.at);
     if (event.type === "queued") this.queued_at ??= event.at;
     else if (event.type === "started") this.started_at ||= event.at;
-    if (isEnd(event.type)) this.#noteOutcome(event, data);
+    // Of several tasks it is the one begun last, whose word may not arrive last.
+    if (event.type === "succeeded" && event.run >= this.#resultRun) {
+      this.#resultRun = event.run;
+      this.#result = data;
+    }
   }
 
-  #noteOutcome(event, data) {
-    if (this.#end === "" || this.#end === "succeeded") {
-      const keys = event.type === "succeeded" ? ["result", "result_omitted"] : ["error"];
-      this.#outcome = Object.fromEntries(keys.filter((key) => key in data).map((key) => [key, data[key]]));
-      this.#end = event.type;
-    }
-    this.ended_at = this.ended ? event.at : null;
+  // The task that was the first to end as it should not.
+  #failure() {
+    let first = null;
+    for (const task of this.#tasks.values())
+      if (task.failed && (first === null || task.ended_at < first.ended_at)) first = task;
+    return first;
   }
 
   #endedHere() {
@@ -163,7 +175,8 @@ export class Snapshot {
   /** "queued", "running", "retrying", "cancelling" or how the job ended. */
   get state() {
     if (this.#given) return this.#given.state;
-    if (this.#end && this.#end !== "succeeded") return this.#end;
+    const failure = this.#failure();
+    if (failure) return failure.state;
     const done = this.done;
     if (done > 0 && done >= this.total) return "succeeded";
     if (this.#cancelling) return "cancelling";
@@ -196,16 +209,28 @@ export class Snapshot {
 
   /** What the job returned, once it succeeded; undefined otherwise. */
   get result() {
-    return this.ended ? this.#outcome.result : undefined;
+    return this.state === "succeeded" ? this.#result.result : undefined;
   }
 
   get resultOmitted() {
-    return this.ended && Boolean(this.#outcome.result_omitted);
+    return this.state === "succeeded" && Boolean(this.#result.result_omitted);
   }
 
   /** {class, message} of what went wrong, once the job ended by it; else null. */
   get error() {
-    return (this.ended && this.#outcome.error) || null;
+    if (this.#given) return this.#given.error ?? null;
+    return this.#failure()?.error ?? null;
+  }
+
+  /** Seconds since the epoch at which the job ended; null while it has not. */
+  get ended_at() {
+    if (this.#given) return this.#given.ended_at ?? null;
+    if (!this.ended) return null;
+    const failure = this.#failure();
+    if (failure) return failure.ended_at;
+    let last = 0;
+    for (const task of this.#tasks.values()) last = Math.max(last, task.ended_at ?? 0);
+    return last || null;
   }
 
   /** Bars to draw: the task's own, or one over all tasks and then those of running ones. */

@@ -1,0 +1,105 @@
+"""What is known of one task of a job. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.events import TERMINAL, Event
+
+__all__ = ["TaskState"]
+
+#: State of a task after an event that does not end it.
+STATES = {
+    "queued": "queued",
+    "started": "running",
+    "progress": "running",
+    "log": "running",
+    "output": "running",
+    "retrying": "retrying",
+}
+
+
+class TaskState:
+    """What is known of one task of the job."""
+
+    __slots__ = (
+        "attempt",
+        "bars",
+        "ended_at",
+        "error",
+        "incomplete",
+        "name",
+        "order",
+        "state",
+        "task",
+    )
+
+    def __init__(self, task: str, name: str) -> None:
+        self.task, self.name = task, name
+        self.state = "queued"
+        self.attempt = 0
+        self.bars: list[dict[str, Any]] = []
+        self.order = (-1, -1, -1)
+        self.incomplete = False
+        self.ended_at: float | None = None
+        self.error: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, and not as it should."""
+        return self.ended and self.state != "succeeded"
+
+    def accepts(self, event: Event) -> bool:
+        """Whether the event is news: not a duplicate, not from an older run, not after the end."""
+        if event.order <= self.order:
+            return False
+        same_run = event.run == self.order[0]
+        # A second opinion about the end of a task (the worker's parent, say) changes nothing.
+        return not (self.ended and (same_run or event.terminal))
+
+    def apply(self, event: Event) -> None:
+        run, seq, _ = self.order
+        if event.run > run:
+            self.bars = []
+            self.attempt += event.run > 0
+            # A parent's last word about a run that it did not execute begins at no sequence.
+            hole = event.seq > 0
+        else:
+            hole = event.seq > seq + 1
+        self.incomplete = self.incomplete or hole
+        self.order = event.order
+        self.state = event.type if event.terminal else STATES.get(event.type, self.state)
+        self.attempt = event.data.get("attempt", self.attempt)
+        self.ended_at = event.at if event.terminal else None
+        self.error = event.data.get("error") if event.terminal else None
+        if event.type == "progress":
+            self.bars = event.data.get("bars", [])
+
+    def encode(self) -> dict[str, Any]:
+        run, seq, tick = self.order
+        return {
+            "task": self.task,
+            "name": self.name,
+            "state": self.state,
+            "attempt": self.attempt,
+            "bars": self.bars,
+            "run": run,
+            "seq": seq,
+            "tick": tick,
+            "incomplete": self.incomplete,
+            "ended_at": self.ended_at,
+            "error": self.error,
+        }
+
+    @classmethod
+    def decode(cls, data: dict[str, Any]) -> TaskState:
+        task = cls(data["task"], data["name"])
+        task.state, task.attempt, task.bars = data["state"], data["attempt"], data["bars"]
+        task.order = (data["run"], data["seq"], data["tick"])
+        task.incomplete = data["incomplete"]
+        task.ended_at, task.error = data["ended_at"], data["error"]
+        return task
