@@ -22,6 +22,8 @@ from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
 
+__all__ = ["main", "serve"]
+
 logger = logging.getLogger("socket_server")
 
 #: Connections at most; each WebSocket holds one.
@@ -42,13 +44,24 @@ def main() -> int:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     try:
         settings = Settings.from_environ()
-        return _serve(new_server(settings), settings)
+        return serve(new_server(settings), settings)
     except TaskbridgeError as error:
         sys.stderr.write(f"taskbridge: {error}\n")
         return 2 if isinstance(error, SettingsError) else 1
 
 
-def _serve(server: SocketServer, settings: Settings) -> int:
+def serve(server: SocketServer, settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; for an application that put handlers of its own on a server.
+
+    Import this module first: it patches the standard library. Then make a server with
+    ``new_server(settings)``, register namespaces on its ``sio``, and call this.
+
+    Returns:
+        Exit status 0.
+
+    Raises:
+        TaskbridgeError: a port is taken.
+    """
     stopping = eventlet.event.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: eventlet.spawn_after(0, _stop, stopping))

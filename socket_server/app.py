@@ -54,8 +54,9 @@ class SocketServer:
 
     def drain(self) -> None:
         """Tell clients that the server stops, and when to come back, each at its own time."""
-        after = random.uniform(0, DRAIN_SPREAD)
-        self.sio.emit("draining", {"after": after}, namespace=NAMESPACE, ignore_queue=True)
+        for sid, _ in list(self.manager.get_participants(NAMESPACE, None)):
+            after = {"after": round(random.uniform(0, DRAIN_SPREAD), 3)}
+            self.sio.emit("draining", after, to=sid, namespace=NAMESPACE, ignore_queue=True)
 
     def _keep_house(self) -> None:
         while True:

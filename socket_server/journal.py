@@ -137,9 +137,8 @@ class Journal:
         """Forget jobs that ended longer ago than the retention."""
         horizon = self._clock() - self._retention
         for job, record in list(self._records.items()):
-            if record.snapshot.at > horizon:
-                break
-            if record.snapshot.ended:
+            # All are looked at: the clock of a worker that is ahead must not protect the others.
+            if record.snapshot.at <= horizon and record.snapshot.ended:
                 self._forget(job)
 
     def owner(self, job: str) -> str | None:

@@ -113,6 +113,7 @@ export class Snapshot {
     task.apply(event, order, data);
     this.#describe(event, data);
     this.#times(event, data);
+    if (this.#cancelling && isEnd(event.type) && this.ended) this.#cancelling = false;
     return true;
   }
 
@@ -123,11 +124,11 @@ export class Snapshot {
   }
 
   #cancel(event) {
-    const news = !this.#cancelling && !this.ended;
+    if (this.#cancelling || this.ended) return false;
     this.#cancelling = true;
     this.at = Math.max(this.at, event.at);
-    if (news) this.#given = null;
-    return news;
+    this.#given = null;
+    return true;
   }
 
   #describe(event, data) {
@@ -230,7 +231,7 @@ export class Snapshot {
     if (failure) return failure.ended_at;
     let last = 0;
     for (const task of this.#tasks.values()) last = Math.max(last, task.ended_at ?? 0);
-    return last || null;
+    return last;
   }
 
   /** Bars to draw: the task's own, or one over all tasks and then those of running ones. */

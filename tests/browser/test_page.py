@@ -1,0 +1,248 @@
+"""The web page in a real Chromium, against real processes over each broker."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from support.wait import until
+
+#: Milliseconds that a job may take to reach the page, and to end, on a busy machine.
+SOON = 30_000
+EVERYTHING = "watch cancel enqueue"
+
+
+@pytest.fixture
+def owner():
+    return f"user-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def open_page(page, stack, owner):
+    """Open the page with a token and wait until it is connected."""
+
+    def open_page(scope=EVERYTHING):
+        page.goto(f"{stack.url}/#token={stack.token(owner=owner, scope=scope)}")
+        expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+        return page
+
+    return open_page
+
+
+def card(page, job):
+    """Return the part of the page that shows a job."""
+    return page.locator(f'.job[data-job="{job.id}"]')
+
+
+def expect_state(card, state):
+    expect(card).to_have_attribute("data-state", state, timeout=SOON)
+
+
+def start(page, kind, **fields):
+    """Fill in the form of one kind of job and press its button."""
+    page.get_by_text(kind, exact=True).click()
+    for name, value in fields.items():
+        page.locator(f".fields:enabled [name={name}]").fill(str(value))
+    page.get_by_role("button", name="Start").click()
+
+
+def test_a_job_enqueued_elsewhere_appears_and_its_bar_moves_to_the_end(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.work", [3.0], owner=owner)
+    bar = card(page, job).get_by_role("progressbar", name="work")
+    expect(bar).to_have_attribute("aria-valuemax", "300", timeout=SOON)
+    seen = set()
+
+    def moved():
+        seen.add(int(bar.get_attribute("aria-valuenow")))
+        return 300 in seen
+
+    until(moved, 30, "the bar to be full")
+    assert len(seen) >= 5
+    expect_state(card(page, job), "succeeded")
+    expect(bar).to_have_attribute("aria-valuetext", "100% · 300 / 300")
+    expect(page.locator("#ended .job")).to_have_count(1)
+
+
+def test_the_form_starts_a_checksum_and_shows_its_result(open_page, tmp_path):
+    folder, manifest = tmp_path / "in", tmp_path / "manifest"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / name).write_text(name)
+    page = open_page()
+    start(page, "Checksum", path=folder, output=manifest)
+    job = page.locator(".job")
+    expect_state(job, "succeeded")
+    expect(job.locator(".facts")).to_contain_text(re.compile(r"files\s*3"))
+    expect(job.locator(".facts")).to_contain_text(str(manifest))
+    assert len(manifest.read_text().splitlines()) == 3
+
+
+def test_a_job_of_many_tasks_has_one_bar_over_all(open_page, tmp_path):
+    for number in range(5):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{number}.png")
+    page = open_page()
+    start(page, "Thumbnails", folder=tmp_path, output=tmp_path / "out", size=16)
+    expect_state(page.locator(".job"), "succeeded")
+    bar = page.get_by_role("progressbar", name="tasks")
+    expect(bar).to_have_count(1)
+    assert bar.get_attribute("aria-valuenow") == bar.get_attribute("aria-valuemax")
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"thumbnails\s*5"))
+
+
+def test_a_folder_that_is_not_there_shows_an_error(open_page, tmp_path):
+    page = open_page()
+    start(page, "Checksum", path=tmp_path / "nowhere")
+    expect_state(page.locator(".job"), "failed")
+    expect(page.locator(".job .error")).to_contain_text(str(tmp_path / "nowhere"))
+    expect(page.locator(".job .error")).not_to_contain_text("Traceback")
+
+
+def test_a_refusal_of_the_server_is_shown_next_to_the_form(page, new_stack):
+    stack = new_stack(TASKBRIDGE_TASKS="support.*")
+    stack.start_server()
+    page.goto(f"{stack.url}/#token={stack.token(owner='ann', scope=EVERYTHING)}")
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    start(page, "Checksum", path="/data")
+    expect(page.locator("#start-message")).to_contain_text("workers.jobs.checksum")
+    expect(page.locator(".job")).to_have_count(0)
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+
+
+def test_an_owner_does_not_see_the_job_of_another(open_page, stack, owner):
+    page = open_page()
+    other = stack.bridge.enqueue("support.add", [1, 1], owner=f"not-{owner}")
+    list(stack.bridge.watch(other.id))
+    mine = stack.bridge.enqueue("support.add", [2, 2], owner=owner)
+    expect_state(card(page, mine), "succeeded")
+    expect(page.locator(".job")).to_have_count(1)
+    page.reload()
+    expect(page.locator(".job")).to_have_count(1)
+    expect(card(page, mine)).to_be_visible()
+
+
+def test_a_reload_keeps_the_token_and_the_list(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.add", [1, 2], owner=owner)
+    expect_state(card(page, job), "succeeded")
+    assert page.url == f"{stack.url}/"
+    page.reload()
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    expect_state(card(page, job), "succeeded")
+    expect(card(page, job).locator(".result")).to_have_text("3")
+
+
+def test_a_log_written_before_the_page_was_opened_is_shown(open_page, stack, owner):
+    job = stack.bridge.enqueue("support.talk", [5], owner=owner)
+    list(stack.bridge.watch(job.id))
+    page = open_page()
+    card(page, job).locator("summary").click()
+    for number in range(5):
+        expect(card(page, job).get_by_role("log")).to_contain_text(f"line {number}")
+
+
+def test_a_log_shows_its_last_lines_as_they_come(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.talk", [200], owner=owner)
+    expect_state(card(page, job), "succeeded")
+    expect(card(page, job).locator(".last")).not_to_be_empty()
+    card(page, job).locator("summary").click()
+    lines = card(page, job).locator(".line")
+    expect(lines).to_have_count(50)
+    expect(lines.filter(has_text="199")).not_to_have_count(0)
+    box = card(page, job).get_by_role("log")
+    assert box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight") < 12
+
+
+def test_markup_in_names_and_logs_is_shown_as_text(open_page, tmp_path):
+    name = "<img src=x onerror=document.title='run'>"
+    (tmp_path / name).write_text("x")
+    page = open_page()
+    start(page, "Checksum", path=tmp_path)
+    expect_state(page.locator(".job"), "succeeded")
+    page.locator(".job summary").click()
+    expect(page.get_by_role("log")).to_contain_text(name)
+    expect(page.locator(".job .postfix").last).to_have_text(name)
+    expect(page.locator(".job img")).to_have_count(0)
+    assert page.title() != "run"
+
+
+def test_cancel_ends_a_running_job(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
+    expect_state(card(page, job), "running")
+    card(page, job).get_by_role("button", name="Cancel work").click()
+    expect_state(card(page, job), "cancelled")
+    expect(card(page, job).get_by_role("button")).to_be_hidden()
+
+
+def test_what_the_token_does_not_allow_is_not_offered(open_page, stack, owner):
+    page = open_page("watch")
+    job = stack.bridge.enqueue("support.work", [1.0], owner=owner)
+    expect_state(card(page, job), "running")
+    expect(card(page, job).get_by_role("button")).to_be_hidden()
+    expect(page.locator("#start")).to_be_hidden()
+
+
+def test_a_token_of_one_job_shows_that_job(page, stack, owner):
+    job = stack.bridge.enqueue("support.work", [1.0], owner=owner)
+    page.goto(f"{stack.url}/#token={job.token}")
+    expect_state(card(page, job), "succeeded")
+
+
+def test_without_a_token_one_sentence_says_how_to_get_one(page, stack):
+    page.goto(stack.url)
+    expect(page.locator("#no-token")).to_contain_text("taskbridge token --owner you")
+    expect(page.locator("#start")).to_be_hidden()
+
+
+@pytest.mark.parametrize("kind", ["expired", "forged"])
+def test_a_refused_token_shows_one_sentence(page, stack, owner, kind):
+    token = stack.token(owner=owner, scope=EVERYTHING, ttl=0.001) if kind == "expired" else "a.b.c"
+    page.goto(f"{stack.url}/#token={token}")
+    expect(page.locator("#connection")).to_have_text("Refused", timeout=SOON)
+    expect(page.locator(".banner:visible")).to_have_count(1)
+    expect(page.locator("#banner")).to_contain_text("expired" if kind == "expired" else "not valid")
+
+
+def test_a_token_that_expires_while_the_page_is_open_ends_it_with_a_sentence(page, stack, owner):
+    page.goto(f"{stack.url}/#token={stack.token(owner=owner, ttl=3)}")
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Refused", timeout=SOON)
+    expect(page.locator("#banner")).to_contain_text("expired")
+
+
+def test_another_token_in_the_address_bar_takes_over(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.add", [1, 2], owner=owner)
+    expect_state(card(page, job), "succeeded")
+    other = f"other-{owner}"
+    page.goto(f"{stack.url}/#token={stack.token(owner=other, scope='watch')}")
+    expect(page.locator("#owner")).to_have_text(other)
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    expect(page.locator(".job")).to_have_count(0)
+
+
+def test_the_page_comes_back_when_its_server_does(page, new_stack):
+    stack = new_stack()
+    server = stack.start_server()
+    page.goto(f"{stack.url}/#token={stack.token(owner='ann')}")
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    server.stop()
+    expect(page.locator("#connection")).to_have_text("Reconnecting…", timeout=SOON)
+    stack.start_server()
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    job = stack.bridge.enqueue("support.add", [1, 2], owner="ann")
+    expect_state(card(page, job), "queued")
+
+
+def test_nothing_sticks_out_on_a_phone(open_page, stack, owner):
+    page = open_page()
+    page.set_viewport_size({"width": 360, "height": 700})
+    job = stack.bridge.enqueue("support.work", [1.0], owner=owner)
+    expect_state(card(page, job), "succeeded")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
