@@ -60,19 +60,23 @@ class Snapshot:
         task.apply(event)
         self._describe(event)
         self._times(event)
+        if self._cancelling and event.terminal and self.ended:
+            self._cancelling = False  # who goes on from here does not know it either
         return True
 
     def _late(self, event: Event) -> None:
         """Take from a `queued` that a fast worker overtook what nobody else tells."""
         if event.type == "queued" and event.task == self.job and self.queued_at is None:
             self.queued_at = event.at
+            self._given = None
 
     def _cancel(self, event: Event) -> bool:
-        news = not self._cancelling and not self.ended
+        if self._cancelling or self.ended:
+            return False
         self._cancelling = True
         self.at = max(self.at, event.at)
-        self._given = None if news else self._given
-        return news
+        self._given = None
+        return True
 
     def _describe(self, event: Event) -> None:
         if not self.name or (event.task == self.job and event.run == 0):
@@ -211,5 +215,4 @@ class Snapshot:
 
     def _listed(self) -> list[TaskState]:
         """Return the tasks to list: those that go on first, then what went wrong."""
-        tasks = sorted(self._tasks.values(), key=lambda task: (task.ended, not task.failed))
-        return tasks[:MAX_TASKS]
+        return sorted(self._tasks.values(), key=TaskState.place)[:MAX_TASKS]

@@ -53,6 +53,10 @@ class TaskState:
         """Whether it ended, and not as it should."""
         return self.ended and self.state != "succeeded"
 
+    def place(self) -> tuple[bool, bool, int, str]:
+        """Return what tasks are listed by: what goes on, what went wrong, then the rest."""
+        return (self.ended, not self.failed, self.order[0], self.task)
+
     def accepts(self, event: Event) -> bool:
         """Whether the event is news: not a duplicate, not from an older run, not after the end."""
         if event.order <= self.order:

@@ -7,6 +7,7 @@ spawns; a task without it is left alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import time
@@ -91,6 +92,7 @@ def install(app: Any, settings: Settings | None = None) -> None:
     probe.install(app)
 
 
+@functools.cache
 def _connect_publishing() -> None:
     for signal, handler in (
         (signals.before_task_publish, _before_publish),

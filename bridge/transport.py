@@ -64,7 +64,8 @@ class Channel(filesystem.Channel):
         binding = [routing_key or "", pattern or "", queue]
         folder = self._bindings(exchange)
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / quote(f"{queue} {binding[0]}", safe=""), json.dumps(binding))
+        name = f"{_prefix(queue)}{quote(binding[0], safe='')}"
+        _write(folder / name, json.dumps(binding))
 
     def get_table(self, exchange: str) -> list[filesystem.exchange_queue_t]:
         """Return the bindings of an exchange, without those whose process died."""
@@ -117,7 +118,7 @@ class Channel(filesystem.Channel):
 
     def _delete(self, queue: str, exchange: str, *_: Any, **__: Any) -> None:
         for file in _files(self._bindings(exchange)):
-            if file.name.startswith(quote(f"{queue} ", safe="")):
+            if file.name.startswith(_prefix(queue)):
                 file.unlink(missing_ok=True)
         shutil.rmtree(self._folder(queue), ignore_errors=True)
 
@@ -135,6 +136,11 @@ class Transport(filesystem.Transport):
         # Bindings live on disk. State shared by all connections of a process would make a second
         # broker folder in the same process believe that its queues are bound already.
         self.state = virtual.BrokerState()
+
+
+def _prefix(queue: str) -> str:
+    """Return how the names of a queue's bindings begin, and those of no other queue's."""
+    return f"{quote(queue, safe='')} "
 
 
 def _files(folder: Path) -> list[Path]:

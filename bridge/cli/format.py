@@ -34,7 +34,7 @@ def amount(value: float, *, scale: bool) -> str:
     """Return a number, with an SI prefix (k, M, G, T) if ``scale``."""
     if scale:
         for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-            if abs(value) >= size:
+            if abs(value) >= 0.9995 * size:  # what would be rounded to 1000 of the next smaller
                 scaled = value / size
                 return f"{scaled:.0f}{prefix}" if abs(scaled) >= 100 else f"{scaled:.3g}{prefix}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

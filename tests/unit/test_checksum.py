@@ -9,13 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.reporting import recorded_bars, recorded_lines
-from support.rights import no_rights, reachable_folder
 
 import workers.jobs.checksum as module
 from bridge import JobCancelled, job
 from bridge.errors import InputError
 from bridge.events import MAX_RESULT_BYTES, finite_json
+from support.reporting import recorded_bars, recorded_lines
+from support.rights import no_rights, reachable_folder
 from workers.jobs.checksum import checksum
 
 

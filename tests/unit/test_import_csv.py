@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
-from support.reporting import recorded_bars, recorded_lines
-from support.rights import no_rights, reachable_folder
 
 import workers.csv_file
 import workers.jobs.import_csv as module
@@ -18,6 +16,8 @@ import workers.sql_target
 from bridge import JobCancelled, job
 from bridge.errors import InputError
 from bridge.events import MAX_RESULT_BYTES, finite_json
+from support.reporting import recorded_bars, recorded_lines
+from support.rights import no_rights, reachable_folder
 from workers.jobs.import_csv import import_csv
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore
 from PIL import Image
-from support.reporting import recorded_bars, recorded_lines
-from support.rights import no_rights, reachable_folder
 
 import workers.jobs.thumbnails as module
 import workers.pictures
 from bridge import JobCancelled, job
 from bridge.errors import InputError
 from bridge.events import MAX_RESULT_BYTES, finite_json
+from support.reporting import recorded_bars, recorded_lines
+from support.rights import no_rights, reachable_folder
 from workers.jobs.thumbnails import contact_sheet, thumbnail, thumbnails, thumbnails_canvas
 
 

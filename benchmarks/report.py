@@ -1,0 +1,85 @@
+"""Samples of several variants as a table for a person or as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+from typing import Any
+
+#: Each variant's name and its samples.
+Samples = dict[str, list[float]]
+
+
+def summary(samples: list[float]) -> dict[str, float]:
+    """Return median, first and third quartile, least and number of samples."""
+    first, median, third = statistics.quantiles(samples, n=4)
+    return {
+        "median": median,
+        "q1": first,
+        "q3": third,
+        "least": min(samples),
+        "samples": len(samples),
+    }
+
+
+def ratio(samples: Samples, variant: str, baseline: str) -> dict[str, float]:
+    """Return the ratio of two variants' medians, and the median of the rounds' own ratios.
+
+    The two agree if the machine was quiet. In the second, what slowed one round slowed both.
+    """
+    rounds = [a / b for a, b in zip(samples[variant], samples[baseline], strict=True)]
+    medians = statistics.median(samples[variant]) / statistics.median(samples[baseline])
+    first, median, third = statistics.quantiles(rounds, n=4)
+    return {"of_medians": medians, "median_of_rounds": median, "q1": first, "q3": third}
+
+
+def report(
+    title: str,
+    samples: Samples,
+    ratios: list[tuple[str, str, float | None]],
+    *,
+    unit: str,
+    as_json: bool,
+) -> None:
+    """Print what was measured.
+
+    Args:
+        title: what it is about.
+        samples: in ``unit``.
+        ratios: variant, baseline and, where there is one, the target of their ratio.
+        unit: of the samples.
+        as_json: print JSON instead of a table.
+    """
+    result = {
+        "title": title,
+        "unit": unit,
+        "machine": {"python": platform.python_version(), "platform": platform.platform()},
+        "variants": {name: summary(values) for name, values in samples.items()},
+        "ratios": [
+            {"variant": one, "baseline": other, "target": target, **ratio(samples, one, other)}
+            for one, other, target in ratios
+        ],
+    }
+    if as_json:
+        json.dump(result, sys.stdout, indent=2)
+        print()
+    else:
+        _print_table(result)
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    print(f"{result['title']} ({result['unit']}, Python {result['machine']['python']})\n")
+    print(f"{'':48}{'median':>9}{'q1':>9}{'q3':>9}{'least':>9}{'samples':>9}")
+    for name, one in result["variants"].items():
+        numbers = "".join(f"{one[key]:9.2f}" for key in ("median", "q1", "q3", "least"))
+        print(f"{name:48}{numbers}{one['samples']:9}")
+    print(f"\n{'ratio':68}{'medians':>9}{'rounds':>9}{'q1':>7}{'q3':>7}  target")
+    for one in result["ratios"]:
+        name = f"{one['variant']} / {one['baseline']}"
+        target = "" if one["target"] is None else f"{one['target']:g}"
+        print(
+            f"{name:68}{one['of_medians']:9.2f}{one['median_of_rounds']:9.2f}"
+            f"{one['q1']:7.2f}{one['q3']:7.2f}  {target}"
+        )

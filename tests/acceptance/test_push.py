@@ -1,0 +1,68 @@
+"""An application's own events reach those they are for."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+import socketio
+
+from bridge.errors import EnqueueError
+
+
+@pytest.fixture
+def connect(stack):
+    """Connect clients to ``/jobs``; all are ended with the test."""
+    clients = []
+
+    def connect(**claims):
+        clients.append(socketio.SimpleClient(reconnection=False, handle_sigint=False))
+        auth = {"token": stack.token(**claims)}
+        clients[-1].connect(stack.url, namespace="/jobs", auth=auth, transports=["websocket"])
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.disconnect()
+
+
+def test_a_push_to_an_owner_reaches_that_owner_alone(stack, connect):
+    owner = uuid.uuid4().hex
+    mine, other = connect(owner=owner), connect(owner="other")
+    for client in (mine, other):
+        client.call("jobs", {})
+    stack.bridge.push("notice", {"text": "hello"}, owner=owner)
+    assert mine.receive(timeout=10) == ["notice", {"text": "hello"}]
+    with pytest.raises(socketio.exceptions.TimeoutError):
+        other.receive(timeout=0.2)
+
+
+def test_a_push_to_a_job_reaches_its_watchers(stack, connect):
+    job = stack.bridge.enqueue("support.work", [2.0], owner=uuid.uuid4().hex)
+    client = connect(jobs=[job.id])
+    assert client.call("watch", {"job": job.id})["ok"]
+    stack.bridge.push("notice", [1, 2], job=job.id)
+    while (received := client.receive(timeout=10))[0] == "job":
+        assert received[1]["type"] != "succeeded"
+    assert received == ["notice", [1, 2]]
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [{}, {"owner": "a", "job": "b"}, {"everyone": True, "room": "r"}, {"owner": ""}],
+    ids=["none", "two", "a room and everyone", "nobody"],
+)
+def test_a_push_needs_exactly_one_destination(stack, destination):
+    with pytest.raises(EnqueueError, match="destination"):
+        stack.bridge.push("notice", {}, **destination)
+
+
+@pytest.mark.parametrize("data", [float("nan"), {1, 2}, "x" * 70_000])
+def test_what_cannot_travel_is_refused_at_once(stack, data):
+    with pytest.raises(EnqueueError, match="event's data"):
+        stack.bridge.push("notice", data, owner="ada")
+
+
+def test_the_protocols_own_names_are_refused(stack):
+    with pytest.raises(EnqueueError, match="job"):
+        stack.bridge.push("job", {}, owner="ada")

@@ -1,0 +1,1 @@
+"""Web applications of several frameworks that enqueue a job."""

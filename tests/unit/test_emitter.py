@@ -1,0 +1,421 @@
+"""The emitter: what tasks hand over is sent in order, once, and never in their time."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from itertools import pairwise
+
+import pytest
+
+from bridge import emitter as module
+from bridge import outbox
+from bridge.emitter import BACKOFF, HEARTBEAT, Emitter, emitter_for
+from bridge.events import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
+from bridge.run import Run
+from bridge.settings import Settings
+from support.wait import until
+
+
+class Broker:
+    """In the broker's place: takes what is emitted, unless it is away."""
+
+    def __init__(self):
+        self.away = False
+        self.attempts = 0
+        self.closed = False
+        self.sent = []
+
+    def emit(self, event, data, namespace=None, room=None):
+        self.attempts += 1
+        if self.away:
+            raise OSError("connection refused")
+        finite_json(data)
+        self.sent.append((event, data, namespace, room))
+
+    def close(self):
+        self.closed = True
+
+    @property
+    def events(self):
+        """Events sent, each checked as the server checks it."""
+        return [Event.decode(data) for event, data, _, _ in self.sent if event == "job"]
+
+    @property
+    def types(self):
+        return [event.type for event in self.events]
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    broker = Broker()
+    monkeypatch.setattr("bridge.writer.new_writer", lambda settings: broker)
+    return broker
+
+
+@pytest.fixture
+def emitter(broker, monkeypatch):
+    """An emitter without a thread: it sends when a test calls ``cycle``."""
+    monkeypatch.setattr(Emitter, "_start", lambda self: None)
+    return Emitter(Settings())
+
+
+@pytest.fixture
+def threaded(broker):
+    """An emitter with its thread."""
+    emitter = Emitter(Settings())
+    yield emitter
+    broker.away = False
+    emitter.close(5)
+
+
+def new_run(job="j", task="t", **options):
+    return Run(job=job, task=task, name="n", **options)
+
+
+def started_run(emitter, broker, **options):
+    """Return a run whose bars are sampled; what it took to get there is not in ``sent``."""
+    run = new_run(**options)
+    emitter.add(run)
+    emitter.put(run, "started")
+    emitter.cycle()
+    broker.sent.clear()
+    return run
+
+
+def line(text):
+    return {"at": 1.5, "level": "INFO", "message": text}
+
+
+def test_making_an_emitter_starts_and_connects_nothing(broker):
+    emitter = Emitter(Settings())
+    assert emitter._thread is None
+    assert broker.attempts == 0
+
+
+def test_lifecycle_and_lines_arrive_in_the_order_in_which_they_were_handed_over(emitter, broker):
+    run = new_run()
+    emitter.put(run, "started")
+    emitter.put_line(run, "log", line("one"))
+    emitter.put(run, "retrying", {"error": {}})
+    emitter.put_line(run, "log", line("two"))
+    emitter.put(run, "succeeded", {"result": 1})
+    emitter.cycle()
+    assert broker.types == ["started", "log", "retrying", "log", "succeeded"]
+    assert [event.seq for event in broker.events] == [0, 1, 2, 3, 4]
+
+
+def test_an_event_goes_to_the_room_of_its_job_and_no_other(emitter, broker):
+    emitter.put(new_run(job="j1", task="t1"), "started")
+    emitter.cycle()
+    [(event, data, namespace, room)] = broker.sent
+    assert (event, namespace, room) == ("job", "/jobs", "job:j1")
+    assert data["task"] == "t1"
+
+
+def test_an_event_is_dated_when_it_was_handed_over_not_when_it_was_sent(
+    emitter, broker, monkeypatch
+):
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    emitter.put(new_run(), "started")
+    monkeypatch.setattr("time.time", lambda: 2000.0)
+    emitter.cycle()
+    assert broker.events[0].at == 1000.0
+
+
+def test_log_lines_of_an_interval_travel_as_one_event(emitter, broker):
+    run = new_run()
+    for number in range(100):
+        emitter.put_line(run, "log", line(str(number)))
+        emitter.put_line(run, "output", f"{number},")
+    emitter.cycle()
+    logs, output = broker.events
+    assert [entry["message"] for entry in logs.data["lines"]] == [str(n) for n in range(100)]
+    assert "".join(output.data["chunks"]) == "".join(f"{n}," for n in range(100))
+
+
+def test_lines_of_two_runs_are_not_gathered_together(emitter, broker):
+    runs = [new_run(task="a"), new_run(task="b")]
+    for number in range(6):
+        emitter.put_line(runs[number % 2], "log", line(str(number)))
+    emitter.cycle()
+    got = {event.task: [one["message"] for one in event.data["lines"]] for event in broker.events}
+    assert got == {"a": ["0", "2", "4"], "b": ["1", "3", "5"]}
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "語", "😀", "\0", '"', "\ud800"])
+def test_gathered_lines_fit_an_event_whatever_they_are_made_of(emitter, broker, letter):
+    run = new_run(job="j" * 255, task="t" * 255, owner="é" * 255)
+    text = letter * (MAX_LOG_BYTES // len(letter.encode("utf-8", "surrogatepass")))
+    for _ in range(40):
+        emitter.put_line(run, "log", line(text))
+        emitter.put_line(run, "output", text)
+    emitter.cycle()
+    assert all(len(finite_json([data])) <= MAX_EVENT_BYTES for _, data, _, _ in broker.sent)
+    messages = [
+        entry["message"] for e in broker.events if e.type == "log" for entry in e.data["lines"]
+    ]
+    assert messages == [text] * 40
+    chunks = [chunk for event in broker.events for chunk in event.data.get("chunks", [])]
+    assert chunks == [text] * 40
+
+
+def test_many_small_lines_need_few_events(emitter, broker):
+    run = new_run()
+    for number in range(10_000):
+        emitter.put_line(run, "log", line(f"line {number}"))
+    emitter.cycle()
+    assert len(broker.sent) < 25
+    assert all(len(finite_json([data])) <= MAX_EVENT_BYTES for _, data, _, _ in broker.sent)
+
+
+def test_bars_are_sampled_and_sent_only_when_they_changed(emitter, broker):
+    run = started_run(emitter, broker)
+    bar = run.bar(total=3)
+    emitter.cycle()
+    emitter.cycle()
+    bar.update()
+    emitter.cycle()
+    assert [event.data["bars"][0]["n"] for event in broker.events] == [0, 1]
+
+
+def test_the_last_state_of_a_bar_is_told_before_the_end_of_its_task(emitter, broker):
+    run = new_run()
+    emitter.add(run)
+    emitter.put(run, "started")
+    list(run.bar(range(7)))
+    emitter.put(run, "succeeded")
+    emitter.remove(run)
+    emitter.cycle()
+    started, progress, succeeded = broker.events
+    assert (started.type, succeeded.type) == ("started", "succeeded")
+    assert (progress.data["bars"][0]["n"], progress.data["bars"][0]["closed"]) == (7, True)
+    assert started.order < progress.order < succeeded.order
+
+
+def test_a_removed_run_is_sampled_no_more(emitter, broker):
+    run = started_run(emitter, broker)
+    emitter.remove(run)
+    run.bar(total=3)
+    emitter.cycle()
+    assert broker.sent == []
+
+
+def test_a_silent_run_sends_a_heartbeat(emitter, broker):
+    run = started_run(emitter, broker)
+    emitter.cycle()
+    assert broker.sent == []
+    run.sent_at -= HEARTBEAT
+    emitter.cycle()
+    emitter.cycle()
+    assert broker.types == ["progress"]
+
+
+def test_what_cannot_be_sent_is_kept_and_arrives_in_order_once(emitter, broker, caplog):
+    run = new_run()
+    broker.away = True
+    emitter.put(run, "started")
+    emitter.put_line(run, "log", line("one"))
+    emitter.cycle()
+    emitter.put_line(run, "log", line("two"))
+    emitter.put(run, "succeeded")
+    emitter.cycle()
+    assert not emitter.healthy
+    assert broker.sent == []
+    broker.away = False
+    emitter.cycle()
+    assert emitter.healthy
+    assert broker.types == ["started", "log", "log", "succeeded"]
+    assert [event.seq for event in broker.events] == [0, 1, 2, 3]
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "the broker is away, events are kept: connection refused" in warnings[0].getMessage()
+
+
+def test_progress_goes_on_after_the_broker_was_away_without_any_other_event(emitter, broker):
+    run = started_run(emitter, broker)
+    bar = run.bar(total=3)
+    broker.away = True
+    emitter.cycle()
+    bar.update()
+    emitter.cycle()
+    broker.away = False
+    emitter.cycle()
+    assert emitter.healthy
+    assert broker.events[-1].data["bars"][0]["n"] == 1
+
+
+def test_progress_is_latest_wins_while_the_broker_is_away(emitter, broker):
+    run = started_run(emitter, broker)
+    bar = run.bar(total=1000)
+    broker.away = True
+    for _ in range(100):
+        bar.update()
+        emitter.cycle()
+    broker.away = False
+    emitter.cycle()
+    assert len(broker.sent) <= 2
+    assert [event.order for event in broker.events] == sorted(
+        event.order for event in broker.events
+    )
+    assert broker.events[-1].data["bars"][0]["n"] == 100
+
+
+def test_the_outbox_is_bounded_while_the_broker_is_away_and_drops_are_counted(
+    emitter, broker, monkeypatch
+):
+    monkeypatch.setattr(outbox, "MAX_ENTRIES", 10)
+    run = new_run()
+    broker.away = True
+    emitter.put(run, "started")
+    for number in range(100):
+        emitter.put_line(run, "log", line(str(number)))
+        emitter.cycle()
+    emitter.put(run, "succeeded")
+    assert len(emitter._outbox) + len(emitter._unsent) <= 15
+    broker.away = False
+    emitter.cycle()
+    emitter.cycle()
+    assert broker.types[0] == "started"
+    assert broker.types[-1] == "succeeded"
+    kept = sum(len(event.data.get("lines", [])) for event in broker.events)
+    dropped = sum(event.data.get("dropped", 0) for event in broker.events)
+    assert kept + dropped == 100
+    assert dropped == run.dropped >= 85
+
+
+def test_lifecycle_events_are_never_dropped(emitter, broker, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_ENTRIES", 1)
+    for number in range(5):
+        emitter.put(new_run(task=str(number)), "started")
+    emitter.cycle()
+    assert broker.types == ["started"] * 5
+
+
+def test_what_is_not_json_is_dropped_with_a_log_line_and_holds_up_nothing(emitter, broker, caplog):
+    emitter.push("one", {1, 2}, "/", None)
+    emitter.push("two", 2, "/", "room")
+    emitter.cycle()
+    assert [(event, room) for event, _, _, room in broker.sent] == [("two", "room")]
+    assert "not JSON was dropped" in caplog.text
+
+
+def test_the_pause_after_a_failure_grows_to_a_bound_with_jitter(emitter, broker):
+    broker.away = True
+    emitter.put(new_run(), "started")
+    pauses = []
+    for _ in range(12):
+        emitter.cycle()
+        pauses.append(emitter._pause())
+    first, longest = BACKOFF
+    assert first / 2 <= pauses[0] <= first
+    assert longest / 2 <= pauses[-1] <= longest
+    assert all(later <= 4 * earlier for earlier, later in pairwise(pauses))
+    assert len(set(pauses)) > 1
+
+
+def test_the_sender_sleeps_until_woken_while_nothing_runs(emitter):
+    assert emitter._pause() is None
+
+
+def test_flush_waits_until_all_was_sent(threaded, broker):
+    run = new_run()
+    for number in range(1000):
+        threaded.put_line(run, "log", line(str(number)))
+    threaded.put(run, "succeeded")
+    assert threaded.flush(10)
+    assert broker.types[-1] == "succeeded"
+
+
+def test_flush_gives_up_after_its_time(emitter):
+    emitter.put(new_run(), "started")
+    assert emitter.flush(0.01) is False
+
+
+def test_flush_returns_at_once_while_the_broker_is_away(emitter, broker):
+    broker.away = True
+    emitter.put(new_run(), "started")
+    emitter.cycle()
+    assert emitter.flush(3600) is False
+
+
+def test_the_thread_sends_what_it_is_woken_for_and_survives_an_error(threaded, broker, monkeypatch):
+    run = new_run()
+    monkeypatch.setattr(run, "sample", lambda **_: 1 / 0)
+    threaded.add(run)
+    threaded.put(new_run(task="other"), "started")
+    until(lambda: broker.types == ["started"], 5, "the event")
+    threaded.remove(run)
+    threaded.put(new_run(task="another"), "started")
+    until(lambda: len(broker.types) == 2, 5, "the event after the error")
+
+
+def test_threads_may_hand_over_at_the_same_time(threaded, broker):
+    runs = [new_run(task=str(number)) for number in range(4)]
+
+    def work(run):
+        for number in range(200):
+            threaded.put_line(run, "log", line(str(number)))
+        threaded.put(run, "succeeded")
+
+    threads = [threading.Thread(target=work, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert threaded.flush(10)
+    for run in runs:
+        mine = [event for event in broker.events if event.task == run.task]
+        told = [one["message"] for event in mine for one in event.data.get("lines", [])]
+        assert told == [str(number) for number in range(200)]
+        assert [event.seq for event in mine] == list(range(len(mine)))
+        assert mine[-1].type == "succeeded"
+
+
+def test_closing_sends_what_is_left_and_ends_the_thread_and_the_connection(threaded, broker):
+    threaded.put(new_run(), "started")
+    thread = threaded._thread
+    threaded.close(5)
+    assert broker.types == ["started"]
+    assert broker.closed
+    assert not thread.is_alive()
+
+
+def test_an_emitter_is_kept_for_each_broker_and_channel(monkeypatch):
+    monkeypatch.setattr(module, "_emitters", {})
+    one, other = Settings(channel="one"), Settings(channel="other")
+    assert emitter_for(one) is emitter_for(Settings(channel="one"))
+    assert emitter_for(one) is not emitter_for(other)
+
+
+def test_a_forked_process_gets_an_emitter_of_its_own(monkeypatch):
+    monkeypatch.setattr(module, "_emitters", {})
+    mine = emitter_for(Settings())
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert emitter_for(Settings()) is not mine
+
+
+def test_a_real_fork_sends_by_itself_what_its_parent_had_nothing_to_do_with(broker, monkeypatch):
+    monkeypatch.setattr(module, "_emitters", {})
+    parent = emitter_for(Settings())
+    parent.put(new_run(task="parent"), "started")
+    assert parent.flush(5)
+    reading, writing = os.pipe()
+    gc.collect()
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - in the child
+        try:
+            child = emitter_for(Settings())
+            child.put(new_run(task="child"), "started")
+            sent = child.flush(5)
+            told = f"{child is not parent} {sent} {[event.task for event in broker.events]}"
+            os.write(writing, told.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "True True ['parent', 'child']"
+    parent.close(5)

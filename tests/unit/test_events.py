@@ -1,0 +1,242 @@
+"""An event: what travels comes back equal, and what is no event is refused as such."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import EventError
+from bridge.events import (
+    MAX_RESULT_BYTES,
+    TERMINAL,
+    TYPES,
+    Event,
+    finite_json,
+    room_of_job,
+    room_of_owner,
+)
+
+GOOD = Event(job="j", task="t", type="started", at=1.5).encode()
+
+names = st.text(min_size=1, max_size=255)
+counters = st.integers(0, 2**63 - 1)
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+bars = st.fixed_dictionaries(
+    {"position": st.integers(0, 40), "n": st.integers(-(10**15), 10**15)},
+    optional={"total": st.none() | st.floats(0, 1e15), "desc": st.text(), "eta": st.none()},
+)
+data = st.fixed_dictionaries(
+    {},
+    optional={
+        "total": counters,
+        "dropped": counters,
+        "attempt": counters,
+        "bars": st.lists(bars, max_size=3),
+        "lines": st.lists(st.fixed_dictionaries({"message": st.text()}), max_size=3),
+        "chunks": st.lists(st.text(), max_size=3),
+        "error": st.dictionaries(st.text(), st.text(), max_size=2),
+        "result": json_values,
+    },
+)
+events = st.builds(
+    Event,
+    job=names,
+    task=names,
+    type=st.sampled_from(sorted(TYPES)),
+    at=st.floats(0, 2**53 - 1),
+    name=st.text(max_size=255),
+    owner=st.none() | names,
+    run=counters,
+    seq=counters,
+    tick=counters,
+    data=data,
+)
+#: Anything at all that Python code, pickle or JSON could put where an event is expected.
+hostile = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+#: Numbers too large for a float, and other things that look like numbers.
+odd_numbers = st.sampled_from([10**400, -(10**400), math.nan, math.inf, -math.inf, True, "1", 1j])
+
+
+@given(events)
+def test_an_event_travels_as_json_and_comes_back_equal(event):
+    assert Event.decode(json.loads(finite_json(event.encode()))) == event
+
+
+@given(hostile)
+def test_what_is_no_event_raises_nothing_but_an_event_error(message):
+    with pytest.raises(EventError):
+        Event.decode(message)
+
+
+@given(st.sampled_from(sorted(GOOD)), hostile | odd_numbers)
+def test_a_hostile_field_raises_nothing_but_an_event_error(field, value):
+    with suppress(EventError):
+        Event.decode({**GOOD, field: value})
+
+
+@given(
+    st.sampled_from(["total", "dropped", "attempt", "bars", "lines", "chunks", "error"]),
+    hostile | odd_numbers | st.lists(odd_numbers),
+)
+def test_hostile_data_raises_nothing_but_an_event_error(field, value):
+    with suppress(EventError):
+        Event.decode({**GOOD, "data": {field: value}})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("v", 2),
+        ("v", "1"),
+        ("job", ""),
+        ("job", 7),
+        ("job", "j" * 256),
+        ("task", None),
+        ("task", ["t"]),
+        ("type", "paused"),
+        ("type", None),
+        ("type", ["started"]),
+        ("at", "now"),
+        ("at", -1),
+        ("at", math.nan),
+        ("at", math.inf),
+        ("at", 10**400),
+        ("at", True),
+        ("name", None),
+        ("name", "n" * 256),
+        ("owner", ""),
+        ("owner", 7),
+        ("run", -1),
+        ("run", 1.0),
+        ("run", True),
+        ("run", 2**63),
+        ("seq", None),
+        ("seq", "0"),
+        ("tick", math.nan),
+        ("data", None),
+        ("data", []),
+        ("data", {1: 2}),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_each_field_is_checked_and_named(field, value):
+    with pytest.raises(EventError, match=rf"an event's {field} "):
+        Event.decode({**GOOD, field: value})
+
+
+@pytest.mark.parametrize("field", sorted(GOOD.keys() - {"owner"}))
+def test_a_missing_field_is_named(field):
+    message = {name: value for name, value in GOOD.items() if name != field}
+    with pytest.raises(EventError, match=rf"an event's {field} "):
+        Event.decode(message)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("total", -1),
+        ("total", True),
+        ("total", None),
+        ("dropped", 1.5),
+        ("dropped", math.nan),
+        ("attempt", "2"),
+        ("bars", {}),
+        ("bars", [None]),
+        ("bars", [{"n": 1}]),
+        ("bars", [{"position": 0, "n": None}]),
+        ("bars", [{"position": 0, "n": True}]),
+        ("bars", [{"position": -1, "n": 0}]),
+        ("lines", ["text"]),
+        ("lines", [{"message": 7}]),
+        ("lines", "text"),
+        ("chunks", "text"),
+        ("chunks", [b"bytes"]),
+        ("error", "text"),
+        ("error", None),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_data_that_somebody_computes_with_is_checked_and_named(field, value):
+    with pytest.raises(EventError, match=rf"data\.{field} "):
+        Event.decode({**GOOD, "data": {field: value}})
+
+
+@pytest.mark.parametrize("field", ["n", "total", "rate", "eta", "elapsed"])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 10**400, "1", [], True], ids=lambda v: repr(v)[:9]
+)
+def test_a_number_of_a_bar_is_a_finite_number(field, value):
+    with pytest.raises(EventError, match=r"data\.bars "):
+        Event.decode({**GOOD, "data": {"bars": [{"position": 0, "n": 1, field: value}]}})
+
+
+@pytest.mark.parametrize("field", ["total", "rate", "eta"])
+def test_a_bar_may_not_know_its_total_its_rate_or_its_end(field):
+    bar = {"position": 0, "n": 1, field: None}
+    assert Event.decode({**GOOD, "data": {"bars": [bar]}}).data["bars"] == [bar]
+
+
+@pytest.mark.parametrize("field", ["desc", "unit", "postfix"])
+def test_a_text_of_a_bar_is_text(field):
+    with pytest.raises(EventError, match=r"data\.bars "):
+        Event.decode({**GOOD, "data": {"bars": [{"position": 0, "n": 1, field: 7}]}})
+
+
+def test_what_a_later_version_adds_is_ignored():
+    assert Event.decode({**GOOD, "colour": "red"}) == Event.decode(GOOD)
+
+
+def test_events_are_ordered_by_run_then_sequence_then_tick():
+    places = [(0, 9, 9), (1, 0, 5), (1, 1, 0), (2, 0, 0)]
+    events = [
+        Event(job="j", task="t", type="log", at=0, run=run, seq=seq, tick=tick)
+        for run, seq, tick in places
+    ]
+    assert all(earlier.order < later.order for earlier, later in pairwise(events))
+
+
+def test_four_types_end_a_run():
+    assert {
+        kind for kind in TYPES if Event(job="j", task="t", type=kind, at=0).terminal
+    } == TERMINAL
+    assert {"succeeded", "failed", "cancelled", "lost"} == TERMINAL
+
+
+@pytest.mark.parametrize("value", [math.nan, [math.inf], {"a": -math.inf}])
+def test_numbers_that_json_has_not_are_refused(value):
+    with pytest.raises(ValueError):
+        finite_json(value)
+
+
+def test_what_contains_itself_is_refused():
+    loop = []
+    loop.append(loop)
+    with pytest.raises((ValueError, RecursionError)):
+        finite_json(loop)
+
+
+def test_json_is_compact_so_that_a_result_of_the_allowed_size_fits():
+    assert len(finite_json(["x" * (MAX_RESULT_BYTES - 4)])) == MAX_RESULT_BYTES
+
+
+def test_rooms_of_jobs_and_owners_never_coincide():
+    assert room_of_job("x") != room_of_owner("x")

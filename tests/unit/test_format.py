@@ -1,0 +1,85 @@
+"""Numbers and times as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.cli.format import amount, counts, duration, percent, speed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0, "0s"),
+        (-3, "0s"),
+        (7.4, "7s"),
+        (59.4, "59s"),
+        (59.6, "1:00"),
+        (65, "1:05"),
+        (3599.6, "1:00:00"),
+        (7384, "2:03:04"),
+        (360_000, "100:00:00"),
+    ],
+)
+def test_a_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "scaled"),
+    [
+        (0, "0", "0"),
+        (7, "7", "7"),
+        (0.25, "0.2", "0.2"),
+        (999, "999", "999"),
+        (1000, "1,000", "1k"),
+        (1234.5, "1,234.5", "1.23k"),
+        (193_400_000, "193,400,000", "193M"),
+        (-2_000_000, "-2,000,000", "-2M"),
+        (5e12, "5,000,000,000,000", "5T"),
+        (999_999, "999,999", "1M"),
+    ],
+)
+def test_an_amount(value, plain, scaled):
+    assert amount(value, scale=False) == plain
+    assert amount(value, scale=True) == scaled
+
+
+@pytest.mark.parametrize(
+    ("bar", "text"),
+    [
+        ({"n": 12, "total": 40, "unit": "file"}, "12/40 file"),
+        ({"n": 12, "total": None, "unit": "file"}, "12 file"),
+        ({"n": 12}, "12 it"),
+        ({"n": 0, "total": 0, "unit": ""}, "0/0 it"),
+        ({"n": 193e6, "total": 823e6, "unit": "B", "unit_scale": True}, "193M/823MB"),
+    ],
+)
+def test_how_far_a_bar_is(bar, text):
+    assert counts(bar) == text
+
+
+@pytest.mark.parametrize(
+    ("n", "total", "value"),
+    [
+        (0, 10, 0), (9.99, 10, 99), (10, 10, 100), (15, 10, 100), (-5, 10, 0),
+        (1, 0, None), (1, None, None),
+    ],
+)  # fmt: skip
+def test_percent_are_whole_and_100_only_at_the_end(n, total, value):
+    assert percent({"n": n, "total": total}) == value
+
+
+@pytest.mark.parametrize(
+    ("bar", "text"),
+    [
+        ({"rate": None}, ""),
+        ({"rate": 0, "unit": "B"}, ""),
+        ({"rate": 40, "unit": "file"}, "40 file/s"),
+        ({"rate": 0.5}, "0.5 it/s"),
+        ({"rate": 1.2e6, "unit": "B", "unit_scale": True}, "1.2MB/s"),
+    ],
+)
+def test_a_rate(bar, text):
+    assert speed(bar) == text

@@ -1,0 +1,200 @@
+"""The journal: what a client missed, whether that is all, and how much of it is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.events import Event
+from socket_server.journal import Journal
+
+
+class Clock:
+    """Seconds since the epoch that pass only when told."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def journal(clock):
+    return Journal(retention=60, epoch="e1", max_jobs=5, max_events=4, clock=clock)
+
+
+def event(kind, job="j", seq=0, tick=0, at=1000.0, owner="o", run=1, **data):
+    return Event(
+        job=job, task=job, type=kind, run=run, seq=seq, tick=tick, at=at, owner=owner, data=data
+    )
+
+
+def fill(journal, count, job="j", **options):
+    return [journal.fold(event("log", job=job, seq=seq, **options)) for seq in range(count)]
+
+
+def seqs(view):
+    return [message["seq"] for message in view.events]
+
+
+def test_an_event_is_given_on_with_a_cursor_and_a_duplicate_is_not(journal):
+    first = journal.fold(event("started"))
+    second = journal.fold(event("log", seq=1))
+    assert first["type"] == "started"
+    assert (first["cursor"], second["cursor"]) == ("e1:1", "e1:2")
+    assert journal.fold(event("log", seq=1)) is None
+    assert journal.fold(event("started", run=0)) is None
+
+
+def test_who_comes_first_gets_the_snapshot_and_all_events(journal):
+    fill(journal, 3)
+    view = journal.view("j")
+    assert view.snapshot["state"] == "running"
+    assert (seqs(view), view.recovered, view.cursor) == ([0, 1, 2], True, "e1:3")
+
+
+def test_who_comes_back_gets_what_came_after_its_cursor(journal):
+    cursor = fill(journal, 2)[-1]["cursor"]
+    journal.fold(event("log", seq=2))
+    view = journal.view("j", cursor)
+    assert (seqs(view), view.recovered) == ([2], True)
+    assert journal.view("j", view.cursor).events == []
+
+
+def test_cursors_of_two_jobs_do_not_disturb_each_other(journal):
+    cursor = journal.view("j").cursor if fill(journal, 1) else None
+    fill(journal, 4, job="other")
+    assert journal.view("j", cursor).recovered
+    assert seqs(journal.view("j", cursor)) == []
+
+
+def test_progress_is_in_the_snapshot_and_not_among_the_events(journal):
+    journal.fold(event("started"))
+    journal.fold(event("progress", tick=1, bars=[{"position": 0, "n": 5}]))
+    view = journal.view("j")
+    assert [message["type"] for message in view.events] == ["started"]
+    assert view.snapshot["bars"] == [{"position": 0, "n": 5}]
+    assert view.cursor == "e1:2"
+
+
+def test_who_missed_more_than_is_held_is_told_so(journal):
+    cursors = [message["cursor"] for message in fill(journal, 6)]
+    assert journal.view("j").recovered is False
+    assert journal.view("j", cursors[0]).recovered is False
+    assert journal.view("j", cursors[1]).recovered is True
+    assert seqs(journal.view("j", cursors[1])) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["e2:1", "e1:99", "e1:", "e1:-1", "e1:x", "e1:²", "", ":", "1", "e1:1:1", "e1:٣"]
+)
+def test_a_cursor_of_another_epoch_or_of_no_sense_is_not_recovered(journal, cursor):
+    fill(journal, 2)
+    view = journal.view("j", cursor)
+    assert (view.recovered, seqs(view)) == (False, [0, 1])
+
+
+def test_each_journal_has_an_epoch_of_its_own():
+    assert Journal().epoch != Journal().epoch
+
+
+def test_the_answer_of_watch_has_four_fields(journal):
+    fill(journal, 1)
+    assert journal.view("j").encode().keys() == {"snapshot", "events", "recovered", "cursor"}
+
+
+def test_a_job_that_is_not_held_is_a_key_error(journal):
+    assert "j" not in journal
+    assert journal.owner("j") is None
+    for ask in (journal.view, journal.snapshot):
+        with pytest.raises(KeyError):
+            ask("j")
+
+
+def test_jobs_are_bounded_and_finished_ones_go_first(journal):
+    for number in range(5):
+        journal.fold(event("started", job=f"j{number}"))
+    journal.fold(event("succeeded", job="j3", seq=1))
+    journal.fold(event("started", job="new"))
+    assert len(journal) == 5
+    assert "j3" not in journal
+    journal.fold(event("started", job="newer"))
+    assert "j0" not in journal
+    assert "new" in journal
+
+
+def test_a_job_that_is_heard_of_stays_when_others_are_silent(journal):
+    for number in range(5):
+        journal.fold(event("started", job=f"j{number}"))
+    journal.fold(event("log", job="j0", seq=1))
+    journal.fold(event("started", job="new"))
+    assert "j0" in journal
+    assert "j1" not in journal
+
+
+def test_a_finished_job_is_forgotten_after_the_retention(journal, clock):
+    journal.fold(event("succeeded", job="done", at=1000.0))
+    journal.fold(event("started", job="running", at=1000.0))
+    clock.now = 1059.0
+    journal.prune()
+    assert "done" in journal
+    clock.now = 1061.0
+    journal.prune()
+    assert "done" not in journal
+    assert "running" in journal
+    assert journal.jobs("o", limit=9)[0]["job"] == "running"
+
+
+def test_a_running_job_in_front_does_not_keep_finished_ones_behind_it(journal, clock):
+    journal.fold(event("started", job="running", at=900.0))
+    journal.fold(event("succeeded", job="done", at=1000.0))
+    clock.now = 1100.0
+    journal.prune()
+    assert "done" not in journal
+
+
+def test_a_worker_whose_clock_is_ahead_does_not_keep_all_others_jobs(journal, clock):
+    journal.fold(event("started", job="ahead", at=10_000.0))
+    journal.fold(event("succeeded", job="done", at=1000.0))
+    clock.now = 1100.0
+    journal.prune()
+    assert "done" not in journal
+
+
+def test_jobs_are_listed_by_owner_newest_first(journal):
+    for number, owner in enumerate("aba"):
+        journal.fold(event("queued", job=f"j{number}", owner=owner, at=1000.0 + number, run=0))
+    journal.fold(event("started", job="j0", owner="a", at=2000.0))
+    assert [one["job"] for one in journal.jobs("a", limit=9)] == ["j2", "j0"]
+    assert [one["job"] for one in journal.jobs("b", limit=9)] == ["j1"]
+    assert [one["job"] for one in journal.jobs("a", limit=1)] == ["j2"]
+    assert [one["job"] for one in journal.jobs("a", limit=9, state="running")] == ["j0"]
+    assert journal.jobs("nobody", limit=9) == []
+
+
+def test_a_job_without_an_owner_is_listed_for_nobody(journal):
+    journal.fold(event("started", owner=None))
+    assert journal.owner("j") is None
+    assert journal.jobs("", limit=9) == []
+    assert journal._owners == {}
+
+
+def test_nothing_is_left_of_an_owner_whose_jobs_are_forgotten(journal, clock):
+    for number in range(20):
+        journal.fold(event("succeeded", job=f"j{number}", owner=f"o{number}"))
+    assert len(journal._owners) == 5
+    clock.now += 1000
+    journal.prune()
+    assert (len(journal), journal._owners) == (0, {})
+
+
+def test_an_owner_who_becomes_known_later_finds_the_job(journal):
+    journal.fold(event("log", owner=None))
+    journal.fold(event("log", seq=1, owner="o"))
+    assert journal.owner("j") == "o"
+    assert len(journal.jobs("o", limit=9)) == 1

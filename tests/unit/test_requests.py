@@ -1,0 +1,88 @@
+"""Requests: always answered, in one form, and never with a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TokenError
+from socket_server.requests import Refused, answered, text, whole
+
+
+def ask(handler, *payload):
+    """Call a handler as python-socketio does."""
+    return answered(handler)(None, "sid", *payload)
+
+
+def raising(error):
+    def handler(self, sid, request):
+        raise error
+
+    return handler
+
+
+def test_an_answer_says_ok_and_carries_what_the_handler_returned():
+    answer = ask(lambda self, sid, request: {"sid": sid, **request}, {"job": "j"})
+    assert answer == {"ok": True, "sid": "sid", "job": "j"}
+
+
+@pytest.mark.parametrize("payload", [(), (None,), ("text",), ([],), (7,), (b"x",), ([{}],)])
+def test_a_payload_that_is_no_object_is_a_bad_request(payload):
+    answer = ask(lambda *_: {}, *payload)
+    assert answer["ok"] is False
+    assert answer["error"] == {
+        "code": "bad_request", "message": "a request's payload must be a JSON object"
+    }  # fmt: skip
+
+
+def test_arguments_beyond_the_first_are_ignored():
+    assert ask(lambda *_: {}, {}, "more", 7) == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Refused("forbidden", "no"), "forbidden"),
+        (BrokerUnavailable("no"), "unavailable"),
+        (EnqueueError("no"), "bad_request"),
+        (JobNotFound("no"), "not_found"),
+        (TokenError("no"), "bad_request"),
+    ],
+)
+def test_an_expected_error_becomes_its_code_and_sentence(error, code):
+    answer = ask(raising(error), {})
+    assert answer == {"ok": False, "error": {"code": code, "message": "no"}}
+
+
+def test_an_unexpected_error_is_logged_and_not_shown(caplog):
+    answer = ask(raising(RuntimeError("password hunter2")), {})
+    assert answer["error"]["code"] == "internal"
+    assert "hunter2" not in str(answer)
+    assert "hunter2" in caplog.text
+
+
+def test_a_text_is_a_string_of_1_to_255_characters():
+    assert text({"job": "j"}, "job") == "j"
+    assert text({"job": "j" * 255}, "job") == "j" * 255
+    for wrong in (None, "", "j" * 256, 7, ["j"], {}, True, b"j"):
+        with pytest.raises(Refused, match="job must be a string of 1 to 255") as caught:
+            text({"job": wrong}, "job")
+        assert caught.value.code == "bad_request"
+    with pytest.raises(Refused):
+        text({}, "job")
+
+
+def test_an_optional_text_may_be_missing_and_not_wrong():
+    assert text({}, "state", required=False) == ""
+    assert text({"state": None}, "state", required=False) == ""
+    for wrong in ("", 7, "s" * 256):
+        with pytest.raises(Refused):
+            text({"state": wrong}, "state", required=False)
+
+
+def test_a_whole_number_is_within_its_bounds():
+    assert whole({}, "limit", default=50, most=200) == 50
+    assert whole({"limit": 1}, "limit", default=50, most=200) == 1
+    assert whole({"limit": 200}, "limit", default=50, most=200) == 200
+    for wrong in (0, -1, 201, 1.5, "5", True, None, float("nan"), 10**400):
+        with pytest.raises(Refused, match="limit must be a whole number from 1 to 200"):
+            whole({"limit": wrong}, "limit", default=50, most=200)

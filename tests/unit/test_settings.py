@@ -1,0 +1,180 @@
+"""Settings from the environment: what is refused, in which words, and what is never shown."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from bridge.errors import SettingsError, TaskbridgeError
+from bridge.settings import Settings
+
+KEY = "k" * 32
+
+
+def read(**variables):
+    return Settings.from_environ({f"TASKBRIDGE_{name}": text for name, text in variables.items()})
+
+
+def refusal(**variables):
+    with pytest.raises(SettingsError) as caught:
+        read(**variables)
+    return str(caught.value)
+
+
+def test_without_variables_everything_has_a_default_that_works_on_one_machine(tmp_path):
+    settings = Settings.from_environ({"HOME": "elsewhere"}).replace(home=tmp_path)
+    assert settings.embedded
+    assert settings.broker == f"embedded://localhost{tmp_path}/broker"
+    assert settings.results == f"db+sqlite:///{tmp_path}/results.sqlite"
+    assert settings.server_url == "http://127.0.0.1:8000"
+    assert settings.channel == "taskbridge"
+    assert settings.tasks == ()
+    assert settings.transports == ("websocket",)
+
+
+def test_the_home_may_be_relative_and_the_broker_url_is_absolute_all_the_same(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert read(HOME="here").broker == f"embedded://localhost{tmp_path}/here/broker"
+
+
+def test_every_variable_is_read_into_its_type():
+    settings = read(
+        BROKER_URL="amqp://u:p@host//",
+        RESULT_URL="redis://host/1",
+        SECRET=f"{KEY}, {KEY[::-1]}2",
+        PORT="9000",
+        HEALTH_PORT="9001",
+        URL="https://example.org/",
+        ORIGINS="https://a.example, https://b.example,",
+        TASKS="workers.jobs.*,other.task",
+        INCLUDE="a.b , c",
+        TRANSPORTS="websocket,polling",
+        RETENTION="0.5",
+        CANCEL_GRACE="3",
+        SHOW_TRACEBACKS="True",
+    )
+    assert settings.broker == "amqp://u:p@host//"
+    assert not settings.embedded
+    assert settings.results == "redis://host/1"
+    assert settings.keys == (KEY, KEY[::-1] + "2")
+    assert (settings.port, settings.health_port) == (9000, 9001)
+    assert settings.server_url == "https://example.org"
+    assert settings.origins == ("https://a.example", "https://b.example")
+    assert settings.tasks == ("workers.jobs.*", "other.task")
+    assert settings.include == ("a.b", "c")
+    assert settings.transports == ("websocket", "polling")
+    assert (settings.retention, settings.cancel_grace) == (0.5, 3.0)
+    assert settings.show_tracebacks is True
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert read(PORT="", SECRET="", BROKER_URL="") == Settings()
+
+
+def test_an_unknown_variable_names_the_nearest_known_one():
+    message = refusal(BROKER_UR="amqp://")
+    assert message == "unknown setting TASKBRIDGE_BROKER_UR: did you mean TASKBRIDGE_BROKER_URL?"
+
+
+def test_an_unknown_variable_is_refused_even_if_it_is_empty():
+    assert "TASKBRIDGE_PROT" in refusal(PROT="")
+
+
+def test_an_unknown_variable_that_is_like_no_other_gets_the_list_of_known_ones():
+    message = refusal(XQZWKJ="1")
+    assert message.startswith("unknown setting TASKBRIDGE_XQZWKJ")
+    assert "TASKBRIDGE_" in message.partition(":")[2]
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http", "80.5", "nan"])
+def test_a_port_that_cannot_be_is_refused(port):
+    message = refusal(PORT=port)
+    assert message.startswith(f"TASKBRIDGE_PORT='{port}' must be ")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "1e999"])
+def test_a_time_that_cannot_be_is_refused(seconds):
+    assert refusal(RETENTION=seconds).startswith(f"TASKBRIDGE_RETENTION='{seconds}' must be ")
+
+
+def test_a_flag_is_0_or_1():
+    assert (
+        refusal(SHOW_TRACEBACKS="perhaps") == "TASKBRIDGE_SHOW_TRACEBACKS='perhaps' must be 0 or 1"
+    )
+
+
+@pytest.mark.parametrize("url", ["ampq://guest:pw@host", "localhost:5672", "http://pw@host", "//"])
+def test_a_broker_url_of_no_known_kind_is_refused_without_showing_it(url):
+    message = refusal(BROKER_URL=url)
+    assert message.startswith("TASKBRIDGE_BROKER_URL must start with one of amqp://")
+    assert "pw" not in message
+
+
+@pytest.mark.parametrize("secret", ["x", "hunter2" * 4, f"{KEY},short-one"])
+def test_a_short_secret_is_refused_without_showing_it(secret):
+    message = refusal(SECRET=secret)
+    assert message.startswith("TASKBRIDGE_SECRET has a key shorter than 32 bytes")
+    assert "secrets.token_urlsafe" in message
+    assert not any(part in message for part in ("hunter2", "short-one", KEY))
+
+
+def test_a_secret_is_measured_in_bytes():
+    assert read(SECRET="é" * 16).keys == ("é" * 16,)
+
+
+def test_secrets_and_urls_are_hidden_in_repr():
+    settings = read(SECRET=KEY, BROKER_URL="amqp://u:hunter2@h//", RESULT_URL="redis://:hunter2@h")
+    assert KEY not in repr(settings)
+    assert "hunter2" not in repr(settings)
+    assert "port=8000" in repr(settings)
+
+
+def test_settings_cannot_be_changed_only_copied():
+    settings = Settings()
+    with pytest.raises(FrozenInstanceError):
+        settings.port = 1
+    assert settings.replace(port=1).port == 1
+    assert settings.port == 8000
+
+
+def test_settings_survive_pickling():
+    settings = read(SECRET=KEY, PORT="9000")
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_keys_come_from_the_secret_file_when_none_is_set(tmp_path):
+    (tmp_path / "secret").write_text(f"{KEY}\n")
+    assert read(HOME=str(tmp_path)).keys == (KEY,)
+
+
+def test_the_variable_wins_over_the_secret_file(tmp_path):
+    (tmp_path / "secret").write_text(KEY)
+    assert read(HOME=str(tmp_path), SECRET="v" * 32).keys == ("v" * 32,)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b",", b"too short", b"\xff" * 40])
+def test_a_missing_empty_or_unusable_secret_file_gets_one_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(SettingsError, match="set TASKBRIDGE_SECRET to a random string of 32"):
+        _ = read(HOME=str(tmp_path)).keys
+
+
+def test_the_noted_url_is_used_when_none_is_set(tmp_path):
+    (tmp_path / "url").write_text("http://127.0.0.1:8123\n")
+    assert read(HOME=str(tmp_path)).server_url == "http://127.0.0.1:8123"
+    assert read(HOME=str(tmp_path), URL="http://x").server_url == "http://x"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_server_on_all_addresses_is_reached_at_this_machine(host, tmp_path):
+    assert read(HOST=host, HOME=str(tmp_path)).server_url == "http://127.0.0.1:8000"
+
+
+def test_a_settings_error_is_caught_as_any_other_of_taskbridge():
+    with pytest.raises(TaskbridgeError):
+        read(PORT="x")

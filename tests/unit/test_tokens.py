@@ -1,0 +1,170 @@
+"""Tokens: what they allow, and that nothing else is let through."""
+
+from __future__ import annotations
+
+import jwt
+import pytest
+
+from bridge import tokens
+from bridge.errors import SettingsError, TokenError
+
+KEY, OTHER = "k" * 32, "o" * 32
+NOW = 1_000_000.0
+
+
+def clock():
+    return NOW
+
+
+def sign(**options):
+    options = {"owner": "user-42", **options}
+    return tokens.sign([KEY], clock=clock, **options)
+
+
+def verify(token, *, keys=(KEY,), at=NOW):
+    return tokens.verify(keys, token, clock=lambda: at)
+
+
+def forge(claims, key=KEY, algorithm="HS256"):
+    return jwt.encode({"exp": NOW + 60, "scope": "watch", **claims}, key, algorithm=algorithm)
+
+
+def test_a_token_comes_back_as_what_was_signed():
+    grant = verify(sign(jobs=["b", "a", "b"], scope="watch cancel", ttl=60))
+    assert grant == tokens.Grant(
+        "user-42", frozenset("ab"), frozenset({"watch", "cancel"}), NOW + 60
+    )
+    assert grant.allows("cancel")
+    assert not grant.allows("enqueue")
+
+
+def test_a_token_names_its_owners_jobs_and_its_own_jobs_and_no_other():
+    grant = verify(sign(jobs=["a"]))
+    assert grant.names("a", "somebody")
+    assert grant.names("b", "user-42")
+    assert not grant.names("b", "somebody")
+
+
+def test_a_token_without_an_owner_does_not_name_jobs_that_are_nobodys():
+    grant = verify(sign(owner=None, jobs=["a"]))
+    assert grant.owner is None
+    assert grant.names("a", None)
+    assert not grant.names("b", None)
+
+
+def test_a_token_lives_a_quarter_of_an_hour_unless_told_otherwise():
+    assert verify(sign()).expires == NOW + 900
+
+
+def test_a_token_expires_on_the_second():
+    token = sign(ttl=10)
+    assert verify(token, at=NOW + 9.9)
+    with pytest.raises(TokenError, match="expired"):
+        verify(token, at=NOW + 10)
+
+
+def test_the_first_key_signs_and_all_verify_so_that_keys_can_be_rotated():
+    before = sign()
+    after = tokens.sign([OTHER, KEY], owner="user-42", clock=clock)
+    assert verify(before, keys=[OTHER, KEY]).owner == "user-42"
+    assert verify(after, keys=[OTHER, KEY]).owner == "user-42"
+    with pytest.raises(TokenError):
+        verify(after, keys=[KEY])
+
+
+def test_a_token_signed_with_another_key_is_refused_in_one_sentence():
+    with pytest.raises(TokenError) as caught:
+        verify(forge({"sub": "user-42"}, key=OTHER))
+    assert str(caught.value) == "the token is not valid: it was not signed by this application"
+
+
+def test_a_token_whose_claims_were_changed_is_refused():
+    head, _, signature = sign().split(".")
+    _, claims, _ = sign(owner="admin").split(".")
+    with pytest.raises(TokenError):
+        verify(f"{head}.{claims}.{signature}")
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
+def test_no_other_algorithm_is_taken(algorithm):
+    key = None if algorithm == "none" else KEY * 2
+    with pytest.raises(TokenError):
+        verify(forge({"sub": "user-42"}, key, algorithm), keys=[KEY * 2])
+
+
+def test_an_unsigned_token_is_refused():
+    head, claims, _ = forge({"sub": "user-42"}, None, "none").split(".")
+    with pytest.raises(TokenError):
+        verify(f"{head}.{claims}.")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [None, "", 7, b"x", {}, [], "x", "a.b.c", "..", "é", "\ud800", "a" * 100_000, "\0", True],
+)
+def test_what_is_no_token_is_refused_as_one(token):
+    with pytest.raises(TokenError):
+        verify(token)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": 7},
+        {"sub": ["user-42"]},
+        {"jobs": "abc"},
+        {"jobs": [1]},
+        {"jobs": {"a": 1}},
+        {"jobs": None},
+        {"scope": ["watch"]},
+        {"scope": None},
+        {"scope": 1},
+        {"exp": "soon"},
+        {"exp": None},
+        {"exp": [1]},
+        {"exp": True},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"nbf": "x"},
+        {"aud": "another application"},
+    ],
+    ids=str,
+)
+def test_claims_of_another_shape_are_refused_even_if_well_signed(claims):
+    with pytest.raises(TokenError):
+        verify(forge({"sub": "user-42", **claims}))
+
+
+@pytest.mark.parametrize("missing", ["exp", "scope"])
+def test_a_token_without_an_end_or_a_scope_is_refused(missing):
+    claims = {"sub": "user-42", "exp": NOW + 60, "scope": "watch"}
+    del claims[missing]
+    with pytest.raises(TokenError):
+        verify(jwt.encode(claims, KEY, algorithm="HS256"))
+
+
+def test_scopes_that_do_not_exist_are_left_out_of_what_a_token_allows():
+    assert verify(forge({"sub": "u", "scope": "watch admin"})).scope == {"watch"}
+
+
+@pytest.mark.parametrize("scope", ["watch cancel enqueue", ["enqueue", "watch", "cancel"]])
+def test_scopes_are_given_as_one_string_or_as_several(scope):
+    assert verify(sign(scope=scope)).scope == tokens.SCOPES
+
+
+@pytest.mark.parametrize("scope", ["", [], "admin", "watch,cancel", ["watch", "root"]])
+def test_no_scope_and_unknown_scopes_are_not_signed(scope):
+    with pytest.raises(SettingsError, match="scope"):
+        sign(scope=scope)
+
+
+@pytest.mark.parametrize("owner", [None, ""])
+def test_a_token_that_names_nothing_is_not_signed(owner):
+    with pytest.raises(SettingsError, match="an owner or at least one job"):
+        sign(owner=owner)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
+def test_a_token_that_never_lives_or_never_ends_is_not_signed(ttl):
+    with pytest.raises(SettingsError, match="ttl"):
+        sign(ttl=ttl)
