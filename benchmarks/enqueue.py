@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from celery import Celery  # noqa: E402
 from kombu import Connection, Queue  # noqa: E402
-from report import Samples, report  # noqa: E402
+from report import Samples, compare, report  # noqa: E402
 
 from bridge import Bridge  # noqa: E402
 from bridge.emitter import flush_all  # noqa: E402
@@ -38,6 +39,8 @@ def broker(url: str | None) -> Iterator[str]:
     if url:
         yield url
         return
+    if shutil.which("rabbitmq-server") is None:
+        sys.exit("no RabbitMQ: install Debian's package rabbitmq-server, or give --broker-url")
     from support.rabbitmq import RabbitMQ
 
     with tempfile.TemporaryDirectory() as folder:
@@ -131,11 +134,14 @@ def main() -> None:
         wall, cpu = measure(url, options, Path(home))
     ratios = [(ENQUEUE, SEND, 1.3), (ENQUEUE, APPLY, 1.3), (SIGNATURE, APPLY, 1.3)]
     pause = f", {options.pause * 1000:g} ms between two" if options.pause else ", no pause"
-    report(f"a call, wall time{pause}", wall, ratios, unit="µs", as_json=options.json)
-    if not options.json:
-        print()
-        untargeted = [(one, other, None) for one, other, _ in ratios]
-        report("a call, CPU of all threads", cpu, untargeted, unit="µs", as_json=False)
+    untargeted = [(one, other, None) for one, other, _ in ratios]
+    report(
+        [
+            compare(f"a call, wall time{pause}", wall, ratios, unit="µs"),
+            compare("a call, CPU of all threads", cpu, untargeted, unit="µs"),
+        ],
+        as_json=options.json,
+    )
 
 
 if __name__ == "__main__":

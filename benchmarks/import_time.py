@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 
-from report import Samples, report
+from report import Samples, compare, report
 
 CELERY = "import celery"
 USED = "from celery import Celery"
@@ -46,7 +46,7 @@ def main() -> None:
         for statement in random.sample(statements, len(statements)):
             samples[statement].append(measure(statement))
     ratios = [(BRIDGE, CELERY, 2.0), (NAMES, CELERY, None), (NAMES, USED, 2.0)]
-    report("import time", samples, ratios, unit="ms", as_json=options.json)
+    report([compare("import time", samples, ratios, unit="ms")], as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -35,24 +35,18 @@ def ratio(samples: Samples, variant: str, baseline: str) -> dict[str, float]:
     return {"of_medians": medians, "median_of_rounds": median, "q1": first, "q3": third}
 
 
-def report(
-    title: str,
-    samples: Samples,
-    ratios: list[tuple[str, str, float | None]],
-    *,
-    unit: str,
-    as_json: bool,
-) -> None:
-    """Print what was measured.
+def compare(
+    title: str, samples: Samples, ratios: list[tuple[str, str, float | None]], *, unit: str
+) -> dict[str, Any]:
+    """Return what was measured, summed up.
 
     Args:
         title: what it is about.
         samples: in ``unit``.
         ratios: variant, baseline and, where there is one, the target of their ratio.
         unit: of the samples.
-        as_json: print JSON instead of a table.
     """
-    result = {
+    return {
         "title": title,
         "unit": unit,
         "machine": {"python": platform.python_version(), "platform": platform.platform()},
@@ -62,11 +56,16 @@ def report(
             for one, other, target in ratios
         ],
     }
+
+
+def report(comparisons: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print comparisons, as tables or as a JSON list."""
     if as_json:
-        json.dump(result, sys.stdout, indent=2)
+        json.dump(comparisons, sys.stdout, indent=2)
         print()
     else:
-        _print_table(result)
+        for comparison in comparisons:
+            _print_table(comparison)
 
 
 def _print_table(result: dict[str, Any]) -> None:
@@ -83,3 +82,4 @@ def _print_table(result: dict[str, Any]) -> None:
             f"{name:68}{one['of_medians']:9.2f}{one['median_of_rounds']:9.2f}"
             f"{one['q1']:7.2f}{one['q3']:7.2f}  {target}"
         )
+    print()
