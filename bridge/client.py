@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from bridge import tokens
+from bridge.arguments import as_json, check
+from bridge.celery_app import away, broker_errors, new_app
 from bridge.errors import BrokerUnavailable, EnqueueError
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, finite_json, room_of_job, room_of_owner
+from bridge.events import MAX_EVENT_BYTES, NAMESPACE, room_of_job, room_of_owner
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bridge", "Job"]
 
-#: Seconds to wait for a broker before saying that it is away.
-CONNECT_TIMEOUT = 2.0
 #: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed.
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: Event names that the protocol itself uses towards clients.
@@ -80,12 +80,12 @@ class Bridge:
     @cached_property
     def app(self) -> Any:
         """The Celery application through which canvases go and results are read."""
-        return self._app or _new_app(self.settings, self.settings.results)
+        return self._app or new_app(self.settings, self.settings.results)
 
     @cached_property
     def _sender(self) -> Any:
         # Enqueuing by name needs no result backend, so a service need not install its driver.
-        return self._app or _new_app(self.settings, "disabled://")
+        return self._app or new_app(self.settings, "disabled://")
 
     def enqueue(
         self,
@@ -109,13 +109,13 @@ class Bridge:
             EnqueueError: the name or the arguments cannot be used.
             BrokerUnavailable: no broker answers.
         """
-        _check(task, args, kwargs, owner)
+        check(task, args, kwargs, owner)
         job = str(uuid.uuid4())
         send = self._send_name if isinstance(task, str) else self._send_signature
         try:
             send(job, task, list(args or ()), dict(kwargs or {}), owner, options)
-        except _broker_errors() as error:
-            raise BrokerUnavailable(_away(self.settings, error)) from error
+        except broker_errors() as error:
+            raise BrokerUnavailable(away(self.settings, error)) from error
         return Job(job, task if isinstance(task, str) else task.task, owner, self)
 
     def _send_name(
@@ -233,8 +233,8 @@ class Bridge:
         emitter_for(self.settings).put(Run(job=job, task=job, name="", begun=0), "cancelling")
         try:
             cancellation.broadcast(self._sender, job)
-        except _broker_errors() as error:
-            raise BrokerUnavailable(_away(self.settings, error)) from error
+        except broker_errors() as error:
+            raise BrokerUnavailable(away(self.settings, error)) from error
 
     def push(
         self,
@@ -269,54 +269,8 @@ class Bridge:
             raise EnqueueError("push needs one destination: owner, job, room or everyone=True")
         if event in RESERVED:
             raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
-        if len(_json(data, "the event's data")) > MAX_EVENT_BYTES:
+        # As it will travel, in the list of the event's arguments.
+        if len(as_json([data], "the event's data")) > MAX_EVENT_BYTES:
             raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
         ours = rooms["owner"] or rooms["job"]
         emitter_for(self.settings).push(event, data, NAMESPACE if ours else namespace, ours or room)
-
-
-def _new_app(settings: Settings, results: str) -> Any:
-    from celery import Celery
-
-    from bridge import transport
-
-    transport.register()
-    app = Celery("taskbridge", broker=settings.broker, backend=results, set_as_current=False)
-    app.conf.update(broker_connection_timeout=CONNECT_TIMEOUT)
-    if settings.embedded or settings.result_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    return app
-
-
-def _check(task: Any, args: Any, kwargs: Any, owner: str | None) -> None:
-    if isinstance(task, str):
-        if not task or len(task) > 255:
-            raise EnqueueError("a task's name must have 1 to 255 characters")
-    elif not hasattr(task, "apply_async") or not isinstance(task, dict):
-        raise EnqueueError("enqueue needs a task's name or a Celery signature, such as add.s(2, 2)")
-    if owner is not None and not 0 < len(owner) <= 255:
-        raise EnqueueError("an owner must have 1 to 255 characters")
-    if args is not None and isinstance(args, str | bytes | Mapping):
-        raise EnqueueError("args must be a list, kwargs an object with names")
-    _json(list(args or ()), "args")
-    _json(dict(kwargs or {}), "kwargs")
-
-
-def _json(value: Any, what: str) -> str:
-    try:
-        return finite_json(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EnqueueError(f"{what} cannot be sent as JSON: {error}") from None
-
-
-def _broker_errors() -> tuple[type[Exception], ...]:
-    from kombu.exceptions import OperationalError
-
-    return (OperationalError, OSError)
-
-
-def _away(settings: Settings, error: Exception) -> str:
-    from kombu.utils.url import sanitize_url
-
-    url = sanitize_url(settings.broker)
-    return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

@@ -84,22 +84,23 @@ class Emitter:
         self._start()
         self._wake.set()
 
-    def flush(self, timeout: float) -> bool:
+    def flush(self, timeout: float, *, patient: bool = False) -> bool:
         """Wait until all that was handed over so far has been sent.
-
-        Returns at once while the broker is away: waiting would slow the job.
 
         Args:
             timeout: seconds to wait at most.
+            patient: wait even while the broker is away; else return at once then, since waiting
+                would slow the job.
 
         Returns:
             Whether it was sent.
         """
-        if not self.healthy:
+        if not self.healthy and not patient:
             return False
+        if self._thread is None and not self._outbox:
+            return True  # nothing was ever handed over, and an exiting process starts no thread
         sent = threading.Event()
         self._outbox.put(sent)
-        self._start()
         self._wake.set()
         return sent.wait(timeout)
 
@@ -107,7 +108,7 @@ class Emitter:
         """Send what is left, for ``timeout`` seconds at most, and end the connection."""
         if self._thread is None:
             return
-        self.flush(timeout)
+        self.flush(timeout, patient=True)
         thread, self._thread = self._thread, None
         self._closing = True
         self._wake.set()
@@ -220,7 +221,7 @@ def flush_all(timeout: float = EXIT_FLUSH) -> None:
     deadline = time.monotonic() + timeout
     for (pid, *_), emitter in list(_emitters.items()):
         if pid == os.getpid():
-            emitter.flush(max(0.0, deadline - time.monotonic()))
+            emitter.flush(max(0.0, deadline - time.monotonic()), patient=True)
 
 
 def close(settings: Settings, timeout: float = EXIT_FLUSH) -> None:

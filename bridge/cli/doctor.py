@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from bridge.client import CONNECT_TIMEOUT, Bridge
+from bridge.celery_app import CONNECT_TIMEOUT, away
+from bridge.client import Bridge
 from bridge.errors import TaskbridgeError
 from bridge.probe import PROBE
 from bridge.settings import Settings
@@ -60,8 +61,7 @@ def _broker(state: dict[str, Any]) -> str:
         with state["bridge"].app.connection_for_write(connect_timeout=CONNECT_TIMEOUT) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
     except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
-        text = f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"
-        raise Ill(text) from None
+        raise Ill(away(settings, error)) from None
     return str(url)
 
 
