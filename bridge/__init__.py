@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bridge.bar import progress, progress_range
     from bridge.client import Bridge, Job
-    from bridge.current import job, progress, progress_range
+    from bridge.current import job
     from bridge.errors import JobCancelled, TaskbridgeError
     from bridge.settings import Settings
     from bridge.tracking import install
@@ -37,8 +38,8 @@ _HOMES = {
     "Job": "client",
     "Settings": "settings",
     "job": "current",
-    "progress": "current",
-    "progress_range": "current",
+    "progress": "bar",
+    "progress_range": "bar",
     "install": "tracking",
     "JobCancelled": "errors",
     "TaskbridgeError": "errors",

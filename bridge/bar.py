@@ -1,228 +1,254 @@
-"""A bar: a progress meter inside a task. Pure counters; somebody else samples them."""
+"""A bar: tqdm whose drawing is left to those who watch the job."""
 
 from __future__ import annotations
 
-import math
-import sys
+import functools
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
 
-from bridge.events import cut
+from tqdm import tqdm
 
-__all__ = ["Bar"]
+from bridge import current
+from bridge.errors import JobCancelled
+from bridge.meter import Meter, Reading, finite
 
-T = TypeVar("T")
+__all__ = ["Bar", "progress", "progress_range"]
 
-#: Seconds over which the rate is smoothed: old samples have lost two thirds of their weight after
-#: it. Samples come at uneven intervals, so the weight follows time and not their number.
-SMOOTHING = 3.0
-#: Longest text of a bar, in characters and in bytes of JSON, so that a runaway postfix cannot fill
-#: an event: 32 bars of three texts each fit.
-MAX_TEXT = 200
-MAX_TEXT_BYTES = 480
-#: Largest number of a bar; sums and quotients of such are still finite.
-MAX_NUMBER = 1e150
-#: Longest time to the end, in seconds, that is worth showing: that of a stalled bar nears infinity.
-MAX_ETA = 1e9
+if TYPE_CHECKING:
+    Base = tqdm[Any]
+else:
+    Base = tqdm
 
 
-class Bar(Generic[T]):
-    """A bar with tqdm's habits whose state is read by the sampler of the job it belongs to.
+class _Nobody:
+    """In the place of tqdm's register of bars, and of the file that it draws on."""
 
-    Iterating or calling :meth:`update` only counts; nothing is sent, locked or formatted on the
-    task's thread.
+    encoding = "utf-8"
 
-    Args:
-        iterable: what to iterate over; may be None for a bar moved by :meth:`update`.
-        desc: text in front of the bar.
-        total: expected number of units; default ``len(iterable)``, None when unknown.
-        leave: whether the finished bar stays visible until another takes its place.
-        unit: name of one unit.
-        unit_scale: whether numbers are shown with SI prefixes.
-        initial: where the counter starts.
-        position: line of the bar; given by the job.
-        check: called before each step; raises when the job was cancelled.
-        on_close: called once when the bar is closed.
-        clock: monotonic seconds.
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def remove(self, bar: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+class _Stopped(float):
+    """A count that cannot be added to; see :meth:`Bar.stop`."""
+
+    def __add__(self, other: object) -> Any:
+        raise JobCancelled
+
+    __radd__ = __sub__ = __add__
+
+
+class Bar(Base):
+    """A tqdm bar inside a job: all of tqdm's surface, and nothing drawn.
+
+    Iterating or calling :meth:`update` only counts, which is why it costs a fraction of tqdm's;
+    the job's sender samples the count. Made by :class:`progress`, and in the place of the bars
+    of code that knows nothing of taskbridge.
+
+    Raises:
+        JobCancelled: (while iterating, updating or being made) somebody cancelled the job.
     """
+
+    __slots__ = ("n",)  # read and written more often than all the rest
+
+    # tqdm's own are shared by all bars of the process, and taken while one is drawn.
+    _lock = threading.RLock()
+    _instances = _Nobody()
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
 
     def __init__(
         self,
-        iterable: Iterable[T] | None = None,
+        iterable: Iterable[Any] | None = None,
         desc: str | None = None,
         total: float | None = None,
         leave: bool | None = True,
-        *,
-        unit: str = "it",
-        unit_scale: bool = False,
-        initial: float = 0,
-        position: int = 0,
-        postfix: dict[str, Any] | None = None,
-        check: Callable[[], None] = lambda: None,
-        on_close: Callable[[Bar[Any]], None] = lambda bar: None,
-        clock: Callable[[], float] = time.monotonic,
+        file: Any = None,
+        *more: Any,
+        **options: Any,
     ) -> None:
-        self.iterable = iterable
-        self.desc = desc or ""
-        self.total = _length(iterable) if total is None else total
-        self.leave = leave
-        self.unit = unit
-        self.unit_scale = unit_scale
-        self.initial = initial
-        self.n: float = initial
-        self.position = position
-        self.closed = False
-        self._postfix = ""
-        self._check = check
-        self._on_close = on_close
-        self._clock = clock
-        self._started = self._sampled_at = clock()
-        self._sampled_n = initial
-        self._rate: float | None = None
-        if postfix:
-            self.set_postfix(postfix)
+        if "disable" in options:
+            options["disable"] = bool(options["disable"])  # None asks whether there is a terminal
+        super().__init__(iterable, desc, total, leave, _Nobody(), *more, **options)
+        here = current.here()
+        self._run = here[0] if here else None
+        clock = self._run.clock if self._run else time.monotonic
+        self._time, self.start_t = clock, clock()
+        self._meter = Meter(_reader(self), leave=leave, clock=clock)
+        if self._run:
+            position, hidden = options.get("position"), bool(self.disable)
+            self.pos = self._run.show(self, self._meter, position, hidden=hidden)
 
-    def __iter__(self) -> Iterator[T]:
+    @classmethod
+    def _get_free_pos(cls, instance: Any = None) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
         if self.iterable is None:
             raise TypeError("this bar has no iterable: give it one, or move it with update()")
-        check = self._check
+        return self._each(self.iterable)
+
+    def _each(self, iterable: Iterable[Any]) -> Iterator[Any]:
         try:
-            for item in self.iterable:
-                check()
+            for item in iterable:
                 yield item
                 self.n += 1
         finally:
             self.close()
 
-    def __len__(self) -> int:
-        return max(0, min(int(_finite(self.total) or 0), sys.maxsize))
+    def update(self, n: float = 1) -> None:  # type: ignore[override] # no None: a test costs
+        """Move the bar by ``n`` units, which may be negative or fractional."""
+        self.n += n
 
-    def __bool__(self) -> bool:
-        return True
+    def stop(self) -> None:
+        """Make the next step raise ``JobCancelled``; called by the sender.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def update(self, n: float | None = 1) -> None:
-        """Move the bar by ``n`` units, which may be negative or fractional.
-
-        Raises:
-            JobCancelled: somebody cancelled the job.
+        A step is one addition and nothing else, so it is the count that refuses. A step that is
+        just being made may overwrite it: the sender repeats it until the bar is closed.
         """
-        self._check()
-        self.n += 1 if n is None else n
-
-    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
-        """Set the text in front of the bar."""
-        self.desc = desc or ""
-
-    set_description_str = set_description
-
-    def set_postfix(
-        self, ordered_dict: dict[str, Any] | None = None, refresh: bool | None = True, **more: Any
-    ) -> None:
-        """Set the text behind the bar from names and values."""
-        values = {**(ordered_dict or {}), **more}
-        self._postfix = ", ".join(f"{name}={_short(value)}" for name, value in values.items())
-
-    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
-        """Set the text behind the bar."""
-        self._postfix = str(s)
+        if type(self.n) is not _Stopped:
+            self.n = _Stopped(finite(self.n) or 0)
 
     def reset(self, total: float | None = None) -> None:
-        """Start again from ``initial``, with another total if one is given."""
-        self.n = self._sampled_n = self.initial
-        self._started = self._sampled_at = self._clock()
-        self._rate = None
+        """Start again from nothing, with another total if one is given."""
+        self.n = 0
         if total is not None:
             self.total = total
-
-    def refresh(self, *_: Any, **__: Any) -> None:
-        """Do nothing: a bar is sampled all the time."""
-
-    clear = refresh
+        self.start_t = self._time()
+        self._meter.reset()
 
     def close(self) -> None:
         """End the bar. Calling it again does nothing."""
-        if not self.closed:
-            self.closed = True
-            self._on_close(self)
+        meter = self.__dict__.get("_meter")  # missing if the bar could not be made
+        if meter is not None and not meter.closed:
+            self.disable = True
+            meter.close()
+            if self._run:
+                self._run.closed(meter)
 
-    def sample(self) -> dict[str, Any]:
-        """Return the bar's state as it travels, and advance its smoothed rate."""
-        n, total, desc, postfix, closed = self._shown()
-        elapsed, rate = self._advance(n), self._rate
-        return {
-            "position": self.position,
-            "desc": desc,
-            "unit": _text(self.unit),
-            "unit_scale": bool(self.unit_scale),
-            "n": n,
-            "total": total,
-            "postfix": postfix,
-            "rate": rate and round(max(0.0, rate), 3),
-            "eta": self._eta(n, total),
-            "elapsed": round(elapsed, 3),
-            "closed": closed,
-        }
+    def unpause(self) -> None:
+        """Leave the time since the last sample out of the rate."""
+        self._meter.unpause()
 
-    def changed(self, sampled: dict[str, Any]) -> bool:
-        """Whether anything that a person sees differs from an earlier sample."""
-        shown = tuple(sampled[key] for key in ("n", "total", "desc", "postfix", "closed"))
-        return self._shown() != shown
+    def refresh(self, *_: Any, **__: Any) -> Any:
+        """Do nothing: a bar is sampled all the time."""
+        return True
 
-    def _shown(self) -> tuple[float, float | None, str, str, bool]:
-        # Code that knows tqdm assigns to these, and not always what it should.
-        n, total = _finite(self.n) or 0, _finite(self.total)
-        return n, total, _text(self.desc), _text(self._postfix), self.closed
+    display = refresh
 
-    def _advance(self, n: float) -> float:
-        now = self._clock()
-        if (passed := now - self._sampled_at) > 0:
-            rate = _finite((n - self._sampled_n) / passed) or 0.0
-            weight = 1.0 if self._rate is None else 1.0 - math.exp(-passed / SMOOTHING)
-            self._rate = weight * rate + (1.0 - weight) * (self._rate or 0.0)
-            self._sampled_at, self._sampled_n = now, n
-        return now - self._started
+    def clear(self, *_: Any, **__: Any) -> None:
+        """Do nothing: there is no line to clear."""
 
-    def _eta(self, n: float, total: float | None) -> float | None:
-        if total is None or not self._rate or self._rate < 0:
+    moveto = clear
+
+    @property
+    def format_dict(self) -> Any:
+        """What tqdm formats a bar from, with the rate that is sent."""
+        meter = self.__dict__.get("_meter")
+        return {**super().format_dict, "rate": meter and meter.rate}
+
+    @classmethod
+    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+        """Show a line to those who watch; with ``file``, print it there."""
+        if file is None:
+            current.job.log(s)
+        else:
+            file.write(s + end)
+
+
+def _reader(bar: Bar) -> Callable[[], Reading | None]:
+    # Weak: a bar that its job forgot is closed when it is collected, as tqdm's are.
+    reference = weakref.ref(bar)
+
+    def read() -> Reading | None:
+        if (bar := reference()) is None:
             return None
-        eta = max(0.0, total - n) / self._rate
-        return round(eta, 1) if eta < MAX_ETA else None
+        of = bar.__dict__.get  # a disabled bar lacks some
+        texts = (of("desc", ""), of("postfix"), of("unit", "it"), of("unit_scale", False))
+        return Reading(bar.n, bar.total, *texts)
+
+    return read
 
 
-def _length(iterable: object) -> int | None:
+@functools.lru_cache(256)
+def bar_class(cls: Any) -> type[Bar] | None:
+    """Return ``cls`` with the drawing taken out; None for a class that cannot be so changed."""
+    if cls is tqdm:
+        return Bar
+    if issubclass(cls, Bar):
+        return cast("type[Bar]", cls)
     try:
-        return len(iterable)  # type: ignore[arg-type]
-    except (TypeError, AttributeError):
+        made: type[Bar] = type(cls.__name__, (cls, Bar), {"__module__": cls.__module__})
+    except TypeError:  # a metaclass or slots of its own
         return None
+    return made
 
 
-def _finite(value: Any) -> float | None:
-    """Return a plain finite number for what may be numpy's, NaN, None or no number at all."""
-    try:
-        number = float(value)
-    except Exception:  # noqa: BLE001 - anybody's __float__
-        return None
-    if not -MAX_NUMBER <= number <= MAX_NUMBER:
-        return None
-    return value if type(value) is int else number
+class progress(Base):  # noqa: N801 - used as a function, as tqdm is
+    """A bar over ``iterable``, used as one uses tqdm; can be given as a ``tqdm_class``.
+
+    Inside a job it is a :class:`Bar`, seen by those who watch; elsewhere it is tqdm itself.
+
+    Args:
+        iterable: what to iterate over, with ``for`` or ``async for``; None for a bar that is
+            moved by ``update()``.
+        desc: text in front of the bar.
+        total: expected number of units; default ``len(iterable)``, None when unknown.
+        leave: whether the finished bar stays visible until another takes its line; default True.
+        unit: name of one unit; default ``it``.
+        unit_scale: whether numbers are shown with SI prefixes; default False.
+        initial: where the counter starts; default 0.
+        position: line of the bar; default the lowest free one.
+        disable: hide the bar, in a job too; default False.
+        postfix: names and values behind the bar.
+
+    All other options of tqdm are taken, and mean something on a terminal alone.
+
+    Raises:
+        JobCancelled: (while iterating or updating) somebody cancelled the job.
+        TqdmKeyError: an option that tqdm does not know.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        made = None if current.here() is None else bar_class(cls)  # type: ignore[arg-type]
+        if made is None:
+            return super().__new__(cls, *args, **options)
+        return object.__new__(made)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        source = self.iterable
+        try:
+            if hasattr(source, "__aiter__"):
+                async for item in source:
+                    yield item
+                    self.update()
+            else:
+                for item in source:
+                    yield item
+                    self.update()
+        finally:
+            self.close()
+
+    @classmethod
+    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+        """Print a line above the bars; inside a job, show it to those who watch."""
+        if file is None and current.here():
+            current.job.log(s)
+        else:
+            super().write(s, file, end, nolock)
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else cut(str(value)[:MAX_TEXT], MAX_TEXT_BYTES)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def progress_range(*bounds: int, **options: Any) -> Any:
+    """Return ``progress(range(*bounds), **options)``, as tqdm's ``trange`` does."""
+    return progress(range(*bounds), **options)

@@ -17,7 +17,7 @@ from typing import Any
 
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
 from bridge.outbox import Entry, Outbox, Push, Report
-from bridge.run import Run
+from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.settings import Settings
 
 __all__ = ["Emitter", "close", "emitter_for", "flush_all"]
@@ -50,6 +50,7 @@ class Emitter:
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
         self._failures = 0
+        self._behind = False
         self._closing = False
         self._writer: Any = None
         self._thread: threading.Thread | None = None
@@ -71,18 +72,20 @@ class Emitter:
         """Hand over a lifecycle event; the sender is woken at once."""
         self._outbox.put(Report(run, kind, data or {}, time.time()))
         self._start()
-        self._wake.set()
+        self._hurry()
 
-    def put_line(self, run: Run, kind: EventType, line: Any) -> None:
+    def put_line(
+        self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
+    ) -> None:
         """Hand over a log line or a piece of output; it goes with the next sample."""
-        self._outbox.put_line(Report(run, kind, line, time.time()))
+        self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
         self._start()
 
     def push(self, event: str, data: Any, namespace: str, room: str | None) -> None:
         """Hand over an application's own event, to be sent as it is."""
         self._outbox.put(Push(event, data, namespace, room))
         self._start()
-        self._wake.set()
+        self._hurry()
 
     def flush(self, timeout: float, *, patient: bool = False) -> bool:
         """Wait until all that was handed over so far has been sent.
@@ -114,6 +117,11 @@ class Emitter:
         self._wake.set()
         thread.join(timeout)
 
+    def _hurry(self) -> None:
+        # While the broker is away the backoff says when to try again, not the next event.
+        if self.healthy:
+            self._wake.set()
+
     def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._loop, name="taskbridge", daemon=True)
@@ -135,9 +143,10 @@ class Emitter:
             first, longest = BACKOFF
             longest_now = min(longest, first * 2.0 ** min(self._failures - 1, 10))
             return longest_now * random.uniform(0.5, 1.0)
-        if self._outbox:
-            return min([run.interval for run in self._running()], default=0.02)
-        return min([run.interval for run in self._running()], default=None)
+        if self._behind:
+            return 0.0
+        idle = SHORTEST_INTERVAL if self._outbox else None
+        return min([run.interval for run in self._running()], default=idle)
 
     def _running(self) -> list[Run]:
         return list(self._runs.values())
@@ -147,13 +156,18 @@ class Emitter:
         for run in self._running():
             run.notice_cancel()
         self._send_unsent()
-        if not self._unsent:
-            # What is gathered is not counted any more, so while the broker is away it stays in
-            # the outbox, which is bounded.
-            self._unsent.extend(self._outbox.gather())
-            self._send_unsent()
+        self._send_outbox()
         if not self._unsent:
             self._send_progress()
+
+    def _send_outbox(self) -> None:
+        # What is gathered is not counted any more, so while the broker is away it stays in the
+        # outbox, which is bounded. A flood of lines must not hold up the bars.
+        deadline = time.monotonic() + INTERVAL
+        while self._outbox and not self._unsent and time.monotonic() < deadline:
+            self._unsent.extend(self._outbox.gather())
+            self._send_unsent()
+        self._behind = bool(self._outbox) and time.monotonic() >= deadline
 
     def _send_unsent(self) -> None:
         while self._unsent:

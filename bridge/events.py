@@ -13,6 +13,7 @@ from bridge.errors import EventError
 __all__ = [
     "MAX_EVENT_BYTES",
     "MAX_LOG_BYTES",
+    "MAX_META_BYTES",
     "MAX_RESULT_BYTES",
     "NAMESPACE",
     "TERMINAL",
@@ -50,6 +51,8 @@ VERSION = 1
 MAX_EVENT_BYTES = 64 * 1024
 #: Largest log line, in bytes of UTF-8.
 MAX_LOG_BYTES = 8 * 1024
+#: Most that a run may say about itself with ``set_meta``, in bytes of JSON.
+MAX_META_BYTES = 4 * 1024
 #: Largest result that travels, in bytes of JSON.
 MAX_RESULT_BYTES = 16 * 1024
 
@@ -168,6 +171,10 @@ def _line(value: Any) -> bool:
     return _object(value) and isinstance(value.get("message"), str)
 
 
+def _chunk(value: Any) -> bool:
+    return isinstance(value, str) or (_object(value) and isinstance(value.get("base64"), str))
+
+
 #: What is checked of an event's data: all that somebody computes with.
 _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "total": _counter,
@@ -175,7 +182,8 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "attempt": _counter,
     "bars": _list_of(_bar),
     "lines": _list_of(_line),
-    "chunks": _list_of(lambda value: isinstance(value, str)),
+    "chunks": _list_of(_chunk),
+    "meta": _object,
     "error": _object,
 }
 

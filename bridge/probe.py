@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.current import progress
-
 __all__ = ["PROBE", "install"]
 
 PROBE = "taskbridge.probe"
@@ -18,4 +16,6 @@ def install(app: Any) -> None:
 
 
 def _probe() -> int:
+    from bridge.bar import progress  # not before: a service needs no tqdm
+
     return sum(1 for _ in progress(range(STEPS), desc="probe"))

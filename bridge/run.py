@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bridge.bar import Bar
 from bridge.errors import JobCancelled
 from bridge.events import Event, EventType
+from bridge.meter import Meter, Reading
 
 __all__ = ["MAX_BARS", "Run"]
 
 #: Bars of one run that travel; what a person can take in, and what fits an event.
 MAX_BARS = 32
-#: tqdm's options about drawing on a terminal; code that gives them runs in a job all the same.
-TERMINAL_ONLY = frozenset(
-    {
-        "ascii",
-        "bar_format",
-        "colour",
-        "delay",
-        "dynamic_ncols",
-        "file",
-        "gui",
-        "lock_args",
-        "maxinterval",
-        "mininterval",
-        "miniters",
-        "ncols",
-        "nrows",
-        "position",
-        "smoothing",
-        "unit_divisor",
-        "write_bytes",
-    }
-)
 #: Seconds between samples of a run that has gone on for a while.
 INTERVAL = 0.1
 #: Seconds between the first samples, so that a job of a second is more than one jump.
 SHORTEST_INTERVAL = 0.02
+
+
+class Stoppable(Protocol):
+    """A bar whose next step can be made to raise."""
+
+    def stop(self) -> None: ...
 
 
 class Run:
@@ -56,6 +41,8 @@ class Run:
         owner: whose job it is; None for nobody's.
         begun: microsecond since the epoch at which it began; 0 for what only announces a task.
         flag: file whose existence means that the job was cancelled.
+        capture: what is captured from code that knows nothing of taskbridge; see
+            ``bridge.capture``.
         clock: monotonic seconds.
     """
 
@@ -68,40 +55,63 @@ class Run:
         owner: str | None = None,
         begun: int | None = None,
         flag: Path | None = None,
+        capture: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.task, self.name, self.owner = job, task, name, owner
         self.begun = time.time_ns() // 1000 if begun is None else begun
+        self.capture = capture
+        self.clock = clock
         self.cancelled = False
         #: Lines dropped so far; it only grows, since tasks count it while the sender reads it.
         self.dropped = 0
+        #: What the task said about itself, by name; replaced and never changed in place.
+        self.meta: dict[str, Any] = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
         self._flag = flag
-        self._clock = clock
-        self._bars: dict[int, Bar[Any]] = {}
-        self._samples: dict[int, dict[str, Any]] = {}
+        self._meters: dict[int, Meter] = {}
+        self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
+        self._shown: list[Meter] = []
+        self._told_meta = self.meta
         self._seq = -1
         self._tick = 0
         self._told = 0
 
-    def bar(self, iterable: Iterable[Any] | None = None, **options: Any) -> Bar[Any]:
-        """Open a bar on the lowest line that no open bar holds, as tqdm does."""
-        disabled = options.pop("disable", False)
-        options = {name: value for name, value in options.items() if name not in TERMINAL_ONLY}
-        if disabled:
-            return Bar(iterable, **options, check=self.check)
-        taken = {position for position, bar in list(self._bars.items()) if not bar.closed}
-        position = next(line for line in range(len(taken) + 1) if line not in taken)
-        bar: Bar[Any] = Bar(
-            iterable,
-            **options,
-            position=position,
-            check=self.check,
-            on_close=self._closed,
-            clock=self._clock,
-        )
-        self._bars[position] = bar
-        return bar
+    def show(
+        self,
+        bar: Stoppable | None,
+        meter: Meter,
+        position: int | None = None,
+        *,
+        hidden: bool = False,
+    ) -> int:
+        """Sample a bar from now on, on the lowest line that no open bar holds, as tqdm does.
+
+        Args:
+            bar: what to stop when the job is cancelled; None if it looks for itself.
+            meter: what to sample. With all lines held by open bars it is not shown.
+            position: the line, if no open bar holds it.
+            hidden: only stop it.
+
+        Returns:
+            The line; one beyond the last for a bar that is not shown.
+
+        Raises:
+            JobCancelled: somebody cancelled the job.
+        """
+        self.check()
+        if bar is not None:
+            self._bars.add(bar)
+        free = [line for line in range(MAX_BARS) if self._is_free(line)]
+        if hidden or not free:
+            return MAX_BARS
+        line = position if position in free else free[0]
+        self._meters[line] = meter
+        return line
+
+    def _is_free(self, line: int) -> bool:
+        meter = self._meters.get(line)
+        return meter is None or meter.over()
 
     def check(self) -> None:
         """Return at once, unless the job was cancelled.
@@ -112,48 +122,67 @@ class Run:
         if self.cancelled:
             raise JobCancelled
 
-    def _closed(self, bar: Bar[Any]) -> None:
-        # As with tqdm, `leave=None` keeps only the outermost bar.
-        keep = bar.position == 0 if bar.leave is None else bar.leave
-        if not keep and self._bars.get(bar.position) is bar:
-            self._bars.pop(bar.position, None)
+    def closed(self, meter: Meter) -> None:
+        """Take a closed bar off its line, unless it is to stay there."""
+        for line, shown in list(self._meters.items()):
+            if shown is meter and not _stays(line, meter):
+                self._meters.pop(line, None)
 
     def notice_cancel(self) -> None:
         """Look whether the job was cancelled; called by the sender, since it asks the disk."""
         if not self.cancelled and self._flag is not None and self._flag.exists():
             self.cancelled = True
+        if self.cancelled:
+            self._stop_bars()
+
+    def _stop_bars(self) -> None:
+        try:
+            for bar in list(self._bars):
+                bar.stop()
+        except RuntimeError:  # the task has just made another: the next time will do
+            pass
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the bar on the first line shows; None without one."""
+        return next((meter.reading for _, meter in self._lines()), None)
+
+    def _lines(self) -> list[tuple[int, Meter]]:
+        return sorted(self._meters.copy().items())
 
     @property
     def interval(self) -> float:
         """Seconds until the next sample: a tenth of the run's age, within bounds."""
-        age = self._clock() - self.started_at
+        age = self.clock() - self.started_at
         return min(INTERVAL, max(SHORTEST_INTERVAL, age / 10))
 
     def sample(self, *, force: bool = False) -> Event | None:
         """Return a progress event with all bars, or None if nothing changed since the last."""
         if self._seq < 0:
             return None  # sent before `started`, it would make that one stale
-        bars = dict(list(self._bars.items())[:MAX_BARS])
-        changed = bars.keys() != self._samples.keys() or any(
-            bar.changed(self._samples[line]) for line, bar in bars.items()
-        )
-        self.sampled_at = self._clock()
-        if not (changed or force):
+        meters = {line: one for line, one in self._lines() if _stays(line, one)}
+        meta = self.meta
+        self.sampled_at = self.clock()
+        changed = [meter for meter in meters.values() if meter.changed()]
+        same = self._shown == list(meters.values()) and meta is self._told_meta
+        if same and not changed and not force:
             return None
-        self._samples = {line: bars[line].sample() for line in sorted(bars)}
+        self._shown, self._told_meta = list(meters.values()), meta
         self._tick += 1
-        return self._event("progress", {"bars": list(self._samples.values())})
+        bars = [meter.sample(line) for line, meter in meters.items()]
+        return self._event("progress", {"bars": bars, **({"meta": meta} if meta else {})})
 
     def event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
         """Return the run's next event that must not be lost; ``at`` is now unless given."""
         self._seq += 1
         self._tick = 0
-        return self._event(kind, data, at)
-
-    def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
+        # Only such an event tells what was dropped: progress may be replaced by newer progress.
         if untold := self.dropped - self._told:
             data = {**data, "dropped": untold}
             self._told += untold
+        return self._event(kind, data, at)
+
+    def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
         return Event(
             job=self.job,
             task=self.task,
@@ -166,3 +195,8 @@ class Run:
             at=time.time() if at is None else at,
             data=data,
         )
+
+
+def _stays(line: int, meter: Meter) -> bool:
+    """Whether a bar is to be shown on its line: it goes on, or was to be left there."""
+    return not meter.over() or bool(line == 0 if meter.leave is None else meter.leave)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,6 +17,9 @@ PREFIX = "TASKBRIDGE_"
 
 #: Bytes that a key needs for HS256 (RFC 7518, section 3.2: as long as the hash).
 SECRET_BYTES = 32
+
+#: What can be captured of code that knows nothing of taskbridge.
+CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
 
 BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
 
@@ -56,6 +60,20 @@ def _broker(text: str) -> str:
     if scheme not in BROKER_SCHEMES:
         raise ValueError(f"must start with one of {', '.join(s + '://' for s in BROKER_SCHEMES)}")
     return text
+
+
+def _capture(text: str) -> tuple[str, ...]:
+    kinds = () if text == "none" else _list(text)
+    if unknown := [kind for kind in kinds if kind not in CAPTURES]:
+        raise ValueError(f"may list {', '.join(CAPTURES)}, or be none; not {unknown[0]!r}")
+    return kinds
+
+
+def _level(text: str) -> int:
+    level = logging.getLevelNamesMapping().get(text.upper())
+    if level is None:
+        raise ValueError("must be a level of logging: DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return level
 
 
 def _secrets(text: str) -> tuple[str, ...]:
@@ -107,10 +125,21 @@ class Settings:
     tasks: tuple[str, ...] = _setting(_list, ())
     #: Modules with tasks that the shipped worker application loads.
     include: tuple[str, ...] = _setting(_list, ())
+    #: How far back a server that starts reads what it missed, which the broker keeps as long.
+    replay: float = _setting(_seconds, 3600.0)
+    #: Bytes that the broker keeps for that at most; what is oldest goes first.
+    stream_bytes: int = _setting(_count, 512 * 1024 * 1024)
     #: How long a finished job is kept by a server.
     retention: float = _setting(_seconds, 3600.0)
     #: How long a running job waits, once cancelled, before its process is terminated.
     cancel_grace: float = _setting(_seconds, 10.0)
+    #: What is captured of an owner's jobs: bars of tqdm and rich, records of logging, and what is
+    #: printed to stdout and stderr.
+    capture: tuple[str, ...] = _setting(_capture, ("tqdm", "rich", "logging"))
+    #: Level below which records of logging are not captured.
+    capture_level: int = _setting(_level, logging.INFO)
+    #: Whether a running task's progress is stored, once a second, as its result's info.
+    store_progress: bool = _setting(_flag, True)
     #: Whether a failed job's traceback travels to its watchers.
     show_tracebacks: bool = _setting(_flag, False)
 

@@ -35,6 +35,8 @@ class Snapshot:
         self._total = 0
         #: Ended tasks that the snapshot this one was decoded from counted but did not list.
         self._unlisted = 0
+        #: What tasks that are not listed said about the job.
+        self._unlisted_meta: dict[str, Any] = {}
         self._cancelling = False
         self._result: dict[str, Any] = {}
         self._result_run = -1
@@ -160,6 +162,14 @@ class Snapshot:
         }
 
     @property
+    def meta(self) -> dict[str, Any]:
+        """What the tasks said about the job; the task begun last has the last word."""
+        merged = dict(self._unlisted_meta)
+        for task in sorted(self._tasks.values(), key=lambda task: (task.order[0], task.task)):
+            merged |= task.meta
+        return merged
+
+    @property
     def ended_at(self) -> float | None:
         """Seconds since the epoch at which the job ended; None while it has not."""
         if not self.ended:
@@ -189,6 +199,7 @@ class Snapshot:
             "total": self.total,
             "done": self.done,
             "bars": self.bars,
+            "meta": self.meta,
             "tasks": [task.encode() for task in self._listed()],
             "error": None,
             **self._outcome(),
@@ -206,6 +217,8 @@ class Snapshot:
         new._tasks = {task["task"]: TaskState.decode(task) for task in data["tasks"]}
         new._total = data["total"]
         new._unlisted = max(0, data["done"] - new.done)
+        known = new.meta
+        new._unlisted_meta = {key: data["meta"][key] for key in data["meta"] if key not in known}
         new._cancelling = data["state"] == "cancelling"
         new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")

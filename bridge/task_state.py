@@ -28,6 +28,7 @@ class TaskState:
         "ended_at",
         "error",
         "incomplete",
+        "meta",
         "name",
         "order",
         "state",
@@ -39,6 +40,7 @@ class TaskState:
         self.state = "queued"
         self.attempt = 0
         self.bars: list[dict[str, Any]] = []
+        self.meta: dict[str, Any] = {}
         self.order = (-1, -1, -1)
         self.incomplete = False
         self.ended_at: float | None = None
@@ -68,7 +70,7 @@ class TaskState:
     def apply(self, event: Event) -> None:
         run, seq, _ = self.order
         if event.run > run:
-            self.bars = []
+            self.bars, self.meta = [], {}
             self.attempt += event.run > 0
             # A parent's last word about a run that it did not execute begins at no sequence.
             hole = event.seq > 0
@@ -82,6 +84,7 @@ class TaskState:
         self.error = event.data.get("error") if event.terminal else None
         if event.type == "progress":
             self.bars = event.data.get("bars", [])
+            self.meta = event.data.get("meta", {})
 
     def encode(self) -> dict[str, Any]:
         run, seq, tick = self.order
@@ -91,6 +94,7 @@ class TaskState:
             "state": self.state,
             "attempt": self.attempt,
             "bars": self.bars,
+            "meta": self.meta,
             "run": run,
             "seq": seq,
             "tick": tick,
@@ -103,6 +107,7 @@ class TaskState:
     def decode(cls, data: dict[str, Any]) -> TaskState:
         task = cls(data["task"], data["name"])
         task.state, task.attempt, task.bars = data["state"], data["attempt"], data["bars"]
+        task.meta = data["meta"]
         task.order = (data["run"], data["seq"], data["tick"])
         task.incomplete = data["incomplete"]
         task.ended_at, task.error = data["ended_at"], data["error"]

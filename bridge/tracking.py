@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from celery import current_task, signals
 from celery.exceptions import WorkerLostError
 
-from bridge import cancellation, current, probe, transport
+from bridge import cancellation, capture, current, probe, relay, results, transport
 from bridge.emitter import emitter_for, flush_all
 from bridge.errors import InputError, JobCancelled
 from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
@@ -90,6 +90,7 @@ def install(app: Any, settings: Settings | None = None) -> None:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
     cancellation.install(app, _settings[0])
     probe.install(app)
+    relay.install()
 
 
 @functools.cache
@@ -127,27 +128,32 @@ def _spawning() -> Enqueuing | None:
     return Enqueuing(header.get("owner"), None, _settings[0])
 
 
-def _run_of(request: Any, *, name: str) -> Run | None:
-    """Return a new run of a task's request; None if the task is not tracked."""
+def _run_of(task: Any) -> Run | None:
+    """Return a new run of a task that is about to run; None if it is not tracked."""
+    request = task.request
     header = getattr(request, HEADER, None)
-    if not isinstance(header, dict) or name in INTERNAL:
+    if not isinstance(header, dict) or task.name in INTERNAL:
         return None
-    job = request.root_id or request.id
+    job, owner = request.root_id or request.id, header.get("owner")
     return Run(
         job=job,
         task=request.id,
-        name=name,
-        owner=header.get("owner"),
+        name=task.name,
+        owner=owner,
         flag=cancellation.flag(_settings[0], job),
+        capture=capture.kinds_for(task, owner, _settings[0]),
     )
 
 
 def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
-    if run := _run_of(task.request, name=task.name):
+    if run := _run_of(task):
         emitter = emitter_for(_settings[0])
         emitter.add(run)
         current.enter(run, emitter)
         emitter.put(run, "started", _beginning(task.request))
+        capture.attach(run.capture, _settings[0])
+        if _settings[0].store_progress:
+            results.track(run, task)
 
 
 def _beginning(request: Any) -> dict[str, Any]:
@@ -159,6 +165,7 @@ def _beginning(request: Any) -> dict[str, Any]:
 def _on_postrun(task_id: str, **_: Any) -> None:
     if here := current.leave(task_id):
         run, emitter = here
+        results.untrack(task_id)
         emitter.remove(run)
         emitter.flush(TASK_FLUSH)
 
@@ -167,6 +174,7 @@ def _report(task_id: str, kind: EventType, data: dict[str, Any]) -> None:
     """Tell what happened to a task, from its own process or from the worker's parent."""
     if here := current.running(task_id):
         run, emitter = here
+        relay.settle(run)
         emitter.put(run, kind, data)
     elif parent := _parent_run(task_id):
         # The child that ran it is gone or never was: the parent's word is a run of its own.
@@ -233,8 +241,10 @@ def _on_shutdown(**_: Any) -> None:
 
 
 def _on_worker_init(**_: Any) -> None:
-    # Before the pool forks: each child would otherwise spend half a second on the import.
+    # Before the pool forks: each child would otherwise spend half a second on the imports.
     import bridge.writer  # noqa: F401
+
+    capture.prepare(_settings[0])
 
 
 def _result(value: Any) -> dict[str, Any]:
@@ -269,6 +279,7 @@ _HANDLERS = [
     (signals.task_revoked, _on_revoked),
     (signals.task_unknown, _on_unknown),
     (signals.worker_init, _on_worker_init),
+    (signals.worker_process_init, _on_worker_init),
     (signals.worker_process_shutdown, _on_shutdown),
     (signals.worker_shutdown, _on_shutdown),
 ]

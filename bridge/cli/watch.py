@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, Protocol
 
@@ -68,12 +69,18 @@ def lines(event: dict[str, Any]) -> list[str]:
     if event["type"] == "log":
         return [_log(line) for line in data.get("lines", [])]
     if event["type"] == "output":
-        return "".join(data.get("chunks", [])).splitlines()
+        return "".join(_text(chunk) for chunk in data.get("chunks", [])).splitlines()
     if event["type"] == "retrying":
         return [f"retrying after {_error(data.get('error'))}"]
     if event["type"] == "cancelling":
         return ["cancelling"]
     return []
+
+
+def _text(chunk: str | dict[str, str]) -> str:
+    if isinstance(chunk, str):
+        return chunk
+    return base64.b64decode(chunk["base64"]).decode("utf-8", "replace")
 
 
 def _log(line: dict[str, Any]) -> str:
@@ -93,7 +100,9 @@ def ending(snapshot: Snapshot) -> str:
     why = f": {_error(state['error'])}" if state.get("error") else ""
     if state.get("result") is not None:
         why = f": {json.dumps(state['result'])}"
-    return f"{state['state']}{took}{why}"
+    dropped = state["dropped"]
+    lost = f" ({dropped:,} lines of log or output were dropped)" if dropped else ""
+    return f"{state['state']}{took}{why}{lost}"
 
 
 def follow(bridge: Bridge, job: str, *, as_json: bool = False) -> int:

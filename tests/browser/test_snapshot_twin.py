@@ -16,7 +16,8 @@ async (stories) => {
     return { news, state: snapshot.state, total: snapshot.total, done: snapshot.done,
       bars: snapshot.bars.length, name: snapshot.name, result: snapshot.result ?? null,
       error: snapshot.error, queued: snapshot.queued_at, started: snapshot.started_at,
-      ended: snapshot.ended_at, dropped: snapshot.dropped, incomplete: snapshot.incomplete };
+      ended: snapshot.ended_at, meta: snapshot.meta,
+      dropped: snapshot.dropped, incomplete: snapshot.incomplete };
   });
 }
 """
@@ -32,6 +33,8 @@ def story(chance):
             data = {"total": chance.randint(1, 4)}
         elif kind == "progress":
             data = {"bars": [{"n": at}] * chance.randint(0, 2)}
+            if chance.random() < 0.5:
+                data["meta"] = {chance.choice("xy"): at}
         elif kind == "succeeded":
             data = {"result": at}
         elif kind in TERMINAL:
@@ -59,7 +62,10 @@ def folded(snapshot, events):
     given = snapshot.encode()
     return {
         "news": news,
-        **{key: given[key] for key in ("state", "total", "done", "name", "error", "dropped")},
+        **{
+            key: given[key]
+            for key in ("state", "total", "done", "name", "error", "dropped", "meta")
+        },
         "bars": len(given["bars"]),
         "result": given.get("result"),
         "queued": snapshot.queued_at,

@@ -2,13 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from bridge import JobCancelled, job
+from bridge import JobCancelled, current, job
 from bridge.bar import Bar
+from bridge.events import Event, EventType, finite_json
+from bridge.run import Run
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Lines:
+    """In an emitter's place: keeps the lines that it is handed."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str | bytes, str]] = []
+        self.at: list[float | None] = []
+
+    def put_line(
+        self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
+    ) -> None:
+        self.lines.append((run.job, kind, text, level))
+        self.at.append(at)
+
+    @property
+    def logged(self) -> list[tuple[str, str | bytes]]:
+        """Level and text of each log line."""
+        return [(level, text) for _, kind, text, level in self.lines if kind == "log"]
+
+    @property
+    def output(self) -> list[str | bytes]:
+        """Chunks of output."""
+        return [text for _, kind, text, _ in self.lines if kind == "output"]
+
+
+@contextlib.contextmanager
+def inside_job(name: str = "j", **options: Any) -> Iterator[tuple[Run, Lines]]:
+    """Make a job that has just started the current one.
+
+    Args:
+        name: its id.
+        options: of its run.
+    """
+    run, emitter = Run(job=name, task=f"task of {name}", name="n", **options), Lines()
+    run.event("started", {})
+    current.enter(run, emitter)  # type: ignore[arg-type]
+    try:
+        yield run, emitter
+    finally:
+        current.leave(run.task)
+
+
+def bars_of(run: Run) -> list[dict[str, Any]]:
+    """Return the bars of a run as they travel now, checked as every server checks them."""
+    event = run.sample(force=True)
+    assert event is not None
+    assert Event.decode(json.loads(finite_json(event.encode()))) == event
+    bars: list[dict[str, Any]] = event.data["bars"]
+    return bars
 
 
 def recorded_lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -20,23 +85,36 @@ def recorded_lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def recorded_bars(
     monkeypatch: pytest.MonkeyPatch, *modules: ModuleType, cancel_at: int | None = None
-) -> list[Bar[Any]]:
+) -> list[Bar]:
     """Return a list that fills with the bars of the jobs in ``modules``.
 
     Args:
         cancel_at: number of the step, over all bars, at which the job is found cancelled.
     """
-    bars: list[Bar[Any]] = []
+    bars: list[Bar] = []
     steps = 0
 
-    def check() -> None:
-        nonlocal steps
-        steps += 1
-        if cancel_at is not None and steps >= cancel_at:
-            raise JobCancelled
+    class Recorded(Bar):
+        """A bar that can be asked whether it is closed, and counts its steps."""
 
-    def progress(iterable: Any = None, desc: str | None = None, **options: Any) -> Bar[Any]:
-        bars.append(Bar(iterable, desc, check=check, **options))
+        @property
+        def closed(self) -> bool:
+            return bool(self.disable)
+
+        @property
+        def n(self) -> Any:  # type: ignore[override]
+            return self.__dict__["_count"]
+
+        @n.setter
+        def n(self, value: Any) -> None:
+            nonlocal steps
+            steps += "_count" in self.__dict__  # where it begins is no step
+            if cancel_at is not None and steps >= cancel_at:
+                raise JobCancelled
+            self.__dict__["_count"] = value
+
+    def progress(*args: Any, **options: Any) -> Bar:
+        bars.append(Recorded(*args, **options))
         return bars[-1]
 
     for module in modules:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
 from celery import shared_task
+from rich.progress import track
+from tqdm.auto import tqdm
 
 from bridge import job, progress
 
@@ -73,3 +78,87 @@ def spawn() -> None:
 @shared_task(name="support.unjsonable")
 def unjsonable() -> float:
     return float("nan")
+
+
+@shared_task(name="support.show")
+def show(name: str, steps: int = 20) -> str:
+    """Report in every way there is, most of them without taskbridge's help."""
+    library = logging.getLogger("a.library")
+    job.set_meta(name=name, step=0)
+    for number in progress(range(steps), desc=f"{name} bar"):
+        job.log(f"{name} line {number}")
+        job.output(f"{name} text {number}\n")
+        job.output(f"{name} bytes {number}\n".encode())
+        library.info("%s record %s", name, number)
+        for _ in tqdm(range(3), desc=f"{name} tqdm", leave=False):
+            time.sleep(0.01)
+        job.set_meta(step=number)
+    for _ in track(range(20), description=f"[bold]{name}[/] rich"):
+        time.sleep(0.01)
+    return name
+
+
+@shared_task(name="support.fork")
+def fork(children: int, lines: int) -> int:
+    """Say something, fork, and let the children speak."""
+    job.log("parent")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_say, args=(number, lines)) for number in range(children)]
+    # Celery's children are daemons, which multiprocessing would not let have children of theirs.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return children * lines
+
+
+def _say(child: int, lines: int) -> None:
+    for number in range(lines):
+        job.log(f"{child} {number}")
+
+
+@shared_task(name="support.flood")
+def flood(lines: int) -> int:
+    """Log as fast as it goes; return the process's peak memory while it did, in bytes."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(lines):
+        job.log(f"line {number}")
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+@shared_task(name="support.libraries")
+def libraries(size: int) -> None:
+    """Use libraries that draw bars, as their manuals say."""
+    import pandas
+    from tqdm.contrib.concurrent import thread_map
+
+    tqdm.pandas(desc="pandas")
+    frame = pandas.DataFrame({"a": range(size)})
+    frame["a"].progress_apply(_linger)
+    thread_map(_linger, range(size), desc="thread_map", max_workers=2)
+    thread_map(_linger, range(size), desc="tqdm_class", max_workers=2, tqdm_class=progress)
+    for number in track(range(size), description="track"):
+        _linger(number)
+
+
+def _linger(value: int) -> int:
+    time.sleep(0.01)
+    return value
+
+
+@shared_task(name="support.slow")
+def slow(seconds: float) -> str:
+    """Move one bar, ten steps a second."""
+    for _ in progress(range(round(seconds * 10)), desc="slow"):
+        time.sleep(0.1)
+    return "done"
+
+
+@shared_task(name="support.prints", taskbridge_capture=("stdout",))
+def prints() -> None:
+    """Print, log and draw a bar; only what is printed is captured."""
+    print("hello\nworld")  # noqa: T201
+    logging.getLogger("a.library").warning("not this")
+    for _ in tqdm(range(3), desc="nor this"):
+        pass

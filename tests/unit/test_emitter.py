@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
 import threading
@@ -13,9 +14,12 @@ import pytest
 from bridge import emitter as module
 from bridge import outbox
 from bridge.emitter import BACKOFF, HEARTBEAT, Emitter, emitter_for
-from bridge.events import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
-from bridge.run import Run
+from bridge.events import Event, finite_json
+from bridge.meter import Meter, Reading
+from bridge.outbox import Line
+from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.settings import Settings
+from support.reporting import Clock
 from support.wait import until
 
 
@@ -85,8 +89,16 @@ def started_run(emitter, broker, **options):
     return run
 
 
-def line(text):
-    return {"at": 1.5, "level": "INFO", "message": text}
+class Counted:
+    """A bar of a run, moved by hand."""
+
+    def __init__(self, run):
+        self.n = 0
+        run.show(None, Meter(lambda: Reading(self.n), clock=run.clock))
+
+
+def messages(events):
+    return [line["message"] for event in events for line in event.data.get("lines", [])]
 
 
 def test_making_an_emitter_starts_and_connects_nothing(broker):
@@ -98,9 +110,9 @@ def test_making_an_emitter_starts_and_connects_nothing(broker):
 def test_lifecycle_and_lines_arrive_in_the_order_in_which_they_were_handed_over(emitter, broker):
     run = new_run()
     emitter.put(run, "started")
-    emitter.put_line(run, "log", line("one"))
+    emitter.put_line(run, "log", "one")
     emitter.put(run, "retrying", {"error": {}})
-    emitter.put_line(run, "log", line("two"))
+    emitter.put_line(run, "log", "two")
     emitter.put(run, "succeeded", {"result": 1})
     emitter.cycle()
     assert broker.types == ["started", "log", "retrying", "log", "succeeded"]
@@ -125,58 +137,26 @@ def test_an_event_is_dated_when_it_was_handed_over_not_when_it_was_sent(
     assert broker.events[0].at == 1000.0
 
 
-def test_log_lines_of_an_interval_travel_as_one_event(emitter, broker):
-    run = new_run()
-    for number in range(100):
-        emitter.put_line(run, "log", line(str(number)))
-        emitter.put_line(run, "output", f"{number},")
+def test_a_line_is_dated_when_it_was_handed_over_unless_it_brings_its_date(
+    emitter, broker, monkeypatch
+):
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    emitter.put_line(new_run(), "log", "now", "INFO")
+    emitter.put_line(new_run(), "log", "then", "ERROR", 7.5)
+    monkeypatch.setattr("time.time", lambda: 2000.0)
     emitter.cycle()
-    logs, output = broker.events
-    assert [entry["message"] for entry in logs.data["lines"]] == [str(n) for n in range(100)]
-    assert "".join(output.data["chunks"]) == "".join(f"{n}," for n in range(100))
-
-
-def test_lines_of_two_runs_are_not_gathered_together(emitter, broker):
-    runs = [new_run(task="a"), new_run(task="b")]
-    for number in range(6):
-        emitter.put_line(runs[number % 2], "log", line(str(number)))
-    emitter.cycle()
-    got = {event.task: [one["message"] for one in event.data["lines"]] for event in broker.events}
-    assert got == {"a": ["0", "2", "4"], "b": ["1", "3", "5"]}
-
-
-@pytest.mark.parametrize("letter", ["x", "é", "語", "😀", "\0", '"', "\ud800"])
-def test_gathered_lines_fit_an_event_whatever_they_are_made_of(emitter, broker, letter):
-    run = new_run(job="j" * 255, task="t" * 255, owner="é" * 255)
-    text = letter * (MAX_LOG_BYTES // len(letter.encode("utf-8", "surrogatepass")))
-    for _ in range(40):
-        emitter.put_line(run, "log", line(text))
-        emitter.put_line(run, "output", text)
-    emitter.cycle()
-    assert all(len(finite_json([data])) <= MAX_EVENT_BYTES for _, data, _, _ in broker.sent)
-    messages = [
-        entry["message"] for e in broker.events if e.type == "log" for entry in e.data["lines"]
+    assert [event.data["lines"] for event in broker.events] == [
+        [{"at": 1000.0, "level": "INFO", "message": "now"}],
+        [{"at": 7.5, "level": "ERROR", "message": "then"}],
     ]
-    assert messages == [text] * 40
-    chunks = [chunk for event in broker.events for chunk in event.data.get("chunks", [])]
-    assert chunks == [text] * 40
-
-
-def test_many_small_lines_need_few_events(emitter, broker):
-    run = new_run()
-    for number in range(10_000):
-        emitter.put_line(run, "log", line(f"line {number}"))
-    emitter.cycle()
-    assert len(broker.sent) < 25
-    assert all(len(finite_json([data])) <= MAX_EVENT_BYTES for _, data, _, _ in broker.sent)
 
 
 def test_bars_are_sampled_and_sent_only_when_they_changed(emitter, broker):
     run = started_run(emitter, broker)
-    bar = run.bar(total=3)
+    bar = Counted(run)
     emitter.cycle()
     emitter.cycle()
-    bar.update()
+    bar.n += 1
     emitter.cycle()
     assert [event.data["bars"][0]["n"] for event in broker.events] == [0, 1]
 
@@ -185,20 +165,20 @@ def test_the_last_state_of_a_bar_is_told_before_the_end_of_its_task(emitter, bro
     run = new_run()
     emitter.add(run)
     emitter.put(run, "started")
-    list(run.bar(range(7)))
+    Counted(run).n = 7
     emitter.put(run, "succeeded")
     emitter.remove(run)
     emitter.cycle()
     started, progress, succeeded = broker.events
     assert (started.type, succeeded.type) == ("started", "succeeded")
-    assert (progress.data["bars"][0]["n"], progress.data["bars"][0]["closed"]) == (7, True)
+    assert progress.data["bars"][0]["n"] == 7
     assert started.order < progress.order < succeeded.order
 
 
 def test_a_removed_run_is_sampled_no_more(emitter, broker):
     run = started_run(emitter, broker)
     emitter.remove(run)
-    run.bar(total=3)
+    Counted(run)
     emitter.cycle()
     assert broker.sent == []
 
@@ -217,9 +197,9 @@ def test_what_cannot_be_sent_is_kept_and_arrives_in_order_once(emitter, broker, 
     run = new_run()
     broker.away = True
     emitter.put(run, "started")
-    emitter.put_line(run, "log", line("one"))
+    emitter.put_line(run, "log", "one")
     emitter.cycle()
-    emitter.put_line(run, "log", line("two"))
+    emitter.put_line(run, "log", "two")
     emitter.put(run, "succeeded")
     emitter.cycle()
     assert not emitter.healthy
@@ -236,10 +216,10 @@ def test_what_cannot_be_sent_is_kept_and_arrives_in_order_once(emitter, broker, 
 
 def test_progress_goes_on_after_the_broker_was_away_without_any_other_event(emitter, broker):
     run = started_run(emitter, broker)
-    bar = run.bar(total=3)
+    bar = Counted(run)
     broker.away = True
     emitter.cycle()
-    bar.update()
+    bar.n += 1
     emitter.cycle()
     broker.away = False
     emitter.cycle()
@@ -249,10 +229,10 @@ def test_progress_goes_on_after_the_broker_was_away_without_any_other_event(emit
 
 def test_progress_is_latest_wins_while_the_broker_is_away(emitter, broker):
     run = started_run(emitter, broker)
-    bar = run.bar(total=1000)
+    bar = Counted(run)
     broker.away = True
     for _ in range(100):
-        bar.update()
+        bar.n += 1
         emitter.cycle()
     broker.away = False
     emitter.cycle()
@@ -266,12 +246,12 @@ def test_progress_is_latest_wins_while_the_broker_is_away(emitter, broker):
 def test_the_outbox_is_bounded_while_the_broker_is_away_and_drops_are_counted(
     emitter, broker, monkeypatch
 ):
-    monkeypatch.setattr(outbox, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(outbox, "MAX_BYTES", 10 * Line(None, "log", "00", 0.0).memory())
     run = new_run()
     broker.away = True
     emitter.put(run, "started")
     for number in range(100):
-        emitter.put_line(run, "log", line(str(number)))
+        emitter.put_line(run, "log", f"{number:02}")
         emitter.cycle()
     emitter.put(run, "succeeded")
     assert len(emitter._outbox) + len(emitter._unsent) <= 15
@@ -280,18 +260,35 @@ def test_the_outbox_is_bounded_while_the_broker_is_away_and_drops_are_counted(
     emitter.cycle()
     assert broker.types[0] == "started"
     assert broker.types[-1] == "succeeded"
-    kept = sum(len(event.data.get("lines", [])) for event in broker.events)
-    dropped = sum(event.data.get("dropped", 0) for event in broker.events)
-    assert kept + dropped == 100
-    assert dropped == run.dropped >= 85
+    kept = messages(broker.events)
+    assert kept[-10:] == [str(number) for number in range(90, 100)]
+    assert len(kept) + run.dropped == 100
+    assert run.dropped >= 85
+    assert sum(event.data.get("dropped", 0) for event in broker.events) == run.dropped
 
 
-def test_lifecycle_events_are_never_dropped(emitter, broker, monkeypatch):
-    monkeypatch.setattr(outbox, "MAX_ENTRIES", 1)
-    for number in range(5):
-        emitter.put(new_run(task=str(number)), "started")
+def test_a_flood_of_lines_does_not_hold_up_the_bars(emitter, broker, monkeypatch):
+    run = started_run(emitter, broker)
+    bar = Counted(run)
+    moments = itertools.count(1000.0, INTERVAL)
+    monkeypatch.setattr("time.monotonic", lambda: next(moments))
+    for _ in range(300):
+        emitter.put_line(run, "output", "x" * 4096)
+    bar.n = 5
     emitter.cycle()
-    assert broker.types == ["started"] * 5
+    assert broker.events[-1].data["bars"][0]["n"] == 5
+    assert len(emitter._outbox) > 0
+    assert emitter._pause() == 0
+
+
+def test_a_cancelled_job_is_noticed_each_time(emitter, broker, tmp_path):
+    run = new_run(flag=tmp_path / "cancelled")
+    emitter.add(run)
+    emitter.cycle()
+    assert not run.cancelled
+    (tmp_path / "cancelled").touch()
+    emitter.cycle()
+    assert run.cancelled
 
 
 def test_what_is_not_json_is_dropped_with_a_log_line_and_holds_up_nothing(emitter, broker, caplog):
@@ -318,12 +315,25 @@ def test_the_pause_after_a_failure_grows_to_a_bound_with_jitter(emitter, broker)
 
 def test_the_sender_sleeps_until_woken_while_nothing_runs(emitter):
     assert emitter._pause() is None
+    emitter.put_line(new_run(), "log", "of a run that is not sampled")
+    assert emitter._pause() == SHORTEST_INTERVAL
+
+
+def test_the_sender_wakes_as_often_as_the_youngest_run_is_to_be_sampled(emitter):
+    clock = Clock()
+    for task, age in {"old": 1000.0, "young": 0.0, "middle": 0.5}.items():
+        run = new_run(task=task, clock=clock)
+        run.started_at -= age
+        emitter.add(run)
+    assert emitter._pause() == SHORTEST_INTERVAL
+    emitter.remove(emitter._runs["young"])
+    assert emitter._pause() == pytest.approx(0.05)
 
 
 def test_flush_waits_until_all_was_sent(threaded, broker):
     run = new_run()
     for number in range(1000):
-        threaded.put_line(run, "log", line(str(number)))
+        threaded.put_line(run, "log", str(number))
     threaded.put(run, "succeeded")
     assert threaded.flush(10)
     assert broker.types[-1] == "succeeded"
@@ -357,7 +367,7 @@ def test_threads_may_hand_over_at_the_same_time(threaded, broker):
 
     def work(run):
         for number in range(200):
-            threaded.put_line(run, "log", line(str(number)))
+            threaded.put_line(run, "log", str(number))
         threaded.put(run, "succeeded")
 
     threads = [threading.Thread(target=work, args=(run,)) for run in runs]
@@ -368,8 +378,7 @@ def test_threads_may_hand_over_at_the_same_time(threaded, broker):
     assert threaded.flush(10)
     for run in runs:
         mine = [event for event in broker.events if event.task == run.task]
-        told = [one["message"] for event in mine for one in event.data.get("lines", [])]
-        assert told == [str(number) for number in range(200)]
+        assert messages(mine) == [str(number) for number in range(200)]
         assert [event.seq for event in mine] == list(range(len(mine)))
         assert mine[-1].type == "succeeded"
 

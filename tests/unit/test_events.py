@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from contextlib import suppress
@@ -36,6 +37,13 @@ bars = st.fixed_dictionaries(
     {"position": st.integers(0, 40), "n": st.integers(-(10**15), 10**15)},
     optional={"total": st.none() | st.floats(0, 1e15), "desc": st.text(), "eta": st.none()},
 )
+
+
+def encoded(chunk):
+    """Return bytes as they travel in the place of text."""
+    return {"base64": base64.b64encode(chunk).decode()}
+
+
 data = st.fixed_dictionaries(
     {},
     optional={
@@ -44,7 +52,8 @@ data = st.fixed_dictionaries(
         "attempt": counters,
         "bars": st.lists(bars, max_size=3),
         "lines": st.lists(st.fixed_dictionaries({"message": st.text()}), max_size=3),
-        "chunks": st.lists(st.text(), max_size=3),
+        "chunks": st.lists(st.text() | st.builds(encoded, st.binary()), max_size=3),
+        "meta": st.dictionaries(st.text(), json_values, max_size=3),
         "error": st.dictionaries(st.text(), st.text(), max_size=2),
         "result": json_values,
     },
@@ -94,7 +103,7 @@ def test_a_hostile_field_raises_nothing_but_an_event_error(field, value):
 
 
 @given(
-    st.sampled_from(["total", "dropped", "attempt", "bars", "lines", "chunks", "error"]),
+    st.sampled_from(["total", "dropped", "attempt", "bars", "lines", "chunks", "meta", "error"]),
     hostile | odd_numbers | st.lists(odd_numbers),
 )
 def test_hostile_data_raises_nothing_but_an_event_error(field, value):
@@ -170,6 +179,16 @@ def test_a_missing_field_is_named(field):
         ("lines", "text"),
         ("chunks", "text"),
         ("chunks", [b"bytes"]),
+        ("chunks", [7]),
+        ("chunks", ["text", None]),
+        ("chunks", [{}]),
+        ("chunks", [{"base64": b"eA=="}]),
+        ("chunks", [{"base64": None}]),
+        ("chunks", [{"base64": "eA==", 7: ""}]),
+        ("meta", None),
+        ("meta", "text"),
+        ("meta", [["name", "value"]]),
+        ("meta", {7: "value"}),
         ("error", "text"),
         ("error", None),
     ],
@@ -199,6 +218,18 @@ def test_a_bar_may_not_know_its_total_its_rate_or_its_end(field):
 def test_a_text_of_a_bar_is_text(field):
     with pytest.raises(EventError, match=r"data\.bars "):
         Event.decode({**GOOD, "data": {"bars": [{"position": 0, "n": 1, field: 7}]}})
+
+
+def test_chunks_are_text_and_bytes_as_they_came():
+    chunks = ["text", encoded(b"\xff"), "", encoded(b"")]
+    event = Event(job="j", task="t", type="output", at=0, data={"chunks": chunks})
+    told = Event.decode(json.loads(finite_json(event.encode()))).data["chunks"]
+    assert told == ["text", {"base64": "/w=="}, "", {"base64": ""}]
+
+
+@pytest.mark.parametrize("meta", [{}, {"": None}, {"a": [1, {"b": 0.5}], "c": "text"}])
+def test_a_task_may_say_any_json_about_itself(meta):
+    assert Event.decode({**GOOD, "data": {"meta": meta}}).data["meta"] == meta
 
 
 def test_what_a_later_version_adds_is_ignored():

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from bridge.errors import JobCancelled
+from bridge.events import MAX_EVENT_BYTES, MAX_META_BYTES, finite_json
+from bridge.meter import Meter, Reading
 from bridge.run import INTERVAL, MAX_BARS, SHORTEST_INTERVAL, Run
+from support.reporting import Clock, bars_of
 
 
-class Clock:
-    """Seconds that pass only when told."""
+class Shown:
+    """A bar of a run, moved by hand, that counts how often it is stopped."""
 
-    def __init__(self):
-        self.now = 100.0
+    def __init__(self, run, desc="", *, total=None, leave=True, position=None, hidden=False):
+        self.n, self.stops, self._run = 0, 0, run
+        read = lambda: Reading(self.n, total, desc)  # noqa: E731
+        self.meter = Meter(read, leave=leave, clock=run.clock)
+        run.show(self, self.meter, position, hidden=hidden)
 
-    def __call__(self):
-        return self.now
+    def stop(self):
+        self.stops += 1
+
+    def close(self):
+        self.meter.close()
+        self._run.closed(self.meter)
 
 
 @pytest.fixture
@@ -37,7 +49,7 @@ def started(run):
 
 
 def lines(run):
-    return [(bar["position"], bar["desc"]) for bar in run.sample(force=True).data["bars"]]
+    return [(bar["position"], bar["desc"]) for bar in bars_of(run)]
 
 
 def test_a_young_run_is_sampled_often_and_an_old_one_ten_times_a_second(run, clock):
@@ -50,10 +62,10 @@ def test_a_young_run_is_sampled_often_and_an_old_one_ten_times_a_second(run, clo
 
 def test_nothing_is_sent_while_nothing_changes(started):
     assert started.sample() is None
-    bar = started.bar(total=3)
+    bar = Shown(started, total=3)
     assert started.sample().data["bars"][0]["n"] == 0
     assert started.sample() is None
-    bar.update()
+    bar.n += 1
     assert started.sample().data["bars"][0]["n"] == 1
     assert started.sample() is None
 
@@ -63,11 +75,35 @@ def test_a_heartbeat_is_sent_even_if_nothing_changed(started):
 
 
 def test_a_sample_holds_all_bars_so_that_the_latest_is_enough(started):
-    started.bar(desc="files", total=2)
-    inner = started.bar(desc="bytes", total=9)
+    Shown(started, "files", total=2)
+    inner = Shown(started, "bytes", total=9)
     started.sample()
-    inner.update()
+    inner.n += 1
     assert [bar["desc"] for bar in started.sample().data["bars"]] == ["files", "bytes"]
+
+
+def test_what_a_task_says_about_itself_travels_with_its_bars_until_it_says_otherwise(started):
+    assert "meta" not in started.sample(force=True).data
+    started.meta = {"device": "cpu"}
+    assert started.sample().data == {"bars": [], "meta": {"device": "cpu"}}
+    assert started.sample() is None
+    Shown(started)
+    assert started.sample().data["meta"] == {"device": "cpu"}
+    started.meta = {}
+    assert "meta" not in started.sample().data
+    assert started.sample() is None
+
+
+def test_a_sample_with_all_that_it_may_hold_fits_an_event(clock):
+    full = "\0" * 255
+    run = Run(job=full, task=full, name=full, owner=full, begun=2**62, clock=clock)
+    run.event("started", {})
+    run.meta = {"m": "x" * (MAX_META_BYTES - len('{"m":""}'))}
+    for _ in range(MAX_BARS):
+        bar = Reading(-1e149 / 3, 1e150 / 3, "\0" * 999, "\0" * 999, "\0" * 999)
+        run.show(None, Meter(lambda bar=bar: bar, clock=clock))
+    clock.now += 1e8 / 3
+    assert len(finite_json(run.sample().encode())) <= MAX_EVENT_BYTES
 
 
 def test_events_of_a_run_are_counted_and_progress_between_them_is_ticked(run):
@@ -95,13 +131,13 @@ def test_a_later_run_of_a_task_fences_an_earlier_one():
     assert first.begun > 1_700_000_000_000_000
 
 
-def test_what_was_dropped_is_told_once_by_the_next_event(started):
+def test_what_was_dropped_is_told_once_by_the_next_event_that_must_not_be_lost(started):
     started.dropped += 3
+    assert "dropped" not in started.sample(force=True).data
     assert started.event("log", {"lines": []}).data == {"lines": [], "dropped": 3}
     assert started.event("log", {"lines": []}).data == {"lines": []}
     started.dropped += 2
-    assert started.sample(force=True).data["dropped"] == 2
-    assert "dropped" not in started.sample(force=True).data
+    assert started.event("succeeded", {}).data == {"dropped": 2}
 
 
 def test_telling_what_was_dropped_leaves_the_callers_data_alone(run):
@@ -111,80 +147,100 @@ def test_telling_what_was_dropped_leaves_the_callers_data_alone(run):
     assert data == {}
 
 
+def test_no_progress_overtakes_the_news_that_the_run_started(run):
+    Shown(run, total=3)
+    assert run.sample(force=True) is None
+    started = run.event("started", {})
+    assert started.order < run.sample().order
+
+
 def test_bars_open_on_the_lowest_free_line(started):
-    outer, inner = started.bar(desc="a"), started.bar(desc="b")
-    assert (outer.position, inner.position) == (0, 1)
+    outer, inner = Shown(started, "a"), Shown(started, "b")
+    assert lines(started) == [(0, "a"), (1, "b")]
     inner.close()
-    assert started.bar(desc="c").position == 1
+    Shown(started, "c")
     outer.close()
-    assert started.bar(desc="d").position == 0
+    Shown(started, "d")
     assert lines(started) == [(0, "d"), (1, "c")]
 
 
+def test_a_bar_opens_on_the_line_that_it_asks_for_if_no_open_bar_holds_it(started):
+    Shown(started, "low", position=2)
+    Shown(started, "first")
+    Shown(started, "pushed", position=2)
+    Shown(started, "beyond", position=MAX_BARS)
+    Shown(started, "below", position=-1)
+    assert lines(started) == [
+        (0, "first"), (1, "pushed"), (2, "low"), (3, "beyond"), (4, "below"),
+    ]  # fmt: skip
+
+
 def test_a_finished_bar_stays_until_another_takes_its_line(started):
-    started.bar(desc="one").close()
+    Shown(started, "one").close()
     assert lines(started) == [(0, "one")]
-    started.bar(desc="two")
+    Shown(started, "two")
     assert lines(started) == [(0, "two")]
 
 
 def test_a_bar_that_shall_not_be_left_disappears(started):
-    started.bar(desc="stays")
-    gone = started.bar(desc="gone", leave=False)
+    Shown(started, "stays")
+    gone = Shown(started, "gone", leave=False)
     assert started.sample()
     gone.close()
     assert [bar["desc"] for bar in started.sample().data["bars"]] == ["stays"]
 
 
 def test_of_nested_bars_with_leave_none_only_the_outermost_stays(started):
-    outer, inner = started.bar(desc="outer", leave=None), started.bar(desc="inner", leave=None)
+    outer, inner = Shown(started, "outer", leave=None), Shown(started, "inner", leave=None)
     inner.close()
     outer.close()
     assert lines(started) == [(0, "outer")]
 
 
-def test_closing_a_replaced_bar_does_not_take_its_successor_away(started):
-    first = started.bar(desc="first", leave=False)
-    first.closed = True
-    started.bar(desc="second")
-    first.closed = False
+def test_closing_a_replaced_bar_again_does_not_take_its_successor_away(started):
+    first = Shown(started, "first", leave=False)
+    first.meter.close()
+    Shown(started, "second")
     first.close()
     assert lines(started) == [(0, "second")]
 
 
 def test_bars_that_were_never_closed_do_not_make_an_event_grow_without_end(started):
-    for _ in range(MAX_BARS + 10):
-        started.bar()
+    for _ in range(MAX_BARS):
+        Shown(started)
+    beyond = Shown(started, "beyond")
     assert len(started.sample().data["bars"]) == MAX_BARS
+    beyond.close()
     assert started.sample() is None
 
 
-def test_options_for_a_terminal_are_accepted_and_ignored(run):
-    bar = run.bar(range(3), desc="x", ncols=80, mininterval=1, file=None, position=5, colour="red")
-    assert bar.position == 0
-    assert list(bar) == [0, 1, 2]
-
-
-def test_an_option_that_tqdm_has_not_is_refused_as_tqdm_does(run):
-    with pytest.raises(TypeError, match="colr"):
-        run.bar(range(3), colr="red")
-
-
-def test_a_disabled_bar_counts_and_is_not_seen(started):
-    assert list(started.bar(range(3), disable=True)) == [0, 1, 2]
+def test_a_hidden_bar_is_not_seen_and_holds_no_line(started):
+    Shown(started, "hidden", hidden=True).n = 5
     assert started.sample() is None
+    Shown(started, "seen")
+    assert lines(started) == [(0, "seen")]
 
 
-def test_a_disabled_bar_stops_a_cancelled_job_too(run):
-    run.cancelled = True
-    with pytest.raises(JobCancelled):
-        list(run.bar(range(3), disable=True))
+def test_a_reading_is_that_of_the_first_line(started):
+    assert started.reading is None
+    Shown(started, "low", position=3).n = 3
+    assert started.reading == Reading(3, None, "low")
+    first = Shown(started, "first")
+    assert started.reading.desc == "first"
+    first.n = 9
+    first.close()
+    assert started.reading == Reading(9, None, "first")
+
+
+def test_to_read_is_not_to_tell(started):
+    Shown(started)
+    assert started.reading.n == 0
+    assert started.sample() is not None
 
 
 def test_a_flag_that_appears_cancels_the_run_at_its_next_step(tmp_path):
     flag = tmp_path / "cancelled"
     run = Run(job="j", task="t", name="n", flag=flag)
-    bar = run.bar(range(3))
     run.notice_cancel()
     run.check()
     flag.touch()
@@ -192,8 +248,6 @@ def test_a_flag_that_appears_cancels_the_run_at_its_next_step(tmp_path):
     run.notice_cancel()
     with pytest.raises(JobCancelled, match="the job was cancelled"):
         run.check()
-    with pytest.raises(JobCancelled):
-        next(iter(bar))
 
 
 def test_a_cancelled_run_stays_cancelled_when_the_flag_is_cleared(tmp_path):
@@ -206,8 +260,44 @@ def test_a_cancelled_run_stays_cancelled_when_the_flag_is_cleared(tmp_path):
     assert run.cancelled
 
 
-def test_no_progress_overtakes_the_news_that_the_run_started(run):
-    run.bar(total=3)
-    assert run.sample(force=True) is None
-    started = run.event("started", {})
-    assert started.order < run.sample().order
+def test_a_cancelled_run_stops_all_its_bars_and_does_so_again_each_time(run):
+    bars = [Shown(run), Shown(run, hidden=True), Shown(run)]
+    bars[2].close()
+    run.notice_cancel()
+    assert [bar.stops for bar in bars] == [0, 0, 0]
+    run.cancelled = True
+    run.notice_cancel()
+    run.notice_cancel()
+    assert [bar.stops for bar in bars] == [2, 2, 2]
+
+
+def test_a_cancelled_run_opens_no_more_bars(run):
+    run.cancelled = True
+    with pytest.raises(JobCancelled):
+        Shown(run)
+    with pytest.raises(JobCancelled):
+        Shown(run, hidden=True)
+
+
+def test_a_bar_that_is_made_while_the_others_are_stopped_holds_up_nothing(run, monkeypatch):
+    class Growing:
+        def __iter__(self):
+            raise RuntimeError("Set changed size during iteration")
+
+    bar = Shown(run)
+    run.cancelled = True
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_bars", Growing())
+        run.notice_cancel()
+    assert bar.stops == 0
+    run.notice_cancel()
+    assert bar.stops == 1
+
+
+def test_a_run_keeps_no_bar_alive_that_its_task_dropped(run):
+    for _ in range(3):
+        Shown(run, hidden=True)
+    gc.collect()
+    run.cancelled = True
+    run.notice_cancel()
+    assert len(run._bars) == 0

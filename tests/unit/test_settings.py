@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from dataclasses import FrozenInstanceError
 
@@ -32,6 +33,9 @@ def test_without_variables_everything_has_a_default_that_works_on_one_machine(tm
     assert settings.channel == "taskbridge"
     assert settings.tasks == ()
     assert settings.transports == ("websocket",)
+    assert settings.capture == ("tqdm", "rich", "logging")
+    assert settings.capture_level == logging.INFO
+    assert settings.store_progress is True
 
 
 def test_the_home_may_be_relative_and_the_broker_url_is_absolute_all_the_same(
@@ -55,6 +59,10 @@ def test_every_variable_is_read_into_its_type():
         TRANSPORTS="websocket,polling",
         RETENTION="0.5",
         CANCEL_GRACE="3",
+        STREAM_BYTES="1000",
+        CAPTURE="stderr , tqdm",
+        CAPTURE_LEVEL="warning",
+        STORE_PROGRESS="0",
         SHOW_TRACEBACKS="True",
     )
     assert settings.broker == "amqp://u:p@host//"
@@ -68,11 +76,13 @@ def test_every_variable_is_read_into_its_type():
     assert settings.include == ("a.b", "c")
     assert settings.transports == ("websocket", "polling")
     assert (settings.retention, settings.cancel_grace) == (0.5, 3.0)
-    assert settings.show_tracebacks is True
+    assert settings.stream_bytes == 1000
+    assert (settings.capture, settings.capture_level) == (("stderr", "tqdm"), logging.WARNING)
+    assert (settings.store_progress, settings.show_tracebacks) == (False, True)
 
 
 def test_an_empty_variable_counts_as_unset():
-    assert read(PORT="", SECRET="", BROKER_URL="") == Settings()
+    assert read(PORT="", SECRET="", BROKER_URL="", CAPTURE="", CAPTURE_LEVEL="") == Settings()
 
 
 def test_an_unknown_variable_names_the_nearest_known_one():
@@ -101,10 +111,38 @@ def test_a_time_that_cannot_be_is_refused(seconds):
     assert refusal(RETENTION=seconds).startswith(f"TASKBRIDGE_RETENTION='{seconds}' must be ")
 
 
-def test_a_flag_is_0_or_1():
-    assert (
-        refusal(SHOW_TRACEBACKS="perhaps") == "TASKBRIDGE_SHOW_TRACEBACKS='perhaps' must be 0 or 1"
-    )
+@pytest.mark.parametrize("name", ["SHOW_TRACEBACKS", "STORE_PROGRESS"])
+def test_a_flag_is_0_or_1(name):
+    assert refusal(**{name: "perhaps"}) == f"TASKBRIDGE_{name}='perhaps' must be 0 or 1"
+    for text, value in {"0": False, "1": True, "FALSE": False, "true": True}.items():
+        assert getattr(read(**{name: text}), name.lower()) is value
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "1e9", "many"])
+def test_a_number_of_bytes_that_cannot_be_is_refused(count):
+    assert refusal(STREAM_BYTES=count).startswith(f"TASKBRIDGE_STREAM_BYTES='{count}' must be ")
+
+
+def test_none_captures_nothing():
+    assert read(CAPTURE="none").capture == ()
+
+
+@pytest.mark.parametrize("kinds", ["tdqm", "tqdm,prints", "none,tqdm", "TQDM"])
+def test_what_cannot_be_captured_is_refused_with_a_list_of_what_can(kinds):
+    message = refusal(CAPTURE=kinds)
+    assert message.startswith(f"TASKBRIDGE_CAPTURE={kinds!r} may list tqdm, rich, logging, stdout")
+    assert message.endswith(f"or be none; not {kinds.replace('tqdm,', '').split(',')[0]!r}")
+
+
+@pytest.mark.parametrize(("text", "level"), [("DEBUG", 10), ("info", 20), ("Error", 40)])
+def test_a_level_is_one_of_loggings_in_any_case(text, level):
+    assert read(CAPTURE_LEVEL=text).capture_level == level
+
+
+@pytest.mark.parametrize("level", ["loud", "20", "INFO,ERROR"])
+def test_a_level_that_logging_has_not_is_refused(level):
+    message = refusal(CAPTURE_LEVEL=level)
+    assert message.startswith(f"TASKBRIDGE_CAPTURE_LEVEL='{level}' must be a level of logging: ")
 
 
 @pytest.mark.parametrize("url", ["ampq://guest:pw@host", "localhost:5672", "http://pw@host", "//"])

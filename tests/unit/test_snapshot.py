@@ -177,6 +177,60 @@ def test_what_was_dropped_is_summed():
     assert snapshot.encode()["dropped"] == 5
 
 
+def test_what_a_task_says_about_itself_is_what_it_said_last():
+    snapshot = fold(STARTED)
+    assert snapshot.encode()["meta"] == {}
+    fold(event("progress", tick=1, meta={"device": "cpu", "epoch": 1}), into=snapshot)
+    fold(event("progress", tick=2, meta={"epoch": 2}), into=snapshot)
+    assert not snapshot.apply(event("progress", tick=1, meta={"device": "cpu", "epoch": 1}))
+    assert snapshot.encode()["meta"] == {"epoch": 2}
+    assert snapshot.encode()["tasks"][0]["meta"] == {"epoch": 2}
+    fold(event("log", seq=1), event("succeeded", seq=2), into=snapshot)
+    assert snapshot.encode()["meta"] == {"epoch": 2}
+
+
+def test_progress_without_a_word_about_the_task_takes_it_back():
+    assert fold(STARTED, event("progress", tick=1, meta={"a": 1}), PROGRESS).meta == {"a": 1}
+    assert (
+        fold(STARTED, event("progress", tick=1, meta={"a": 1}), event("progress", tick=2)).meta
+        == {}
+    )
+
+
+def test_a_new_attempt_says_everything_anew():
+    snapshot = fold(STARTED, event("progress", tick=1, meta={"a": 1}), event("retrying", seq=1))
+    assert snapshot.meta == {"a": 1}
+    fold(event("started", run=LATER), into=snapshot)
+    assert snapshot.meta == {}
+
+
+def test_what_the_tasks_of_a_canvas_say_is_merged_and_the_one_begun_last_has_the_last_word():
+    snapshot = fold(
+        event("progress", task="b", run=LATER, tick=1, meta={"x": "b", "b": 1}),
+        event("progress", task="a", run=RUN, tick=1, meta={"x": "a", "a": 1}),
+    )
+    assert snapshot.meta == {"x": "b", "a": 1, "b": 1}
+    tie = fold(*[event("progress", task=task, tick=1, meta={"x": task}) for task in ("b", "a")])
+    assert tie.meta == {"x": "b"}
+
+
+def test_what_tasks_that_are_not_listed_said_is_kept_by_who_goes_on_from_there():
+    ended = []
+    for number in range(MAX_TASKS):
+        task = f"t{number:03}"
+        ended.append(event("progress", task=task, tick=1, meta={task: 1, "x": "unlisted"}))
+        ended.append(event("succeeded", task=task, seq=1))
+    server = fold(*ended, event("started", task="last", run=LATER))
+    client = Snapshot.decode(json.loads(finite_json(server.encode())))
+    unlisted = {one.task for one in ended} - {task["task"] for task in server.encode()["tasks"]}
+    assert unlisted
+    assert client.meta == server.meta
+    said = event("progress", task="last", run=LATER, tick=1, meta={"x": "last"})
+    assert fold(said, into=client).meta == fold(said, into=server).meta
+    assert client.meta["x"] == "last"
+    assert all(client.meta[task] == 1 for task in unlisted)
+
+
 def test_a_canvas_is_over_when_all_its_tasks_are():
     snapshot = Snapshot("j")
     for number in range(3):
@@ -268,6 +322,7 @@ data = st.fixed_dictionaries(
         "dropped": st.integers(0, 3),
         "attempt": st.integers(1, 3),
         "bars": st.lists(st.builds(bar, st.integers(0, 9)), max_size=2),
+        "meta": st.dictionaries(st.sampled_from("xyz"), st.integers(0, 9), max_size=2),
     },
 )
 events = st.builds(

@@ -12,6 +12,7 @@ export class JobCard {
   #asked = false; // whether cancel was pressed and the job has not said so yet
   #refusal = "";
   #result = undefined;
+  #meta = "{}";
 
   /** `actions`: {cancel(job): Promise, openLog(job), changed(job)}. */
   constructor(snapshot, actions) {
@@ -67,7 +68,17 @@ export class JobCard {
     setNote(this.#part("error"), snapshot.ended && !snapshot.error ? "" : wrong);
     setAttribute(this.#part("error"), "title", snapshot.error ? String(snapshot.error.class ?? "") : null);
     setNote(this.#part("note"), notes(snapshot, missing).join(" "));
+    this.#drawMeta(snapshot.meta);
     if (snapshot.result !== this.#result) this.#drawResult(snapshot.result);
+  }
+
+  #drawMeta(meta) {
+    const text = JSON.stringify(meta);
+    if (text === this.#meta) return;
+    this.#meta = text;
+    const facts = factsOf(meta) ?? Object.entries(meta).map(([name, value]) => [name, asText(value)]);
+    this.#part("meta").replaceChildren(...facts.map(fact));
+    setHidden(this.#part("meta"), !facts.length);
   }
 
   #drawResult(result) {

@@ -8,6 +8,7 @@ const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b
 
 export class LogTail {
   #places = new Map(); // task -> [run, seq] of the last event taken
+  #decoders = new Map(); // task -> a decoder, since bytes of one letter may come in two chunks
   #partial = new Map(); // task -> the line of output that has no end yet
   #next = 0;
 
@@ -43,9 +44,16 @@ export class LogTail {
   }
 
   #output({ task, data }) {
-    const text = listOf(data?.chunks).filter((chunk) => typeof chunk === "string").join("");
+    const text = listOf(data?.chunks).map((chunk) => this.#text(task, chunk)).join("");
     const rows = text.replaceAll("\r\n", "\n").split("\n");
     rows.forEach((row, index) => this.#row(task, row, index < rows.length - 1));
+  }
+
+  #text(task, chunk) {
+    if (typeof chunk === "string") return chunk;
+    if (typeof chunk?.base64 !== "string") return "";
+    if (!this.#decoders.has(task)) this.#decoders.set(task, new TextDecoder());
+    return this.#decoders.get(task).decode(bytesOf(chunk.base64), { stream: true });
   }
 
   #row(task, row, ended) {
@@ -71,6 +79,14 @@ export class LogTail {
 
 function listOf(value) {
   return Array.isArray(value) ? value : [];
+}
+
+function bytesOf(base64) {
+  try {
+    return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  } catch {
+    return new Uint8Array();
+  }
 }
 
 function clean(text) {

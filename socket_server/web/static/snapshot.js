@@ -29,10 +29,14 @@ function objects(value) {
   return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
 }
 
+function without(given, known) {
+  return Object.fromEntries(Object.entries(given).filter(([name]) => !(name in known)));
+}
+
 class TaskState {
-  constructor({ task, name, state = "queued", attempt = 0, bars = [], run = -1, seq = -1, tick = -1, ...rest }) {
+  constructor({ task, name, state = "queued", attempt = 0, bars = [], meta = {}, run = -1, seq = -1, tick = -1, ...rest }) {
     const { incomplete = false, ended_at = null, error = null } = rest;
-    Object.assign(this, { task, name, state, attempt, bars: objects(bars), order: [run, seq, tick] });
+    Object.assign(this, { task, name, state, attempt, bars: objects(bars), meta, order: [run, seq, tick] });
     Object.assign(this, { incomplete, ended_at, error });
   }
 
@@ -57,6 +61,7 @@ class TaskState {
     const [run, seq] = this.order;
     if (event.run > run) {
       this.bars = [];
+      this.meta = {};
       if (event.run > 0) this.attempt += 1;
       this.incomplete ||= event.seq > 0;
     } else this.incomplete ||= event.seq > seq + 1;
@@ -65,7 +70,9 @@ class TaskState {
     this.attempt = data.attempt ?? this.attempt;
     this.ended_at = isEnd(event.type) ? event.at : null;
     this.error = isEnd(event.type) ? (data.error ?? null) : null;
-    if (event.type === "progress") this.bars = objects(data.bars);
+    if (event.type !== "progress") return;
+    this.bars = objects(data.bars);
+    this.meta = data.meta ?? {};
   }
 }
 
@@ -74,6 +81,7 @@ export class Snapshot {
   #given = null; // what the server folded, as long as no event came after it
   #total = 0;
   #unlisted = 0; // ended tasks that the server's snapshot counts and does not list
+  #unlistedMeta = {};
   #incomplete = false;
   #cancelling = false;
   #result = {};
@@ -93,6 +101,7 @@ export class Snapshot {
     self.#given = given;
     self.#total = given.total ?? 0;
     self.#unlisted = Math.max(0, (given.done ?? 0) - self.#endedHere());
+    self.#unlistedMeta = without(given.meta ?? {}, self.meta);
     self.#incomplete = Boolean(given.incomplete);
     self.#cancelling = given.state === "cancelling";
     self.#result = { result: given.result, result_omitted: given.result_omitted };
@@ -206,6 +215,13 @@ export class Snapshot {
     if (this.#incomplete) return true;
     for (const task of this.#tasks.values()) if (task.incomplete) return true;
     return false;
+  }
+
+  /** What the tasks said about the job; the task begun last has the last word. */
+  get meta() {
+    const byBeginning = (a, b) => a.order[0] - b.order[0] || (a.task < b.task ? -1 : 1);
+    const told = [...this.#tasks.values()].sort(byBeginning).map((task) => task.meta);
+    return Object.assign({}, this.#unlistedMeta, ...told);
   }
 
   /** What the job returned, once it succeeded; undefined otherwise. */

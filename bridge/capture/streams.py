@@ -1,0 +1,47 @@
+"""What is printed: ``sys.stdout`` and ``sys.stderr``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from bridge import current
+from bridge.current import put_output
+
+__all__ = ["attach"]
+
+
+class Tee:
+    """A text stream that also shows what a job writes to it as the job's output.
+
+    Args:
+        stream: where everything goes as before.
+        name: ``stdout`` or ``stderr``.
+    """
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._stream, self._name = stream, name
+
+    def write(self, text: str) -> Any:
+        """Write text, and show it to those who watch the job."""
+        place = current.here()
+        if place is not None and self._name in place[0].capture and isinstance(text, str):
+            put_output(*place, text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of the lines."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def attach(names: Iterable[str]) -> None:
+    """Stand before the streams of these names, if not done."""
+    for name in names:
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Tee):
+            setattr(sys, name, Tee(stream, name))

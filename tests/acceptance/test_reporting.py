@@ -1,0 +1,89 @@
+"""What a job reports, and what libraries that know nothing of taskbridge report for it."""
+
+from __future__ import annotations
+
+from bridge.outbox import MAX_BYTES
+from support.wait import until
+
+FLOOD = 1_000_000
+
+
+def run(stack, name, *args):
+    """Run a job and return its events and its last snapshot."""
+    watcher = stack.bridge.watch(
+        stack.bridge.enqueue(f"support.{name}", args=list(args), owner="me").id, timeout=30
+    )
+    return list(watcher), watcher.snapshot.encode()
+
+
+def lines(events):
+    return [line["message"] for event in events for line in event["data"].get("lines", [])]
+
+
+def test_bars_of_libraries_are_seen_without_any_code(stack):
+    events, snapshot = run(stack, "libraries", 50)
+    assert snapshot["state"] == "succeeded", snapshot["error"]
+    seen = {}
+    for event in events:
+        for bar in event["data"].get("bars", []):
+            seen.setdefault(bar["desc"], []).append(bar["n"])
+            assert bar["total"] == 50
+    # Each takes the line of the one before it, maybe before its last step was sampled.
+    assert list(seen) == ["pandas", "thread_map", "tqdm_class", "track"]
+    for counts in seen.values():
+        assert counts == sorted(counts)
+        assert len(set(counts)) > 1
+    [last] = snapshot["bars"]
+    assert (last["desc"], last["n"], last["closed"]) == ("track", 50, True)
+
+
+def test_what_forked_children_say_arrives_in_order_once(stack):
+    events, snapshot = run(stack, "fork", 10, 500)
+    assert (snapshot["state"], snapshot["result"]) == ("succeeded", 5000)
+    said = lines(events)
+    assert said[0] == "parent"
+    assert len(said) == 5001
+    for child in range(10):
+        mine = [line for line in said if line.startswith(f"{child} ")]
+        assert mine == [f"{child} {number}" for number in range(500)]
+
+
+def test_a_flood_of_lines_keeps_the_newest_and_counts_the_others(stack):
+    events, snapshot = run(stack, "flood", FLOOD)
+    said = [int(line.removeprefix("line ")) for line in lines(events)]
+    assert said[-1] == FLOOD - 1
+    assert said == sorted(set(said))
+    assert 0 < snapshot["dropped"] == FLOOD - len(said)
+    # What is gathered and encoded at the moment, and Python's own needs, come on top of the bound.
+    assert snapshot["result"] < 2 * MAX_BYTES
+    assert not snapshot["incomplete"]
+
+
+def test_a_running_tasks_info_is_its_progress_and_its_final_state_stays(stack):
+    job = stack.bridge.enqueue("support.slow", args=[4], owner="me")
+    result = stack.bridge.app.AsyncResult(job.id)
+    seen = []
+
+    def look():
+        state, info = result.state, result.info
+        if state == "PROGRESS" and info not in seen:
+            seen.append(info)
+        return result.ready()
+
+    until(look, 30, "the end of the job")
+    assert all(
+        info.keys() == {"pending", "current", "total", "percent", "description"} for info in seen
+    )
+    assert [info["percent"] for info in seen] == sorted({info["percent"] for info in seen})
+    assert 2 <= len(seen) <= 5
+    assert seen[-1]["description"] == "slow"
+    assert (result.state, result.info) == ("SUCCESS", "done")
+
+
+def test_a_task_says_itself_what_is_captured_of_it(stack):
+    events, _ = run(stack, "prints")
+    assert "".join(chunk for event in events for chunk in event["data"].get("chunks", [])) == (
+        "hello\nworld\n"
+    )
+    assert lines(events) == []
+    assert not any(event["data"].get("bars") for event in events)
