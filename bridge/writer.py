@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import socketio
 
-from bridge import transport
+from bridge import stream, transport
 from bridge.settings import Settings
 
 __all__ = ["CONNECTION_OPTIONS", "Writer", "new_writer"]
@@ -43,14 +43,15 @@ class Writer(Protocol):
 class KombuWriter(socketio.KombuManager):
     """Stock wire format over kombu; one producer kept, the exchange declared once."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(
-            url,
-            channel=channel,
+            settings.broker,
+            channel=settings.channel,
             write_only=True,
             logger=logger,
             connection_options=CONNECTION_OPTIONS,
         )
+        self._settings = settings
         self.publisher_connection: Any
         self._producer: Any = None
 
@@ -58,12 +59,20 @@ class KombuWriter(socketio.KombuManager):
         body = self.json.dumps(data)
         try:
             if self._producer is None:
-                self.publisher_connection.connect()
-                self._producer = self.publisher_connection.Producer(exchange=self._exchange())
+                self._producer = self._connect()
             self._producer.publish(body)
         except Exception:
             self._forget()
             raise
+
+    def _connect(self) -> Any:
+        self.publisher_connection.connect()
+        streaming = stream.is_amqp(self._settings)
+        if streaming:
+            stream.declare(self.publisher_connection, self._exchange(), self._settings)
+        return self.publisher_connection.Producer(
+            exchange=self._exchange(), auto_declare=not streaming
+        )
 
     def close(self) -> None:
         """End the connection."""
@@ -79,9 +88,13 @@ class KombuWriter(socketio.KombuManager):
 class RedisWriter(socketio.RedisManager):
     """Stock wire format over Redis, so that a stock ``RedisManager`` server can read it."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(
-            url, channel=channel, write_only=True, logger=logger, redis_options=REDIS_OPTIONS
+            settings.broker,
+            channel=settings.channel,
+            write_only=True,
+            logger=logger,
+            redis_options=REDIS_OPTIONS,
         )
 
     def _publish(self, data: Any) -> None:
@@ -99,5 +112,5 @@ def new_writer(settings: Settings) -> Writer:
     """Return a writer for the settings' broker; nothing is connected yet."""
     transport.register()
     redis = settings.broker.startswith(("redis:", "rediss:"))
-    writer: Writer = (RedisWriter if redis else KombuWriter)(settings.broker, settings.channel)
+    writer: Writer = (RedisWriter if redis else KombuWriter)(settings)
     return writer
