@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ __all__ = ["SCHEME", "Channel", "Transport", "register"]
 SCHEME = "embedded"
 #: Seconds between two looks at an empty queue: a compromise of latency and idle CPU.
 POLLING_INTERVAL = 0.05
+#: Seconds between two looks whether to stop waiting.
+SLICE = 0.25
 
 
 def register() -> None:
@@ -136,6 +139,30 @@ class Transport(filesystem.Transport):
         # Bindings live on disk. State shared by all connections of a process would make a second
         # broker folder in the same process believe that its queues are bound already.
         self.state = virtual.BrokerState()
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Wait for an event; no longer than a slice once the worker around it is to stop.
+
+        Celery's loop waits two seconds at a time, and twice more when it was told to stop.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                super().drain_events(
+                    connection, timeout=SLICE if timeout is None else min(SLICE, timeout)
+                )
+            except TimeoutError:
+                if _stopping() or (deadline is not None and time.monotonic() >= deadline):
+                    raise
+            else:
+                return
+
+
+def _stopping() -> bool:
+    """Whether this is a Celery worker that was told to stop."""
+    state = sys.modules.get("celery.worker.state")
+    told = (getattr(state, name, None) for name in ("should_stop", "should_terminate"))
+    return any(value is not None and value is not False for value in told)
 
 
 def _prefix(queue: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+import engineio
 import socketio
 
 from bridge.errors import EventError, JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
@@ -19,6 +20,24 @@ __all__ = ["Watcher"]
 #: Seconds between attempts to reconnect: first, longest, and how much of it is random.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
 ERRORS: dict[str, type[TaskbridgeError]] = {"not_found": JobNotFound, "unauthorized": TokenError}
+
+
+class InOrder(engineio.Client):
+    """A connection whose messages are handled one after the other.
+
+    engineio handles each in a thread of its own, so that the later of two may overtake the other
+    (seen once in about 5,000 messages of 56 KiB).
+    """
+
+    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+        return super()._trigger_event(event, *args, **{**options, "run_async": False})
+
+
+class InOrderClient(socketio.Client):
+    """A client to which events and answers come in the order in which the server sent them."""
+
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return InOrder
 
 
 class Watcher:
@@ -40,7 +59,7 @@ class Watcher:
         self.connected = False
         self._url, self._token, self._timeout = url, token, timeout
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._client = socketio.Client(**RECONNECT, handle_sigint=False)
+        self._client = InOrderClient(**RECONNECT, handle_sigint=False)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
         self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
         self._client.on("job", lambda event: self._put("job", event), namespace=NAMESPACE)
