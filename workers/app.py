@@ -29,6 +29,14 @@ LOST_RETRY_DELAY = 5
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
 
 
+class WatchedTask(Task):
+    """Base of all tasks of the shipped worker."""
+
+    Request = "workers.redelivery:OnceHere"
+    #: Logged without a traceback: a cancelled job, or input that cannot be used, is no bug.
+    throws = (TaskbridgeError,)
+
+
 class ShortRetryDelay:
     """An annotation: tasks that say nothing about it are tried again sooner than Celery's default.
 
@@ -55,7 +63,7 @@ def new_app(settings: Settings) -> Celery:
     transport.register()
     if settings.embedded or settings.result_url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
-    app = Celery("workers", broker=settings.broker, backend=settings.results)
+    app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
     app.conf.update(_configuration(settings))
     install(app, settings)
     return app
@@ -72,7 +80,10 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": SOFT_SHUTDOWN,
         "worker_enable_soft_shutdown_on_idle": False,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # A broker that is away for a while must not cost a job its work: it goes on, and what
+        # is delivered again meanwhile is recognised (see OnceHere, which knows this worker's).
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_deduplicate_successful_tasks": True,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "broker_connection_retry_on_startup": True,
