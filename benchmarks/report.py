@@ -14,7 +14,7 @@ Samples = dict[str, list[float]]
 
 def summary(samples: list[float]) -> dict[str, float]:
     """Return median, first and third quartile, least and number of samples."""
-    first, median, third = statistics.quantiles(samples, n=4)
+    first, median, third = _quartiles(samples)
     return {
         "median": median,
         "q1": first,
@@ -31,8 +31,12 @@ def ratio(samples: Samples, variant: str, baseline: str) -> dict[str, float]:
     """
     rounds = [a / b for a, b in zip(samples[variant], samples[baseline], strict=True)]
     medians = statistics.median(samples[variant]) / statistics.median(samples[baseline])
-    first, median, third = statistics.quantiles(rounds, n=4)
+    first, median, third = _quartiles(rounds)
     return {"of_medians": medians, "median_of_rounds": median, "q1": first, "q3": third}
+
+
+def _quartiles(samples: list[float]) -> list[float]:
+    return statistics.quantiles(samples, n=4) if len(samples) > 1 else samples * 3
 
 
 def compare(
@@ -72,14 +76,23 @@ def _print_table(result: dict[str, Any]) -> None:
     print(f"{result['title']} ({result['unit']}, Python {result['machine']['python']})\n")
     print(f"{'':48}{'median':>9}{'q1':>9}{'q3':>9}{'least':>9}{'samples':>9}")
     for name, one in result["variants"].items():
-        numbers = "".join(f"{one[key]:9.2f}" for key in ("median", "q1", "q3", "least"))
+        numbers = "".join(_number(one[key], 9) for key in ("median", "q1", "q3", "least"))
         print(f"{name:48}{numbers}{one['samples']:9}")
+    if result["ratios"]:
+        _print_ratios(result["ratios"])
+    print()
+
+
+def _print_ratios(ratios: list[dict[str, Any]]) -> None:
     print(f"\n{'ratio':68}{'medians':>9}{'rounds':>9}{'q1':>7}{'q3':>7}  target")
-    for one in result["ratios"]:
+    for one in ratios:
         name = f"{one['variant']} / {one['baseline']}"
         target = "" if one["target"] is None else f"{one['target']:g}"
-        print(
-            f"{name:68}{one['of_medians']:9.2f}{one['median_of_rounds']:9.2f}"
-            f"{one['q1']:7.2f}{one['q3']:7.2f}  {target}"
-        )
-    print()
+        numbers = _number(one["of_medians"], 9) + _number(one["median_of_rounds"], 9)
+        print(f"{name:68}{numbers}{_number(one['q1'], 7)}{_number(one['q3'], 7)}  {target}")
+
+
+def _number(value: float, width: int) -> str:
+    """Return a number with two decimals, or none where it would touch the column before."""
+    text = f"{value:.2f}"
+    return f"{text if len(text) < width else format(value, '.0f'):>{width}}"
