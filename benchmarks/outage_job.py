@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import uuid
@@ -22,6 +21,7 @@ from support.bus import Bus  # noqa: E402
 from support.link import Link  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.stack import Stack  # noqa: E402
+from support.tools import find  # noqa: E402
 from support.wait import until  # noqa: E402
 
 #: What happens to the broker, and how it is undone once the job is over.
@@ -93,23 +93,30 @@ def main() -> None:
     """Measure and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="work; default %(default)s")
+    parser.add_argument("--rounds", type=int, default=1, help="default %(default)s")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args()
-    if shutil.which("rabbitmq-server") is None:
+    if find("rabbitmq-server") is None:
         sys.exit("no RabbitMQ: install Debian's package rabbitmq-server")
-    results = {}
+    results = [one for _ in range(options.rounds) for one in round_of(options)]
+    if options.json:
+        json.dump(results, sys.stdout, indent=2)
+        print()
+
+
+def round_of(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield what came of each outage, printed as a row unless JSON is wanted."""
+    healthy = None
     if not options.json:
         print(f"a job of {options.seconds:g} s that logs and prints 100 times a second\n")
         print(f"{'broker':24}{'wall':>9}{'ratio':>8}{'p99.9':>11}{'max':>11}  arrived")
     for name, one in measured(options.seconds):
-        results[name] = one
-        one["ratio"] = one["wall"] / results["healthy"]["wall"]
+        healthy = healthy or one["wall"]
+        one |= {"broker": name, "ratio": one["wall"] / healthy}
         if not options.json:
             calls = f"{one['p99.9'] * 1e3:8.3f} ms{one['max'] * 1e3:8.3f} ms"
             print(f"{name:24}{one['wall']:7.2f} s{one['ratio']:8.4f}{calls}  {one['complete']}")
-    if options.json:
-        json.dump(results, sys.stdout, indent=2)
-        print()
+        yield one
 
 
 if __name__ == "__main__":

@@ -59,7 +59,20 @@ class Bar(Base):
         JobCancelled: (while iterating, updating or being made) somebody cancelled the job.
     """
 
-    __slots__ = ("n",)  # read and written more often than all the rest
+    # Not for their size: CPython calls the methods of an object quickly only as long as nobody has
+    # asked for its __dict__ and what is in there is not much.
+    __slots__ = (
+        "_meter",
+        "_run",
+        "_time",
+        "desc",
+        "n",
+        "postfix",
+        "start_t",
+        "total",
+        "unit",
+        "unit_scale",
+    )
 
     # tqdm's own are shared by all bars of the process, and taken while one is drawn.
     _lock = threading.RLock()
@@ -130,7 +143,7 @@ class Bar(Base):
 
     def close(self) -> None:
         """End the bar. Calling it again does nothing."""
-        meter = self.__dict__.get("_meter")  # missing if the bar could not be made
+        meter = getattr(self, "_meter", None)  # missing if the bar could not be made
         if meter is not None and not meter.closed:
             self.disable = True
             meter.close()
@@ -155,7 +168,7 @@ class Bar(Base):
     @property
     def format_dict(self) -> Any:
         """What tqdm formats a bar from, with the rate that is sent."""
-        meter = self.__dict__.get("_meter")
+        meter = getattr(self, "_meter", None)
         return {**super().format_dict, "rate": meter and meter.rate}
 
     @classmethod
@@ -174,8 +187,8 @@ def _reader(bar: Bar) -> Callable[[], Reading | None]:
     def read() -> Reading | None:
         if (bar := reference()) is None:
             return None
-        of = bar.__dict__.get  # a disabled bar lacks some
-        texts = (of("desc", ""), of("postfix"), of("unit", "it"), of("unit_scale", False))
+        # A disabled bar lacks some.
+        texts = (getattr(bar, name, None) for name in ("desc", "postfix", "unit", "unit_scale"))
         return Reading(bar.n, bar.total, *texts)
 
     return read

@@ -165,7 +165,10 @@ def _json(value: Any) -> Any:
     try:
         return json.loads(finite_json(value))  # a copy: the task may go on to change its own
     except (TypeError, ValueError, RecursionError):
-        return str(value)
+        try:
+            return str(value)
+        except Exception:  # noqa: BLE001 - anybody's __str__
+            return f"<{type(value).__name__}>"
 
 
 def _fitting(meta: dict[str, Any]) -> dict[str, Any]:

@@ -95,8 +95,7 @@ def track(run: Run, task: Any) -> None:
         run: what to read.
         task: the Celery task that is about to run; one whose result is ignored is left alone.
     """
-    ignored = getattr(task.request, "ignore_result", None)
-    if task.ignore_result if ignored is None else ignored:
+    if task.ignore_result or getattr(task.request, "ignore_result", False):
         return
     _guard(task.backend)
     _records[run.task] = Record(run, task)

@@ -35,8 +35,9 @@ class Snapshot:
         self._total = 0
         #: Ended tasks that the snapshot this one was decoded from counted but did not list.
         self._unlisted = 0
-        #: What tasks that are not listed said about the job.
-        self._unlisted_meta: dict[str, Any] = {}
+        #: What all tasks had said, and the listed ones, when this one was decoded.
+        self._given_meta: dict[str, Any] = {}
+        self._listed_meta: dict[str, Any] = {}
         self._cancelling = False
         self._result: dict[str, Any] = {}
         self._result_run = -1
@@ -164,10 +165,13 @@ class Snapshot:
     @property
     def meta(self) -> dict[str, Any]:
         """What the tasks said about the job; the task begun last has the last word."""
-        merged = dict(self._unlisted_meta)
+        merged: dict[str, Any] = {}
         for task in sorted(self._tasks.values(), key=lambda task: (task.order[0], task.task)):
             merged |= task.meta
-        return merged
+        # What a task that is not listed said stands until a listed one says something new.
+        before = self._listed_meta
+        given = self._given_meta.items()
+        return merged | {name: v for name, v in given if merged.get(name) == before.get(name)}
 
     @property
     def ended_at(self) -> float | None:
@@ -217,8 +221,7 @@ class Snapshot:
         new._tasks = {task["task"]: TaskState.decode(task) for task in data["tasks"]}
         new._total = data["total"]
         new._unlisted = max(0, data["done"] - new.done)
-        known = new.meta
-        new._unlisted_meta = {key: data["meta"][key] for key in data["meta"] if key not in known}
+        new._listed_meta, new._given_meta = new.meta, data["meta"]
         new._cancelling = data["state"] == "cancelling"
         new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")

@@ -6,6 +6,7 @@ while none could listen, is kept for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amqp.exceptions import ChannelError
@@ -13,7 +14,7 @@ from kombu import Exchange
 
 from bridge.settings import Settings
 
-__all__ = ["declare", "is_amqp", "name_of"]
+__all__ = ["StreamAway", "declare", "is_amqp", "name_of"]
 
 #: Bytes of one file of the stream; RabbitMQ forgets whole files only, and its default of 500 MB
 #: would make any bound on age or size a coarse one.
@@ -30,6 +31,10 @@ def name_of(settings: Settings) -> str:
     return f"{settings.channel}.stream"
 
 
+class StreamAway(ConnectionError):
+    """The stream exists, and the node that has it is not up yet."""
+
+
 def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
     """Declare the channel's exchange and stream, and bind them.
 
@@ -40,37 +45,39 @@ def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
         Whether there is a stream.
 
     Raises:
+        StreamAway: there is one, which cannot be written to now.
         amqp.ConnectionError, OSError: the broker is away.
     """
     _attempt(connection, lambda channel: exchange(channel).declare())
-    if not _has_stream(connection, settings):
-        return False
-    _attempt(connection, lambda channel: channel.queue_bind(name_of(settings), exchange.name))
-    return True
+    name, arguments = name_of(settings), _arguments(settings)
+    there = _attempt(
+        connection,
+        lambda channel: channel.queue_declare(
+            name, durable=True, auto_delete=False, arguments=arguments
+        ),
+    ) or _attempt(connection, lambda channel: channel.queue_declare(name, passive=True))
+    if there:
+        _attempt(connection, lambda channel: channel.queue_bind(name, exchange.name))
+    return there
 
 
-def _has_stream(connection: Any, settings: Settings) -> bool:
-    return _attempt(connection, lambda channel: _declare(channel, settings)) or _attempt(
-        connection, lambda channel: channel.queue_declare(name_of(settings), passive=True)
-    )
-
-
-def _declare(channel: Any, settings: Settings) -> None:
-    arguments = {
+def _arguments(settings: Settings) -> dict[str, Any]:
+    return {
         "x-queue-type": "stream",
         "x-max-age": f"{max(1, int(settings.replay))}s",
         "x-max-length-bytes": settings.stream_bytes,
         "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES, settings.stream_bytes),
     }
-    channel.queue_declare(name_of(settings), durable=True, auto_delete=False, arguments=arguments)
 
 
-def _attempt(connection: Any, action: Any) -> bool:
-    # A refusal closes the channel, so each attempt has one of its own.
+def _attempt(connection: Any, action: Callable[[Any], Any]) -> bool:
+    """Do something on a channel of its own, since a refusal closes it; return whether it worked."""
     channel = connection.channel()
     try:
         action(channel)
-    except ChannelError:
+    except ChannelError as error:
+        if "inaccessible" in str(error):
+            raise StreamAway(str(error)) from error
         return False
     channel.close()
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Protocol
 
 import socketio
@@ -27,6 +28,8 @@ CONNECTION_OPTIONS: dict[str, Any] = {
         "confirm_publish": True,
     },
 }
+#: Seconds that a stream may take to come back after its node has.
+STREAM_PATIENCE = 15.0
 REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
@@ -52,6 +55,7 @@ class KombuWriter(socketio.KombuManager):
             connection_options=CONNECTION_OPTIONS,
         )
         self._settings = settings
+        self._stream_away_since: float | None = None
         self.publisher_connection: Any
         self._producer: Any = None
 
@@ -69,10 +73,23 @@ class KombuWriter(socketio.KombuManager):
         self.publisher_connection.connect()
         streaming = stream.is_amqp(self._settings)
         if streaming:
-            stream.declare(self.publisher_connection, self._exchange(), self._settings)
+            self._declare_stream()
         return self.publisher_connection.Producer(
             exchange=self._exchange(), auto_declare=not streaming
         )
+
+    def _declare_stream(self) -> None:
+        try:
+            stream.declare(self.publisher_connection, self._exchange(), self._settings)
+            self._stream_away_since = None
+        except stream.StreamAway as error:
+            # What is published now would reach only who listens already, so it is worth a wait;
+            # not a long one, for a node may have lost its stream (seen with RabbitMQ 3.10 killed
+            # within a second of making it), and those who do listen want to know.
+            since = self._stream_away_since = self._stream_away_since or time.monotonic()
+            if time.monotonic() - since < STREAM_PATIENCE:
+                raise
+            logger.warning("taskbridge: events are published without a stream: %s", error)
 
     def close(self) -> None:
         """End the connection."""

@@ -44,5 +44,5 @@ def kinds_for(task: Any, owner: str | None, settings: Settings) -> frozenset[str
     """
     own = getattr(task, "taskbridge_capture", None)
     if own is not None:
-        return frozenset(own)
+        return frozenset(own.split(",") if isinstance(own, str) else own)
     return frozenset(settings.capture) if owner is not None else frozenset()

@@ -218,6 +218,7 @@ def test_reset_starts_again_from_nothing(run):
     bar.reset(total=9)
     sample = the_bar(run)
     assert (sample["n"], sample["total"], sample["elapsed"], sample["rate"]) == (0, 9, 0, None)
+    assert bar.format_dict["elapsed"] == 0
     bar.reset()
     assert bar.total == 9
 
@@ -463,6 +464,7 @@ STEPS = {
     "back": lambda bar: bar.update(-1),
     "nothing": lambda bar: bar.update(0),
     "addition": lambda bar: setattr(bar, "n", bar.n + 1),
+    "subtraction": lambda bar: setattr(bar, "n", bar.n - 1),
     "next": lambda bar: next(bar.items),
     "another": lambda bar: progress(total=1),
     "another disabled": lambda bar: progress(total=1, disable=True),

@@ -432,6 +432,7 @@ def test_a_stream_is_used_as_before(here, tees):
     assert sys.stdout.isatty() == original.isatty()
     with pytest.raises(TypeError):
         sys.stdout.write(b"bytes")
+    assert here[1].output == []
     with pytest.raises(AttributeError):
         _ = sys.stdout.nothing
 

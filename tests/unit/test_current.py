@@ -210,6 +210,12 @@ def test_a_process_can_forget_all_jobs_at_once(enter):
     current.leave_all()
     assert (job.id, current.running(run.task), in_a_thread(current.here)) == (None, None, None)
 
+    def in_a_job_of_a_thread():
+        with inside_job("c"):
+            return in_a_thread(lambda: job.id)
+
+    assert in_a_thread(in_a_job_of_a_thread) is None
+
 
 def test_two_contexts_never_mix(enter):
     contexts = [copy_context() for _ in range(2)]

@@ -162,6 +162,13 @@ def test_a_bar_without_a_total_has_a_rate_and_no_end(clock):
     assert (sample["rate"], sample["eta"], sample["total"]) == (15, None, None)
 
 
+def test_an_end_that_is_beyond_a_life_is_not_in_sight(clock):
+    bar, meter = metered(clock, total=10**12)
+    bar.n, clock.now = 1, clock.now + 1
+    sample = meter.sample(0)
+    assert (sample["rate"], sample["eta"]) == (1, None)
+
+
 def test_a_bar_that_stalled_for_a_night_still_travels(clock):
     bar, meter = metered(clock, total=10**12)
     bar.n = 1
@@ -221,11 +228,25 @@ def test_a_closed_meter_keeps_what_the_bar_showed_last(clock):
     assert meter.reading.n == meter.sample(0)["n"] == 7
 
 
-def test_a_bar_that_is_gone_is_shown_as_it_was(clock):
-    answers = [Reading(1), Reading(5)]
+def test_a_bar_that_is_gone_is_over_and_shown_as_it_was(clock):
+    answers = [Reading(1), Reading(4), Reading(5)]
     meter = Meter(lambda: answers.pop(0) if answers else None, clock=clock)
-    assert [meter.sample(0)["n"] for _ in range(3)] == [5, 5, 5]
+    assert not meter.over()
+    samples = [meter.sample(0) for _ in range(3)]
+    assert [(sample["n"], sample["closed"]) for sample in samples] == [
+        (5, False), (5, True), (5, True),
+    ]  # fmt: skip
+    assert meter.over()
     assert Meter(lambda: None, clock=clock).sample(0)["n"] == 0
+
+
+def test_a_bar_that_goes_is_a_change_to_be_told(clock):
+    answers = [Reading(1), Reading(1)]
+    meter = Meter(lambda: answers.pop(0) if answers else None, clock=clock)
+    meter.sample(0)
+    assert meter.changed()
+    meter.sample(0)
+    assert not meter.changed()
 
 
 def test_a_closed_meter_holds_nothing_of_the_bar(clock):

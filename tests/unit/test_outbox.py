@@ -10,7 +10,7 @@ import pytest
 
 from bridge import outbox as module
 from bridge.events import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
-from bridge.outbox import LINE_MEMORY, MAX_GATHERED, Outbox, Push, Report
+from bridge.outbox import LINE_MEMORY, MAX_GATHERED, Line, Outbox, Push, Report
 from bridge.run import Run
 
 
@@ -242,6 +242,27 @@ def test_unless_told_otherwise_one_gathering_takes_half_a_megabyte(outbox):
 def test_an_empty_outbox_gives_nothing(outbox):
     assert list(outbox.gather()) == []
     assert not outbox
+
+
+@pytest.mark.parametrize("when", ["put", "taken"])
+def test_a_line_that_comes_in_while_another_is_put_or_taken_is_counted(outbox, monkeypatch, when):
+    room_for(monkeypatch, 10, "0")
+    memory, run, between = Line.memory, new_run(), ["x"]
+
+    def interrupted(line):
+        if between:
+            outbox.put_line(run, "log", between.pop(), 1.0)
+        return memory(line)
+
+    if when == "taken":
+        outbox.put_line(run, "log", "0", 1.0)
+    monkeypatch.setattr(Line, "memory", interrupted)
+    if when == "put":
+        outbox.put_line(run, "log", "0", 1.0)
+    assert sorted(texts(outbox.gather())) == ["0", "x"]
+    for number in range(15):
+        outbox.put_line(run, "log", str(number % 10), 1.0)
+    assert (len(outbox), run.dropped) == (10, 5)
 
 
 def put_numbers(outbox, run, count):

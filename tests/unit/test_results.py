@@ -139,7 +139,7 @@ def test_nothing_is_stored_before_there_is_a_bar(backend):
 
 
 @pytest.mark.parametrize(
-    ("own", "requested"), [(False, True), (True, True), (True, None), (None, True)]
+    ("own", "requested"), [(False, True), (True, True), (True, None), (None, True), (True, False)]
 )
 def test_a_task_whose_result_is_ignored_is_left_alone(backend, own, requested):
     request = SimpleNamespace(ignore_result=requested)

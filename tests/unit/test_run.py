@@ -20,7 +20,7 @@ class Shown:
         self.n, self.stops, self._run = 0, 0, run
         read = lambda: Reading(self.n, total, desc)  # noqa: E731
         self.meter = Meter(read, leave=leave, clock=run.clock)
-        run.show(self, self.meter, position, hidden=hidden)
+        self.line = run.show(self, self.meter, position, hidden=hidden)
 
     def stop(self):
         self.stops += 1
@@ -165,11 +165,9 @@ def test_bars_open_on_the_lowest_free_line(started):
 
 
 def test_a_bar_opens_on_the_line_that_it_asks_for_if_no_open_bar_holds_it(started):
-    Shown(started, "low", position=2)
-    Shown(started, "first")
-    Shown(started, "pushed", position=2)
-    Shown(started, "beyond", position=MAX_BARS)
-    Shown(started, "below", position=-1)
+    asked = {"low": 2, "first": None, "pushed": 2, "beyond": MAX_BARS, "below": -1}
+    given = [Shown(started, desc, position=line).line for desc, line in asked.items()]
+    assert given == [2, 0, 1, 3, 4]
     assert lines(started) == [
         (0, "first"), (1, "pushed"), (2, "low"), (3, "beyond"), (4, "below"),
     ]  # fmt: skip
@@ -205,17 +203,31 @@ def test_closing_a_replaced_bar_again_does_not_take_its_successor_away(started):
     assert lines(started) == [(0, "second")]
 
 
+@pytest.mark.parametrize(("leave", "left"), [(True, ["gone"]), (False, []), (None, ["gone"])])
+def test_a_bar_that_is_gone_without_being_closed_is_treated_as_closed(started, leave, left):
+    readings = {"gone": Reading(1, None, "gone")}
+    started.show(None, Meter(lambda: readings.get("gone"), leave=leave, clock=started.clock))
+    assert lines(started) == [(0, "gone")]
+    readings.clear()
+    assert [bar["desc"] for bar in started.sample().data["bars"]] == left
+    assert started.sample() is None
+    assert Shown(started, "next").line == 0
+
+
 def test_bars_that_were_never_closed_do_not_make_an_event_grow_without_end(started):
     for _ in range(MAX_BARS):
         Shown(started)
     beyond = Shown(started, "beyond")
+    assert beyond.line >= MAX_BARS
     assert len(started.sample().data["bars"]) == MAX_BARS
     beyond.close()
     assert started.sample() is None
 
 
 def test_a_hidden_bar_is_not_seen_and_holds_no_line(started):
-    Shown(started, "hidden", hidden=True).n = 5
+    hidden = Shown(started, "hidden", hidden=True)
+    hidden.n = 5
+    assert hidden.line >= MAX_BARS
     assert started.sample() is None
     Shown(started, "seen")
     assert lines(started) == [(0, "seen")]

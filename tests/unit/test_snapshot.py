@@ -231,6 +231,18 @@ def test_what_tasks_that_are_not_listed_said_is_kept_by_who_goes_on_from_there()
     assert all(client.meta[task] == 1 for task in unlisted)
 
 
+def test_the_last_word_of_a_task_that_is_not_listed_stays_the_last():
+    ended = []
+    for number in range(MAX_TASKS + 1):
+        task, run = f"t{number:03}", RUN + number
+        ended.append(event("progress", task=task, run=run, tick=1, meta={"newest": task}))
+        ended.append(event("succeeded", task=task, run=run, seq=1))
+    server = fold(*ended)
+    client = Snapshot.decode(json.loads(finite_json(server.encode())))
+    last = event("queued", task="last", run=0)
+    assert fold(last, into=client).meta == fold(last, into=server).meta == {"newest": "t100"}
+
+
 def test_a_canvas_is_over_when_all_its_tasks_are():
     snapshot = Snapshot("j")
     for number in range(3):

@@ -29,10 +29,6 @@ function objects(value) {
   return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
 }
 
-function without(given, known) {
-  return Object.fromEntries(Object.entries(given).filter(([name]) => !(name in known)));
-}
-
 class TaskState {
   constructor({ task, name, state = "queued", attempt = 0, bars = [], meta = {}, run = -1, seq = -1, tick = -1, ...rest }) {
     const { incomplete = false, ended_at = null, error = null } = rest;
@@ -81,7 +77,8 @@ export class Snapshot {
   #given = null; // what the server folded, as long as no event came after it
   #total = 0;
   #unlisted = 0; // ended tasks that the server's snapshot counts and does not list
-  #unlistedMeta = {};
+  #givenMeta = {}; // what the server's snapshot says, and what its listed tasks do
+  #listedMeta = {};
   #incomplete = false;
   #cancelling = false;
   #result = {};
@@ -101,7 +98,7 @@ export class Snapshot {
     self.#given = given;
     self.#total = given.total ?? 0;
     self.#unlisted = Math.max(0, (given.done ?? 0) - self.#endedHere());
-    self.#unlistedMeta = without(given.meta ?? {}, self.meta);
+    [self.#listedMeta, self.#givenMeta] = [self.meta, given.meta ?? {}];
     self.#incomplete = Boolean(given.incomplete);
     self.#cancelling = given.state === "cancelling";
     self.#result = { result: given.result, result_omitted: given.result_omitted };
@@ -221,7 +218,10 @@ export class Snapshot {
   get meta() {
     const byBeginning = (a, b) => a.order[0] - b.order[0] || (a.task < b.task ? -1 : 1);
     const told = [...this.#tasks.values()].sort(byBeginning).map((task) => task.meta);
-    return Object.assign({}, this.#unlistedMeta, ...told);
+    const merged = Object.assign({}, ...told);
+    for (const [name, value] of Object.entries(this.#givenMeta))
+      if (merged[name] === this.#listedMeta[name]) merged[name] = value;
+    return merged;
   }
 
   /** What the job returned, once it succeeded; undefined otherwise. */
