@@ -94,7 +94,7 @@ def test_watch_of_a_failed_job_exits_with_1(run, stack, owner):
 
 
 def test_ctrl_c_detaches_and_says_how_to_come_back(stack, owner, tmp_path):
-    job = stack.bridge.enqueue("support.work", [4.0], owner=owner)
+    job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
     command = [sys.executable, "-m", "bridge.cli", "watch", job.id]
     with Process(command, log=tmp_path / "log", env=stack.env) as watching:
         until(lambda: "work:" in watching.output, 20, "the bar")

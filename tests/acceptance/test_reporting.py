@@ -65,10 +65,10 @@ def test_a_running_tasks_info_is_its_progress_and_its_final_state_stays(stack):
     seen = []
 
     def look():
-        state, info = result.state, result.info
-        if state == "PROGRESS" and info not in seen:
-            seen.append(info)
-        return result.ready()
+        meta = result.backend.get_task_meta(job.id, cache=False)
+        if meta["status"] == "PROGRESS" and meta["result"] not in seen:
+            seen.append(meta["result"])
+        return meta["status"] == "SUCCESS"
 
     until(look, 30, "the end of the job")
     assert all(

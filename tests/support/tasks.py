@@ -162,3 +162,12 @@ def prints() -> None:
     logging.getLogger("a.library").warning("not this")
     for _ in tqdm(range(3), desc="nor this"):
         pass
+
+
+@shared_task(name="support.counts")
+def counts(lines: int) -> int:
+    """Log numbered lines beside a bar, a hundred a second."""
+    for number in progress(range(lines), desc="counting"):
+        job.log(f"line {number}")
+        time.sleep(0.01)
+    return lines
