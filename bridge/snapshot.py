@@ -174,6 +174,11 @@ class Snapshot:
         return merged | {name: v for name, v in given if merged.get(name) == before.get(name)}
 
     @property
+    def incomplete(self) -> bool:
+        """Whether something that a task reported never came."""
+        return any(task.incomplete for task in self._tasks.values())
+
+    @property
     def ended_at(self) -> float | None:
         """Seconds since the epoch at which the job ended; None while it has not."""
         if not self.ended:
@@ -208,7 +213,7 @@ class Snapshot:
             "error": None,
             **self._outcome(),
             "dropped": self.dropped,
-            "incomplete": any(task.incomplete for task in self._tasks.values()),
+            "incomplete": self.incomplete,
             "source": "events",
         }
 

@@ -57,6 +57,8 @@ class Watcher:
         #: False once something was missed that the server could not give any more.
         self.recovered = True
         self.connected = False
+        #: Place of the newest event of each task that was given out.
+        self._seen: dict[str, tuple[int, int, int]] = {}
         self._url, self._token, self._timeout = url, token, timeout
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._client = InOrderClient(**RECONNECT, handle_sigint=False)
@@ -97,8 +99,10 @@ class Watcher:
             kind, message = self._next()
             if kind == "watch":
                 yield from self._start(message)
-            elif self._fold(message):
-                yield message
+            elif (event := self._event(message)) and self.snapshot.apply(event):
+                self.cursor = message.get("cursor") or self.cursor
+                if self._is_news(event):
+                    yield message
             if self.snapshot.ended:
                 return
 
@@ -122,17 +126,25 @@ class Watcher:
         self.recovered = self.recovered and answer["recovered"]
         # The events that came with it are folded in already.
         self.snapshot = Snapshot.decode(answer["snapshot"])
-        yield from answer["events"]
+        for message in answer["events"]:
+            event = self._event(message)
+            if event and self._is_news(event):
+                yield message
         self.cursor = answer["cursor"]
 
-    def _fold(self, message: Any) -> bool:
+    def _event(self, message: Any) -> Event | None:
         try:
             event = Event.decode(message)
         except EventError:
+            return None
+        return event if event.job == self.snapshot.job else None
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether it was not given out before; a server may know less, or send it once more."""
+        if event.order <= self._seen.get(event.task, (-1, -1, -1)):
             return False
-        news = event.job == self.snapshot.job and self.snapshot.apply(event)
-        self.cursor = message.get("cursor", self.cursor) if news else self.cursor
-        return news
+        self._seen[event.task] = event.order
+        return True
 
     def _connect(self) -> None:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -179,4 +191,6 @@ def _refused(error: Exception) -> None:
     for argument in error.args:
         if isinstance(argument, dict):
             data = argument.get("data") or argument
+            if data.get("code") == "unavailable":
+                return  # the server has only just started
             raise TokenError(data.get("message", "the server refused the token"))

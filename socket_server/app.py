@@ -10,6 +10,7 @@ from typing import Any
 import socketio
 from flask import Flask
 
+from bridge import stream
 from bridge.client import Bridge
 from bridge.events import NAMESPACE, Event, room_of_job, room_of_owner
 from bridge.settings import Settings
@@ -79,8 +80,11 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         SettingsError: there is no secret.
     """
     assert settings.keys, "a server never starts without a secret"
-    journal = Journal(retention=settings.retention)
     manager = new_manager(settings)
+    # All servers read one stream with the same offsets, so a cursor is good on each of them.
+    epoch = stream.name_of(settings) if stream.is_amqp(settings) else None
+    journal = Journal(retention=settings.retention, epoch=epoch)
+    manager.on_break = journal.restart
     sio = socketio.Server(
         async_mode=async_mode,
         client_manager=manager,
@@ -91,7 +95,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     )
     bridge = Bridge(settings=settings)
     lookup = Lookup(bridge, journal, sio.sleep)
-    jobs = JobsNamespace(bridge, journal, lookup)
+    jobs = JobsNamespace(bridge, journal, lookup, lambda: manager.ready)
     sio.register_namespace(jobs)
     manager.on_event = _deliver(manager, journal)
     http = new_http(bridge, journal, lookup, manager)
@@ -101,7 +105,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
 
 def _deliver(manager: JobsManager, journal: Journal) -> Any:
     def deliver(event: Event) -> None:
-        message = journal.fold(event)
+        message = journal.fold(event, manager.place, manager.size)
         if message is None:
             return
         owner = journal.owner(event.job)

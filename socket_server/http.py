@@ -37,6 +37,7 @@ def new_http(bridge: Bridge, journal: Journal, lookup: Lookup, manager: JobsMana
     http.get("/")(lambda: http.send_static_file("index.html"))
     http.get("/api/jobs/<job>")(_job(bridge, journal, lookup))
     http.get("/healthz")(_healthz(manager))
+    http.get("/readyz")(_readyz(manager))
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
 
@@ -45,6 +46,7 @@ def new_health(manager: JobsManager) -> Flask:
     """Return a WSGI application of health alone, for a port of its own."""
     health = Flask("health", static_folder=None)
     health.get("/healthz")(_healthz(manager))
+    health.get("/readyz")(_readyz(manager))
     return health
 
 
@@ -60,6 +62,18 @@ def _healthz(manager: JobsManager) -> Callable[[], Any]:
         return jsonify(status="unavailable", reason="the broker is not being listened to"), 503
 
     return healthz
+
+
+def _readyz(manager: JobsManager) -> Callable[[], Any]:
+    def readyz() -> Any:
+        if manager.ready and manager.alive:
+            return jsonify(status="ok")
+        reason = "the broker is not being listened to"
+        if manager.alive:
+            reason = "what was published before the start is still being read"
+        return jsonify(status="unavailable", reason=reason), 503
+
+    return readyz
 
 
 def _job(bridge: Bridge, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.events import Event
 from bridge.snapshot import Snapshot
+from socket_server.record import BEGINNING, Kept, Place, Record, place_of
 
 __all__ = ["Journal", "View"]
 
@@ -19,6 +19,10 @@ __all__ = ["Journal", "View"]
 MAX_JOBS = 10_000
 #: Events of one job held for those who come late.
 MAX_EVENTS = 1_000
+#: Bytes of events held, as they travelled: of all jobs, and of one. In memory they take about
+#: twice as much.
+MAX_BYTES = 256 * 1024 * 1024
+MAX_JOB_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +44,6 @@ class View:
         }
 
 
-class Record:
-    """One job in the journal."""
-
-    __slots__ = ("events", "forgotten", "snapshot")
-
-    def __init__(self, job: str) -> None:
-        self.snapshot = Snapshot(job)
-        #: Events that must be delivered, with their offsets.
-        self.events: deque[tuple[int, dict[str, Any]]] = deque()
-        #: Offset of the newest event that is held no more.
-        self.forgotten = 0
-
-    def keep(self, offset: int, message: dict[str, Any], most: int) -> None:
-        self.events.append((offset, message))
-        while len(self.events) > most:
-            self.forgotten, _ = self.events.popleft()
-
-    def since(self, offset: int) -> list[dict[str, Any]]:
-        return [message for at, message in self.events if at > offset]
-
-
 class Journal:
     """Folds events into snapshots and keeps the recent ones.
 
@@ -69,6 +52,8 @@ class Journal:
         epoch: what the offsets belong to; default a new one for this process.
         max_jobs: jobs held at most.
         max_events: events of one job held at most.
+        max_bytes: bytes of events held at most, of all jobs.
+        max_job_bytes: bytes of events of one job held at most.
         clock: seconds since the epoch.
     """
 
@@ -79,14 +64,20 @@ class Journal:
         epoch: str | None = None,
         max_jobs: int = MAX_JOBS,
         max_events: int = MAX_EVENTS,
+        max_bytes: int = MAX_BYTES,
+        max_job_bytes: int = MAX_JOB_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.epoch = epoch or uuid.uuid4().hex[:12]
         self._retention = retention
         self._max_jobs = max_jobs
         self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._max_job_bytes = max_job_bytes
         self._clock = clock
         self._offset = 0
+        #: Bytes of all events that are held.
+        self.size = 0
         # In the order of their last event, so that those silent longest come first.
         self._records: dict[str, Record] = {}
         self._owners: dict[str, dict[str, None]] = {}
@@ -97,8 +88,13 @@ class Journal:
     def __contains__(self, job: object) -> bool:
         return job in self._records
 
-    def fold(self, event: Event) -> dict[str, Any] | None:
+    def fold(self, event: Event, offset: int | None = None, size: int = 0) -> dict[str, Any] | None:
         """Take an event in.
+
+        Args:
+            event: what came over the bus.
+            offset: its place in the stream; default a count of this journal's own.
+            size: bytes that it took there.
 
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
@@ -107,10 +103,16 @@ class Journal:
         if not record.snapshot.apply(event):
             return None
         self._offset += 1
-        message = {**event.encode(), "cursor": self._cursor(self._offset)}
+        # Offsets of a stream begin at 0, which here stands for the beginning.
+        place = place_of(event, self._offset if offset is None else offset + 1)
+        if event.type == "progress":
+            place = record.last  # who has seen it needs nothing that came before
+        message = {**event.encode(), "cursor": self._cursor(place)}
         if event.type != "progress":
-            record.keep(self._offset, message, self._max_events)
+            record.keep(Kept(place, message, size))
+            self.size += size
         self._place(event.job, record)
+        self._bound(record)
         return message
 
     def _place(self, job: str, record: Record) -> None:
@@ -118,7 +120,13 @@ class Journal:
         self._records[job] = record
         if record.snapshot.owner:
             self._owners.setdefault(record.snapshot.owner, {})[job] = None
+
+    def _bound(self, record: Record) -> None:
+        while len(record.events) > self._max_events or record.size > self._max_job_bytes:
+            self.size -= record.forget_oldest()
         if len(self._records) > self._max_jobs:
+            self._forget(self._least_wanted())
+        while self.size > self._max_bytes and len(self._records) > 1:
             self._forget(self._least_wanted())
 
     def _least_wanted(self) -> str:
@@ -127,7 +135,9 @@ class Journal:
         return next(ended, next(iter(self._records)))
 
     def _forget(self, job: str) -> None:
-        owner = self._records.pop(job).snapshot.owner
+        record = self._records.pop(job)
+        self.size -= record.size
+        owner = record.snapshot.owner
         if owner and (jobs := self._owners.get(owner)):
             jobs.pop(job, None)
             if not jobs:
@@ -140,6 +150,17 @@ class Journal:
             # All are looked at: the clock of a worker that is ahead must not protect the others.
             if record.snapshot.at <= horizon and record.snapshot.ended:
                 self._forget(job)
+
+    def restart(self) -> None:
+        """Begin a new epoch: events were missed, so no earlier cursor is good any more."""
+        self.epoch = uuid.uuid4().hex[:12]
+        for record in self._records.values():
+            self.size -= record.forget_all()
+
+    def is_behind(self, job: str, cursor: str) -> bool:
+        """Whether a client has seen more of a job than this server, another server's client say."""
+        place, record = self._place_of(cursor), self._records.get(job)
+        return bool(place and record and place.offset > record.last.offset)
 
     def owner(self, job: str) -> str | None:
         """Return whose job it is; None if it is nobody's or not held."""
@@ -161,11 +182,13 @@ class Journal:
             KeyError: the job is not held.
         """
         record = self._records[job]
-        offset = self._offset_of(cursor)
-        start = 0 if offset is None else offset
-        complete = record.forgotten <= start and (cursor is None or offset is not None)
+        place = BEGINNING if cursor is None else self._place_of(cursor)
+        events = None if place is None else record.since(place)
         return View(
-            record.snapshot.encode(), record.since(start), complete, self._cursor(self._offset)
+            record.snapshot.encode(),
+            record.held() if events is None else events,
+            events is not None,
+            self._cursor(record.last),
         )
 
     def jobs(self, owner: str, *, limit: int, state: str | None = None) -> list[dict[str, Any]]:
@@ -177,12 +200,13 @@ class Journal:
     def _of(self, owner: str) -> Iterator[Snapshot]:
         return (self._records[job].snapshot for job in self._owners.get(owner, ()))
 
-    def _cursor(self, offset: int) -> str:
-        return f"{self.epoch}:{offset}"
+    def _cursor(self, place: Place) -> str:
+        return f"{self.epoch}:{place.offset}.{place.check}"
 
-    def _offset_of(self, cursor: str | None) -> int | None:
-        """Return a cursor's offset; None if it is not one of this epoch."""
-        epoch, _, offset = (cursor or "").partition(":")
-        if epoch != self.epoch or not offset.isdecimal():
+    def _place_of(self, cursor: str) -> Place | None:
+        """Return a cursor's place; None if it is not one of this epoch."""
+        epoch, _, rest = cursor.rpartition(":")
+        offset, _, check = rest.partition(".")
+        if epoch != self.epoch or not (offset.isdecimal() and check.isdecimal()):
             return None
-        return int(offset) if int(offset) <= self._offset else None
+        return Place(int(offset), int(check))

@@ -34,6 +34,12 @@ class Lookup:
         self._journal = journal
         self._sleep = sleep
 
+    def await_cursor(self, job: str, cursor: str | None) -> None:
+        """Give this server a moment to read what the client has already seen elsewhere."""
+        deadline = time.monotonic() + FIRST_EVENT
+        while cursor and self._journal.is_behind(job, cursor) and time.monotonic() < deadline:
+            self._sleep(INTERVAL)
+
     def find(self, job: str, grant: Grant) -> dict[str, Any] | None:
         """Return the snapshot of a job that only the result backend knows; None if it is held.
 

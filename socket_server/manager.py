@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
-import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import kombu
 import socketio
 
-from bridge import transport
+from bridge import stream, transport
 from bridge.errors import EventError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
+from socket_server.listener import Queue, Stream
 
 __all__ = ["JobsManager", "new_manager"]
 
@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between AMQP heartbeats; a frozen broker or link is noticed after two or three.
 HEARTBEAT = 5
-#: Messages that the broker keeps for a server that is behind before it drops the oldest.
-MAX_QUEUE = 100_000
+#: Largest message of the bus that is looked at, in bytes; an event takes a good half of it when
+#: every letter of it is escaped.
+MAX_MESSAGE = 2 * MAX_EVENT_BYTES
 #: Seconds between attempts to reach the broker: first and longest.
 BACKOFF = (0.2, 5.0)
 #: Event names on ``/jobs`` that only this server sends.
@@ -45,8 +46,16 @@ class JobsManager(socketio.PubSubManager):
     on_event: Callable[[Event], None] = staticmethod(lambda event: None)
     #: Whether the broker is being listened to now.
     alive = False
+    #: Whether all that was there at the start has been read.
+    ready = False
     #: Messages that were refused since the start.
     refused = 0
+    #: Called when messages of the bus were missed, or may have been.
+    on_break: Callable[[], None] = staticmethod(lambda: None)
+    #: Offset of the message being handled, where the bus is a stream; else None.
+    place: int | None = None
+    #: Bytes of the message being handled.
+    size = 0
 
     def deliver(self, event: str, data: Any, room: str | list[str]) -> None:
         """Send to the clients of this server in ``room`` on ``/jobs``."""
@@ -114,10 +123,16 @@ class JobsManager(socketio.PubSubManager):
 class KombuJobsManager(JobsManager, socketio.KombuManager):
     """Over RabbitMQ, the embedded broker, or anything else that kombu can fan out on."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         # Heartbeats are of no use to a publisher that nobody ticks.
-        super().__init__(url, channel=channel, logger=logger, connection_options=CONNECTION_OPTIONS)
-        self._inbox: deque[Any] = deque()
+        super().__init__(
+            settings.broker,
+            channel=settings.channel,
+            logger=logger,
+            connection_options=CONNECTION_OPTIONS,
+        )
+        self._settings = settings
+        self._source: Queue | Stream | None = None
         self._publishing = threading.Lock()
 
     def _publish(self, data: Any) -> None:
@@ -129,26 +144,13 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         producer = connection.Producer(exchange=self._exchange())
         return connection.ensure(producer, producer.publish, max_retries=1, interval_start=0.2)
 
-    def _queue(self) -> Any:
-        # Exclusive: RabbitMQ 4.3 refuses transient queues that are not.
-        arguments = {"x-max-length": MAX_QUEUE, "x-overflow": "drop-head"}
-        name = f"{self.channel}.{self.host_id}"
-        return kombu.Queue(
-            name,
-            self._exchange(),
-            durable=False,
-            exclusive=True,
-            auto_delete=True,
-            queue_arguments=arguments,
-        )
-
-    def _listen(self) -> Iterator[Any]:
+    def _listen(self) -> Iterator[dict[str, Any]]:
         failures = 0
         while True:
             try:
-                for body in self._consume():
+                for message in self._consume():
                     failures = 0
-                    yield body
+                    yield message
             except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
                 if self.alive or not failures:
                     logger.warning("taskbridge: the broker is away, trying again: %s", error)
@@ -156,40 +158,69 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                 time.sleep(_delay(failures))
                 failures += 1
 
-    def _consume(self) -> Iterator[Any]:
-        """Yield message bodies until the connection fails."""
-        self._inbox.clear()
+    def _consume(self) -> Iterator[dict[str, Any]]:
+        """Yield messages until the connection fails."""
         with kombu.Connection(self.url, heartbeat=HEARTBEAT, connect_timeout=2) as connection:
             connection.connect()
-            consumer = kombu.Consumer(
-                connection.default_channel,
-                queues=[self._queue()],
-                on_message=lambda message: self._inbox.append(message.body),
-                no_ack=True,
-            )
-            with consumer:
+            source = self._new_source(connection)
+            for message in source.read(connection):
                 self.alive = True
-                while True:
-                    self._drain(connection)
-                    while self._inbox:
-                        yield self._inbox.popleft()
-                        # One message at a time: a burst must not starve other greenlets.
-                        time.sleep(0)
+                self._note(source)
+                if message is None:
+                    continue
+                self.place, self.size = message.offset, len(message.body)
+                if decoded := self._decode(message.body):
+                    yield decoded
+                # One message at a time: a burst must not starve other greenlets.
+                time.sleep(0)
 
-    def _drain(self, connection: Any) -> None:
+    def _new_source(self, connection: Any) -> Queue | Stream:
+        before = self._source
+        if self._has_stream(connection):
+            self._source = before if isinstance(before, Stream) else Stream(self._settings)
+        else:
+            self._source = Queue(f"{self.channel}.{self.host_id}", self._exchange())
+        if before is not None and (isinstance(before, Queue) or before is not self._source):
+            self.on_break()  # what came in between went by
+        return self._source
+
+    def _has_stream(self, connection: Any) -> bool:
+        if not stream.is_amqp(self._settings):
+            return False
+        there = stream.declare(connection, self._exchange(), self._settings)
+        if not there and self._source is None:
+            logger.warning(
+                "taskbridge: this broker keeps no stream; what is published while no server "
+                "listens is missed"
+            )
+        return there
+
+    def _note(self, source: Queue | Stream) -> None:
+        """Take over what the source knows about where it is."""
+        if isinstance(source, Queue):
+            self.ready = True
+        else:
+            if source.broken:
+                source.broken = False
+                self.on_break()
+            self.ready = self.ready or source.idle or (source.next or 0) > source.tail
+
+    def _decode(self, body: Any) -> dict[str, Any] | None:
+        """Return a message of the bus; None, and counted, for what is none."""
         try:
-            connection.drain_events(timeout=1)
-        except TimeoutError:
+            if len(body) <= MAX_MESSAGE and isinstance(decoded := json.loads(body), dict):
+                return decoded
+        except (TypeError, ValueError, RecursionError):
             pass
-        except socket.timeout:  # noqa: UP041 - eventlet raises a class of its own
-            pass
-        connection.heartbeat_check()
+        self.refused += 1
+        return None
 
 
 class RedisJobsManager(JobsManager, socketio.RedisManager):
     """Over Redis, on the channel of python-socketio's own ``RedisManager``."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, settings: Settings) -> None:
+        url, channel = settings.broker, settings.channel
         super().__init__(url, channel=channel, logger=logger)
         self._publishing = threading.Lock()
         self.publisher = socketio.RedisManager(
@@ -200,6 +231,11 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     def alive(self) -> bool:  # type: ignore[override]
         """Whether Redis is being listened to now."""
         return bool(self.connected and self.pubsub is not None and self.pubsub.subscribed)
+
+    @property
+    def ready(self) -> bool:  # type: ignore[override]
+        """Whether Redis is being listened to: nothing older can be had."""
+        return self.alive
 
     def _publish(self, data: Any) -> None:
         with self._publishing:
@@ -224,5 +260,5 @@ def new_manager(settings: Settings) -> JobsManager:
     transport.register()
     redis = settings.broker.startswith(("redis:", "rediss:"))
     kind = RedisJobsManager if redis else KombuJobsManager
-    manager: JobsManager = kind(settings.broker, settings.channel)
+    manager: JobsManager = kind(settings)
     return manager

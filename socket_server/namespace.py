@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -21,6 +22,9 @@ from socket_server.requests import Refused, answered, text, whole
 
 __all__ = ["JobsNamespace"]
 
+#: Seconds that a client waits for a server that has only just started, and between two looks.
+PATIENCE, INTERVAL = 5.0, 0.05
+NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
 #: Jobs in one answer.
 MAX_LISTED = 200
 
@@ -32,10 +36,14 @@ class JobsNamespace(socketio.Namespace):
         bridge: through which jobs are enqueued and cancelled.
         journal: what the server knows.
         lookup: finds the jobs that clients name.
+        ready: whether the server has read what it missed.
     """
 
-    def __init__(self, bridge: Bridge, journal: Journal, lookup: Lookup) -> None:
+    def __init__(
+        self, bridge: Bridge, journal: Journal, lookup: Lookup, ready: Callable[[], bool]
+    ) -> None:
         super().__init__(NAMESPACE)
+        self._ready = ready
         self._bridge = bridge
         self._journal = journal
         self._lookup = lookup
@@ -44,9 +52,18 @@ class JobsNamespace(socketio.Namespace):
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
-            self._grants[sid] = tokens.verify(self._bridge.settings.keys, token)
+            grant = tokens.verify(self._bridge.settings.keys, token)
         except TokenError as error:
             raise Refusal(str(error), {"code": "unauthorized", "message": str(error)}) from None
+        self._await_ready()
+        self._grants[sid] = grant
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not self._ready():
+            if time.monotonic() > deadline:
+                raise Refusal(NOT_READY, {"code": "unavailable", "message": NOT_READY})
+            self.server.sleep(INTERVAL)
 
     def on_disconnect(self, sid: str, *_: Any) -> None:
         self._grants.pop(sid, None)
@@ -77,6 +94,7 @@ class JobsNamespace(socketio.Namespace):
         job, result = self._named(sid, request, "watch")
         if result is not None:
             return {"snapshot": result, "events": [], "recovered": False, "cursor": None}
+        self._lookup.await_cursor(job, cursor)
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
         self.enter_room(sid, room_of_job(job))

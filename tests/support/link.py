@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
+from collections.abc import Callable
 
 __all__ = ["Link"]
 
@@ -16,11 +18,13 @@ class Link:
     """Forwards connections to a port, until it is told to do worse.
 
     Args:
-        port: where to, on this machine.
+        ports: where to, on this machine; of several, each connection goes to the next that answers,
+            as with a balancer.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, *ports: int) -> None:
+        self._targets = itertools.cycle(ports)
+        self._count = len(ports)
         self._swallow = threading.Event()
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -35,6 +39,13 @@ class Link:
         """Close all connections; new ones are taken."""
         sockets, self._sockets = self._sockets, []
         for end in sockets:
+            _hang_up(end)
+
+    def cut_one(self, choose: Callable[[list[socket.socket]], socket.socket]) -> None:
+        """Close one connection."""
+        if self._sockets:
+            end = choose(self._sockets)
+            self._sockets.remove(end)
             _hang_up(end)
 
     def heal(self) -> None:
@@ -57,9 +68,8 @@ class Link:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
-            except OSError:
+            far = self._connect()
+            if far is None:
                 if not self._swallow.is_set():
                     near.close()
                     continue
@@ -68,6 +78,12 @@ class Link:
             self._sockets += [near, far]
             self._spawn(self._pump, near, far)
             self._spawn(self._pump, far, near)
+
+    def _connect(self) -> socket.socket | None:
+        for _ in range(self._count):
+            with contextlib.suppress(OSError):
+                return socket.create_connection(("127.0.0.1", next(self._targets)), timeout=5)
+        return None
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

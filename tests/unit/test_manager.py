@@ -22,7 +22,7 @@ class Manager(KombuJobsManager):
     """Keeps what would have been sent to its clients."""
 
     def __init__(self):
-        super().__init__("memory://", "taskbridge")
+        super().__init__(Settings(broker_url="memory://"))
         self.events, self.delivered, self.applied = [], [], []
         self.on_event = self.events.append
 

@@ -1,0 +1,158 @@
+"""Reading the bus: from RabbitMQ's stream with its offsets, elsewhere from a queue of one's own."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import kombu
+
+from bridge import stream
+from bridge.settings import Settings
+
+__all__ = ["Message", "Queue", "Stream"]
+
+#: Messages that the broker sends ahead of their acknowledgement; one is for half of them.
+PREFETCH = 500
+#: Messages that the broker keeps for a server that is behind before it drops the oldest.
+MAX_QUEUE = 100_000
+#: Seconds that an empty stream is given to show a last message.
+LAST = 0.5
+
+
+class Message(NamedTuple):
+    """What came over the bus."""
+
+    body: bytes
+    #: Place in the stream; None for what came from a queue.
+    offset: int | None
+
+
+class Queue:
+    """A queue of this server's alone: what is published while it is not there is missed.
+
+    Args:
+        name: of the queue.
+        exchange: what it is bound to.
+    """
+
+    def __init__(self, name: str, exchange: kombu.Exchange) -> None:
+        # Exclusive: RabbitMQ 4.3 refuses transient queues that are not.
+        arguments = {"x-max-length": MAX_QUEUE, "x-overflow": "drop-head"}
+        self._queue = kombu.Queue(
+            name,
+            exchange,
+            durable=False,
+            exclusive=True,
+            auto_delete=True,
+            queue_arguments=arguments,
+        )
+
+    def read(self, connection: Any) -> Iterator[Message | None]:
+        """Yield messages until the connection fails; None whenever there is none for a while."""
+        inbox: deque[bytes] = deque()
+        consumer = kombu.Consumer(
+            connection.default_channel,
+            queues=[self._queue],
+            on_message=lambda message: inbox.append(message.body),
+            no_ack=True,
+        )
+        with consumer:
+            while True:
+                yield None
+                drain(connection)
+                while inbox:
+                    yield Message(inbox.popleft(), None)
+
+
+class Stream:
+    """The channel's stream, from some time ago on; after a reconnect, from the next message on.
+
+    Args:
+        settings: which stream, and how far back it is read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._name = stream.name_of(settings)
+        #: Offset of the message to be read next; None before the first.
+        self.next: int | None = None
+        #: Offset at which the reader has caught up with what was there when it began.
+        self.tail = -1
+        #: Whether the broker had nothing more to send for a while.
+        self.idle = False
+        #: Whether messages were missed: the stream forgot them, or is another one.
+        self.broken = False
+
+    def read(self, connection: Any) -> Iterator[Message | None]:
+        """Yield messages until the connection fails; None whenever there is none for a while."""
+        self.tail = self._last(connection)
+        if self.next is not None and self.tail < self.next - 1:
+            # Another stream of the same name: what was to be read next is far in its future.
+            self.next, self.broken = None, True
+        inbox: deque[Any] = deque()
+        channel = connection.channel()
+        channel.basic_qos(0, PREFETCH, False)
+        channel.basic_consume(self._name, callback=inbox.append, arguments=self._start())
+        while True:
+            yield None
+            drain(connection)
+            self.idle = not inbox
+            while inbox:
+                message = inbox.popleft()
+                yield from self._take(message)
+                if message.delivery_tag % (PREFETCH // 2) == 0:
+                    channel.basic_ack(message.delivery_tag, multiple=True)
+
+    def _take(self, message: Any) -> Iterator[Message]:
+        offset = message.headers["x-stream-offset"]
+        if self.next is not None and offset < self.next:
+            return  # a stream is read from the chunk on that has what was asked for
+        self.broken = self.broken or (self.next is not None and offset > self.next)
+        self.next = offset + 1
+        yield Message(message.body, offset)
+
+    def _start(self) -> dict[str, Any]:
+        if self.next is not None:
+            return {"x-stream-offset": self.next}
+        ago = datetime.timedelta(seconds=self._settings.replay)
+        return {"x-stream-offset": datetime.datetime.now(datetime.UTC) - ago}
+
+    def _last(self, connection: Any) -> int:
+        """Return an offset near the stream's end, and not before ``next``; -1 if it is empty."""
+        found: list[int] = []
+        channel = connection.channel()
+        channel.basic_qos(0, PREFETCH, False)
+
+        def take(message: Any) -> None:
+            found.append(message.headers["x-stream-offset"])
+            channel.basic_ack(message.delivery_tag)
+
+        tag = channel.basic_consume(
+            self._name, callback=take, arguments={"x-stream-offset": "last"}
+        )
+        wanted = 0 if self.next is None else self.next - 1
+        deadline = time.monotonic() + LAST
+        while time.monotonic() < deadline and not (found and found[-1] >= wanted):
+            seen = len(found)
+            drain(connection, LAST / 5)
+            if len(found) > seen:
+                deadline = time.monotonic() + LAST
+        channel.basic_cancel(tag)
+        channel.close()
+        return found[-1] if found else -1
+
+
+def drain(connection: Any, timeout: float = 1.0) -> None:
+    """Read what has come, waiting for so many seconds at most, and beat the heart."""
+    try:
+        connection.drain_events(timeout=timeout)
+    except TimeoutError:
+        pass
+    except socket.timeout:  # noqa: UP041 - eventlet raises a class of its own
+        pass
+    connection.heartbeat_check()

@@ -1,0 +1,161 @@
+"""Clients that are cut off, servers that die, a broker that is away: nobody misses a line."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+
+from support.link import Link
+from support.ports import free_port
+from support.rabbitmq import RabbitMQ
+from support.stack import Stack
+from support.wait import until
+
+JOBS = 50
+LINES = 200
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A node that nobody else uses, for it is stopped."""
+    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def fleet(node, tmp_path):
+    """A stack with clients that go through a link."""
+    stack = Stack(tmp_path, node.new_vhost())
+    fleet = Fleet(stack)
+    try:
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+class Fleet:
+    """Servers behind a link, a worker, and a client for each of many jobs."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.ports = [stack.port, free_port()]
+        self.link = Link(*self.ports)
+        self.servers = {}
+        self.clients = []
+
+    def start_server(self, number=0):
+        port = str(self.ports[number])
+        self.servers[number] = self.stack.start_server(TASKBRIDGE_PORT=port)
+
+    def start(self, count=JOBS):
+        """Enqueue jobs that log for a while, each with a client that watches it."""
+        for _ in range(count):
+            job = self.stack.bridge.enqueue("support.counts", args=[LINES], owner="me")
+            self.clients.append(Client(self, job.id))
+
+    def lines(self):
+        return sum(len(client.lines) for client in self.clients)
+
+    def check(self, timeout=90):
+        """Assert that every client has seen every line once, in order, to the end."""
+        until(lambda: all(c.over for c in self.clients), timeout, "the end of all clients")
+        for client in self.clients:
+            assert client.error is None
+            assert client.lines == [f"line {number}" for number in range(LINES)]
+            assert client.watcher.recovered
+            assert client.watcher.snapshot.state == "succeeded"
+            assert not client.watcher.snapshot.incomplete
+
+    def stop(self):
+        for client in self.clients:
+            client.watcher.close()
+        self.link.close()
+        self.stack.stop()
+
+
+class Client:
+    """A thread that watches a job through the fleet's link."""
+
+    def __init__(self, fleet, job):
+        from bridge.watcher import Watcher
+
+        token = fleet.stack.token(jobs=[job])
+        url = f"http://127.0.0.1:{fleet.link.port}"
+        self.watcher = Watcher(url, token, job, timeout=60)
+        self.lines, self.error, self.over = [], None, False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        try:
+            for event in self.watcher:
+                self.lines += [line["message"] for line in event["data"].get("lines", [])]
+        except Exception as error:  # noqa: BLE001 - told by the test
+            self.error = error
+        self.over = True
+
+
+def test_clients_that_are_cut_off_at_random_miss_nothing(fleet):
+    fleet.start_server()
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start()
+    chance = random.Random(4)
+    cuts = 0
+    while cuts < 200 and not all(client.over for client in fleet.clients):
+        fleet.link.cut_one(chance.choice)
+        cuts += 1
+        time.sleep(chance.uniform(0.02, 0.08))  # the rate of cuts, not a wait for anything
+    assert cuts == 200
+    fleet.check()
+
+
+def test_a_server_that_is_killed_five_times_costs_nobody_a_line(fleet):
+    fleet.start_server()
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(20)
+    for _ in range(5):
+        before = fleet.lines()
+        until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
+        fleet.servers[0].kill()
+        fleet.start_server()
+    fleet.check()
+
+
+def test_clients_that_move_between_two_servers_miss_nothing(fleet):
+    for number in (0, 1):
+        fleet.start_server(number)
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(20)
+    for number in (0, 1, 0, 1):
+        before = fleet.lines()
+        until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
+        fleet.servers[number].kill()
+        fleet.start_server(number)
+    fleet.check()
+
+
+def test_a_broker_that_is_away_for_a_while_costs_nobody_a_line(node, fleet):
+    fleet.start_server()
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(8)
+    until(lambda: fleet.lines() > 200, 60, "some lines")
+    node.stop()
+    node.start()
+    fleet.check()
+
+
+def test_who_comes_before_any_server_and_who_comes_after_the_end_see_all_of_it(fleet):
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(2)
+    app = fleet.stack.bridge.app
+    ids = [client.watcher.snapshot.job for client in fleet.clients]
+    until(lambda: all(app.AsyncResult(job).ready() for job in ids), 60, "the end of the jobs")
+    fleet.start_server()
+    fleet.check()
+    fleet.clients += [Client(fleet, job) for job in ids]
+    fleet.check()
