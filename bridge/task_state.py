@@ -73,9 +73,10 @@ class TaskState:
             self.bars, self.meta = [], {}
             self.attempt += event.run > 0
             # A parent's last word about a run that it did not execute begins at no sequence.
-            hole = event.seq > 0
+            hole = event.seq > 0 or event.type == "progress"
         else:
-            hole = event.seq > seq + 1
+            # Progress has the number of the event before it, which must have come.
+            hole = event.seq > seq + (event.type != "progress")
         self.incomplete = self.incomplete or hole
         self.order = event.order
         self.state = event.type if event.terminal else STATES.get(event.type, self.state)

@@ -223,6 +223,7 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
         url, channel = settings.broker, settings.channel
         super().__init__(url, channel=channel, logger=logger)
         self._publishing = threading.Lock()
+        self._was_connected = False
         self.publisher = socketio.RedisManager(
             url, channel=channel, write_only=True, logger=logger, redis_options=REDIS_OPTIONS
         )
@@ -236,6 +237,12 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     def ready(self) -> bool:  # type: ignore[override]
         """Whether Redis is being listened to: nothing older can be had."""
         return self.alive
+
+    def _redis_connect(self) -> None:
+        super()._redis_connect()
+        if self._was_connected:
+            self.on_break()  # what was published in between went by
+        self._was_connected = True
 
     def _publish(self, data: Any) -> None:
         with self._publishing:

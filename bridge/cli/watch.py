@@ -16,6 +16,7 @@ from bridge.snapshot import Snapshot
 
 __all__ = ["follow"]
 
+GAP = "some lines may be missing: the server does not hold all that this job has reported"
 #: Seconds to wait for a server before saying that there is none.
 TIMEOUT = 10.0
 
@@ -113,9 +114,13 @@ def follow(bridge: Bridge, job: str, *, as_json: bool = False) -> int:
     """
     watcher = bridge.watch(job, timeout=TIMEOUT)
     view = _view(as_json)
+    complete = True
     try:
         for event in watcher:
             view.show(event, watcher.snapshot)
+            if complete and not watcher.recovered:
+                complete = False
+                click.echo(GAP, err=True)
     except KeyboardInterrupt:
         view.close(watcher.snapshot)
         click.echo(f"\nstopped watching; the job goes on: taskbridge watch {job}", err=True)

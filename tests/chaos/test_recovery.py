@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import random
 import threading
 import time
 
 import pytest
+from amqp import Message
+from kombu import Connection
 
+from bridge.events import Event
+from bridge.stream import name_of
+from bridge.watcher import Watcher
 from support.link import Link
 from support.ports import free_port
 from support.rabbitmq import RabbitMQ
@@ -83,8 +90,6 @@ class Client:
     """A thread that watches a job through the fleet's link."""
 
     def __init__(self, fleet, job):
-        from bridge.watcher import Watcher
-
         token = fleet.stack.token(jobs=[job])
         url = f"http://127.0.0.1:{fleet.link.port}"
         self.watcher = Watcher(url, token, job, timeout=60)
@@ -117,7 +122,7 @@ def test_clients_that_are_cut_off_at_random_miss_nothing(fleet):
 def test_a_server_that_is_killed_five_times_costs_nobody_a_line(fleet):
     fleet.start_server()
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start(20)
+    fleet.start()
     for _ in range(5):
         before = fleet.lines()
         until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
@@ -130,7 +135,7 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
     for number in (0, 1):
         fleet.start_server(number)
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start(20)
+    fleet.start()
     for number in (0, 1, 0, 1):
         before = fleet.lines()
         until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
@@ -142,11 +147,79 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
 def test_a_broker_that_is_away_for_a_while_costs_nobody_a_line(node, fleet):
     fleet.start_server()
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start(8)
+    fleet.start()
     until(lambda: fleet.lines() > 200, 60, "some lines")
     node.stop()
+    back = time.monotonic() + 20
+    until(lambda: time.monotonic() > back, 30, "the end of the outage")
     node.start()
     fleet.check()
+
+
+def test_who_comes_back_after_its_events_are_forgotten_is_told_so(fleet):
+    fleet.start_server()
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(1)
+    [client] = fleet.clients
+    until(lambda: len(client.lines) > 20, 60, "some lines")
+    fleet.servers[0].kill()
+    seen = len(client.lines)
+    # What was published meanwhile is older than what the new server looks back for.
+    until(lambda: ended(fleet, client), 60, "the end of the job")
+    fleet.servers[0] = fleet.stack.start_server(TASKBRIDGE_REPLAY="0.001")
+    until(lambda: client.over, 60, "the end of the client")
+    assert client.lines[:seen] == [f"line {number}" for number in range(seen)]
+    assert client.watcher.recovered is False
+    assert client.watcher.snapshot.state == "succeeded"
+
+
+def ended(fleet, client):
+    return fleet.stack.bridge.app.AsyncResult(client.watcher.snapshot.job).ready()
+
+
+def test_who_comes_back_to_another_stream_of_the_same_name_is_told_so(fleet):
+    fleet.start_server()
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(1)
+    [client] = fleet.clients
+    until(lambda: len(client.lines) > 20, 60, "some lines")
+    with Connection(fleet.stack.settings.broker) as connection:
+        connection.channel().queue_delete(name_of(fleet.stack.settings))
+    fleet.servers[0].kill()
+    fleet.start_server()
+    until(lambda: client.over, 60, "the end of the client")
+    assert client.lines == sorted(set(client.lines), key=client.lines.index)
+    assert client.watcher.recovered is False
+    assert client.watcher.snapshot.state == "succeeded"
+
+
+def test_poison_on_the_bus_costs_nothing_but_a_counter(fleet):
+    fleet.start_server()
+    fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+    fleet.start(1)
+    with Connection(fleet.stack.settings.broker) as connection:
+        exchange = connection.channel()
+        for body in poison(fleet.clients[0].watcher.snapshot.job):
+            exchange.basic_publish(Message(body), "taskbridge")
+    fleet.check()
+    assert fleet.stack.healthy()
+
+
+def poison(job):
+    """Return bodies that are no event, of each kind."""
+    event = Event(job=job, task=job, type="log", at=1.0, run=2**62).encode()
+    good = {"method": "emit", "event": "job", "data": [event], "namespace": "/jobs"}
+    return [
+        b"not JSON",
+        b"\xff\xfe\x00",
+        pickle.dumps({**good, "room": f"job:{job}"}),
+        json.dumps({**good, "room": f"job:{job}", "data": [{"v": 1}]}).encode(),
+        json.dumps({**good, "room": f"job:{job}", "data": ["x" * 5 * 1024 * 1024]}).encode(),
+        json.dumps({**good, "room": "job:another"}).encode(),
+        json.dumps({**good, "room": None}).encode(),
+        b"[" * 100_000,
+        b"",
+    ]
 
 
 def test_who_comes_before_any_server_and_who_comes_after_the_end_see_all_of_it(fleet):

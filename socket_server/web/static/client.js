@@ -50,6 +50,7 @@ export class Client extends EventTarget {
   #socket;
   #state = "connecting";
   #cursors = new Map(); // job -> cursor, of the jobs being watched
+  #seen = new Map(); // job -> Map of task -> [run, seq, tick] of the newest event given out
   #wait = FIRST_WAIT;
   #since = 0; // when the connection was last made
   #timer = 0;
@@ -91,6 +92,7 @@ export class Client extends EventTarget {
   /** Stop following a job. */
   unwatch(job) {
     this.#cursors.delete(job);
+    this.#seen.delete(job);
     return this.#request("unwatch", { job });
   }
 
@@ -129,12 +131,23 @@ export class Client extends EventTarget {
   #event(event) {
     if (typeof event?.job !== "string") return;
     if (this.#cursors.has(event.job) && event.cursor) this.#cursors.set(event.job, event.cursor);
-    this.#dispatch("job", event);
+    if (!this.#cursors.has(event.job) || this.#isNews(event)) this.#dispatch("job", event);
+  }
+
+  // Where it goes on, a server may know less than the one before it, and tell some of it again.
+  #isNews({ job, task, run, seq, tick }) {
+    if (!this.#seen.has(job)) this.#seen.set(job, new Map());
+    const last = this.#seen.get(job).get(task);
+    const news = !last || run > last[0] || (run === last[0] && (seq > last[1] || (seq === last[1] && tick > last[2])));
+    if (news) this.#seen.get(job).set(task, [run, seq, tick]);
+    return news;
   }
 
   #watched(job, reply, since) {
     this.#cursors.set(job, reply.cursor ?? null);
-    this.#dispatch("watched", { ...reply, job, since });
+    if (since === null) this.#seen.delete(job); // who asks for the beginning gets all of it
+    const events = (reply.events ?? []).filter((event) => this.#isNews(event));
+    this.#dispatch("watched", { ...reply, events, job, since });
   }
 
   // The server stops: all its clients come back, not all of them at once.
@@ -145,8 +158,9 @@ export class Client extends EventTarget {
   #live() {
     this.#socket.io.reconnectionDelay(FIRST_WAIT);
     this.#since = Date.now();
+    const before = [...this.#cursors]; // without what is asked for by those who hear of it now
     this.#enter("live");
-    for (const [job, cursor] of this.#cursors) this.watch(job, cursor).catch(() => {});
+    for (const [job, cursor] of before) this.watch(job, cursor).catch(() => {});
   }
 
   #refused(error) {

@@ -59,8 +59,8 @@ class TaskState {
       this.bars = [];
       this.meta = {};
       if (event.run > 0) this.attempt += 1;
-      this.incomplete ||= event.seq > 0;
-    } else this.incomplete ||= event.seq > seq + 1;
+      this.incomplete ||= event.seq > 0 || event.type === "progress";
+    } else this.incomplete ||= event.seq > seq + (event.type === "progress" ? 0 : 1);
     this.order = order;
     this.state = isEnd(event.type) ? event.type : (STATES[event.type] ?? this.state);
     this.attempt = data.attempt ?? this.attempt;

@@ -1,0 +1,48 @@
+"""The page's client, in a real browser, that is cut off again and again."""
+
+from __future__ import annotations
+
+from support.link import Link
+from support.wait import until
+
+LINES = 200
+
+WATCH = """
+async ({ token, job }) => {
+  const { connect } = await import("/static/client.js");
+  const seen = { lines: [], recovered: [], ended: false, states: [] };
+  window.seen = seen;
+  const take = (event) => {
+    for (const line of event.data.lines ?? []) seen.lines.push(line.message);
+    seen.ended ||= event.type === "succeeded";
+  };
+  const client = connect({ token });
+  client.addEventListener("watched", ({ detail }) => {
+    seen.recovered.push(detail.recovered);
+    detail.events.forEach(take);
+  });
+  client.addEventListener("job", ({ detail }) => take(detail));
+  client.addEventListener("state", ({ detail }) => {
+    seen.states.push(detail.state);
+    if (detail.state === "live" && seen.recovered.length === 0) client.watch(job).catch(() => {});
+  });
+}
+"""
+
+
+def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack):
+    job = stack.bridge.enqueue("support.counts", args=[LINES], owner="cut")
+    with Link(stack.port) as link:
+        page.goto(f"http://127.0.0.1:{link.port}/")
+        page.evaluate(WATCH, {"token": stack.token(jobs=[job.id]), "job": job.id})
+
+        def seen():
+            return page.evaluate("window.seen")
+
+        for part in (20, 60, 100, 140, 180):
+            until(lambda part=part: len(seen()["lines"]) >= part, 30, f"{part} lines")
+            link.cut()
+        until(lambda: seen()["ended"], 30, "the end of the job")
+        assert seen()["lines"] == [f"line {number}" for number in range(LINES)]
+        assert len(seen()["recovered"]) > 3
+        assert all(seen()["recovered"])
