@@ -122,7 +122,7 @@ def test_clients_that_are_cut_off_at_random_miss_nothing(fleet):
 def test_a_server_that_is_killed_five_times_costs_nobody_a_line(fleet):
     fleet.start_server()
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start()
+    fleet.start(20)
     for _ in range(5):
         before = fleet.lines()
         until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
@@ -135,7 +135,7 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
     for number in (0, 1):
         fleet.start_server(number)
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start()
+    fleet.start(20)
     for number in (0, 1, 0, 1):
         before = fleet.lines()
         until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
@@ -147,7 +147,7 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
 def test_a_broker_that_is_away_for_a_while_costs_nobody_a_line(node, fleet):
     fleet.start_server()
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start()
+    fleet.start(12)
     until(lambda: fleet.lines() > 200, 60, "some lines")
     node.stop()
     back = time.monotonic() + 20
