@@ -25,6 +25,8 @@ CHROMIUM_ARGUMENTS = [
 
 def pytest_configure():
     """Let fixtures end their processes when SIGTERM ends pytest, as ``timeout`` does."""
+    # A shell ignores it for what it runs in the background, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
 
 

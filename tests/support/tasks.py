@@ -171,3 +171,15 @@ def counts(lines: int) -> int:
         job.log(f"line {number}")
         time.sleep(0.01)
     return lines
+
+
+@shared_task(name="support.note")
+def note(file: str, seconds: float, fails: bool = False) -> str:
+    """Write a line to a file, and then take some time."""
+    with Path(file).open("a") as lines:
+        lines.write("ran\n")
+    for _ in progress(range(round(seconds * 100)), desc="note"):
+        time.sleep(0.01)
+    if fails:
+        raise ValueError("as it was told to")
+    return "done"
