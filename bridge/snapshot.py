@@ -5,10 +5,11 @@ Used by the server's journal and by the Python client alike; the page's ``snapsh
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from bridge.events import TERMINAL, Event
-from bridge.task_state import TaskState
+from bridge.task_state import NOTHING, TaskState
 
 __all__ = ["MAX_TASKS", "Snapshot"]
 
@@ -23,6 +24,26 @@ class Snapshot:
         job: its id.
     """
 
+    # A server holds many of these.
+    __slots__ = (
+        "_cancelling",
+        "_given",
+        "_given_meta",
+        "_listed_meta",
+        "_result",
+        "_result_run",
+        "_tasks",
+        "_total",
+        "_unlisted",
+        "at",
+        "dropped",
+        "job",
+        "name",
+        "owner",
+        "queued_at",
+        "started_at",
+    )
+
     def __init__(self, job: str) -> None:
         self.job = job
         self.name = ""
@@ -36,10 +57,10 @@ class Snapshot:
         #: Ended tasks that the snapshot this one was decoded from counted but did not list.
         self._unlisted = 0
         #: What all tasks had said, and the listed ones, when this one was decoded.
-        self._given_meta: dict[str, Any] = {}
-        self._listed_meta: dict[str, Any] = {}
+        self._given_meta: dict[str, Any] = NOTHING
+        self._listed_meta: dict[str, Any] = NOTHING
         self._cancelling = False
-        self._result: dict[str, Any] = {}
+        self._result: dict[str, Any] = NOTHING
         self._result_run = -1
         #: What this one was decoded from, as long as no event came after it.
         self._given: dict[str, Any] | None = None
@@ -54,12 +75,13 @@ class Snapshot:
             return self._cancel(event)
         task = self._tasks.get(event.task)
         if task is None:
-            task = TaskState(event.task, event.name)
+            own = event.task == self.job
+            task = TaskState(self.job if own else event.task, sys.intern(event.name))
         if not task.accepts(event):
             self._late(event)
             return False
         self._given = None
-        self._tasks[event.task] = task
+        self._tasks[task.task] = task
         task.apply(event)
         self._describe(event)
         self._times(event)
@@ -83,8 +105,8 @@ class Snapshot:
 
     def _describe(self, event: Event) -> None:
         if not self.name or (event.task == self.job and event.run == 0):
-            self.name = event.name
-        self.owner = self.owner or event.owner
+            self.name = sys.intern(event.name)
+        self.owner = self.owner or (event.owner and sys.intern(event.owner))
         self._total = max(self._total, event.data.get("total", 0))
         self.dropped += event.data.get("dropped", 0)
 
@@ -139,9 +161,10 @@ class Snapshot:
     @property
     def bars(self) -> list[dict[str, Any]]:
         """Bars to draw: the task's own, or one over all tasks and then those of running ones."""
-        tasks = list(self._tasks.values())
         if self.total == 1:
-            return tasks[0].bars if tasks else []
+            return next((task.bars for task in self._tasks.values()), [])
+        # Not in the order in which they were heard of, which is another one on each server.
+        tasks = sorted(self._tasks.values(), key=TaskState.place)
         running = [bar for task in tasks if task.state == "running" for bar in task.bars]
         return [self._combined(), *running]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from bridge.events import TERMINAL, Event
+from bridge.events import TERMINAL, Event, finite_json
 
 __all__ = ["TaskState"]
 
@@ -19,12 +20,17 @@ STATES = {
 }
 
 
+#: In the place of many empty ones; never changed.
+NOTHING: dict[str, Any] = {}
+NO_BARS: list[dict[str, Any]] = []
+
+
 class TaskState:
     """What is known of one task of the job."""
 
     __slots__ = (
+        "_bars",
         "attempt",
-        "bars",
         "ended_at",
         "error",
         "incomplete",
@@ -39,12 +45,20 @@ class TaskState:
         self.task, self.name = task, name
         self.state = "queued"
         self.attempt = 0
-        self.bars: list[dict[str, Any]] = []
-        self.meta: dict[str, Any] = {}
+        self._bars: list[dict[str, Any]] | str = NO_BARS
+        self.meta: dict[str, Any] = NOTHING
         self.order = (-1, -1, -1)
         self.incomplete = False
         self.ended_at: float | None = None
         self.error: dict[str, Any] | None = None
+
+    @property
+    def bars(self) -> list[dict[str, Any]]:
+        """Its bars, as they travel."""
+        if isinstance(self._bars, str):
+            unpacked: list[dict[str, Any]] = json.loads(self._bars)
+            return unpacked
+        return self._bars
 
     @property
     def ended(self) -> bool:
@@ -70,7 +84,7 @@ class TaskState:
     def apply(self, event: Event) -> None:
         run, seq, _ = self.order
         if event.run > run:
-            self.bars, self.meta = [], {}
+            self._bars, self.meta = NO_BARS, NOTHING
             self.attempt += event.run > 0
             # A parent's last word about a run that it did not execute begins at no sequence.
             hole = event.seq > 0 or event.type == "progress"
@@ -84,8 +98,11 @@ class TaskState:
         self.ended_at = event.at if event.terminal else None
         self.error = event.data.get("error") if event.terminal else None
         if event.type == "progress":
-            self.bars = event.data.get("bars", [])
-            self.meta = event.data.get("meta", {})
+            self._bars = event.data.get("bars", NO_BARS)
+            self.meta = event.data.get("meta", NOTHING)
+        elif event.terminal and self._bars and not isinstance(self._bars, str):
+            # A server holds many jobs that have ended, and as text their bars take a quarter.
+            self._bars = finite_json(self._bars)
 
     def encode(self) -> dict[str, Any]:
         run, seq, tick = self.order
@@ -107,7 +124,7 @@ class TaskState:
     @classmethod
     def decode(cls, data: dict[str, Any]) -> TaskState:
         task = cls(data["task"], data["name"])
-        task.state, task.attempt, task.bars = data["state"], data["attempt"], data["bars"]
+        task.state, task.attempt, task._bars = data["state"], data["attempt"], data["bars"]
         task.meta = data["meta"]
         task.order = (data["run"], data["seq"], data["tick"])
         task.incomplete = data["incomplete"]

@@ -105,7 +105,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
 
 def _deliver(manager: JobsManager, journal: Journal) -> Any:
     def deliver(event: Event) -> None:
-        message = journal.fold(event, manager.place, manager.size)
+        message = journal.fold(event, manager.place)
         if message is None:
             return
         owner = journal.owner(event.job)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.events import Event
+from bridge.events import Event, finite_json
 from bridge.snapshot import Snapshot
-from socket_server.record import BEGINNING, Kept, Place, Record, place_of
+from socket_server.record import BEGINNING, Place, Record, place_of
 
 __all__ = ["Journal", "View"]
 
@@ -19,8 +19,7 @@ __all__ = ["Journal", "View"]
 MAX_JOBS = 10_000
 #: Events of one job held for those who come late.
 MAX_EVENTS = 1_000
-#: Bytes of events held, as they travelled: of all jobs, and of one. In memory they take about
-#: twice as much.
+#: Bytes of JSON of the events held: of all jobs, and of one.
 MAX_BYTES = 256 * 1024 * 1024
 MAX_JOB_BYTES = 8 * 1024 * 1024
 
@@ -88,13 +87,12 @@ class Journal:
     def __contains__(self, job: object) -> bool:
         return job in self._records
 
-    def fold(self, event: Event, offset: int | None = None, size: int = 0) -> dict[str, Any] | None:
+    def fold(self, event: Event, offset: int | None = None) -> dict[str, Any] | None:
         """Take an event in.
 
         Args:
             event: what came over the bus.
             offset: its place in the stream; default a count of this journal's own.
-            size: bytes that it took there.
 
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
@@ -109,8 +107,9 @@ class Journal:
             place = record.last  # who has seen it needs nothing that came before
         message = {**event.encode(), "cursor": self._cursor(place)}
         if event.type != "progress":
-            record.keep(Kept(place, message, size))
-            self.size += size
+            before = record.size
+            record.keep(place, finite_json(message))
+            self.size += record.size - before
         self._place(event.job, record)
         self._bound(record)
         return message
@@ -122,7 +121,7 @@ class Journal:
             self._owners.setdefault(record.snapshot.owner, {})[job] = None
 
     def _bound(self, record: Record) -> None:
-        while len(record.events) > self._max_events or record.size > self._max_job_bytes:
+        while len(record) > self._max_events or record.size > self._max_job_bytes:
             self.size -= record.forget_oldest()
         if len(self._records) > self._max_jobs:
             self._forget(self._least_wanted())

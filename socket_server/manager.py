@@ -54,8 +54,6 @@ class JobsManager(socketio.PubSubManager):
     on_break: Callable[[], None] = staticmethod(lambda: None)
     #: Offset of the message being handled, where the bus is a stream; else None.
     place: int | None = None
-    #: Bytes of the message being handled.
-    size = 0
 
     def deliver(self, event: str, data: Any, room: str | list[str]) -> None:
         """Send to the clients of this server in ``room`` on ``/jobs``."""
@@ -168,7 +166,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                 self._note(source)
                 if message is None:
                     continue
-                self.place, self.size = message.offset, len(message.body)
+                self.place = message.offset
                 if decoded := self._decode(message.body):
                     yield decoded
                 # One message at a time: a burst must not starve other greenlets.

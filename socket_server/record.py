@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+import json
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from bridge.events import Event
 from bridge.snapshot import Snapshot
 
-__all__ = ["BEGINNING", "Kept", "Place", "Record", "place_of"]
+__all__ = ["BEGINNING", "Place", "Record", "place_of"]
 
 
 class Place(NamedTuple):
@@ -17,14 +17,6 @@ class Place(NamedTuple):
 
     offset: int
     check: int
-
-
-class Kept(NamedTuple):
-    """An event that is held for those who come back."""
-
-    place: Place
-    message: dict[str, Any]
-    size: int
 
 
 #: Before the first event.
@@ -39,37 +31,42 @@ def place_of(event: Event, offset: int) -> Place:
 
 
 class Record:
-    """One job in the journal."""
+    """One job in the journal. A server holds many, so it is kept small."""
 
-    __slots__ = ("events", "forgotten", "last", "size", "snapshot")
+    __slots__ = ("_events", "forgotten", "last", "size", "snapshot")
 
     def __init__(self, job: str) -> None:
         self.snapshot = Snapshot(job)
-        #: Events that must be delivered.
-        self.events: deque[Kept] = deque()
+        #: Events that must be delivered: offset, check and JSON, which takes a third of what it
+        #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
+        self._events: list[tuple[int, int, str]] = []
         #: Place of the newest event that is held no more.
         self.forgotten = BEGINNING
         #: Place of the newest event that must be delivered.
         self.last = BEGINNING
-        #: Bytes of all that are held.
+        #: Characters of all that are held.
         self.size = 0
 
-    def keep(self, kept: Kept) -> None:
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def keep(self, place: Place, text: str) -> None:
         """Hold one more event."""
-        self.last = kept.place
-        self.events.append(kept)
-        self.size += kept.size
+        self.last = place
+        self._events.append((*place, text))
+        self.size += len(text)
 
     def forget_oldest(self) -> int:
-        """Let go of the oldest event; return its bytes."""
-        self.forgotten, _, size = self.events.popleft()
-        self.size -= size
-        return size
+        """Let go of the oldest event; return its size."""
+        offset, check, text = self._events.pop(0)
+        self.forgotten = Place(offset, check)
+        self.size -= len(text)
+        return len(text)
 
     def forget_all(self) -> int:
-        """Let go of all events, after a gap; return their bytes."""
+        """Let go of all events, after a gap; return their size."""
         size, self.size = self.size, 0
-        self.events.clear()
+        self._events.clear()
         self.forgotten = self.last = GAP
         return size
 
@@ -79,10 +76,13 @@ class Record:
             return []
         if place == BEGINNING and (self.forgotten != BEGINNING or self.snapshot.incomplete):
             return None
-        after = [kept.message for kept in self.events if kept.place.offset > place.offset]
-        known = place in (self.forgotten, BEGINNING) or any(k.place == place for k in self.events)
-        return after if known else None
+        if place not in (self.forgotten, BEGINNING) and not self._holds(place):
+            return None
+        return [json.loads(text) for offset, _, text in self._events if offset > place.offset]
+
+    def _holds(self, place: Place) -> bool:
+        return any((offset, check) == place for offset, check, _ in self._events)
 
     def held(self) -> list[dict[str, Any]]:
         """Return all that is held."""
-        return [kept.message for kept in self.events]
+        return [json.loads(text) for _, _, text in self._events]

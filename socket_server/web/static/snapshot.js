@@ -216,8 +216,7 @@ export class Snapshot {
 
   /** What the tasks said about the job; the task begun last has the last word. */
   get meta() {
-    const byBeginning = (a, b) => a.order[0] - b.order[0] || (a.task < b.task ? -1 : 1);
-    const told = [...this.#tasks.values()].sort(byBeginning).map((task) => task.meta);
+    const told = this.#byBeginning().map((task) => task.meta);
     const merged = Object.assign({}, ...told);
     for (const [name, value] of Object.entries(this.#givenMeta))
       if (merged[name] === this.#listedMeta[name]) merged[name] = value;
@@ -255,8 +254,13 @@ export class Snapshot {
     if (this.#given) return objects(this.#given.bars);
     if (this.total === 1) return this.#tasks.values().next().value?.bars ?? [];
     const bars = [this.#combined()];
-    for (const task of this.#tasks.values()) if (task.state === "running") bars.push(...task.bars);
+    for (const task of this.#byBeginning()) if (task.state === "running") bars.push(...task.bars);
     return bars;
+  }
+
+  #byBeginning() {
+    const order = (a, b) => a.order[0] - b.order[0] || (a.task < b.task ? -1 : 1);
+    return [...this.#tasks.values()].sort(order);
   }
 
   #combined() {
