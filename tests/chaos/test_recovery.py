@@ -21,6 +21,9 @@ from support.rabbitmq import RabbitMQ
 from support.stack import Stack
 from support.wait import until
 
+#: Reconnecting after a restart has its own pace, whatever else the machine does.
+pytestmark = pytest.mark.timeout(400)
+
 JOBS = 50
 LINES = 200
 
@@ -69,7 +72,7 @@ class Fleet:
     def lines(self):
         return sum(len(client.lines) for client in self.clients)
 
-    def check(self, timeout=90):
+    def check(self, timeout=240):
         """Assert that every client has seen every line once, in order, to the end."""
         until(lambda: all(c.over for c in self.clients), timeout, "the end of all clients")
         for client in self.clients:
@@ -122,7 +125,7 @@ def test_clients_that_are_cut_off_at_random_miss_nothing(fleet):
 def test_a_server_that_is_killed_five_times_costs_nobody_a_line(fleet):
     fleet.start_server()
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start(20)
+    fleet.start(12)
     for _ in range(5):
         before = fleet.lines()
         until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
@@ -135,7 +138,7 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
     for number in (0, 1):
         fleet.start_server(number)
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start(20)
+    fleet.start(12)
     for number in (0, 1, 0, 1):
         before = fleet.lines()
         until(lambda before=before: fleet.lines() > before + 100, 60, "some lines")
@@ -147,7 +150,7 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
 def test_a_broker_that_is_away_for_a_while_costs_nobody_a_line(node, fleet):
     fleet.start_server()
     fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
-    fleet.start(12)
+    fleet.start(8)
     until(lambda: fleet.lines() > 200, 60, "some lines")
     node.stop()
     back = time.monotonic() + 20

@@ -9,6 +9,9 @@ from support.stack import Stack
 from support.wait import until
 
 
+pytestmark = pytest.mark.timeout(400)
+
+
 @pytest.fixture(params=["prefork", "threads"])
 def linked(request, rabbitmq, tmp_path):
     """A stack whose worker reaches RabbitMQ over a link, and the link."""
@@ -62,6 +65,6 @@ def test_a_connection_that_is_lost_until_the_job_is_over(linked, rabbitmq, tmp_p
     received = worker.output.count("received")
     link.heal()
     until(lambda: worker.output.count("received") > received, 60, "the second delivery")
-    until(lambda: emptied(rabbitmq, stack), 30, "the second delivery to be over")
+    until(lambda: emptied(rabbitmq, stack), 120, "the second delivery to be over")
     assert (tmp_path / "ran").read_text() == "ran\n"
     assert result.state == "FAILURE"

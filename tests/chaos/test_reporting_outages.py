@@ -20,6 +20,8 @@ from support.rabbitmq import RabbitMQ
 from support.stack import Stack
 from support.wait import until
 
+pytestmark = pytest.mark.timeout(400)
+
 CHANNEL = "chaos"
 #: Seconds of work of the job.
 WORK = 4.0
