@@ -8,7 +8,6 @@ from support.link import Link
 from support.stack import Stack
 from support.wait import until
 
-
 pytestmark = pytest.mark.timeout(400)
 
 
