@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import kombu
+from amqp.transport import TCPTransport
 
 from bridge import stream
 from bridge.settings import Settings
@@ -22,6 +23,11 @@ PREFETCH = 500
 MAX_QUEUE = 100_000
 #: Seconds that an empty stream is given to show a last message.
 LAST = 0.5
+#: Bytes that are taken from the socket at a time. py-amqp asks for each part of each frame, nine
+#: calls a message; with much more than this it would copy what is left after each part too often.
+READ_AHEAD = 8192
+#: Messages that are taken in before they are handled.
+BATCH = 50
 
 
 class Message(NamedTuple):
@@ -95,6 +101,7 @@ class Stream:
             # Another stream of the same name: what was to be read next is far in its future.
             self.next, self.broken = None, True
         inbox: deque[Any] = deque()
+        read_ahead(connection)
         channel = connection.channel()
         channel.basic_qos(0, PREFETCH, False)
         channel.basic_consume(self._name, callback=inbox.append, arguments=self._start())
@@ -149,10 +156,24 @@ class Stream:
 
 def drain(connection: Any, timeout: float = 1.0) -> None:
     """Read what has come, waiting for so many seconds at most, and beat the heart."""
+    transport = getattr(connection.connection, "transport", None)
     try:
         connection.drain_events(timeout=timeout)
+        for _ in range(BATCH):
+            if not getattr(transport, "_read_buffer", None):
+                break
+            connection.drain_events(timeout=timeout)
     except TimeoutError:
         pass
     except socket.timeout:  # noqa: UP041 - eventlet raises a class of its own
         pass
     connection.heartbeat_check()
+
+
+def read_ahead(connection: Any) -> None:
+    """Let py-amqp take more from its socket than the few bytes that it needs next."""
+    transport = getattr(connection.connection, "transport", None)
+    # Not where it is encrypted: that transport asks for nothing that was not sent.
+    if isinstance(transport, TCPTransport):
+        receive = transport.sock.recv
+        transport._quick_recv = lambda wanted: receive(max(wanted, READ_AHEAD))

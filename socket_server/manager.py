@@ -62,6 +62,9 @@ class JobsManager(socketio.PubSubManager):
 
     def deliver(self, event: str, data: Any, room: str | list[str]) -> None:
         """Send to the clients of this server in ``room`` on ``/jobs``."""
+        here = self.rooms.get(NAMESPACE, ())
+        if not any(one in here for one in ([room] if isinstance(room, str) else room)):
+            return  # nobody is asked to encode what nobody gets
         socketio.Manager.emit(self, event, data, namespace=NAMESPACE, room=room)
 
     def _handle_emit(self, message: dict[str, Any]) -> None:
@@ -214,7 +217,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         """Return a message of the bus; None, and counted, for what is none."""
         try:
             if len(body) <= MAX_MESSAGE:
-                decoded = json.loads(body, parse_constant=_finite, parse_float=_finite)
+                decoded = STRICT.decode(body if isinstance(body, str) else body.decode())
                 self._sound = len(body) <= MAX_EVENT_BYTES
                 if isinstance(decoded, dict):
                     return decoded
@@ -269,6 +272,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is not JSON that every client can read")
     return number
+
+
+#: Refuses NaN, Infinity, and numbers that are too large for a float. One for all messages.
+STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def _delay(failures: int) -> float:
