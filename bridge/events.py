@@ -16,6 +16,7 @@ __all__ = [
     "MAX_META_BYTES",
     "MAX_RESULT_BYTES",
     "NAMESPACE",
+    "SERVER_MADE",
     "TERMINAL",
     "TYPES",
     "Event",
@@ -38,8 +39,13 @@ EventType = Literal[
     "failed",
     "cancelled",
     "lost",
+    "stalled",
+    "estimate",
 ]
 TYPES: frozenset[str] = frozenset(get_args(EventType))
+#: Types that only a server sends, to its own clients: what it makes of a job's silence, and how
+#: long it expects the job to wait and to take.
+SERVER_MADE: frozenset[str] = frozenset({"stalled", "estimate"})
 #: Types after which a run sends nothing more.
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "lost"})
 
@@ -86,6 +92,11 @@ class Event:
     def order(self) -> tuple[int, int, int]:
         """Place of the event among those of its task."""
         return (self.run, self.seq, self.tick)
+
+    @property
+    def verdict(self) -> bool:
+        """Whether it is a server's word about a run from which nothing came, and not the run's."""
+        return self.type in SERVER_MADE or (self.terminal and self.data.get("verdict") is True)
 
     @property
     def terminal(self) -> bool:
@@ -178,6 +189,7 @@ def _chunk(value: Any) -> bool:
 #: What is checked of an event's data: all that somebody computes with.
 _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "total": _counter,
+    "more": _counter,
     "dropped": _counter,
     "attempt": _counter,
     "bars": _list_of(_bar),
@@ -185,7 +197,14 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "chunks": _list_of(_chunk),
     "meta": _object,
     "error": _object,
+    "reason": lambda value: isinstance(value, str),
+    "queue": lambda value: value is None or isinstance(value, str) or _object(value),
+    "retry_at": lambda value: value is None or _number(value),
 }
+
+
+#: One for all: making one takes as long as encoding a small event.
+_COMPACT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def room_of_job(job: str) -> str:
@@ -216,4 +235,4 @@ def finite_json(value: Any) -> str:
     Raises:
         ValueError, TypeError, RecursionError: it is not JSON, or has NaN or Infinity in it.
     """
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _COMPACT.encode(value)

@@ -6,15 +6,32 @@ Used by the server's journal and by the Python client alike; the page's ``snapsh
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
-from bridge.events import TERMINAL, Event
-from bridge.task_state import NOTHING, TaskState
+from bridge.events import TERMINAL, Event, EventType
+from bridge.task_state import NOTHING, WHY, TaskState
 
 __all__ = ["MAX_TASKS", "Snapshot"]
 
 #: Tasks that a snapshot lists; the counts cover all of them.
 MAX_TASKS = 100
+
+
+class Given(NamedTuple):
+    """What a snapshot was decoded from."""
+
+    #: All of it, as long as no event came after it.
+    encoded: dict[str, Any] | None = None
+    #: Ended tasks that it counted but did not list.
+    unlisted: int = 0
+    #: What all tasks had said, and the listed ones.
+    meta: dict[str, Any] = NOTHING
+    listed_meta: dict[str, Any] = NOTHING
+
+
+#: Of a snapshot that was not decoded from another.
+FRESH = Given()
 
 
 class Snapshot:
@@ -26,16 +43,15 @@ class Snapshot:
 
     # A server holds many of these.
     __slots__ = (
-        "_cancelling",
+        "_estimate",
         "_given",
-        "_given_meta",
-        "_listed_meta",
+        "_more",
         "_result",
         "_result_run",
         "_tasks",
         "_total",
-        "_unlisted",
         "at",
+        "cancelling",
         "dropped",
         "job",
         "name",
@@ -53,17 +69,15 @@ class Snapshot:
         self.started_at: float | None = None
         self.dropped = 0
         self._tasks: dict[str, TaskState] = {}
-        self._total = 0
-        #: Ended tasks that the snapshot this one was decoded from counted but did not list.
-        self._unlisted = 0
-        #: What all tasks had said, and the listed ones, when this one was decoded.
-        self._given_meta: dict[str, Any] = NOTHING
-        self._listed_meta: dict[str, Any] = NOTHING
-        self._cancelling = False
+        #: Tasks that were planned when the job was enqueued, and that its tasks spawned.
+        self._total = self._more = 0
+        #: Whether somebody asked for the job to be cancelled.
+        self.cancelling = False
         self._result: dict[str, Any] = NOTHING
         self._result_run = -1
-        #: What this one was decoded from, as long as no event came after it.
-        self._given: dict[str, Any] | None = None
+        #: How long it will wait and take, as a server thinks.
+        self._estimate: dict[str, Any] = NOTHING
+        self._given = FRESH
 
     def apply(self, event: Event) -> bool:
         """Fold one event in.
@@ -73,6 +87,8 @@ class Snapshot:
         """
         if event.type == "cancelling":
             return self._cancel(event)
+        if event.type == "estimate":
+            return self._expect(event)
         task = self._tasks.get(event.task)
         if task is None:
             own = event.task == self.job
@@ -80,27 +96,39 @@ class Snapshot:
         if not task.accepts(event):
             self._late(event)
             return False
-        self._given = None
-        self._tasks[task.task] = task
+        self._touch()
+        if task.task not in self._tasks:
+            self._tasks[task.task] = task
+            self._more += event.data.get("more", 0)
         task.apply(event)
         self._describe(event)
         self._times(event)
-        if self._cancelling and event.terminal and self.ended:
-            self._cancelling = False  # who goes on from here does not know it either
         return True
 
     def _late(self, event: Event) -> None:
         """Take from a `queued` that a fast worker overtook what nobody else tells."""
         if event.type == "queued" and event.task == self.job and self.queued_at is None:
             self.queued_at = event.at
-            self._given = None
+            self._touch()
+
+    def _touch(self) -> None:
+        """What this snapshot was decoded from is not all that is known any more."""
+        if self._given.encoded is not None:
+            self._given = self._given._replace(encoded=None)
 
     def _cancel(self, event: Event) -> bool:
-        if self._cancelling or self.ended:
+        if self.cancelling or self.ended:
             return False
-        self._cancelling = True
+        self.cancelling = True
         self.at = max(self.at, event.at)
-        self._given = None
+        self._touch()
+        return True
+
+    def _expect(self, event: Event) -> bool:
+        if self.ended:
+            return False
+        self._estimate = event.data
+        self._touch()
         return True
 
     def _describe(self, event: Event) -> None:
@@ -130,23 +158,23 @@ class Snapshot:
     @property
     def total(self) -> int:
         """Tasks that the job is known to have."""
-        return max(self._total, len(self._tasks) + self._unlisted)
+        return max(self._total + self._more, len(self._tasks) + self._given.unlisted)
 
     @property
     def done(self) -> int:
         """Tasks that ended."""
-        return self._unlisted + sum(task.ended for task in self._tasks.values())
+        return self._given.unlisted + sum(task.ended for task in self._tasks.values())
 
     @property
     def state(self) -> str:
         """``queued``, ``running``, ``retrying``, ``cancelling`` or how the job ended."""
-        if self._given is not None:
-            return str(self._given["state"])
+        if self._given.encoded is not None:
+            return str(self._given.encoded["state"])
         if failure := self._failure():
             return failure.state
         if self._tasks and self.done >= self.total:
             return "succeeded"
-        if self._cancelling:
+        if self.cancelling:
             return "cancelling"
         states = {task.state for task in self._tasks.values()}
         if "running" in states or ("succeeded" in states):
@@ -192,14 +220,59 @@ class Snapshot:
         for task in sorted(self._tasks.values(), key=lambda task: (task.order[0], task.task)):
             merged |= task.meta
         # What a task that is not listed said stands until a listed one says something new.
-        before = self._listed_meta
-        given = self._given_meta.items()
+        before, given = self._given.listed_meta, self._given.meta.items()
         return merged | {name: v for name, v in given if merged.get(name) == before.get(name)}
 
     @property
     def incomplete(self) -> bool:
         """Whether something that a task reported never came."""
         return any(task.incomplete for task in self._tasks.values())
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has come from a running task for longer than it should."""
+        return not self.ended and any(task.stalled for task in self._tasks.values())
+
+    def running(self) -> Iterator[TaskState]:
+        """Yield the tasks that run."""
+        return (task for task in self._tasks.values() if task.state == "running")
+
+    def waiting(self) -> Iterator[TaskState]:
+        """Yield the tasks that do not run yet, or not any more until they are tried again."""
+        return (task for task in self._tasks.values() if task.waiting)
+
+    def verdicts(self) -> Iterator[Event]:
+        """Yield, once more, the verdicts of a server that nothing has overturned."""
+        for task in self._tasks.values():
+            if task.presumed and task.ended_at is not None:
+                yield self.verdict(task, cast(EventType, task.state), task.ended_at, **task.why)
+
+    def verdict(self, task: TaskState, kind: EventType, at: float, **data: Any) -> Event:
+        """Return an event that says what a server makes of what a task does not say itself.
+
+        Args:
+            task: which of this job's.
+            kind: ``stalled``, or how it ended.
+            at: seconds since the epoch.
+            data: more about it.
+        """
+        run, seq, tick = task.order
+        return Event(
+            job=self.job,
+            task=task.task,
+            name=task.name,
+            owner=self.owner,
+            type=kind,
+            at=at,
+            run=run,
+            seq=seq,
+            tick=tick,
+            data={"verdict": True, **data},
+        )
+
+    def task(self, task: str) -> TaskState | None:
+        """Return what is known of a task; None for nothing."""
+        return self._tasks.get(task)
 
     @property
     def ended_at(self) -> float | None:
@@ -212,13 +285,22 @@ class Snapshot:
 
     def _outcome(self) -> dict[str, Any]:
         if failure := self._failure():
-            return {"error": failure.error}
+            return {key: failure.why.get(key) for key in WHY}
+        if self.state == "retrying":
+            waiting = sorted(task.place() for task in self.waiting() if task.state == "retrying")
+            return {key: self._tasks[waiting[0][-1]].why.get(key) for key in WHY}
         return self._result if self.ended else {}
+
+    def _expected(self) -> dict[str, Any]:
+        """Return how long it will wait and take, while that is of any use."""
+        told = {} if self.ended else self._estimate
+        queued = self.state == "queued"
+        return {"queue": told.get("queue") if queued else None, "eta": told.get("eta")}
 
     def encode(self) -> dict[str, Any]:
         """Return the snapshot as the JSON object of the protocol."""
-        if self._given is not None:
-            return self._given
+        if self._given.encoded is not None:
+            return self._given.encoded
         return {
             "job": self.job,
             "name": self.name,
@@ -234,7 +316,12 @@ class Snapshot:
             "meta": self.meta,
             "tasks": [task.encode() for task in self._listed()],
             "error": None,
+            "reason": None,
+            "retry_at": None,
             **self._outcome(),
+            "cancelling": self.cancelling,
+            "stalled": self.stalled,
+            **self._expected(),
             "dropped": self.dropped,
             "incomplete": self.incomplete,
             "source": "events",
@@ -248,13 +335,13 @@ class Snapshot:
             setattr(new, name, data[name])
         new._tasks = {task["task"]: TaskState.decode(task) for task in data["tasks"]}
         new._total = data["total"]
-        new._unlisted = max(0, data["done"] - new.done)
-        new._listed_meta, new._given_meta = new.meta, data["meta"]
-        new._cancelling = data["state"] == "cancelling"
+        new.cancelling = data["cancelling"]
+        new._estimate = {key: data[key] for key in ("queue", "eta")}
         new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
         new._result_run = max(runs, default=-1)
-        new._given = data
+        unlisted = max(0, data["done"] - new.done)
+        new._given = Given(data, unlisted, data["meta"], new.meta)
         return new
 
     def _listed(self) -> list[TaskState]:

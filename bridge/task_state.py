@@ -18,11 +18,17 @@ STATES = {
     "output": "running",
     "retrying": "retrying",
 }
-
+#: Events with which no execution begins: they may be the word of a worker's parent about it.
+NO_BEGINNING = TERMINAL | {"retrying"}
+#: What an event says about why a task ended, or is to run again.
+WHY = ("error", "reason", "retry_at")
 
 #: In the place of many empty ones; never changed.
 NOTHING: dict[str, Any] = {}
 NO_BARS: list[dict[str, Any]] = []
+
+#: Bits of :attr:`TaskState.flags`, which are one number because a server holds many tasks.
+INCOMPLETE, STALLED, PRESUMED = 1, 2, 4
 
 
 class TaskState:
@@ -32,13 +38,13 @@ class TaskState:
         "_bars",
         "attempt",
         "ended_at",
-        "error",
-        "incomplete",
+        "flags",
         "meta",
         "name",
         "order",
         "state",
         "task",
+        "why",
     )
 
     def __init__(self, task: str, name: str) -> None:
@@ -48,9 +54,10 @@ class TaskState:
         self._bars: list[dict[str, Any]] | str = NO_BARS
         self.meta: dict[str, Any] = NOTHING
         self.order = (-1, -1, -1)
-        self.incomplete = False
+        self.flags = 0
         self.ended_at: float | None = None
-        self.error: dict[str, Any] | None = None
+        #: Error, reason and time of the next attempt, as far as they were told.
+        self.why: dict[str, Any] = NOTHING
 
     @property
     def bars(self) -> list[dict[str, Any]]:
@@ -69,40 +76,79 @@ class TaskState:
         """Whether it ended, and not as it should."""
         return self.ended and self.state != "succeeded"
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it does not run yet, or not any more until it is tried again."""
+        return self.state in ("queued", "retrying")
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that it reported never came."""
+        return bool(self.flags & INCOMPLETE)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has come for longer than it should."""
+        return bool(self.flags & STALLED)
+
+    @property
+    def presumed(self) -> bool:
+        """Whether its end is a server's verdict, which a later word of its own overturns."""
+        return bool(self.flags & PRESUMED)
+
     def place(self) -> tuple[bool, bool, int, str]:
         """Return what tasks are listed by: what goes on, what went wrong, then the rest."""
         return (self.ended, not self.failed, self.order[0], self.task)
 
     def accepts(self, event: Event) -> bool:
         """Whether the event is news: not a duplicate, not from an older run, not after the end."""
+        if event.verdict:
+            # It has the place of the last event that came, beyond which nothing is known.
+            known = event.type == "stalled" and self.stalled
+            return event.order >= self.order and not self.ended and not known
         if event.order <= self.order:
             return False
         same_run = event.run == self.order[0]
         # A second opinion about the end of a task (the worker's parent, say) changes nothing.
-        return not (self.ended and (same_run or event.terminal))
+        return self.presumed or not (self.ended and (same_run or event.terminal))
 
     def apply(self, event: Event) -> None:
-        run, seq, _ = self.order
-        if event.run > run:
-            self._bars, self.meta = NO_BARS, NOTHING
-            self.attempt += event.run > 0
-            # A parent's last word about a run that it did not execute begins at no sequence.
-            hole = event.seq > 0 or event.type == "progress"
-        else:
-            # Progress has the number of the event before it, which must have come.
-            hole = event.seq > seq + (event.type != "progress")
-        self.incomplete = self.incomplete or hole
-        self.order = event.order
+        """Fold in an event that is news."""
+        self._place(event)
+        if event.type == "stalled":
+            self.flags |= STALLED
+            return
+        self.flags &= INCOMPLETE
+        if event.verdict and event.type in ("lost", "cancelled"):
+            self.flags |= PRESUMED
         self.state = event.type if event.terminal else STATES.get(event.type, self.state)
-        self.attempt = event.data.get("attempt", self.attempt)
         self.ended_at = event.at if event.terminal else None
-        self.error = event.data.get("error") if event.terminal else None
+        told = event.type in NO_BEGINNING
+        why = {key: event.data[key] for key in WHY if told and key in event.data}
+        self.why = why or NOTHING
         if event.type == "progress":
             self._bars = event.data.get("bars", NO_BARS)
             self.meta = event.data.get("meta", NOTHING)
         elif event.terminal and self._bars and not isinstance(self._bars, str):
             # A server holds many jobs that have ended, and as text their bars take a quarter.
             self._bars = finite_json(self._bars)
+
+    def _place(self, event: Event) -> None:
+        run, seq, _ = self.order
+        attempt = self.attempt
+        if event.run > run:
+            self._bars, self.meta = NO_BARS, NOTHING
+            attempt += event.run > 0 and event.type not in NO_BEGINNING
+            # A parent's last word about a run that it did not execute begins at no sequence.
+            hole = event.seq > 0 or event.type == "progress"
+        else:
+            # Progress has the number of the event before it, which must have come; so has a
+            # verdict.
+            hole = event.seq > seq + (event.type != "progress" and not event.verdict)
+        self.flags |= hole * INCOMPLETE
+        self.order = event.order
+        # A task that is delivered again says the same number as the first time.
+        self.attempt = max(attempt, event.data.get("attempt", 0))
 
     def encode(self) -> dict[str, Any]:
         run, seq, tick = self.order
@@ -117,8 +163,10 @@ class TaskState:
             "seq": seq,
             "tick": tick,
             "incomplete": self.incomplete,
+            "stalled": self.stalled,
+            "presumed": self.presumed,
             "ended_at": self.ended_at,
-            "error": self.error,
+            **{key: self.why.get(key) for key in WHY},
         }
 
     @classmethod
@@ -127,6 +175,8 @@ class TaskState:
         task.state, task.attempt, task._bars = data["state"], data["attempt"], data["bars"]
         task.meta = data["meta"]
         task.order = (data["run"], data["seq"], data["tick"])
-        task.incomplete = data["incomplete"]
-        task.ended_at, task.error = data["ended_at"], data["error"]
+        flags = {"incomplete": INCOMPLETE, "stalled": STALLED, "presumed": PRESUMED}
+        task.flags = sum(flag for name, flag in flags.items() if data[name])
+        task.ended_at = data["ended_at"]
+        task.why = {key: data[key] for key in WHY if data[key] is not None}
         return task

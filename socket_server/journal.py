@@ -103,10 +103,11 @@ class Journal:
         self._offset += 1
         # Offsets of a stream begin at 0, which here stands for the beginning.
         place = place_of(event, self._offset if offset is None else offset + 1)
-        if event.type == "progress":
+        passing = event.type == "progress" or event.verdict
+        if passing:
             place = record.last  # who has seen it needs nothing that came before
         message = {**event.encode(), "cursor": self._cursor(place)}
-        if event.type != "progress":
+        if not passing:
             before = record.size
             record.keep(place, finite_json(message))
             self.size += record.size - before
@@ -183,12 +184,11 @@ class Journal:
         record = self._records[job]
         place = BEGINNING if cursor is None else self._place_of(cursor)
         events = None if place is None else record.since(place)
-        return View(
-            record.snapshot.encode(),
-            record.held() if events is None else events,
-            events is not None,
-            self._cursor(record.last),
-        )
+        cursor = self._cursor(record.last)
+        told = record.held() if events is None else events
+        # Of a server's own verdicts only what still stands is told again.
+        told += [{**one.encode(), "cursor": cursor} for one in record.snapshot.verdicts()]
+        return View(record.snapshot.encode(), told, events is not None, cursor)
 
     def jobs(self, owner: str, *, limit: int, state: str | None = None) -> list[dict[str, Any]]:
         """Return an owner's jobs as snapshots, those enqueued last first."""
