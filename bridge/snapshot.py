@@ -23,7 +23,8 @@ class Given(NamedTuple):
 
     #: All of it, as long as no event came after it.
     encoded: dict[str, Any] | None = None
-    #: Ended tasks that it counted but did not list.
+    #: Tasks that it counted, and of those that ended how many it did not list.
+    total: int = 0
     unlisted: int = 0
     #: What all tasks had said, and the listed ones.
     meta: dict[str, Any] = NOTHING
@@ -43,6 +44,7 @@ class Snapshot:
 
     # A server holds many of these.
     __slots__ = (
+        "_asked",
         "_estimate",
         "_given",
         "_more",
@@ -51,7 +53,6 @@ class Snapshot:
         "_tasks",
         "_total",
         "at",
-        "cancelling",
         "dropped",
         "job",
         "name",
@@ -71,8 +72,8 @@ class Snapshot:
         self._tasks: dict[str, TaskState] = {}
         #: Tasks that were planned when the job was enqueued, and that its tasks spawned.
         self._total = self._more = 0
-        #: Whether somebody asked for the job to be cancelled.
-        self.cancelling = False
+        #: None unless somebody asked for the job to be cancelled; then why it takes long, or "".
+        self._asked: str | None = None
         self._result: dict[str, Any] = NOTHING
         self._result_run = -1
         #: How long it will wait and take, as a server thinks.
@@ -103,6 +104,8 @@ class Snapshot:
         task.apply(event)
         self._describe(event)
         self._times(event)
+        if self._asked and event.terminal and self.ended:
+            self._asked = ""  # who goes on from here does not know why it took long either
         return True
 
     def _late(self, event: Event) -> None:
@@ -117,12 +120,18 @@ class Snapshot:
             self._given = self._given._replace(encoded=None)
 
     def _cancel(self, event: Event) -> bool:
-        if self.cancelling or self.ended:
+        reason = event.data.get("reason", "")
+        if self.ended or (self.cancelling and reason in ("", self._asked)):
             return False
-        self.cancelling = True
+        self._asked = reason
         self.at = max(self.at, event.at)
         self._touch()
         return True
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked for the job to be cancelled."""
+        return self._asked is not None
 
     def _expect(self, event: Event) -> bool:
         if self.ended:
@@ -158,7 +167,8 @@ class Snapshot:
     @property
     def total(self) -> int:
         """Tasks that the job is known to have."""
-        return max(self._total + self._more, len(self._tasks) + self._given.unlisted)
+        known = max(len(self._tasks) + self._given.unlisted, self._given.total)
+        return max(self._total + self._more, known)
 
     @property
     def done(self) -> int:
@@ -289,6 +299,8 @@ class Snapshot:
         if self.state == "retrying":
             waiting = sorted(task.place() for task in self.waiting() if task.state == "retrying")
             return {key: self._tasks[waiting[0][-1]].why.get(key) for key in WHY}
+        if self.state == "cancelling":
+            return {"reason": self._asked or None}
         return self._result if self.ended else {}
 
     def _expected(self) -> dict[str, Any]:
@@ -312,6 +324,8 @@ class Snapshot:
             "ended_at": self.ended_at,
             "total": self.total,
             "done": self.done,
+            "planned": self._total,
+            "spawned": self._more,
             "bars": self.bars,
             "meta": self.meta,
             "tasks": [task.encode() for task in self._listed()],
@@ -334,14 +348,15 @@ class Snapshot:
         for name in ("name", "owner", "at", "queued_at", "started_at", "dropped"):
             setattr(new, name, data[name])
         new._tasks = {task["task"]: TaskState.decode(task) for task in data["tasks"]}
-        new._total = data["total"]
-        new.cancelling = data["cancelling"]
+        new._total, new._more = data["planned"], data["spawned"]
+        if data["cancelling"]:
+            new._asked = (data["state"] == "cancelling" and data["reason"]) or ""
         new._estimate = {key: data[key] for key in ("queue", "eta")}
         new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
         new._result_run = max(runs, default=-1)
         unlisted = max(0, data["done"] - new.done)
-        new._given = Given(data, unlisted, data["meta"], new.meta)
+        new._given = Given(data, data["total"], unlisted, data["meta"], new.meta)
         return new
 
     def _listed(self) -> list[TaskState]:
