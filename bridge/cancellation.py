@@ -1,7 +1,9 @@
 """Cancelling: a worker is told by Celery's remote control, a running task by a file.
 
 The file makes it work in every pool: the task's own sender looks for it, and the next bar or
-``job`` call raises ``JobCancelled``. A task that never calls either is terminated after a grace.
+``job`` call raises ``JobCancelled``. A task that never calls either is terminated after a grace,
+where the pool can do that. Remote control reaches only workers that listen at that moment, so a
+mark in the result backend tells those that come later.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from celery import signals
+from celery import signals, states
 
 from bridge.settings import Settings
 
-__all__ = ["COMMAND", "broadcast", "flag", "install"]
+__all__ = ["COMMAND", "broadcast", "flag", "install", "mark", "refuse_cancelled"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,9 @@ COMMAND = "taskbridge_cancel"
 #: Seconds after which the flag of a cancelled job is removed: longer than a job is expected to
 #: wait in a queue before its first task looks for it.
 FLAG_LIFE = 86_400.0
+#: Seconds that a task waits in its queue at least, if its job was cancelled while no worker that
+#: may run it listened; what waited less needs no look into the result backend.
+QUICK = 1.0
 
 
 def flag(settings: Settings, job: str) -> Path:
@@ -34,8 +39,64 @@ def flag(settings: Settings, job: str) -> Path:
 
 
 def broadcast(app: Any, job: str) -> None:
-    """Tell all workers to cancel all tasks of ``job``."""
+    """Tell all workers that listen now to cancel all tasks of ``job``."""
     app.control.broadcast(COMMAND, arguments={"job": job})
+
+
+def mark(app: Any, job: str, settings: Settings) -> None:
+    """Leave word of it for workers that do not listen now.
+
+    Args:
+        app: whose result backend remembers it, for as long as it remembers results.
+        job: its id.
+        settings: with the embedded broker all workers are on this machine, and see its flag.
+    """
+    if settings.embedded:
+        raise_flag(flag(settings, job))
+    if _remembers(app.backend):
+        app.backend.store_result(_mark_of(job), None, states.SUCCESS)
+
+
+def is_marked(app: Any, job: str) -> bool:
+    """Whether word was left that ``job`` was cancelled; False where that cannot be found out."""
+    try:
+        return _remembers(app.backend) and app.backend.get_state(_mark_of(job)) == states.SUCCESS
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises; the task is run then
+        logger.warning("taskbridge: cannot tell whether job %s was cancelled: %s", job, error)
+        return False
+
+
+def _mark_of(job: str) -> str:
+    return f"taskbridge-cancelled-{job}"
+
+
+def _remembers(backend: Any) -> bool:
+    """Whether another process can read what one stores; ``rpc://`` answers only who asked."""
+    return hasattr(backend, "get_state") and backend.as_uri() not in ("rpc://", "disabled://")
+
+
+def refuse_cancelled(
+    app: Any, request: Any, job: str, published: float | None, settings: Settings
+) -> None:
+    """See to it that a task which a worker has just received never runs if its job was cancelled.
+
+    Args:
+        app: the worker's application.
+        request: of the task.
+        job: its id.
+        published: seconds since the epoch, by the clock of who published the task.
+        settings: where flags are.
+    """
+    file = flag(settings, job)
+    waited = published is None or abs(time.time() - published) > QUICK
+    cancelled = file.exists()
+    if not cancelled and waited and is_marked(app, job):
+        raise_flag(file)
+        cancelled = True
+    if cancelled:
+        from celery.worker import state as worker_state
+
+        worker_state.revoked.add(request.id)
 
 
 def install(app: Any, settings: Settings) -> None:
@@ -45,54 +106,21 @@ def install(app: Any, settings: Settings) -> None:
         # Imported here: celery.worker is of no use to a service.
         from celery.worker.control import Panel
 
+        from bridge.termination import cancel
+
         @Panel.register(type="control", name=COMMAND, args=[("job", str)], signature="<job>")
         def taskbridge_cancel(state: Any, job: str, **_: Any) -> dict[str, Any]:
-            return _cancel(state, job, settings)
+            raise_flag(flag(settings, job))
+            return cancel(state, job, settings)
 
     signals.worker_init.connect(register, weak=False, dispatch_uid="taskbridge.cancellation")
 
 
-def _cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
-    from celery.worker import state as worker_state
-    from celery.worker.control import _revoke
-
-    _raise_flag(flag(settings, job))
-    waiting: list[str] = [job]
-    running: list[str] = []
-    for request in list(worker_state.requests.values()):
-        if (request.root_id or request.id) == job:
-            group = running if request in worker_state.active_requests else waiting
-            group.append(request.id)
-    # The job's own id is revoked even if this worker has not seen it: it may come from the queue.
-    _revoke(state, {task for task in waiting if task not in running})
-    if running:
-        _terminate_later(state, running, settings.cancel_grace)
-    return {"ok": f"cancelling {len(running)} running and {len(waiting) - 1} waiting tasks"}
-
-
-def _raise_flag(file: Path) -> None:
+def raise_flag(file: Path) -> None:
+    """Make the file, and remove those that have lived long enough."""
     file.parent.mkdir(parents=True, exist_ok=True)
     for old in file.parent.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if time.time() - old.stat().st_mtime > FLAG_LIFE:
                 old.unlink()
     file.touch()
-
-
-def _terminate_later(state: Any, tasks: list[str], grace: float) -> None:
-    from celery.worker import state as worker_state
-
-    def terminate() -> None:
-        for request in list(worker_state.active_requests):
-            if request.id in tasks:
-                logger.warning("taskbridge: %s did not stop in %s s: terminated", request.id, grace)
-                _terminate(request, state.consumer.pool)
-
-    state.consumer.timer.call_after(grace, terminate)
-
-
-def _terminate(request: Any, pool: Any) -> None:
-    try:
-        request.terminate(pool, signal="SIGTERM")
-    except NotImplementedError:
-        logger.warning("taskbridge: this pool cannot terminate a task; it goes on until it ends")

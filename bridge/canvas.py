@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from celery import _state
-from celery.canvas import Signature, _chain, group
+from celery.canvas import Signature
 from celery.canvas import _chord as chord
+from kombu.utils.functional import maybe_list
 
-__all__ = ["bound", "size"]
+__all__ = ["bound", "followers", "planned", "size"]
+
+#: What a canvas of each type holds other signatures as.
+PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
 
 
 def size(signature: Any) -> int:
     """Return how many tasks a signature will run, as far as it tells before it runs."""
-    if isinstance(signature, chord):
-        header = signature.tasks
-        tasks = header.tasks if isinstance(header, group) else header
-        body = signature.body
-        return sum(size(task) for task in tasks) + (size(body) if body else 0)
-    if isinstance(signature, _chain | group):
-        return sum(size(task) for task in signature.tasks)
-    return 1
+    return sum(1 for _ in _leaves(signature))
+
+
+def planned(request: Any) -> frozenset[str]:
+    """Return the ids of the tasks that Celery runs because of a canvas once a task has ended.
+
+    Args:
+        request: of that task.
+    """
+    follow = [request.chain, request.callbacks, request.chord]
+    return frozenset(_id_of(one) for one in _leaves(follow))
+
+
+def followers(embed: dict[str, Any], index: int | None) -> list[str]:
+    """Return the ids of the tasks that follow one that is published, because of a canvas.
+
+    Args:
+        embed: the part of its message that says what does.
+        index: its place in a group; a chord's body follows all of it, and is counted once.
+    """
+    parts = [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
+    return [_id_of(one) for one in _leaves(parts)]
+
+
+def _leaves(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the single tasks of a signature, or of many, and those that are linked to them."""
+    if not isinstance(value, dict):
+        for part in maybe_list(value) or ():
+            yield from _leaves(part)
+        return
+    kwargs, options = value.get("kwargs") or {}, value.get("options") or {}
+    if (parts := PARTS.get(value.get("subtask_type") or "")) is None:
+        yield value
+    for name in parts or ():
+        yield from _leaves(kwargs.get(name))
+    yield from _leaves(options.get("link"))
+
+
+def _id_of(signature: dict[str, Any]) -> str:
+    return (signature.get("options") or {}).get("task_id") or ""
 
 
 def bound(signature: Any, app: Any) -> Any:

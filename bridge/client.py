@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any, Self
 from bridge import tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
-from bridge.errors import BrokerUnavailable, EnqueueError
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, room_of_job, room_of_owner
+from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded
+from bridge.events import MAX_EVENT_BYTES, NAMESPACE, TERMINAL, room_of_job, room_of_owner
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
     from bridge.watcher import Watcher
 
-__all__ = ["Bridge", "Job"]
+__all__ = ["ENDINGS", "Bridge", "Job"]
+
+logger = logging.getLogger(__name__)
 
 #: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed.
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+#: How a job that is over is said to have ended.
+ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Event names that the protocol itself uses towards clients.
 RESERVED = frozenset({"job", "token_expiring", "draining", "connect", "disconnect"})
 
@@ -138,10 +143,14 @@ class Bridge:
     def _send_signature(
         self, job: str, signature: Any, args: Any, kwargs: Any, owner: str | None, options: Any
     ) -> None:
+        from celery.canvas import chunks
+
         from bridge.canvas import bound, size
         from bridge.tracking import enqueuing
 
-        signature = bound(signature, self.app)
+        # Chunks are sent as the group that they stand for.
+        grouped = signature.group() if isinstance(signature, chunks) else signature
+        signature = bound(grouped, self.app)
         total = size(signature)
         if total == 1:
             options = {**options, "task_id": job}
@@ -220,8 +229,32 @@ class Bridge:
         token = self.token(jobs=[job], scope="watch", ttl=86_400)
         return Watcher(self.settings.server_url, token, job, timeout=timeout)
 
-    def cancel(self, job: str) -> None:
+    def cancel(self, job: str) -> str:
         """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.
+
+        What waits is not run any more. What runs gets ``JobCancelled`` at its next bar or ``job``
+        call, and is terminated after ``TASKBRIDGE_CANCEL_GRACE`` seconds.
+
+        Returns:
+            The job's state before: ``cancelling`` if somebody has asked already. Where no server
+            answers and no result is stored, it cannot be told from a job that waits: ``queued``.
+
+        Raises:
+            JobNotFound: the server does not know the job.
+            JobEnded: it is over.
+            BrokerUnavailable: no broker answers.
+            SettingsError: there is no secret.
+        """
+        from bridge.status import state_of
+
+        state = state_of(self, job)
+        if state in TERMINAL:
+            raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
+        self.request_cancel(job)
+        return state
+
+    def request_cancel(self, job: str) -> None:
+        """Do what :meth:`cancel` does, without looking whether there is such a job.
 
         Raises:
             BrokerUnavailable: no broker answers.
@@ -231,6 +264,10 @@ class Bridge:
         from bridge.run import Run
 
         emitter_for(self.settings).put(Run(job=job, task=job, name="", begun=0), "cancelling")
+        try:
+            cancellation.mark(self.app, job, self.settings)
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises, or its missing driver
+            logger.warning("taskbridge: workers that start later may run job %s: %s", job, error)
         try:
             cancellation.broadcast(self._sender, job)
         except broker_errors() as error:

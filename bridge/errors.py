@@ -8,6 +8,7 @@ __all__ = [
     "EventError",
     "InputError",
     "JobCancelled",
+    "JobEnded",
     "JobNotFound",
     "ServerUnavailable",
     "SettingsError",
@@ -46,6 +47,10 @@ class ServerUnavailable(TaskbridgeError):
 
 class JobNotFound(TaskbridgeError):
     """The job does not exist, or the token does not name it; the two are not told apart."""
+
+
+class JobEnded(TaskbridgeError):
+    """The job is over, so that it can not be cancelled any more."""
 
 
 class InputError(TaskbridgeError):

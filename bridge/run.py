@@ -63,6 +63,10 @@ class Run:
         self.capture = capture
         self.clock = clock
         self.cancelled = False
+        #: Whether it was told how the run ended.
+        self.over = False
+        #: Whether the task published itself again, to be tried again or replaced.
+        self.republished = False
         #: Lines dropped so far; it only grows, since tasks count it while the sender reads it.
         self.dropped = 0
         #: What the task said about itself, by name; replaced and never changed in place.

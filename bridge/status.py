@@ -14,11 +14,14 @@ from bridge.snapshot import Snapshot
 if TYPE_CHECKING:
     from bridge.client import Bridge
 
-__all__ = ["from_result", "status"]
+__all__ = ["from_result", "state_of", "status"]
 
 #: Seconds to wait for the server before the result backend is asked.
 TIMEOUT = 3.0
+NOT_FOUND = 404
 
+#: What a task raised whose end has a name of its own here.
+ENDS = {"JobCancelled": "cancelled", "WorkerLostError": "lost"}
 #: Celery's states in our words; a state that a task invented means that it runs.
 STATES = {
     "PENDING": "queued",
@@ -42,8 +45,29 @@ def status(bridge: Bridge, job: str) -> dict[str, Any]:
         # No server, or it does not hold the job: HTTPError is an OSError.
         found = from_result(bridge.app, job)
     if found is None:
-        raise JobNotFound(f"no job {job}: check the id, or whether its result has expired")
+        raise JobNotFound(_unknown(job))
     return found
+
+
+def state_of(bridge: Bridge, job: str) -> str:
+    """Return the job's state; ``queued`` if no server answers and no result is stored.
+
+    Raises:
+        JobNotFound: the server answers, and knows no such job.
+    """
+    try:
+        return str(_from_server(bridge, job)["state"])
+    except urllib.error.HTTPError as error:
+        if error.code == NOT_FOUND:
+            raise JobNotFound(_unknown(job)) from None
+    except (OSError, ValueError):
+        pass
+    found = from_result(bridge.app, job)
+    return str(found["state"]) if found else "queued"
+
+
+def _unknown(job: str) -> str:
+    return f"no job {job}: check the id, or whether its result has expired"
 
 
 def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
@@ -66,7 +90,7 @@ def from_result(app: Any, job: str) -> dict[str, Any] | None:
     return {
         **Snapshot(job).encode(),
         "name": result.name or "",
-        "state": STATES.get(state, "running"),
+        "state": _state(result, state),
         "at": ended,
         "ended_at": ended,
         "total": 1,
@@ -74,6 +98,11 @@ def from_result(app: Any, job: str) -> dict[str, Any] | None:
         **_outcome(result, state),
         "source": "result",
     }
+
+
+def _state(result: Any, state: str) -> str:
+    cause = type(result.result).__name__ if state == "FAILURE" else ""
+    return ENDS.get(cause) or STATES.get(state, "running")
 
 
 def _outcome(result: Any, state: str) -> dict[str, Any]:

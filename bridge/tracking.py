@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import time
-import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from signal import Signals
 from typing import Any
 from weakref import WeakValueDictionary
 
 from celery import current_task, signals
 from celery.exceptions import WorkerLostError
 
-from bridge import cancellation, capture, current, probe, relay, results, transport
+from bridge import cancellation, canvas, capture, current, outcome, probe, relay, results, transport
 from bridge.emitter import emitter_for, flush_all
-from bridge.errors import InputError, JobCancelled
-from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.errors import JobCancelled
+from bridge.events import EventType
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -36,10 +35,10 @@ logger = logging.getLogger(__name__)
 HEADER = "taskbridge"
 #: Seconds that the end of a task waits for its last event to be sent.
 TASK_FLUSH = 2.0
-#: Longest traceback that travels, in bytes of JSON.
-MAX_TRACEBACK_BYTES = 32 * 1024
 #: Celery's own helpers, which nobody asked for and nobody wants to watch.
-INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup", "celery.accumulate"})
+INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
+#: What of a task's header its first event tells.
+TOLD = ("total", "more", "queue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +101,57 @@ def _connect_publishing() -> None:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
 
 
-def _before_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+def _before_publish(
+    sender: str, headers: dict[str, Any], body: Any = None, declare: Any = None, **_: Any
+) -> None:
     if asked := _enqueuing.get() or _spawning():
-        total = {} if asked.total is None else {"total": asked.total}
-        headers.setdefault(HEADER, {"owner": asked.owner, **total})
+        queue = {"queue": declare[0].name} if declare else {}
+        header = {"owner": asked.owner, "at": time.time(), **_counts(asked, headers, body), **queue}
+        headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
+
+
+def _counts(asked: Enqueuing, headers: dict[str, Any], body: Any) -> dict[str, int]:
+    """Return how many tasks the job was planned to have, or how many more it has now."""
+    if asked.total is not None:
+        return {"total": asked.total}
+    known = frozenset() if _enqueuing.get() is not None else _counted()
+    if known is None or headers["id"] in known:
+        return {}
+    embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
+    follow = canvas.followers(embed, headers.get("group_index"))
+    if known and (here := current.running(current_task.request.id)) and here[0].task in follow:
+        here[0].republished = True
+    return {"more": 1 + sum(task not in known for task in follow)}
+
+
+def _counted() -> frozenset[str] | None:
+    """Return ids of tasks that were counted before what the current one publishes now.
+
+    None for all of them: then Celery itself publishes what was planned. A task that puts a canvas
+    into its place (``Task.replace``) gives its own id to the end of it, and what was to come after
+    the task comes after that.
+    """
+    if current_task.name in INTERNAL:
+        return None
+    return canvas.planned(current_task.request) | {current_task.request.id}
 
 
 def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
     # Only now: what could not be published was never queued.
     asked = _enqueuing.get() or _spawning()
-    # A retry publishes its own task again; `retrying` tells of that.
-    if asked is None or sender in INTERNAL or current.running(headers["id"]):
+    if asked is None or sender in INTERNAL:
+        return
+    if here := current.running(headers["id"]):
+        # A task that is tried again, or replaced, publishes under its own id.
+        here[0].republished = True
         return
     run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
-    data = {} if asked.total is None else {"total": asked.total}
-    emitter_for(asked.settings).put(run, "queued", data)
+    emitter_for(asked.settings).put(run, "queued", _told(headers[HEADER]))
+
+
+def _told(header: dict[str, Any]) -> dict[str, Any]:
+    return {name: header[name] for name in TOLD if name in header}
 
 
 def _spawning() -> Enqueuing | None:
@@ -158,13 +192,15 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
 
 def _beginning(request: Any) -> dict[str, Any]:
     # How many tasks the job has travels with the task too: it may end before `queued` arrives.
-    total = getattr(request, HEADER).get("total")
-    return {"attempt": (request.retries or 0) + 1, **({} if total is None else {"total": total})}
+    return {"attempt": (request.retries or 0) + 1, **_told(getattr(request, HEADER))}
 
 
-def _on_postrun(task_id: str, **_: Any) -> None:
-    if here := current.leave(task_id):
+def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, **_: Any) -> None:
+    if here := current.running(task_id):
         run, emitter = here
+        if not run.over and (untold := outcome.untold(run, task, state, retval)):
+            _report(task_id, *untold)
+        current.leave(task_id)
         results.untrack(task_id)
         emitter.remove(run)
         emitter.flush(TASK_FLUSH)
@@ -175,6 +211,7 @@ def _report(task_id: str, kind: EventType, data: dict[str, Any]) -> None:
     if here := current.running(task_id):
         run, emitter = here
         relay.settle(run)
+        run.over = True
         emitter.put(run, kind, data)
     elif parent := _parent_run(task_id):
         # The child that ran it is gone or never was: the parent's word is a run of its own.
@@ -192,37 +229,41 @@ def _parent_run(task_id: str) -> Run | None:
     return Run(job=job, task=task_id, name=request.type, owner=header.get("owner"))
 
 
-def _on_received(request: Any, **_: Any) -> None:
+def _on_received(sender: Any, request: Any, **_: Any) -> None:
     _received[request.id] = request
+    header = request.request_dict.get(HEADER)
+    if isinstance(header, dict):
+        job, at = request.root_id or request.id, header.get("at")
+        cancellation.refuse_cancelled(sender.app, request, job, at, _settings[0])
 
 
 def _on_success(sender: Any, result: Any, **_: Any) -> None:
-    _report(sender.request.id, "succeeded", _result(result))
+    _report(sender.request.id, "succeeded", outcome.result(result))
 
 
 def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
     if isinstance(exception, JobCancelled):
         _report(task_id, "cancelled", {})
     else:
-        _report(task_id, "failed", {"error": _error(exception)})
+        kind: EventType = "lost" if isinstance(exception, WorkerLostError) else "failed"
+        _report(task_id, kind, outcome.failure(exception, sender, _settings[0]))
 
 
 def _on_retry(sender: Any, request: Any, reason: Any, **_: Any) -> None:
-    cause = getattr(reason, "exc", None) or reason
-    when = getattr(reason, "when", None)
-    retry_at = _moment(when)
-    _report(request.id, "retrying", {"error": _error(cause), "retry_at": retry_at})
+    if reason is not None:
+        _report(request.id, "retrying", outcome.retry(reason, _settings[0]))
+    elif sender.acks_late:
+        # The worker stops, and this is its parent's word.
+        _report(request.id, "retrying", {"reason": outcome.HANDED_BACK})
+    else:
+        _report(request.id, "lost", {"reason": outcome.NOT_HANDED_BACK})
 
 
-def _moment(when: Any) -> float | None:
-    """Return the time of a retry, which Celery gives as seconds from now or as a date."""
-    if isinstance(when, int | float):
-        return time.time() + when
-    return float(when.timestamp()) if when is not None else None
-
-
-def _on_revoked(request: Any, expired: bool = False, **_: Any) -> None:
-    _report(request.id, "cancelled", {"reason": "expired"} if expired else {})
+def _on_revoked(request: Any, signum: Any = None, expired: bool = False, **_: Any) -> None:
+    # By this signal a task is told that its soft time limit is over: it says itself what became of
+    # it, and that is what Celery stores.
+    if signum is None or Signals(signum).name != "SIGUSR1":
+        _report(request.id, "cancelled", {"reason": outcome.EXPIRED} if expired else {})
 
 
 def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:
@@ -245,28 +286,6 @@ def _on_worker_init(**_: Any) -> None:
     import bridge.writer  # noqa: F401
 
     capture.prepare(_settings[0])
-
-
-def _result(value: Any) -> dict[str, Any]:
-    try:
-        text = finite_json(value)
-    except (TypeError, ValueError, RecursionError):
-        return {"result_omitted": True}
-    if len(text) > MAX_RESULT_BYTES:
-        return {"result_omitted": True}
-    return {"result": json.loads(text)}
-
-
-def _error(exception: BaseException) -> dict[str, Any]:
-    message = str(exception)
-    if isinstance(exception, WorkerLostError):
-        message = "the worker process was killed while it ran this task"
-    error = {"class": type(exception).__name__, "message": cut(message, MAX_LOG_BYTES)}
-    if _settings[0].show_tracebacks and not isinstance(exception, InputError):
-        # Its end says most, so it is cut at its beginning.
-        text = "".join(traceback.format_exception(exception))
-        error["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
-    return error
 
 
 _HANDLERS = [

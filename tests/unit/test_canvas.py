@@ -17,6 +17,12 @@ def s(name="t", app=None):
     return signature(name, app=app)
 
 
+def linked(first, then):
+    """Return a task with a callback."""
+    first.link(then)
+    return first
+
+
 @pytest.mark.parametrize(
     ("canvas", "tasks"),
     [
@@ -31,6 +37,7 @@ def s(name="t", app=None):
         (group(chain(s(), s()), group(s(), chord([s()], s()))), 5),
         (chain(s(), chord([s(), s()], s())), 4),
         (group(), 0),
+        (linked(s(), chain(s(), s())), 3),
     ],
     ids=repr,
 )

@@ -1,0 +1,109 @@
+"""What a task's end has to say: its result, what went wrong, whether it runs again."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from typing import Any
+
+from celery import states
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+
+from bridge.errors import InputError
+from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.run import Run
+from bridge.settings import Settings
+
+__all__ = ["EXPIRED", "HANDED_BACK", "NOT_HANDED_BACK", "failure", "result", "retry", "untold"]
+
+#: Longest traceback that travels, in bytes of JSON.
+MAX_TRACEBACK_BYTES = 32 * 1024
+
+HANDED_BACK = "the worker that ran it was stopped: another one will run it from the beginning"
+NOT_HANDED_BACK = (
+    "the worker that ran it was stopped, and nobody will run it again: "
+    "with task_acks_late it would be handed back"
+)
+REPLACED = "it has put another task into its place, which will run next"
+IGNORED = "it ended without a result, as it was told to"
+EXPIRED = "it was not started before it expired"
+
+
+def result(value: Any) -> dict[str, Any]:
+    """Return what ``succeeded`` says of a task's result."""
+    try:
+        text = finite_json(value)
+    except (TypeError, ValueError, RecursionError):
+        return {"result_omitted": True}
+    if len(text) > MAX_RESULT_BYTES:
+        return {"result_omitted": True}
+    return {"result": json.loads(text)}
+
+
+def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str, Any]:
+    """Return what ``failed`` and ``lost`` say of an exception of a task."""
+    told = {"error": _error(exception, settings)}
+    if isinstance(exception, WorkerLostError):
+        return {**told, "reason": told["error"]["message"]}
+    # Without an acknowledgement the broker delivers it again, and again until it is in time.
+    again = isinstance(exception, TimeLimitExceeded) and task.acks_late and not task.acks_on_timeout
+    return {**told, "retry": bool(again)}
+
+
+def retry(reason: Any, settings: Settings) -> dict[str, Any]:
+    """Return what ``retrying`` says of Celery's reason for it."""
+    cause = getattr(reason, "exc", None) or reason
+    return {"error": _error(cause, settings), "retry_at": _moment(getattr(reason, "when", None))}
+
+
+def untold(
+    run: Run, task: Any, state: str | None, value: Any
+) -> tuple[EventType, dict[str, Any]] | None:
+    """Return what nothing else tells about the end of a run.
+
+    Args:
+        run: that has ended without a word about it.
+        task: the Celery task.
+        state: that Celery gave it; None if its process was told to exit.
+        value: what it returned or raised.
+    """
+    if state is None and run.cancelled:
+        return "cancelled", {}
+    if state is None and task.acks_late:
+        return "retrying", {"reason": HANDED_BACK}
+    if state == states.REJECTED and getattr(value, "requeue", False):
+        return "retrying", {"reason": HANDED_BACK}
+    if state == states.IGNORED:
+        kind: EventType = "retrying" if run.republished else "succeeded"
+        return kind, {"reason": REPLACED if run.republished else IGNORED}
+    return None  # the worker's parent knows more, and tells it
+
+
+def _moment(when: Any) -> float | None:
+    """Return the time of a retry, which Celery gives as seconds from now or as a date."""
+    if isinstance(when, int | float):
+        return time.time() + when
+    return float(when.timestamp()) if when is not None else None
+
+
+def _error(exception: BaseException, settings: Settings) -> dict[str, Any]:
+    message = cut(_message(exception), MAX_LOG_BYTES)
+    error = {"class": type(exception).__name__, "message": message}
+    if settings.show_tracebacks and not isinstance(exception, InputError):
+        # Its end says most, so it is cut at its beginning.
+        text = "".join(traceback.format_exception(exception))
+        error["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
+    return error
+
+
+def _message(exception: BaseException) -> str:
+    seconds = next(iter(exception.args), None)
+    if isinstance(exception, WorkerLostError):
+        killed = "signal 9" in str(exception)
+        why = " (killed by signal 9, as by the system when memory runs out)" if killed else ""
+        return f"the worker process that ran it died{why}"
+    if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
+        limit = f" of {seconds:g} s" if isinstance(seconds, int | float) else ""
+        return f"it took longer than its time limit{limit}"
+    return str(exception)
