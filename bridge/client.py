@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +30,10 @@ RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "in
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Event names that the protocol itself uses towards clients.
 RESERVED = frozenset({"job", "token_expiring", "draining", "connect", "disconnect"})
+
+
+def _in_place(call: Callable[..., Any], *arguments: Any) -> Any:
+    return call(*arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +257,12 @@ class Bridge:
         self.request_cancel(job)
         return state
 
-    def request_cancel(self, job: str) -> None:
+    def request_cancel(self, job: str, aside: Callable[..., Any] | None = None) -> None:
         """Do what :meth:`cancel` does, without looking whether there is such a job.
+
+        Args:
+            job: its id.
+            aside: calls what may block; default in place.
 
         Raises:
             BrokerUnavailable: no broker answers.
@@ -265,7 +273,7 @@ class Bridge:
 
         emitter_for(self.settings).put(Run(job=job, task=job, name="", begun=0), "cancelling")
         try:
-            cancellation.mark(self.app, job, self.settings)
+            (aside or _in_place)(cancellation.mark, self.app, job, self.settings)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, or its missing driver
             logger.warning("taskbridge: workers that start later may run job %s: %s", job, error)
         try:

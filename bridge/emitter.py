@@ -24,8 +24,8 @@ __all__ = ["Emitter", "close", "emitter_for", "flush_all"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds without an event of a running job after which a heartbeat goes out.
-HEARTBEAT = 5.0
+#: Heartbeats that go out in the silence after which a server calls a running job stalled.
+HEARTBEATS = 3
 #: Seconds between attempts to reach a broker that is away: first and longest.
 BACKOFF = (0.2, 5.0)
 #: Seconds that a process waits, when it exits, for what is still to be sent.
@@ -180,7 +180,7 @@ class Emitter:
 
     def _send_progress(self) -> None:
         for run in self._running():
-            silent = time.monotonic() - run.sent_at >= HEARTBEAT
+            silent = time.monotonic() - run.sent_at >= self._settings.stalled_after / HEARTBEATS
             event = run.sample(force=silent)
             if event is None:
                 continue

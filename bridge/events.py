@@ -199,6 +199,7 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "error": _object,
     "reason": lambda value: isinstance(value, str),
     "queue": lambda value: value is None or isinstance(value, str) or _object(value),
+    "expires_at": lambda value: value is None or _number(value),
     "retry_at": lambda value: value is None or _number(value),
 }
 

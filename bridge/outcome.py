@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 import traceback
@@ -15,7 +16,17 @@ from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finit
 from bridge.run import Run
 from bridge.settings import Settings
 
-__all__ = ["EXPIRED", "HANDED_BACK", "NOT_HANDED_BACK", "failure", "result", "retry", "untold"]
+__all__ = [
+    "EXPIRED",
+    "HANDED_BACK",
+    "NOT_HANDED_BACK",
+    "error",
+    "failure",
+    "moment",
+    "result",
+    "retry",
+    "untold",
+]
 
 #: Longest traceback that travels, in bytes of JSON.
 MAX_TRACEBACK_BYTES = 32 * 1024
@@ -43,7 +54,7 @@ def result(value: Any) -> dict[str, Any]:
 
 def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str, Any]:
     """Return what ``failed`` and ``lost`` say of an exception of a task."""
-    told = {"error": _error(exception, settings)}
+    told = {"error": error(exception, traced=settings.show_tracebacks)}
     if isinstance(exception, WorkerLostError):
         return {**told, "reason": told["error"]["message"]}
     # Without an acknowledgement the broker delivers it again, and again until it is in time.
@@ -54,7 +65,8 @@ def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str
 def retry(reason: Any, settings: Settings) -> dict[str, Any]:
     """Return what ``retrying`` says of Celery's reason for it."""
     cause = getattr(reason, "exc", None) or reason
-    return {"error": _error(cause, settings), "retry_at": _moment(getattr(reason, "when", None))}
+    told = error(cause, traced=settings.show_tracebacks)
+    return {"error": told, "retry_at": moment(getattr(reason, "when", None))}
 
 
 def untold(
@@ -80,21 +92,32 @@ def untold(
     return None  # the worker's parent knows more, and tells it
 
 
-def _moment(when: Any) -> float | None:
-    """Return the time of a retry, which Celery gives as seconds from now or as a date."""
+def moment(when: Any) -> float | None:
+    """Return a time in seconds since the epoch; None for none.
+
+    Args:
+        when: as Celery gives it: seconds from now, or a date, or a date's text.
+    """
     if isinstance(when, int | float):
         return time.time() + when
+    if isinstance(when, str):
+        when = datetime.datetime.fromisoformat(when)
     return float(when.timestamp()) if when is not None else None
 
 
-def _error(exception: BaseException, settings: Settings) -> dict[str, Any]:
-    message = cut(_message(exception), MAX_LOG_BYTES)
-    error = {"class": type(exception).__name__, "message": message}
-    if settings.show_tracebacks and not isinstance(exception, InputError):
+def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
+    """Return an exception as it travels.
+
+    Args:
+        exception: what was raised.
+        traced: whether its traceback travels too, unless it is about what the task was given.
+    """
+    told = {"class": type(exception).__name__, "message": cut(_message(exception), MAX_LOG_BYTES)}
+    if traced and not isinstance(exception, InputError):
         # Its end says most, so it is cut at its beginning.
         text = "".join(traceback.format_exception(exception))
-        error["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
-    return error
+        told["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
+    return told
 
 
 def _message(exception: BaseException) -> str:

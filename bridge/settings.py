@@ -131,6 +131,9 @@ class Settings:
     stream_bytes: int = _setting(_count, 512 * 1024 * 1024)
     #: How long a finished job is kept by a server.
     retention: float = _setting(_seconds, 3600.0)
+    #: How long nothing may be heard of a running task before it is called stalled, and then lost.
+    stalled_after: float = _setting(_seconds, 15.0)
+    lost_after: float = _setting(_seconds, 60.0)
     #: How long a running job waits, once cancelled, before its process is terminated.
     cancel_grace: float = _setting(_seconds, 10.0)
     #: What is captured of an owner's jobs: bars of tqdm and rich, records of logging, and what is
@@ -161,7 +164,13 @@ class Settings:
                 raise SettingsError(_unknown(name, list(parsers)))
             if source[name]:
                 values[parsers[name].name] = _parse(name, source[name], parsers[name])
-        return cls(**values)
+        settings = cls(**values)
+        if settings.lost_after <= settings.stalled_after:
+            raise SettingsError(
+                f"TASKBRIDGE_LOST_AFTER={settings.lost_after:g} must be more than "
+                f"TASKBRIDGE_STALLED_AFTER={settings.stalled_after:g}"
+            )
+        return settings
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed (already parsed values)."""

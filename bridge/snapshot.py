@@ -104,9 +104,15 @@ class Snapshot:
         task.apply(event)
         self._describe(event)
         self._times(event)
-        if self._asked and event.terminal and self.ended:
-            self._asked = ""  # who goes on from here does not know why it took long either
+        if event.terminal and self.ended:
+            self._settle()
         return True
+
+    def _settle(self) -> None:
+        """Let go of what is of no use once the job is over; a server holds many of them."""
+        self._estimate = NOTHING
+        if self._asked:
+            self._asked = ""
 
     def _late(self, event: Event) -> None:
         """Take from a `queued` that a fast worker overtook what nobody else tells."""
@@ -132,6 +138,30 @@ class Snapshot:
     def cancelling(self) -> bool:
         """Whether somebody asked for the job to be cancelled."""
         return self._asked is not None
+
+    @property
+    def estimate(self) -> dict[str, Any]:
+        """How long it will wait and take, as a server thinks; see ``expectation``."""
+        return self._estimate
+
+    def expectation(self, at: float, *, queue: Any, eta: Any) -> Event:
+        """Return an event that says how long it will wait and take.
+
+        Args:
+            at: seconds since the epoch.
+            queue: ``{name, ahead, workers}`` of the queue in which it waits, or None.
+            eta: ``{earliest, latest, jobs}``, or None.
+        """
+        data = {"queue": queue, "eta": eta}
+        return Event(
+            job=self.job,
+            task=self.job,
+            name=self.name,
+            owner=self.owner,
+            type="estimate",
+            at=at,
+            data=data,
+        )
 
     def _expect(self, event: Event) -> bool:
         if self.ended:

@@ -106,9 +106,10 @@ def _state(result: Any, state: str) -> str:
 
 
 def _outcome(result: Any, state: str) -> dict[str, Any]:
+    from bridge import outcome
+
     if state == "SUCCESS":
-        return {"result": result.result}
+        return outcome.result(result.result)
     if state == "FAILURE":
-        cause = result.result
-        return {"error": {"class": type(cause).__name__, "message": str(cause)}}
+        return {"error": outcome.error(result.result)}
     return {}

@@ -38,7 +38,7 @@ TASK_FLUSH = 2.0
 #: Celery's own helpers, which nobody asked for and nobody wants to watch.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: What of a task's header its first event tells.
-TOLD = ("total", "more", "queue")
+TOLD = ("total", "more", "queue", "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,12 @@ def _before_publish(
     sender: str, headers: dict[str, Any], body: Any = None, declare: Any = None, **_: Any
 ) -> None:
     if asked := _enqueuing.get() or _spawning():
-        queue = {"queue": declare[0].name} if declare else {}
-        header = {"owner": asked.owner, "at": time.time(), **_counts(asked, headers, body), **queue}
+        counts = _counts(asked, headers, body)
+        header = {"owner": asked.owner, "at": time.time(), **counts}
+        if declare:
+            header["queue"] = declare[0].name
+        if expires := outcome.moment(headers.get("expires")):
+            header["expires_at"] = expires
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
 
@@ -206,14 +210,16 @@ def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, 
         emitter.flush(TASK_FLUSH)
 
 
-def _report(task_id: str, kind: EventType, data: dict[str, Any]) -> None:
+def _report(
+    task_id: str, kind: EventType, data: dict[str, Any], request: Any = None, name: str = ""
+) -> None:
     """Tell what happened to a task, from its own process or from the worker's parent."""
     if here := current.running(task_id):
         run, emitter = here
         relay.settle(run)
         run.over = True
         emitter.put(run, kind, data)
-    elif parent := _parent_run(task_id):
+    elif parent := _parent_run(task_id) or (request and _run_told(request, name)):
         # The child that ran it is gone or never was: the parent's word is a run of its own.
         emitter_for(_settings[0]).put(parent, kind, data)
 
@@ -227,6 +233,15 @@ def _parent_run(task_id: str) -> Run | None:
         return None
     job = request.root_id or task_id
     return Run(job=job, task=task_id, name=request.type, owner=header.get("owner"))
+
+
+def _run_told(request: Any, name: str) -> Run | None:
+    """Return a run of a task that was refused before the worker took it in."""
+    header = getattr(request, HEADER, None)
+    if not isinstance(header, dict) or name in INTERNAL:
+        return None
+    job = request.root_id or request.id
+    return Run(job=job, task=request.id, name=name, owner=header.get("owner"))
 
 
 def _on_received(sender: Any, request: Any, **_: Any) -> None:
@@ -249,7 +264,7 @@ def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -
         _report(task_id, kind, outcome.failure(exception, sender, _settings[0]))
 
 
-def _on_retry(sender: Any, request: Any, reason: Any, **_: Any) -> None:
+def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
     if reason is not None:
         _report(request.id, "retrying", outcome.retry(reason, _settings[0]))
     elif sender.acks_late:
@@ -259,11 +274,14 @@ def _on_retry(sender: Any, request: Any, reason: Any, **_: Any) -> None:
         _report(request.id, "lost", {"reason": outcome.NOT_HANDED_BACK})
 
 
-def _on_revoked(request: Any, signum: Any = None, expired: bool = False, **_: Any) -> None:
+def _on_revoked(
+    sender: Any, request: Any, signum: Any = None, expired: bool = False, **_: Any
+) -> None:
     # By this signal a task is told that its soft time limit is over: it says itself what became of
     # it, and that is what Celery stores.
     if signum is None or Signals(signum).name != "SIGUSR1":
-        _report(request.id, "cancelled", {"reason": outcome.EXPIRED} if expired else {})
+        data = {"reason": outcome.EXPIRED} if expired else {}
+        _report(request.id, "cancelled", data, request, sender.name)
 
 
 def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:

@@ -59,6 +59,8 @@ class Watcher:
         self.connected = False
         #: Place of the newest event of each task that was given out.
         self._seen: dict[str, tuple[int, int, int]] = {}
+        #: Those that have no place of their own: of a cancel, and of what a server makes of silence.
+        self._told: set[tuple[str, str, float]] = set()
         self._url, self._token, self._timeout = url, token, timeout
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._client = InOrderClient(**RECONNECT, handle_sigint=False)
@@ -141,6 +143,10 @@ class Watcher:
 
     def _is_news(self, event: Event) -> bool:
         """Whether it was not given out before; a server may know less, or send it once more."""
+        if event.verdict or event.type == "cancelling":
+            told, news = len(self._told), (event.task, event.type, event.at)
+            self._told.add(news)
+            return len(self._told) > told
         if event.order <= self._seen.get(event.task, (-1, -1, -1)):
             return False
         self._seen[event.task] = event.order

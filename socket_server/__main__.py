@@ -15,6 +15,7 @@ import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 import eventlet.event  # noqa: E402
+import eventlet.tpool  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 
 from bridge.emitter import flush_all  # noqa: E402
@@ -68,6 +69,9 @@ def serve(server: SocketServer, settings: Settings) -> int:
     _listen(server.wsgi, settings.host, settings.port)
     if settings.health_port:
         _listen(server.health, settings.host, settings.health_port)
+    # One thread: what eventlet has patched of the result backend's library is not for two.
+    eventlet.tpool.set_num_threads(1)
+    server.aside.run = eventlet.tpool.execute
     server.start()
     logger.info("taskbridge: serving on http://%s:%s", settings.host, settings.port)
     if settings.embedded:

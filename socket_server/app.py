@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +14,19 @@ from flask import Flask
 
 from bridge import stream
 from bridge.client import Bridge
-from bridge.events import NAMESPACE, Event, room_of_job, room_of_owner
+from bridge.events import NAMESPACE
 from bridge.settings import Settings
+from socket_server.aside import Aside
+from socket_server.delivery import Delivery
+from socket_server.history import History
 from socket_server.http import new_health, new_http
 from socket_server.journal import Journal
 from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager, new_manager
 from socket_server.namespace import JobsNamespace
+from socket_server.queues import Gauge, Lines
+from socket_server.verdicts import Estimates, Verdicts
+from socket_server.watchdog import Watchdog
 
 __all__ = ["SocketServer", "new_server"]
 
@@ -28,6 +36,8 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE = 64 * 1024
 #: Seconds between rounds of housekeeping: tokens that expired, jobs to forget.
 HOUSEKEEPING = 1.0
+#: Seconds between two looks at the queues in which jobs wait.
+ESTIMATING = 2.0
 #: Seconds over which clients spread their return when the server stops.
 DRAIN_SPREAD = 2.0
 
@@ -46,12 +56,17 @@ class SocketServer:
     manager: JobsManager
     journal: Journal
     jobs: JobsNamespace
+    watchdog: Watchdog
+    verdicts: Verdicts
+    estimates: Estimates
+    aside: Aside
 
     def start(self) -> None:
         """Listen to the broker, from now on and not only once a client came."""
         self.sio.manager.initialize()
         self.sio.manager_initialized = True
-        self.sio.start_background_task(self._keep_house)
+        self.sio.start_background_task(self._again, HOUSEKEEPING, self._keep_house)
+        self.sio.start_background_task(self._again, ESTIMATING, self.estimates.tell)
 
     def drain(self) -> None:
         """Tell clients that the server stops, and when to come back, each at its own time."""
@@ -59,14 +74,22 @@ class SocketServer:
             after = {"after": round(random.uniform(0, DRAIN_SPREAD), 3)}
             self.sio.emit("draining", after, to=sid, namespace=NAMESPACE, ignore_queue=True)
 
-    def _keep_house(self) -> None:
+    def _again(self, seconds: float, work: Callable[[], None]) -> None:
         while True:
-            self.sio.sleep(HOUSEKEEPING)
+            self.sio.sleep(seconds)
             try:
-                self.jobs.expire()
-                self.journal.prune()
+                work()
             except Exception:  # the server must outlive whatever one round met
                 logger.exception("taskbridge: housekeeping failed")
+
+    def _keep_house(self) -> None:
+        self.jobs.expire()
+        self.journal.prune()
+        for expired in self.watchdog.expired(time.time()):
+            self.verdicts.expire(*expired)
+        listening = self.manager.alive and self.manager.ready
+        for silence in self.watchdog.look(listening=listening):
+            self.sio.start_background_task(self.verdicts.judge, silence)
 
 
 def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketServer:
@@ -93,24 +116,23 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         cors_allowed_origins=list(settings.origins) or None,
         transports=list(settings.transports),
     )
-    bridge = Bridge(settings=settings)
-    lookup = Lookup(bridge, journal, sio.sleep)
+    bridge, aside = Bridge(settings=settings), Aside()
+    lookup = Lookup(bridge, journal, sio.sleep, aside)
     jobs = JobsNamespace(bridge, journal, lookup, lambda: manager.ready)
     sio.register_namespace(jobs)
-    manager.on_event = _deliver(manager, journal)
-    http = new_http(bridge, journal, lookup, manager)
-    wsgi = socketio.WSGIApp(sio, http)
-    return SocketServer(sio, wsgi, new_health(manager), manager, journal, jobs)
-
-
-def _deliver(manager: JobsManager, journal: Journal) -> Any:
-    def deliver(event: Event) -> None:
-        message = journal.fold(event, manager.place)
-        if message is None:
-            return
-        owner = journal.owner(event.job)
-        rooms = [room_of_job(event.job), *([room_of_owner(owner)] if owner else [])]
-        # Who is in both rooms gets one copy.
-        manager.deliver("job", message, rooms)
-
-    return deliver
+    watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
+    history, lines = History(), Lines()
+    delivery = Delivery(manager, journal, watchdog, history, lines)
+    manager.on_event = delivery.take
+    return SocketServer(
+        sio=sio,
+        wsgi=socketio.WSGIApp(sio, new_http(bridge, journal, lookup, manager)),
+        health=new_health(manager),
+        manager=manager,
+        journal=journal,
+        jobs=jobs,
+        watchdog=watchdog,
+        verdicts=Verdicts(delivery, journal, bridge, aside, sio),
+        estimates=Estimates(delivery, journal, manager, lines, history, Gauge(settings)),
+        aside=aside,
+    )

@@ -162,6 +162,14 @@ class Journal:
         place, record = self._place_of(cursor), self._records.get(job)
         return bool(place and record and place.offset > record.last.offset)
 
+    def of(self, job: str) -> Snapshot:
+        """Return a job's snapshot, which goes on to change.
+
+        Raises:
+            KeyError: it is not held.
+        """
+        return self._records[job].snapshot
+
     def owner(self, job: str) -> str | None:
         """Return whose job it is; None if it is nobody's or not held."""
         record = self._records.get(job)

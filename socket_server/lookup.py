@@ -10,6 +10,7 @@ from bridge.client import Bridge
 from bridge.errors import JobNotFound
 from bridge.status import from_result
 from bridge.tokens import Grant
+from socket_server.aside import Aside
 from socket_server.journal import Journal
 
 __all__ = ["Lookup"]
@@ -27,10 +28,13 @@ class Lookup:
         bridge: through which the result backend is asked.
         journal: what the server holds.
         sleep: lets other clients go on for so many seconds.
+        aside: asks the result backend where it blocks nobody else.
     """
 
-    def __init__(self, bridge: Bridge, journal: Journal, sleep: Callable[[float], None]) -> None:
-        self._bridge = bridge
+    def __init__(
+        self, bridge: Bridge, journal: Journal, sleep: Callable[[float], None], aside: Aside
+    ) -> None:
+        self._bridge, self.aside = bridge, aside
         self._journal = journal
         self._sleep = sleep
 
@@ -52,6 +56,10 @@ class Lookup:
         if job in self._journal:
             if grant.names(job, self._journal.owner(job)):
                 return None
-        elif job in grant.jobs and (found := from_result(self._bridge.app, job)):
+        elif job in grant.jobs and (found := self._from_result(job)):
             return found
         raise JobNotFound(f"no job {job} that this token names")
+
+    def _from_result(self, job: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.aside(from_result, self._bridge.app, job)
+        return found

@@ -16,7 +16,7 @@ import socketio
 
 from bridge import stream, transport
 from bridge.errors import EventError
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job
+from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job, room_of_owner
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
 from socket_server.listener import Queue, Stream
@@ -67,6 +67,11 @@ class JobsManager(socketio.PubSubManager):
             return  # nobody is asked to encode what nobody gets
         socketio.Manager.emit(self, event, data, namespace=NAMESPACE, room=room)
 
+    def is_watched(self, job: str, owner: str | None) -> bool:
+        """Whether a client of this server watches a job, or all of its owner's."""
+        here = self.rooms.get(NAMESPACE, ())
+        return room_of_job(job) in here or (owner is not None and room_of_owner(owner) in here)
+
     def _handle_emit(self, message: dict[str, Any]) -> None:
         if message.get("namespace") != NAMESPACE:
             super()._handle_emit(message)
@@ -92,8 +97,8 @@ class JobsManager(socketio.PubSubManager):
             event = Event.decode(data[0] if len(data) == 1 else None)
         except EventError:
             return False
-        if room != room_of_job(event.job):
-            return False
+        if room != room_of_job(event.job) or event.verdict:
+            return False  # what a server makes of a job is for its own clients
         self.on_event(event)
         return True
 

@@ -11,7 +11,7 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge import tokens
-from bridge.client import Bridge
+from bridge.client import ENDINGS, Bridge
 from bridge.errors import TokenError
 from bridge.events import NAMESPACE, TERMINAL, Event, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
@@ -146,13 +146,9 @@ class JobsNamespace(socketio.Namespace):
         job, result = self._named(sid, request, "cancel")
         state = (result or self._journal.snapshot(job))["state"]
         if state in TERMINAL:
-            raise Refused("ended", f"the job has already {_ended(state)}")
-        self._bridge.cancel(job)
-        return {"job": job}
-
-
-def _ended(state: str) -> str:
-    return {"cancelled": "been cancelled", "lost": "been lost"}.get(state, state)
+            raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
+        self._bridge.request_cancel(job, aside=self._lookup.aside)
+        return {"job": job, "state": state}
 
 
 def _call(request: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:

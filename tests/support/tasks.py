@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -51,6 +52,51 @@ def work(seconds: float, cleanup: str | None = None) -> str:
 def stuck(seconds: float) -> None:
     """Never look at the job or a bar, so that only a signal ends it."""
     time.sleep(seconds)
+
+
+def _sleep_long(seconds: float, file: str | None) -> str:
+    job.set_meta(pid=os.getpid())
+    try:
+        time.sleep(seconds)
+    finally:
+        if file:
+            with Path(file).open("a") as lines:
+                lines.write("cleaned up\n")
+    return "done"
+
+
+@shared_task(name="support.linger")
+def linger(seconds: float, file: str | None = None) -> str:
+    """Tell the process's id, sleep, and add a line to a file in ``finally``."""
+    return _sleep_long(seconds, file)
+
+
+@shared_task(name="support.linger_early", acks_late=False)
+def linger_early(seconds: float, file: str | None = None) -> str:
+    """Do the same, acknowledged when it begins."""
+    return _sleep_long(seconds, file)
+
+
+@shared_task(name="support.linger_once", max_retries=0)
+def linger_once(seconds: float, file: str | None = None) -> str:
+    """Do the same, never tried again."""
+    return _sleep_long(seconds, file)
+
+
+@shared_task(name="support.hog")
+def hog(seconds: int) -> str:
+    """Hold the GIL, so that nothing else in the process runs, as a bad C extension does."""
+    job.log("before")
+    time.sleep(0.5)
+    ctypes.PyDLL(None).sleep(seconds)
+    job.log("after")
+    return "done"
+
+
+@shared_task(name="support.later", bind=True)
+def later(self, seconds: float) -> None:  # type: ignore[no-untyped-def]
+    """Always be tried again after so many seconds."""
+    raise self.retry(exc=ValueError("not yet"), countdown=seconds)
 
 
 @shared_task(name="support.die")

@@ -13,7 +13,7 @@ import pytest
 
 from bridge import emitter as module
 from bridge import outbox
-from bridge.emitter import BACKOFF, HEARTBEAT, Emitter, emitter_for
+from bridge.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
 from bridge.events import Event, finite_json
 from bridge.meter import Meter, Reading
 from bridge.outbox import Line
@@ -187,7 +187,7 @@ def test_a_silent_run_sends_a_heartbeat(emitter, broker):
     run = started_run(emitter, broker)
     emitter.cycle()
     assert broker.sent == []
-    run.sent_at -= HEARTBEAT
+    run.sent_at -= 15.0 / HEARTBEATS
     emitter.cycle()
     emitter.cycle()
     assert broker.types == ["progress"]

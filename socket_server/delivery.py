@@ -1,0 +1,103 @@
+"""From an event to those who watch, and to all who keep account of jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bridge.events import Event, room_of_job, room_of_owner
+from bridge.snapshot import Snapshot
+from socket_server.history import History
+from socket_server.journal import Journal
+from socket_server.manager import JobsManager
+from socket_server.queues import Lines
+from socket_server.watchdog import Watchdog
+
+__all__ = ["Delivery"]
+
+#: What a running task tells beside its lifecycle.
+TALK = frozenset({"progress", "log", "output"})
+CANCELLED = "it was cancelled before it ran"
+
+
+class Delivery:
+    """Folds events into the journal and sends what is news to clients.
+
+    Args:
+        manager: sends to clients.
+        journal: what the server knows.
+        watchdog: is told which tasks run, and when they were heard.
+        history: is told how long jobs took.
+        lines: is told which jobs wait.
+    """
+
+    def __init__(
+        self,
+        manager: JobsManager,
+        journal: Journal,
+        watchdog: Watchdog,
+        history: History,
+        lines: Lines,
+    ) -> None:
+        self._manager, self._journal = manager, journal
+        self._watchdog, self._history, self._lines = watchdog, history, lines
+
+    def take(self, event: Event) -> None:
+        """Take in an event of the bus."""
+        self._send(event, self._journal.fold(event, self._manager.place))
+
+    def tell(self, event: Event) -> None:
+        """Take in an event that this server has made for its own clients."""
+        self._send(event, self._journal.fold(event))
+
+    def _send(self, event: Event, message: dict[str, Any] | None) -> None:
+        if message is None:
+            return
+        owner = self._journal.owner(event.job)
+        rooms = [room_of_job(event.job), *([room_of_owner(owner)] if owner else [])]
+        # Who is in both rooms gets one copy.
+        self._manager.deliver("job", message, rooms)
+        if not event.verdict:
+            self._hear(event)
+        if event.type not in TALK:
+            self._note(event, self._journal.of(event.job))
+
+    def _hear(self, event: Event) -> None:
+        # What is replayed was said long ago.
+        age = 0.0 if self._manager.ready else time.time() - event.at
+        task = self._journal.of(event.job).task(event.task)
+        if task is not None and task.state == "running":
+            self._watchdog.heard(event.job, event.task, age)
+        else:
+            self._watchdog.over(event.job, event.task)
+            if event.type == "queued" and (at := event.data.get("expires_at")):
+                self._watchdog.expires(event.job, event.task, at)
+
+    def _note(self, event: Event, snapshot: Snapshot) -> None:
+        state = snapshot.state
+        if state == "queued" and isinstance(queue := event.data.get("queue"), str):
+            self._lines.join(event.job, queue)
+        elif state != "queued":
+            self._lines.leave(event.job)
+        if event.type == "succeeded" and state == "succeeded":
+            self._history.note(snapshot)
+        if event.type == "started":
+            self._expect(snapshot)
+        if snapshot.cancelling and not snapshot.ended:
+            self._cancel_waiting(snapshot)
+
+    def _expect(self, snapshot: Snapshot) -> None:
+        now = time.time()
+        if (eta := self._history.expect(snapshot, now)) or snapshot.estimate:
+            self.tell(snapshot.expectation(now, queue=None, eta=eta))
+
+    def _cancel_waiting(self, snapshot: Snapshot) -> None:
+        """Call a cancelled job's tasks that wait what they are: nobody will run them any more.
+
+        A worker says so itself, but not before it comes to them. If one has just begun all the
+        same, its own word overturns this.
+        """
+        if not any(snapshot.running()):
+            for task in list(snapshot.waiting()):
+                verdict = snapshot.verdict(task, "cancelled", time.time(), reason=CANCELLED)
+                self.tell(verdict)

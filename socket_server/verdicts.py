@@ -1,0 +1,157 @@
+"""What a server says of jobs that do not speak for themselves: those that wait, and the silent."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+from bridge.client import Bridge
+from bridge.events import TERMINAL, Event
+from bridge.outcome import EXPIRED
+from bridge.status import from_result
+from socket_server.aside import Aside
+from socket_server.delivery import Delivery
+from socket_server.history import History
+from socket_server.journal import Journal
+from socket_server.manager import JobsManager
+from socket_server.queues import Gauge, Level, Lines
+from socket_server.watchdog import Silence
+
+__all__ = ["Estimates", "Verdicts"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the result backend is given to tell what became of a task, and between two looks.
+PATIENCE, INTERVAL = 5.0, 0.05
+#: Jobs of one queue, those before the others, that are told their place at a time.
+MAX_TOLD = 200
+#: Seconds by which an estimate of the end must have moved to be worth telling.
+STEP = 5.0
+
+
+class Verdicts:
+    """Judges tasks of which nothing is heard.
+
+    Args:
+        delivery: tells the clients.
+        journal: what the server knows.
+        bridge: through which the result backend is asked.
+        aside: asks it where it blocks nobody.
+        sio: starts background tasks and sleeps.
+    """
+
+    def __init__(
+        self, delivery: Delivery, journal: Journal, bridge: Bridge, aside: Aside, sio: Any
+    ) -> None:
+        self._delivery, self._journal = delivery, journal
+        self._bridge, self._aside, self._sio = bridge, aside, sio
+
+    def judge(self, silence: Silence) -> None:
+        """Say what became of a silent task: what its result says, else that it stalls or is lost.
+
+        May take some seconds.
+        """
+        if silence.job not in self._journal:
+            return
+        snapshot = self._journal.of(silence.job)
+        task = snapshot.task(silence.task)
+        if task is None or task.state != "running":
+            return
+        # Made before the backend is asked: if the task is heard meanwhile, it is out of date.
+        draft = snapshot.verdict(task, "stalled", time.time())
+        found = self._result(silence.task)
+        self._delivery.tell(_ended(draft, found) if found else _silent(draft, silence))
+
+    def expire(self, job: str, task: str) -> None:
+        """Say that a task which waited too long will not be run: the broker just drops it."""
+        if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
+            now, told = time.time(), {"reason": EXPIRED}
+            self._delivery.tell(self._journal.of(job).verdict(state, "cancelled", now, **told))
+
+    def _result(self, task: str) -> dict[str, Any] | None:
+        """Return how a task ended; None if that is not known, or not soon."""
+        found: list[dict[str, Any] | None] = []
+        self._sio.start_background_task(lambda: found.append(self._ask(task)))
+        deadline = time.monotonic() + PATIENCE
+        while not found and time.monotonic() < deadline:
+            self._sio.sleep(INTERVAL)
+        answer = found[0] if found else None
+        return answer if answer and answer["state"] in TERMINAL else None
+
+    def _ask(self, task: str) -> dict[str, Any] | None:
+        try:
+            answer: dict[str, Any] | None = self._aside(from_result, self._bridge.app, task)
+            return answer
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises
+            logger.warning("taskbridge: the result backend does not answer: %s", error)
+            return None
+
+
+def _ended(draft: Event, found: dict[str, Any]) -> Event:
+    told = {key: found[key] for key in ("result", "result_omitted", "error") if found.get(key)}
+    reason = {} if found["state"] == "succeeded" else {"reason": "its stored result says so"}
+    at = found["ended_at"] or draft.at
+    return replace(draft, type=found["state"], at=at, data={"verdict": True, **told, **reason})
+
+
+def _silent(draft: Event, silence: Silence) -> Event:
+    seconds = round(silence.silent)
+    if not silence.lost:
+        return replace(draft, data={"silent": seconds})
+    reason = f"nothing was heard of it for {seconds} s: its worker, or the way to it, may be dead"
+    return replace(draft, type="lost", data={"verdict": True, "reason": reason})
+
+
+class Estimates:
+    """Tells those who wait how long they may have to.
+
+    Args:
+        delivery: tells the clients.
+        journal: what the server knows.
+        manager: knows which jobs anybody watches.
+        lines: which jobs wait in which queue.
+        history: how long jobs took.
+        gauge: asks the broker about its queues.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        journal: Journal,
+        manager: JobsManager,
+        lines: Lines,
+        history: History,
+        gauge: Gauge,
+    ) -> None:
+        self._delivery, self._journal, self._manager = delivery, journal, manager
+        self._lines, self._history, self._gauge = lines, history, gauge
+
+    def tell(self) -> None:
+        """Tell each job that waits, and is watched, its place, if that has changed."""
+        if not self._lines:
+            return
+        for queue, level in self._gauge.read(self._lines.queues()).items():
+            ahead = self._lines.ahead(queue, level.ready)
+            for job in self._lines.waiting(queue)[:MAX_TOLD]:
+                self._tell(job, queue, level, ahead.get(job))
+
+    def _tell(self, job: str, queue: str, level: Level, ahead: int | None) -> None:
+        if job not in self._journal:
+            self._lines.leave(job)
+            return
+        snapshot, now = self._journal.of(job), time.time()
+        if not self._manager.is_watched(job, snapshot.owner):
+            return
+        place = {"name": queue, "ahead": ahead, "workers": level.workers}
+        eta = self._history.expect(snapshot, now)
+        before = snapshot.estimate
+        if place != before.get("queue") or _moved(before.get("eta"), eta):
+            self._delivery.tell(snapshot.expectation(now, queue=place, eta=eta))
+
+
+def _moved(before: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
+    if before is None or now is None:
+        return before is not now
+    return any(abs(before[name] - now[name]) >= STEP for name in ("earliest", "latest"))

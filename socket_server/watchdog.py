@@ -1,0 +1,122 @@
+"""The watchdog: which running tasks have been silent for too long. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+__all__ = ["Silence", "Watchdog"]
+
+
+#: Seconds after which a worker that has taken it in time would have told of it, and by which
+#: clocks of two machines may differ.
+EXPIRY_GRACE = 2.0
+
+
+class Silence(NamedTuple):
+    """A running task of which nothing was heard for too long."""
+
+    job: str
+    task: str
+    #: Seconds.
+    silent: float
+    #: Whether it is time to call it lost.
+    lost: bool
+
+
+class Watchdog:
+    """Keeps the time since the last word of each running task.
+
+    Only time in which the server could have heard something counts: while its broker is away,
+    every job is silent.
+
+    Args:
+        stalled_after: seconds of silence after which a task is called stalled.
+        lost_after: seconds of silence after which it is called lost.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        stalled_after: float,
+        lost_after: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = (stalled_after, lost_after)
+        self._clock = clock
+        self._looked = clock()
+        #: Seconds, since the beginning, in which something could have been heard.
+        self._now = 0.0
+        # In the order in which they were last heard, so that those silent longest come first.
+        self._heard: dict[tuple[str, str], float] = {}
+        #: Seconds since the epoch at which a task that waits expires.
+        self._expiring: dict[tuple[str, str], float] = {}
+        #: Limits that a silent task has passed.
+        self._passed: dict[tuple[str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def heard(self, job: str, task: str, age: float = 0.0) -> None:
+        """Note that something came from a running task.
+
+        Args:
+            job: its job.
+            task: its id.
+            age: seconds ago; more than none only for what is replayed.
+        """
+        self.over(job, task)
+        self._heard[job, task] = self._now - max(0.0, age)
+
+    def over(self, job: str, task: str) -> None:
+        """Note that a task does not run, or not any more."""
+        self._heard.pop((job, task), None)
+        self._passed.pop((job, task), None)
+        self._expiring.pop((job, task), None)
+
+    def expires(self, job: str, task: str, at: float) -> None:
+        """Note that a task waits, and that nobody will run it after a time.
+
+        Args:
+            job: its job.
+            task: its id.
+            at: seconds since the epoch.
+        """
+        self._expiring[job, task] = at
+
+    def expired(self, now: float) -> list[tuple[str, str]]:
+        """Return the jobs and ids of tasks that have expired since the last time.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        due = [key for key, at in self._expiring.items() if now >= at + EXPIRY_GRACE]
+        for key in due:
+            del self._expiring[key]
+        return due
+
+    def look(self, *, listening: bool) -> list[Silence]:
+        """Return the tasks that have passed a limit since the last time.
+
+        Args:
+            listening: whether the server could hear something since then.
+        """
+        now = self._clock()
+        self._now += (now - self._looked) if listening else 0.0
+        self._looked = now
+        due = [key for key in self._heard if self._due(key)]
+        return [self._pass(key) for key in due]
+
+    def _due(self, key: tuple[str, str]) -> bool:
+        return self._now - self._heard[key] >= self._limits[self._passed.get(key, 0)]
+
+    def _pass(self, key: tuple[str, str]) -> Silence:
+        silent = self._now - self._heard[key]
+        lost = silent >= self._limits[-1]
+        if lost:
+            self.over(*key)
+        else:
+            self._passed[key] = 1
+        return Silence(*key, silent, lost)

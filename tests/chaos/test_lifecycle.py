@@ -1,0 +1,197 @@
+"""However a task ends, and whatever ends it, those who watch are told, once and truly."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from bridge.events import TERMINAL
+from support.wait import until
+from support.watched import Watched
+
+pytestmark = pytest.mark.timeout(200)
+
+#: Seconds until the server calls a silent task stalled, and lost.
+STALLED, LOST = 3, 8
+QUICK = {"TASKBRIDGE_STALLED_AFTER": str(STALLED), "TASKBRIDGE_LOST_AFTER": str(LOST)}
+#: Celery's own name for what became of a task, and ours.
+CELERYS = {"succeeded": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED", "lost": "FAILURE"}
+
+
+@pytest.fixture
+def stack(rabbitmq, new_stack):
+    """A server and a worker of two processes, on RabbitMQ."""
+    stack = new_stack(rabbitmq.new_vhost(), **QUICK)
+    stack.start_server()
+    stack.start_worker()
+    return stack
+
+
+def assert_ended_once(job, state, *celerys):
+    """Read to the end; a client is told of it once, and Celery says the same."""
+    snapshot = job.end()
+    assert snapshot["state"] == state, (snapshot, job.types)
+    assert [kind for kind in job.types if kind in TERMINAL] == [state]
+    expected = celerys or [CELERYS[state]]
+    until(lambda: job.celerys in expected, 20, f"Celery to say {expected}")
+    return snapshot
+
+
+def revoke(job, name):
+    job.bridge.app.control.revoke(job.id, terminate=True, signal=name)
+
+
+def test_a_killed_process_whose_task_is_not_tried_again_is_lost(stack):
+    job = Watched(stack, "support.linger_once", 60)
+    os.kill(job.pid(), signal.SIGKILL)
+    snapshot = assert_ended_once(job, "lost")
+    assert "signal 9" in snapshot["reason"]
+    assert snapshot["error"]["class"] == "WorkerLostError"
+
+
+def test_a_killed_process_whose_task_is_tried_again_begins_a_second_attempt(stack):
+    job = Watched(stack, "support.linger", 5)
+    os.kill(job.pid(), signal.SIGKILL)
+    retrying = job.until("retrying")
+    assert retrying["data"]["retry_at"] - retrying["at"] == pytest.approx(5, abs=1)
+    snapshot = assert_ended_once(job, "succeeded")
+    assert snapshot["tasks"][0]["attempt"] == 2
+
+
+@pytest.mark.parametrize(("name", "cleaned"), [("SIGTERM", True), ("SIGKILL", False)])
+def test_a_revoked_task_that_is_terminated_is_cancelled(stack, tmp_path, name, cleaned):
+    file = tmp_path / "cleaned"
+    job = Watched(stack, "support.linger", 60, str(file))
+    job.pid()
+    revoke(job, name)
+    assert_ended_once(job, "cancelled")
+    if cleaned:
+        until(file.exists, 10, "the finally block")
+    assert file.exists() == cleaned
+
+
+def test_a_task_that_is_told_that_its_time_is_over_has_failed(stack, tmp_path):
+    job = Watched(stack, "support.linger", 60, str(tmp_path / "cleaned"))
+    job.pid()
+    revoke(job, "SIGUSR1")
+    # Its process stores what it raised, and the worker's parent that it was revoked.
+    snapshot = assert_ended_once(job, "failed", "FAILURE", "REVOKED")
+    assert snapshot["error"]["class"] == "SoftTimeLimitExceeded"
+    assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.parametrize("limit", ["soft_time_limit", "time_limit"])
+def test_a_time_limit_that_is_over_is_a_failure(stack, limit):
+    snapshot = assert_ended_once(Watched(stack, "support.linger", 60, **{limit: 1}), "failed")
+    assert snapshot["error"]["message"].startswith("it took longer than its time limit")
+
+
+def test_a_task_that_is_revoked_before_it_runs_is_cancelled(stack):
+    first = [Watched(stack, "support.linger", 60) for _ in range(2)]
+    pids = [job.pid() for job in first]
+    second = Watched(stack, "support.linger", 60)
+    second.until("queued")
+    stack.bridge.app.control.revoke(second.id)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)  # a slot becomes free
+    assert_ended_once(second, "cancelled")
+    assert "started" not in second.types
+
+
+def test_a_task_that_expires_before_it_runs_is_cancelled_and_says_so(stack):
+    running = [Watched(stack, "support.linger", 60) for _ in range(2)]
+    assert all(job.pid() for job in running)
+    # The broker drops it, or the worker does: nobody may be left to tell of it.
+    job = Watched(stack, "support.linger", 60, expires=2)
+    snapshot = assert_ended_once(job, "cancelled", "PENDING", "REVOKED")
+    assert "expired" in snapshot["reason"]
+    assert "started" not in job.types
+
+
+def test_a_worker_that_stops_lets_a_short_job_end(stack):
+    job = Watched(stack, "support.linger", 4)
+    job.pid()
+    stack.processes[-1].signal(signal.SIGTERM)
+    assert_ended_once(job, "succeeded")
+    assert stack.processes[-1].wait(30) == 0
+
+
+def test_a_worker_that_must_stop_at_once_hands_a_late_acknowledged_job_to_another(stack, tmp_path):
+    file = tmp_path / "cleaned"
+    job = Watched(stack, "support.linger", 15, str(file))
+    job.pid()
+    first = stack.processes[-1]
+    stack.start_worker()
+    first.signal(signal.SIGQUIT)
+    handed = job.until("retrying")
+    assert "another one will run it" in handed["data"]["reason"]
+    snapshot = assert_ended_once(job, "succeeded")
+    assert snapshot["tasks"][0]["attempt"] == 2
+    assert file.read_text() == "cleaned up\n" * 2
+
+
+def test_a_worker_that_must_stop_at_once_loses_an_early_acknowledged_job_and_says_so(stack):
+    job = Watched(stack, "support.linger_early", 60)
+    job.pid()
+    stack.processes[-1].signal(signal.SIGQUIT)
+    snapshot = assert_ended_once(job, "lost", "RETRY")
+    assert "nobody will run it again" in snapshot["reason"]
+
+
+def kill_host(worker):
+    """Kill a worker's parent and all its children at once, as when its host dies."""
+    children = [
+        int(pid)
+        for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    ]
+    for pid in [worker.pid, *children]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
+    job = Watched(stack, "support.linger", 6)
+    job.pid()
+    first = stack.processes[-1]
+    stack.start_worker()
+    kill_host(first)
+    snapshot = assert_ended_once(job, "succeeded")
+    assert snapshot["tasks"][0]["attempt"] == 2
+
+
+def test_an_early_acknowledged_job_whose_whole_worker_is_killed_stalls_and_is_lost(stack):
+    job = Watched(stack, "support.linger_early", 60)
+    job.pid()
+    kill_host(stack.processes[-1])
+    stalled = job.until("stalled")
+    assert job.watcher.snapshot.stalled
+    assert stalled["data"]["silent"] >= STALLED
+    snapshot = assert_ended_once(job, "lost", "STARTED")
+    assert "nothing was heard of it for" in snapshot["reason"]
+    assert snapshot["tasks"][0]["presumed"]
+
+
+def test_a_job_whose_end_was_not_heard_is_told_from_its_result(stack, tmp_path):
+    """The worker dies between storing the result and telling of it."""
+    job = Watched(stack, "support.linger_early", 60)
+    job.pid()
+    kill_host(stack.processes[-1])
+    stack.bridge.app.backend.store_result(job.id, "done", "SUCCESS")
+    snapshot = assert_ended_once(job, "succeeded")
+    assert snapshot["result"] == "done"
+
+
+def test_a_job_that_holds_the_gil_is_called_lost_and_comes_back(stack):
+    job = Watched(stack, "support.hog", LOST + 4)
+    job.until("stalled")
+    lost = job.until("lost")
+    assert lost["data"]["verdict"]
+    until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 60, "it to come back")
+    again = stack.bridge.watch(job.id, timeout=60)
+    assert [event["type"] for event in again] == ["queued", "started", "log", "log", "succeeded"]
+    assert again.recovered
+    assert not again.snapshot.encode()["incomplete"]
