@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.events import TERMINAL
+from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
 
@@ -22,13 +23,31 @@ QUICK = {"TASKBRIDGE_STALLED_AFTER": str(STALLED), "TASKBRIDGE_LOST_AFTER": str(
 CELERYS = {"succeeded": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED", "lost": "FAILURE"}
 
 
+@pytest.fixture(scope="module")
+def served(rabbitmq, tmp_path_factory):
+    """A server on RabbitMQ."""
+    stack = Stack(tmp_path_factory.mktemp("lifecycle"), rabbitmq.new_vhost(), **QUICK)
+    try:
+        stack.start_server()
+        yield stack
+    finally:
+        stack.stop()
+
+
 @pytest.fixture
-def stack(rabbitmq, new_stack):
-    """A server and a worker of two processes, on RabbitMQ."""
-    stack = new_stack(rabbitmq.new_vhost(), **QUICK)
-    stack.start_server()
-    stack.start_worker()
-    return stack
+def stack(served):
+    """The server and one worker of two processes, which is a new one if the last was ended."""
+    workers = [one for one in served.processes[1:] if one.running]
+    for spare in workers[:-1]:
+        spare.kill()  # it is about to stop
+    if not workers:
+        served.start_worker()
+    return served
+
+
+def worker_of(stack):
+    """Return the process of the worker that runs."""
+    return [one for one in stack.processes[1:] if one.running][-1]
 
 
 def assert_ended_once(job, state, *celerys):
@@ -92,14 +111,14 @@ def test_a_time_limit_that_is_over_is_a_failure(stack, limit):
 
 def test_a_task_that_is_revoked_before_it_runs_is_cancelled(stack):
     first = [Watched(stack, "support.linger", 60) for _ in range(2)]
-    pids = [job.pid() for job in first]
+    assert all(job.pid() for job in first)
     second = Watched(stack, "support.linger", 60)
     second.until("queued")
     stack.bridge.app.control.revoke(second.id)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)  # a slot becomes free
+    revoke(first.pop(), "SIGKILL")  # a slot becomes free
     assert_ended_once(second, "cancelled")
     assert "started" not in second.types
+    revoke(first.pop(), "SIGKILL")
 
 
 def test_a_task_that_expires_before_it_runs_is_cancelled_and_says_so(stack):
@@ -110,21 +129,25 @@ def test_a_task_that_expires_before_it_runs_is_cancelled_and_says_so(stack):
     snapshot = assert_ended_once(job, "cancelled", "PENDING", "REVOKED")
     assert "expired" in snapshot["reason"]
     assert "started" not in job.types
+    for one in running:
+        revoke(one, "SIGKILL")
+        one.end()
 
 
 def test_a_worker_that_stops_lets_a_short_job_end(stack):
     job = Watched(stack, "support.linger", 4)
     job.pid()
-    stack.processes[-1].signal(signal.SIGTERM)
+    worker = worker_of(stack)
+    worker.signal(signal.SIGTERM)
     assert_ended_once(job, "succeeded")
-    assert stack.processes[-1].wait(30) == 0
+    assert worker.wait(30) == 0
 
 
 def test_a_worker_that_must_stop_at_once_hands_a_late_acknowledged_job_to_another(stack, tmp_path):
     file = tmp_path / "cleaned"
-    job = Watched(stack, "support.linger", 15, str(file))
+    job = Watched(stack, "support.linger", 12, str(file))
     job.pid()
-    first = stack.processes[-1]
+    first = worker_of(stack)
     stack.start_worker()
     first.signal(signal.SIGQUIT)
     handed = job.until("retrying")
@@ -137,7 +160,7 @@ def test_a_worker_that_must_stop_at_once_hands_a_late_acknowledged_job_to_anothe
 def test_a_worker_that_must_stop_at_once_loses_an_early_acknowledged_job_and_says_so(stack):
     job = Watched(stack, "support.linger_early", 60)
     job.pid()
-    stack.processes[-1].signal(signal.SIGQUIT)
+    worker_of(stack).signal(signal.SIGQUIT)
     snapshot = assert_ended_once(job, "lost", "RETRY")
     assert "nobody will run it again" in snapshot["reason"]
 
@@ -156,7 +179,7 @@ def kill_host(worker):
 def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
     job = Watched(stack, "support.linger", 6)
     job.pid()
-    first = stack.processes[-1]
+    first = worker_of(stack)
     stack.start_worker()
     kill_host(first)
     snapshot = assert_ended_once(job, "succeeded")
@@ -166,7 +189,7 @@ def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
 def test_an_early_acknowledged_job_whose_whole_worker_is_killed_stalls_and_is_lost(stack):
     job = Watched(stack, "support.linger_early", 60)
     job.pid()
-    kill_host(stack.processes[-1])
+    kill_host(worker_of(stack))
     stalled = job.until("stalled")
     assert job.watcher.snapshot.stalled
     assert stalled["data"]["silent"] >= STALLED
@@ -179,7 +202,7 @@ def test_a_job_whose_end_was_not_heard_is_told_from_its_result(stack, tmp_path):
     """The worker dies between storing the result and telling of it."""
     job = Watched(stack, "support.linger_early", 60)
     job.pid()
-    kill_host(stack.processes[-1])
+    kill_host(worker_of(stack))
     stack.bridge.app.backend.store_result(job.id, "done", "SUCCESS")
     snapshot = assert_ended_once(job, "succeeded")
     assert snapshot["result"] == "done"
