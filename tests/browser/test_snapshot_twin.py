@@ -16,7 +16,11 @@ async (stories) => {
     return { news, state: snapshot.state, total: snapshot.total, done: snapshot.done,
       bars: snapshot.bars.length, name: snapshot.name, result: snapshot.result ?? null,
       error: snapshot.error, queued: snapshot.queued_at, started: snapshot.started_at,
-      ended: snapshot.ended_at, meta: snapshot.meta,
+      ended: snapshot.ended_at, meta: snapshot.meta, reason: snapshot.reason,
+      retry_at: snapshot.retry_at, cancelling: snapshot.cancelling, stalled: snapshot.stalled,
+      queue: snapshot.queue, eta: snapshot.eta,
+      tasks: snapshot.tasks.map(({ task, state, attempt, stalled, presumed }) =>
+        ({ task, state, attempt, stalled, presumed })),
       dropped: snapshot.dropped, incomplete: snapshot.incomplete };
   });
 }
@@ -31,6 +35,12 @@ def story(chance):
         data = {"attempt": 1} if kind == "started" else {}
         if kind == "queued":
             data = {"total": chance.randint(1, 4)}
+        if kind in ("queued", "started") and chance.random() < 0.3:
+            data["more"] = chance.randint(1, 2)
+        elif kind in ("retrying", "cancelling"):
+            data = {"reason": chance.choice("rs")} if chance.random() < 0.5 else {}
+        elif kind == "estimate":
+            data = {"queue": {"name": "q", "ahead": at, "workers": True}, "eta": {"jobs": at}}
         elif kind == "progress":
             data = {"bars": [{"n": at}] * chance.randint(0, 2)}
             if chance.random() < 0.5:
@@ -38,7 +48,11 @@ def story(chance):
         elif kind == "succeeded":
             data = {"result": at}
         elif kind in TERMINAL:
-            data = {"error": {"class": "E", "message": str(at)}}
+            data = {"error": {"class": "E", "message": str(at)}, "reason": str(at)}
+        if kind in TERMINAL and chance.random() < 0.4:
+            data["verdict"] = True
+        if kind == "retrying" and chance.random() < 0.5:
+            data |= {"retry_at": at + 5, "error": {"class": "E", "message": "again"}}
         elif kind == "log":
             data = {"lines": [], "dropped": chance.randint(0, 2)}
         task = chance.choice(["job", "b", "c"])
@@ -64,9 +78,16 @@ def folded(snapshot, events):
         "news": news,
         **{
             key: given[key]
-            for key in ("state", "total", "done", "name", "error", "dropped", "meta")
+            for key in (
+                *("state", "total", "done", "name", "error", "dropped", "meta", "reason"),
+                *("retry_at", "cancelling", "stalled", "queue", "eta"),
+            )
         },
         "bars": len(given["bars"]),
+        "tasks": [
+            {key: task[key] for key in ("task", "state", "attempt", "stalled", "presumed")}
+            for task in given["tasks"]
+        ],
         "result": given.get("result"),
         "queued": snapshot.queued_at,
         "started": given["started_at"],
