@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from celery import chain, chord, signature
@@ -19,6 +18,7 @@ from celery import chain, chord, signature
 from bridge.errors import TaskbridgeError
 from bridge.events import TERMINAL
 from support.owner_client import OwnerClient
+from support.process import children_of, kill_all
 from support.stack import Stack
 from support.wait import until
 
@@ -111,7 +111,7 @@ class Chaos:
         return self.chance.choice(self.workers)
 
     def kill_child(self, jobs):
-        if children := children_of(self._worker()):
+        if children := children_of(self._worker().pid):
             with suppress(ProcessLookupError):
                 os.kill(self.chance.choice(children), signal.SIGKILL)
 
@@ -122,10 +122,7 @@ class Chaos:
         self._worker().signal(signal.SIGQUIT)
 
     def kill_host(self, jobs):
-        worker = self._worker()
-        for pid in [worker.pid, *children_of(worker)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(self._worker())
 
     def freeze(self, jobs):
         worker = self._worker()
@@ -149,11 +146,6 @@ class Chaos:
         for timer in self.frozen:
             timer.join()
         self._worker()
-
-
-def children_of(worker):
-    file = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
-    return [int(pid) for pid in file.read_text().split()] if file.exists() else []
 
 
 def test_every_job_ends_and_as_celery_says(stack):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from bridge.events import TERMINAL
+from support.process import kill_all
 from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
@@ -165,23 +164,12 @@ def test_a_worker_that_must_stop_at_once_loses_an_early_acknowledged_job_and_say
     assert "nobody will run it again" in snapshot["reason"]
 
 
-def kill_host(worker):
-    """Kill a worker's parent and all its children at once, as when its host dies."""
-    children = [
-        int(pid)
-        for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    ]
-    for pid in [worker.pid, *children]:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
 def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
     job = Watched(stack, "support.linger", 6)
     job.pid()
     first = worker_of(stack)
     stack.start_worker()
-    kill_host(first)
+    kill_all(first)
     snapshot = assert_ended_once(job, "succeeded")
     assert snapshot["tasks"][0]["attempt"] == 2
 
@@ -189,7 +177,7 @@ def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
 def test_an_early_acknowledged_job_whose_whole_worker_is_killed_stalls_and_is_lost(stack):
     job = Watched(stack, "support.linger_early", 60)
     job.pid()
-    kill_host(worker_of(stack))
+    kill_all(worker_of(stack))
     stalled = job.until("stalled")
     assert job.watcher.snapshot.stalled
     assert stalled["data"]["silent"] >= STALLED
@@ -202,7 +190,7 @@ def test_a_job_whose_end_was_not_heard_is_told_from_its_result(stack, tmp_path):
     """The worker dies between storing the result and telling of it."""
     job = Watched(stack, "support.linger_early", 60)
     job.pid()
-    kill_host(worker_of(stack))
+    kill_all(worker_of(stack))
     stack.bridge.app.backend.store_result(job.id, "done", "SUCCESS")
     snapshot = assert_ended_once(job, "succeeded")
     assert snapshot["result"] == "done"

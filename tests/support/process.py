@@ -164,6 +164,23 @@ class Process:
             self.log.unlink(missing_ok=True)
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the ids of a process's children; none if it is gone."""
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except FileNotFoundError:
+        return []
+
+
+def kill_all(process: Process) -> None:
+    """Kill a process and its children at once, wherever they are, as when their host dies."""
+    for pid in [process.pid, *children_of(process.pid)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _temporary_file() -> Path:
     handle, path = tempfile.mkstemp(prefix="taskbridge-", suffix=".log")
     os.close(handle)

@@ -13,6 +13,7 @@ export class JobCard {
   #refusal = "";
   #result = undefined;
   #meta = "{}";
+  #tasks = "";
 
   /** `actions`: {cancel(job): Promise, openLog(job), changed(job)}. */
   constructor(snapshot, actions) {
@@ -22,6 +23,7 @@ export class JobCard {
     this.node.dataset.job = snapshot.job;
     this.#part("cancel").addEventListener("click", () => this.#cancel(snapshot.job, actions));
     this.#log.onopen = () => actions.openLog(snapshot.job);
+    this.#part("tasks").addEventListener("toggle", () => actions.changed(snapshot.job));
   }
 
   /** Draw a snapshot and its log; `now` in seconds since the epoch. */
@@ -32,11 +34,12 @@ export class JobCard {
     setAttribute(this.#part("name"), "title", snapshot.name);
     setAttribute(this.node, "data-state", state);
     setText(this.#part("badge"), badge(snapshot));
+    setAttribute(this.#part("badge"), "data-state", state);
     setText(this.#part("time"), time(snapshot, now));
     this.#bars.update(snapshot, name);
     this.#drawCancel(state, mayCancel && !ended, name);
     setAttribute(this.node, "data-missing", missing ? "" : null);
-    this.#drawEnd(snapshot, missing);
+    this.#drawEnd(snapshot, missing, now);
     this.#log.update(log, name, state !== "queued");
   }
 
@@ -63,13 +66,27 @@ export class JobCard {
     if (!shown) this.#asked = false;
   }
 
-  #drawEnd(snapshot, missing) {
+  #drawEnd(snapshot, missing, now) {
     const wrong = snapshot.error ? sentence(snapshot) : this.#refusal;
     setNote(this.#part("error"), snapshot.ended && !snapshot.error ? "" : wrong);
     setAttribute(this.#part("error"), "title", snapshot.error ? String(snapshot.error.class ?? "") : null);
-    setNote(this.#part("note"), notes(snapshot, missing).join(" "));
+    setNote(this.#part("note"), [...hints(snapshot, now), ...notes(snapshot, missing)].join(" "));
+    this.#drawTasks(snapshot);
     this.#drawMeta(snapshot.meta);
     if (snapshot.result !== this.#result) this.#drawResult(snapshot.result);
+  }
+
+  // The tasks of a canvas, those that go on first.
+  #drawTasks({ total, done, tasks }) {
+    const list = this.#part("tasks");
+    setHidden(list, total < 2);
+    if (total < 2) return;
+    setText(this.#part("tasks-title"), `Tasks (${format.number(done)} of ${format.number(total)} done)`);
+    if (!list.open) return;
+    const rows = tasks.map((task) => `${task.task} ${badge(task)}`).join("\n");
+    if (rows === this.#tasks) return;
+    this.#tasks = rows;
+    this.#part("task-list").replaceChildren(...tasks.map(row));
   }
 
   #drawMeta(meta) {
@@ -96,6 +113,15 @@ export function shortName(name) {
   return String(name).split(".").at(-1) || "job";
 }
 
+function row(task) {
+  const item = element("li");
+  const state = element("span", badge(task));
+  state.className = "badge";
+  setAttribute(state, "data-state", task.state);
+  item.append(element("span", shortName(task.name)), state);
+  return item;
+}
+
 function badge({ state, stalled, attempt }) {
   if (stalled) return `${state}, no news`;
   return attempt > 1 && state === "running" ? `running, attempt ${attempt}` : state;
@@ -115,6 +141,35 @@ function sentence({ error }) {
   return String(error.message || error.class || "The job failed and gave no reason.");
 }
 
+// What is to be expected, and what is being waited for; `now` in seconds since the epoch.
+function hints(snapshot, now) {
+  const { state, queue, eta, reason, retry_at: retryAt } = snapshot;
+  const found = queue ? [place(queue)] : [];
+  if (eta && eta.latest > now) found.push(expected(eta, now));
+  if (snapshot.stalled) found.push("Nothing has come from this job for a while: its worker may be busy, or gone.");
+  if (reason && reason !== snapshot.error?.message) found.push(capital(reason));
+  if (state !== "retrying") return found;
+  const wait = retryAt === null ? 0 : retryAt - now;
+  found.push(wait > 0.5 ? `It is tried again in ${format.duration(wait)}.` : "It waits for a worker.");
+  return found;
+}
+
+function place({ name, ahead, workers }) {
+  if (workers === false) return `No worker is consuming the queue “${name}”.`;
+  if (ahead === 0) return "Next in the queue.";
+  return ahead === null ? "" : `About ${format.number(ahead)} ${ahead === 1 ? "task" : "tasks"} ahead in the queue.`;
+}
+
+function expected({ earliest, latest, jobs }, now) {
+  const [least, most] = [earliest, latest].map((at) => format.duration(at - now));
+  const range = least === most ? most : `${least} to ${most}`;
+  return `Expected to be over in ${range}, going by the last ${format.number(jobs)} jobs.`;
+}
+
+function capital(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
 const ENDINGS = {
   failed: "The job failed and gave no reason.",
   lost: "Nothing was heard of this job any more: its worker may have died.",
@@ -122,7 +177,7 @@ const ENDINGS = {
 
 function notes(snapshot, missing) {
   const found = missing ? ["The server does not know this job at the moment."] : [];
-  if (snapshot.state in ENDINGS && !snapshot.error) found.push(ENDINGS[snapshot.state]);
+  if (snapshot.state in ENDINGS && !snapshot.error && !snapshot.reason) found.push(ENDINGS[snapshot.state]);
   if (snapshot.resultOmitted) found.push("The result is too large to be shown here.");
   if (snapshot.dropped > 0) found.push(`${format.number(snapshot.dropped)} lines of log or output were dropped on the way.`);
   if (snapshot.incomplete && !snapshot.dropped) found.push("Something this job reported did not arrive.");

@@ -12,6 +12,7 @@
  * Replies are dispatched as events at the moment they arrive, so that a reply and the events
  * behind it are handled in the server's order; the promises are for who asked.
  */
+import { isVerdict } from "./snapshot.js";
 import { io } from "./vendor/socket.io.esm.min.js";
 
 const REQUEST_TIMEOUT = 15_000; // milliseconds
@@ -135,11 +136,16 @@ export class Client extends EventTarget {
   }
 
   // Where it goes on, a server may know less than the one before it, and tell some of it again.
-  #isNews({ job, task, run, seq, tick }) {
+  #isNews(event) {
+    const { job, task, type, at, run, seq, tick } = event;
     if (!this.#seen.has(job)) this.#seen.set(job, new Map());
-    const last = this.#seen.get(job).get(task);
+    const seen = this.#seen.get(job);
+    // A cancel has no place of its own, and what a server makes of silence that of another event.
+    const placeless = type === "cancelling" || isVerdict(event);
+    if (placeless) return !seen.has(`${task} ${type} ${at}`) && seen.set(`${task} ${type} ${at}`, true);
+    const last = seen.get(task);
     const news = !last || run > last[0] || (run === last[0] && (seq > last[1] || (seq === last[1] && tick > last[2])));
-    if (news) this.#seen.get(job).set(task, [run, seq, tick]);
+    if (news) seen.set(task, [run, seq, tick]);
     return news;
   }
 
