@@ -59,7 +59,7 @@ class Watcher:
         self.connected = False
         #: Place of the newest event of each task that was given out.
         self._seen: dict[str, tuple[int, int, int]] = {}
-        #: Those that have no place of their own: of a cancel, and of what a server makes of silence.
+        #: Those without a place of their own: of a cancel, and what a server makes of silence.
         self._told: set[tuple[str, str, float]] = set()
         self._url, self._token, self._timeout = url, token, timeout
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()

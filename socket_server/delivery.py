@@ -17,7 +17,7 @@ __all__ = ["Delivery"]
 
 #: What a running task tells beside its lifecycle.
 TALK = frozenset({"progress", "log", "output"})
-CANCELLED = "it was cancelled before it ran"
+CANCELLED = "it was cancelled while it waited"
 
 
 class Delivery:

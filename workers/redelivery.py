@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+from celery import states
 from celery.worker import state
 from celery.worker.request import Request
 
@@ -45,6 +46,24 @@ class OnceHere(Request):
                 state.requests[running.id] = running
                 return True
         return bool(super().revoked())
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Say that it was revoked, unless it had ended before the signal came.
+
+        Celery would store that over the result, which others may have seen by then.
+        """
+        if terminated and self._has_ended():
+            state.task_ready(self)
+            self.acknowledge()
+            self._already_revoked = True
+        else:
+            super()._announce_revoked(reason, terminated, signum, expired)
+
+    def _has_ended(self) -> bool:
+        try:
+            return self.task.backend.get_state(self.id) in states.READY_STATES
+        except Exception:  # noqa: BLE001 - whatever a backend raises; Celery goes on then
+            return False
 
     @property
     def _execution(self) -> tuple[str, int]:

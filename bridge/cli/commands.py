@@ -173,8 +173,9 @@ def cancel(job: str) -> None:
     from bridge.cli.request import request
 
     bridge = Bridge()
-    request(bridge, "cancel", {"job": job}, bridge.token(jobs=[job], scope="cancel"))
-    click.echo(f"cancelling {job}")
+    answer = request(bridge, "cancel", {"job": job}, bridge.token(jobs=[job], scope="cancel"))
+    already = "already " if answer["state"] == "cancelling" else ""
+    click.echo(f"{already}cancelling {job}")
 
 
 @cli.command(

@@ -38,7 +38,8 @@ def _table(jobs: list[dict[str, Any]]) -> Table:
     for job in jobs:
         state = job["state"]
         age = duration(time.time() - (job["queued_at"] or job["at"]))
-        table.add_row(job["job"], job["name"], f"[{COLOURS[state]}]{state}[/]", _progress(job), age)
+        shown = f"[{COLOURS[state]}]{state}[/]{', no news' if job['stalled'] else ''}"
+        table.add_row(job["job"], job["name"], shown, _progress(job), age)
     return table
 
 

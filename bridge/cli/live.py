@@ -21,6 +21,7 @@ class LiveView:
     Args:
         console: where to draw.
         lines: what an event has to say besides bars.
+        waits: what a job waits for.
         ending: the sentence at a job's end, and its colour.
     """
 
@@ -28,10 +29,12 @@ class LiveView:
         self,
         console: Console,
         lines: Callable[[dict[str, Any]], list[str]],
+        waits: Callable[[Snapshot], str],
         ending: Callable[[Snapshot], tuple[str, str]],
     ) -> None:
         self._console = console
         self._lines = lines
+        self._waits = waits
         self._ending = ending
         self._rows: list[Any] = []
         self._progress = Progress(
@@ -50,7 +53,7 @@ class LiveView:
         """Draw the state after an event."""
         for line in self._lines(event):
             self._progress.console.print(Text(line))
-        bars = snapshot.bars
+        bars = snapshot.bars or _note(self._waits(snapshot))
         while len(self._rows) < len(bars):
             self._rows.append(self._progress.add_task("", total=None, **_fields(None)))
         for number, row in enumerate(self._rows):
@@ -59,6 +62,10 @@ class LiveView:
     def _draw(self, row: Any, bar: dict[str, Any] | None) -> None:
         if bar is None:
             self._progress.update(row, visible=False)
+            return
+        if "note" in bar:
+            note = {"description": bar["note"], "total": None, **_fields(None)}
+            self._progress.update(row, visible=True, completed=0, **note)
             return
         indent = "  " * min(bar["position"], 4)
         postfix = f" {bar['postfix']}" if bar["postfix"] else ""
@@ -84,6 +91,11 @@ def _settle(progress: Progress, task: Task) -> None:
     # A bar of unknown length would pulse for ever.
     if task.total is None:
         progress.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
+
+
+def _note(text: str) -> list[dict[str, Any]]:
+    """Return a bar that only says what is waited for; none for no text."""
+    return [{"note": text}] if text else []
 
 
 def _fields(bar: dict[str, Any] | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any, Protocol
 
 import click
@@ -43,12 +44,22 @@ class PlainView:
 
     def __init__(self) -> None:
         self._shown: dict[tuple[str, int], Any] = {}
+        self._known: tuple[Any, bool] = (None, True)
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
         for line in lines(event):
             click.echo(line)
+        self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):
             self._bar(position, bar)
+
+    def _wait(self, snapshot: Snapshot) -> None:
+        expected = snapshot.estimate
+        # The end moves with the clock; a line a second about it would be of no use.
+        known = (expected.get("queue"), expected.get("eta") is None)
+        if known != self._known and (told := waits(snapshot)):
+            click.echo(told)
+        self._known = known
 
     def _bar(self, position: int, bar: dict[str, Any]) -> None:
         key, step = (bar["desc"], position), percent(bar)
@@ -72,10 +83,39 @@ def lines(event: dict[str, Any]) -> list[str]:
     if event["type"] == "output":
         return "".join(_text(chunk) for chunk in data.get("chunks", [])).splitlines()
     if event["type"] == "retrying":
-        return [f"retrying after {_error(data.get('error'))}"]
+        return [_retrying(event["at"], data)]
     if event["type"] == "cancelling":
-        return ["cancelling"]
+        return ["cancelling" + (f": {data['reason']}" if data.get("reason") else "")]
+    if event["type"] == "stalled":
+        seconds = duration(data.get("silent", 0))
+        return [f"nothing has come from it for {seconds}: its worker may be busy, or gone"]
     return []
+
+
+def _retrying(at: float, data: dict[str, Any]) -> str:
+    why = data.get("reason") or f"after {_error(data.get('error'))}"
+    when = data.get("retry_at")
+    return f"retrying {why}" + (f", in {duration(max(0.0, when - at))}" if when else "")
+
+
+def waits(snapshot: Snapshot) -> str:
+    """Return what a job waits for, and how long it may take; empty if that is not known."""
+    state = snapshot.encode()
+    queue, eta = state["queue"], state["eta"]
+    told = [_place(queue)] if queue else []
+    if eta and (most := eta["latest"] - time.time()) > 0:
+        least = max(0.0, eta["earliest"] - time.time())
+        told.append(f"{duration(least)} to {duration(most)} left, as the last {eta['jobs']} took")
+    return "; ".join(told)
+
+
+def _place(queue: dict[str, Any]) -> str:
+    if queue["workers"] is False:
+        return f"no worker is consuming the queue {queue['name']}"
+    if queue["ahead"] is None:
+        return f"waiting in the queue {queue['name']}"
+    count = queue["ahead"]
+    return f"about {count:,} {'task' if count == 1 else 'tasks'} ahead in the queue {queue['name']}"
 
 
 def _text(chunk: str | dict[str, str]) -> str:
@@ -99,6 +139,8 @@ def ending(snapshot: Snapshot) -> str:
     began, ended = state["started_at"] or state["queued_at"], state["ended_at"]
     took = f" in {duration(ended - began)}" if began and ended else ""
     why = f": {_error(state['error'])}" if state.get("error") else ""
+    if state["reason"] and not why:
+        why = f": {state['reason']}"
     if state.get("result") is not None:
         why = f": {json.dumps(state['result'])}"
     dropped = state["dropped"]
@@ -133,7 +175,7 @@ def _view(as_json: bool) -> View:
     if as_json:
         return JsonView()
     console = Console()
-    return LiveView(console, lines, _coloured) if console.is_terminal else PlainView()
+    return LiveView(console, lines, waits, _coloured) if console.is_terminal else PlainView()
 
 
 def _coloured(snapshot: Snapshot) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import * as format from "./format.js";
 
 const MAX_BARS = 8;
 const MAX_DEPTH = 3;
+const WAITING = { queued: "waiting for a worker", retrying: "waiting to be tried again" };
 
 export class Bars {
   #node;
@@ -39,8 +40,8 @@ export class Bars {
 
 function drawn(snapshot) {
   if (snapshot.bars.length || snapshot.ended) return snapshot.bars;
-  const desc = snapshot.state === "queued" ? "waiting for a worker" : "";
-  return [{ desc, n: 0, total: null, idle: snapshot.state === "queued" }];
+  const desc = WAITING[snapshot.state] ?? "";
+  return [{ desc, n: 0, total: null, idle: desc !== "" || snapshot.stalled }];
 }
 
 function depth(snapshot, bar, index) {
