@@ -7,10 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from support.process import kill_all
 from support.stack import Stack
+from support.wait import until
+from support.watched import Watched
 
 STEPS = 20
 POOLS = ["prefork", "threads", "solo", "gevent", "eventlet"]
+#: Pools that can end a task which does not want to.
+FORCED = ["prefork", "gevent", "eventlet"]
 
 
 @pytest.fixture(scope="module", params=["embedded", "rabbitmq"])
@@ -64,18 +69,69 @@ def test_two_jobs_at_once_each_show_all_of_their_own(pools, pool):
         assert not snapshot.encode()["incomplete"]
 
 
-@pytest.mark.parametrize("pool", [pool for pool in POOLS if pool != "solo"])
-def test_a_running_job_can_be_cancelled(pools, pool, tmp_path):
-    """Not in the solo pool, whose worker listens to nobody while it runs a task."""
-    bridge = pools(pool).bridge
-    cleaned = tmp_path / "cleaned"
-    job = bridge.enqueue("support.work", args=[60, str(cleaned)], owner="c")
-    watcher = bridge.watch(job.id, timeout=30)
-    for event in watcher:
-        if event["type"] == "progress" and event["data"]["bars"][0]["n"] > 1:
-            bridge.cancel(job.id)
-            break
-    for _ in watcher:
-        pass
-    assert watcher.snapshot.state == "cancelled"
-    assert cleaned.read_text() == "cleaned up"
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_running_job_that_reports_can_be_cancelled(pools, pool, tmp_path):
+    stack = pools(pool)
+    if pool == "solo" and not stack.settings.embedded:
+        pytest.skip("a solo worker listens to nobody while it runs a task; only its disk is read")
+    job = Watched(stack, "support.work", 60, str(tmp_path / "cleaned"))
+    job.until("progress")
+    stack.bridge.cancel(job.id)
+    assert job.end()["state"] == "cancelled"
+    assert (tmp_path / "cleaned").read_text() == "cleaned up"
+
+
+@pytest.mark.parametrize("pool", FORCED)
+def test_a_job_that_never_looks_is_terminated(pools, pool, tmp_path):
+    stack = pools(pool)
+    job = Watched(stack, "support.linger", 60, str(tmp_path / "cleaned"))
+    job.pid()
+    stack.bridge.cancel(job.id)
+    assert job.end()["state"] == "cancelled"
+    until((tmp_path / "cleaned").exists, 10, "the finally block")
+
+
+def test_a_pool_that_cannot_terminate_says_so_and_the_job_ends_as_it_will(pools):
+    stack = pools("threads")
+    job = Watched(stack, "support.linger", 6)
+    job.pid()
+    stack.bridge.cancel(job.id)
+    job.until("cancelling")
+    assert "cannot force" in job.until("cancelling")["data"]["reason"]
+    assert job.watcher.snapshot.encode()["reason"]
+    assert job.end()["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_job_that_waits_never_runs_once_it_was_cancelled(pools, pool, tmp_path):
+    stack = pools(pool)
+    busy = [Watched(stack, "support.linger", 3) for _ in range(2)]
+    busy[0].pid()
+    job = Watched(stack, "support.note", str(tmp_path / "ran"), 0)
+    stack.bridge.cancel(job.id)
+    assert job.end()["state"] == "cancelled"
+    assert all(one.end()["state"] == "succeeded" for one in busy)
+    until(lambda: job.celerys == "REVOKED", 20, "the worker to refuse it")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_failure_is_told_with_its_reason(pools, pool):
+    snapshot = Watched(pools(pool), "support.fail").end()
+    assert snapshot["error"] == {"class": "ValueError", "message": "this was bound to fail"}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_job_whose_worker_is_killed_is_run_by_another(pools, pool):
+    """The last test of each pool: another worker goes on."""
+    stack = pools(pool)
+    if stack.settings.embedded:
+        pytest.skip("the embedded broker has forgotten what a dead worker had taken")
+    worker = stack.processes[-1]
+    job = Watched(stack, "support.linger", 3)
+    job.pid()
+    stack.start_worker("--pool", pool)
+    kill_all(worker)
+    snapshot = job.end()
+    assert snapshot["state"] == "succeeded"
+    assert snapshot["tasks"][0]["attempt"] == 2
