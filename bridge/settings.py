@@ -136,6 +136,8 @@ class Settings:
     lost_after: float = _setting(_seconds, 60.0)
     #: How long a running job waits, once cancelled, before its process is terminated.
     cancel_grace: float = _setting(_seconds, 10.0)
+    #: How long a worker that is asked to stop lets running jobs go on before it hands them back.
+    stop_grace: float = _setting(_seconds, 10.0)
     #: What is captured of an owner's jobs: bars of tqdm and rich, records of logging, and what is
     #: printed to stdout and stderr.
     capture: tuple[str, ...] = _setting(_capture, ("tqdm", "rich", "logging"))

@@ -58,7 +58,7 @@ def _drop(request: Any, consumer: Any) -> None:
         consumer.qos.decrement_eventually()
     elif _can_terminate(consumer.pool) and request._apply_result is not None:
         # A process of the pool has it in its queue: it is terminated as soon as it says so.
-        request.terminate(consumer.pool, signal="SIGTERM")
+        request.terminate(consumer.pool)
 
 
 def _can_terminate(pool: Any) -> bool:
@@ -75,7 +75,7 @@ def _force_later(request: Any, consumer: Any, settings: Settings) -> None:
             run = Run(job=_job_of(request), task=request.id, name="", begun=0)
             emitter_for(settings).put(run, "cancelling", {"reason": UNFORCED})
             return
-        request.terminate(consumer.pool, signal="SIGTERM")
+        request.terminate(consumer.pool)
         consumer.timer.call_after(settings.cancel_grace, kill)
 
     def kill() -> None:

@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 #: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
 #: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
-#: Seconds that a worker asked to stop lets running jobs go on before it hands them back.
-SOFT_SHUTDOWN = 10.0
 #: Seconds before a task whose process died is tried again.
 LOST_RETRY_DELAY = 5
 
@@ -78,7 +76,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_annotations": (ShortRetryDelay(),),
         "task_track_started": True,
         "worker_prefetch_multiplier": 1,
-        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN,
+        "worker_soft_shutdown_timeout": settings.stop_grace,
         "worker_enable_soft_shutdown_on_idle": False,
         # A broker that is away for a while must not cost a job its work: it goes on, and what
         # is delivered again meanwhile is recognised (see OnceHere, which knows this worker's).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,9 +98,14 @@ PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CELERY ARGUMENTS]...")
 def worker(arguments: tuple[str, ...]) -> None:
-    """Run one worker; arguments go to ``celery worker``."""
+    """Run one worker; arguments go to ``celery worker``.
+
+    SIGTERM lets running jobs go on for TASKBRIDGE_STOP_GRACE seconds, then hands them back.
+    """
     from bridge.cli.stack import execute, worker_command
 
+    # Celery's own way is to wait for ever, until whoever stops it loses patience and kills it.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     execute([*worker_command(Settings.from_environ(), "workers.app"), *arguments])
 
 

@@ -187,5 +187,7 @@ def assert_as_celery_says(stack, client, jobs):
         state = stack.bridge.app.AsyncResult(job).state
         if state in ENDS:
             assert client.state(job) in ENDS[state], (job, state, client.jobs[job].encode())
-        for kind in client.ends[job][:-1]:
-            assert kind.verdict, (job, [one.type for one in client.ends[job]])
+        *before, last = client.ends[job]
+        for end in before:
+            # A worker that dies before its acknowledgement is out has the job run once more.
+            assert end.verdict or end.run < last.run, (job, end, last)

@@ -17,7 +17,11 @@ pytestmark = pytest.mark.timeout(200)
 
 #: Seconds until the server calls a silent task stalled, and lost.
 STALLED, LOST = 3, 8
-QUICK = {"TASKBRIDGE_STALLED_AFTER": str(STALLED), "TASKBRIDGE_LOST_AFTER": str(LOST)}
+QUICK = {
+    "TASKBRIDGE_STALLED_AFTER": str(STALLED),
+    "TASKBRIDGE_LOST_AFTER": str(LOST),
+    "TASKBRIDGE_STOP_GRACE": "4",
+}
 #: Celery's own name for what became of a task, and ours.
 CELERYS = {"succeeded": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED", "lost": "FAILURE"}
 
@@ -42,6 +46,22 @@ def stack(served):
     if not workers:
         served.start_worker()
     return served
+
+
+@pytest.fixture
+def deployed(served):
+    """The server and one worker that is run as it is in production."""
+    for worker in served.processes[1:]:
+        worker.kill()
+    start_worker(served)
+    yield served
+    for worker in served.processes[1:]:
+        worker.kill()
+
+
+def start_worker(stack):
+    quick = ["--concurrency", "2", "--without-mingle", "--without-gossip"]
+    stack.start("worker", *stack.command("worker", *quick)).await_output("ready.")
 
 
 def worker_of(stack):
@@ -133,8 +153,9 @@ def test_a_task_that_expires_before_it_runs_is_cancelled_and_says_so(stack):
         one.end()
 
 
-def test_a_worker_that_stops_lets_a_short_job_end(stack):
-    job = Watched(stack, "support.linger", 4)
+def test_a_worker_that_stops_lets_a_short_job_end(deployed):
+    stack = deployed
+    job = Watched(stack, "support.linger", 2)
     job.pid()
     worker = worker_of(stack)
     worker.signal(signal.SIGTERM)
@@ -142,13 +163,14 @@ def test_a_worker_that_stops_lets_a_short_job_end(stack):
     assert worker.wait(30) == 0
 
 
-def test_a_worker_that_must_stop_at_once_hands_a_late_acknowledged_job_to_another(stack, tmp_path):
+def test_a_worker_that_stops_hands_a_long_job_to_another(deployed, tmp_path):
+    stack = deployed
     file = tmp_path / "cleaned"
-    job = Watched(stack, "support.linger", 12, str(file))
+    job = Watched(stack, "support.linger", 8, str(file))
     job.pid()
     first = worker_of(stack)
-    stack.start_worker()
-    first.signal(signal.SIGQUIT)
+    start_worker(stack)
+    first.signal(signal.SIGTERM)
     handed = job.until("retrying")
     assert "another one will run it" in handed["data"]["reason"]
     snapshot = assert_ended_once(job, "succeeded")
@@ -156,10 +178,11 @@ def test_a_worker_that_must_stop_at_once_hands_a_late_acknowledged_job_to_anothe
     assert file.read_text() == "cleaned up\n" * 2
 
 
-def test_a_worker_that_must_stop_at_once_loses_an_early_acknowledged_job_and_says_so(stack):
+def test_a_worker_that_stops_loses_an_early_acknowledged_job_and_says_so(deployed):
+    stack = deployed
     job = Watched(stack, "support.linger_early", 60)
     job.pid()
-    worker_of(stack).signal(signal.SIGQUIT)
+    worker_of(stack).signal(signal.SIGTERM)
     snapshot = assert_ended_once(job, "lost", "RETRY")
     assert "nobody will run it again" in snapshot["reason"]
 
