@@ -13,6 +13,7 @@ from celery import Celery, Task, signals
 from bridge import install, transport
 from bridge.errors import TaskbridgeError
 from bridge.settings import Settings
+from workers import stopping
 
 __all__ = ["app", "new_app"]
 
@@ -64,6 +65,7 @@ def new_app(settings: Settings) -> Celery:
     app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
     app.conf.update(_configuration(settings))
     install(app, settings)
+    stopping.install(settings.stop_grace)
     return app
 
 

@@ -133,13 +133,17 @@ class Chaos:
     def cancel(self, jobs):
         if jobs:
             with suppress(TaskbridgeError):  # it may be over
-                self.stack.bridge.cancel(self.chance.choice(jobs))
+                self.stack.bridge.cancel(self._newest(jobs))
 
     def revoke(self, jobs):
         if jobs:
             name = self.chance.choice(["SIGTERM", "SIGKILL"])
             control = self.stack.bridge.app.control
-            control.revoke(self.chance.choice(jobs), terminate=True, signal=name)
+            control.revoke(self._newest(jobs), terminate=True, signal=name)
+
+    def _newest(self, jobs):
+        """Return one that is probably not over yet."""
+        return self.chance.choice(jobs[-5:])
 
     def end(self):
         """Let everything that is left go on, with enough workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +177,20 @@ def test_a_worker_that_stops_hands_a_long_job_to_another(deployed, tmp_path):
     snapshot = assert_ended_once(job, "succeeded")
     assert snapshot["tasks"][0]["attempt"] == 2
     assert file.read_text() == "cleaned up\n" * 2
+
+
+def test_a_worker_whose_process_is_frozen_stops_and_hands_its_job_to_another(deployed):
+    job = Watched(deployed, "support.linger", 3)
+    pid = job.pid()
+    first = worker_of(deployed)
+    os.kill(pid, signal.SIGSTOP)
+    start_worker(deployed)
+    first.signal(signal.SIGTERM)
+    first.wait(30)
+    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+    status = deployed.bridge.status
+    until(lambda: status(job.id)["state"] == "succeeded", 30, "another worker to run it")
+    assert status(job.id)["tasks"][0]["attempt"] == 2
 
 
 def test_a_worker_that_stops_loses_an_early_acknowledged_job_and_says_so(deployed):
