@@ -21,9 +21,9 @@ demo: .venv/all.stamp $(CLIENT)  ## enqueue a job and watch its bars; ARGS="--pa
 up: .venv/all.stamp $(CLIENT)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
-test: .venv/lint.stamp $(CLIENT)  ## the whole suite; ARGS="-k bar -x"
+test: .venv/lint.stamp $(CLIENT)  ## the whole suite, two files at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: .venv/lint.stamp  ## ruff and mypy
 	@$(BIN)/ruff check .

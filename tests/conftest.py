@@ -30,6 +30,21 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
 
 
+#: Folders of tests, those that take longest first.
+FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Let processes of pytest-xdist each have whole files, or all tests of one shared stack."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        shared = "broker" in parameters and "stack" in item.fixturenames
+        name = f"stack-{parameters['broker']}" if shared else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+
+
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory):
     """A RabbitMQ node for the whole session."""

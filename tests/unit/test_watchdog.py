@@ -1,0 +1,106 @@
+"""The watchdog: who has been silent for too long, once each, and only while one could listen."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from socket_server.watchdog import EXPIRY_GRACE, Watchdog
+
+STALLED, LOST = 15, 60
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def watchdog():
+    clock = Clock()
+    return Watchdog(stalled_after=STALLED, lost_after=LOST, clock=clock), clock
+
+
+def looks(dog, clock, *times, listening=True):
+    """Look at each of these times; return what was found, without the seconds."""
+    found = []
+    for clock.now in times:
+        found += [(one.task, one.lost) for one in dog.look(listening=listening)]
+    return found
+
+
+def test_a_silent_task_is_told_once_as_stalled_and_once_as_lost():
+    dog, clock = watchdog()
+    dog.heard("j", "t")
+    assert looks(dog, clock, 14, 15, 16, 59, 60, 61, 200) == [("t", False), ("t", True)]
+    assert len(dog) == 0
+
+
+def test_a_word_from_it_begins_the_silence_again():
+    dog, clock = watchdog()
+    dog.heard("j", "t")
+    assert looks(dog, clock, 14) == []
+    dog.heard("j", "t")
+    assert looks(dog, clock, 28, 29) == [("t", False)]
+    dog.heard("j", "t")
+    assert looks(dog, clock, 43, 44) == [("t", False)]
+
+
+def test_a_task_that_ended_is_not_missed():
+    dog, clock = watchdog()
+    dog.heard("j", "t")
+    dog.over("j", "t")
+    assert looks(dog, clock, 100) == []
+
+
+def test_time_in_which_nothing_could_be_heard_does_not_count():
+    dog, clock = watchdog()
+    dog.heard("j", "t")
+    assert looks(dog, clock, 10) == []
+    assert looks(dog, clock, 300, listening=False) == []
+    assert looks(dog, clock, 304) == []
+    assert looks(dog, clock, 305) == [("t", False)]
+
+
+def test_what_is_replayed_was_said_long_ago():
+    dog, clock = watchdog()
+    dog.heard("j", "old", age=1000)
+    dog.heard("j", "new", age=-5)  # a clock that is ahead
+    assert looks(dog, clock, 1) == [("old", True)]
+
+
+def test_a_silence_that_is_noticed_late_goes_straight_to_lost():
+    dog, clock = watchdog()
+    dog.heard("j", "t")
+    assert looks(dog, clock, 70, 71) == [("t", True)]
+
+
+def test_a_task_that_waits_expires_once_unless_it_was_taken():
+    dog, _ = watchdog()
+    dog.expires("j", "a", 100.0)
+    dog.expires("j", "b", 100.0)
+    dog.heard("j", "b")
+    assert dog.expired(100.0) == []
+    assert dog.expired(100.0 + EXPIRY_GRACE) == [("j", "a")]
+    assert dog.expired(200.0) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(1, 30)), max_size=40))
+def test_whoever_is_heard_in_time_is_never_missed_and_who_is_not_always_is(steps):
+    dog, clock = watchdog()
+    heard = {}
+    for task, seconds in steps:
+        clock.now += seconds
+        for found in dog.look(listening=True):
+            silent = clock.now - heard[found.task]
+            assert silent >= (LOST if found.lost else STALLED)
+            if found.lost:
+                del heard[found.task]
+        if task:
+            dog.heard("j", task)
+            heard[task] = clock.now
+        assert all(clock.now - at < LOST for at in heard.values())
