@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from celery.canvas import Signature
 from celery.canvas import _chord as chord
 from kombu.utils.functional import maybe_list
 
-__all__ = ["bound", "followers", "planned", "size"]
+__all__ = ["bound", "followers", "planned", "size", "unnamed"]
 
 #: What a canvas of each type holds other signatures as.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
@@ -28,7 +29,17 @@ def planned(request: Any) -> frozenset[str]:
         request: of that task.
     """
     follow = [request.chain, request.callbacks, request.chord]
-    return frozenset(_id_of(one) for one in _leaves(follow))
+    return frozenset(_id_of(one) for one in _leaves(follow)) - {""}
+
+
+def unnamed(request: Any) -> Counter[str]:
+    """Return how many tasks of each name follow one, because of a canvas, without an id so far.
+
+    Args:
+        request: of the task.
+    """
+    follow = [request.chain, request.callbacks, request.chord]
+    return Counter(one["task"] for one in _leaves(follow) if not _id_of(one))
 
 
 def followers(embed: dict[str, Any], index: int | None) -> list[str]:

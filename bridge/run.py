@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,6 +66,8 @@ class Run:
         self.cancelled = False
         #: Whether it was told how the run ended.
         self.over = False
+        #: How many tasks of each name are linked to it without an id; None if nobody has looked.
+        self.callbacks: Counter[str] | None = None
         #: Whether the task published itself again, to be tried again or replaced.
         self.republished = False
         #: Lines dropped so far; it only grows, since tasks count it while the sender reads it.

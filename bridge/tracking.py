@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import signal as os_signals
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from signal import Signals
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -37,6 +37,8 @@ HEADER = "taskbridge"
 TASK_FLUSH = 2.0
 #: Celery's own helpers, which nobody asked for and nobody wants to watch.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
+#: Signal with which Celery tells a process that its soft time limit is over; None on Windows.
+SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
 #: What of a task's header its first event tells.
 TOLD = ("total", "more", "queue", "expires_at")
 
@@ -120,13 +122,25 @@ def _counts(asked: Enqueuing, headers: dict[str, Any], body: Any) -> dict[str, i
     if asked.total is not None:
         return {"total": asked.total}
     known = frozenset() if _enqueuing.get() is not None else _counted()
-    if known is None or headers["id"] in known:
+    if known is None or headers["id"] in known or (known and _is_callback(headers["task"])):
         return {}
     embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
     follow = canvas.followers(embed, headers.get("group_index"))
     if known and (here := current.running(current_task.request.id)) and here[0].task in follow:
         here[0].republished = True
     return {"more": 1 + sum(task not in known for task in follow)}
+
+
+def _is_callback(name: str) -> bool:
+    """Whether it is published because it was linked to the current task, without an id."""
+    here = current.running(current_task.request.id)
+    if here is None:
+        return False
+    run = here[0]
+    if run.callbacks is None:
+        run.callbacks = canvas.unnamed(current_task.request)
+    run.callbacks[name] -= 1
+    return run.callbacks[name] >= 0
 
 
 def _counted() -> frozenset[str] | None:
@@ -279,7 +293,8 @@ def _on_revoked(
 ) -> None:
     # By this signal a task is told that its soft time limit is over: it says itself what became of
     # it, and that is what Celery stores.
-    if signum is None or Signals(signum).name != "SIGUSR1":
+    # (Celery gives the signal as a number, or as the text of an exception.)
+    if signum is None or signum != SOFT_LIMIT:
         data = {"reason": outcome.EXPIRED} if expired else {}
         _report(request.id, "cancelled", data, request, sender.name)
 

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from celery import shared_task
+from celery import chain, chord, group, shared_task
 from rich.progress import track
 from tqdm.auto import tqdm
 
@@ -229,3 +229,25 @@ def note(file: str, seconds: float, fails: bool = False) -> str:
     if fails:
         raise ValueError("as it was told to")
     return "done"
+
+
+@shared_task(name="support.spawn_canvas")
+def spawn_canvas(kind: str) -> str:
+    """Start tasks that nobody planned."""
+    one = add.si(1, 1)
+    canvas = {
+        "tasks": group(one, one, one),
+        "chain": chain(one, one, one),
+        "chord": chord([one, one], one),
+        "linked": add.si(1, 1).on_error(one).set(link=[one, one]),
+    }
+    canvas[kind].apply_async()
+    return kind
+
+
+@shared_task(name="support.replace", bind=True)
+def replace(self, kind: str):  # type: ignore[no-untyped-def]
+    """Put other tasks into the place of this one."""
+    one = add.si(1, 1)
+    canvas = {"task": one, "chain": chain(one, one, one), "group": group(one, one)}
+    return self.replace(canvas[kind])

@@ -324,6 +324,41 @@ def test_a_long_canvas_lists_those_that_still_run_and_counts_all():
     assert (follower.state, follower.done) == ("succeeded", MAX_TASKS + 51)
 
 
+def verdict(kind, run=RUN, seq=0, tick=0, **data):
+    return event(kind, run=run, seq=seq, tick=tick, verdict=True, **data)
+
+
+def test_a_client_that_is_a_tick_behind_accepts_a_verdict_and_one_that_is_ahead_does_not():
+    snapshot = fold(event("started"))
+    assert snapshot.apply(verdict("stalled", tick=3))
+    assert snapshot.stalled
+    assert not snapshot.apply(verdict("lost", tick=2))
+    assert snapshot.apply(verdict("lost", tick=3, reason="silent"))
+    assert (snapshot.state, snapshot.encode()["reason"]) == ("lost", "silent")
+    assert snapshot.apply(event("progress", seq=0, tick=4, bars=[]))
+    assert (snapshot.state, snapshot.stalled, snapshot.incomplete) == ("running", False, False)
+
+
+def test_a_redelivered_task_counts_as_another_attempt_though_it_says_the_same_number():
+    snapshot = fold(event("started", attempt=1), event("started", run=LATER, attempt=1))
+    assert snapshot.encode()["tasks"][0]["attempt"] == 2
+
+
+def test_the_word_of_a_workers_parent_about_a_run_is_no_attempt():
+    snapshot = fold(event("started", attempt=1), event("failed", run=LATER))
+    assert snapshot.encode()["tasks"][0]["attempt"] == 1
+
+
+def test_what_a_task_adds_is_counted_once():
+    child = event("queued", task="child", run=0, more=3)
+    snapshot = fold(event("queued", run=0, total=2), child)
+    fold(event("started", task="child", more=3), into=snapshot)
+    assert (snapshot.total, snapshot.encode()["spawned"]) == (5, 3)
+    follower = Snapshot.decode(snapshot.encode())
+    fold(event("succeeded", task="child", seq=1), into=follower)
+    assert follower.total == 5
+
+
 ends = st.fixed_dictionaries(
     {},
     optional={

@@ -1,0 +1,236 @@
+"""What a server tells its clients beyond what workers say."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from bridge.events import Event
+from socket_server import verdicts
+from socket_server.delivery import Delivery
+from socket_server.history import ENOUGH, History
+from socket_server.journal import Journal
+from socket_server.queues import Level, Lines
+from socket_server.verdicts import Estimates, Verdicts
+from socket_server.watchdog import Silence, Watchdog
+
+RUN = 1000
+
+
+class Manager:
+    """Records what is sent to clients."""
+
+    def __init__(self):
+        self.ready, self.place, self.watched, self.sent = True, None, True, []
+
+    def deliver(self, event, message, rooms):
+        self.sent.append((message["type"], message["data"]))
+
+    def is_watched(self, job, owner):
+        return self.watched
+
+
+class Server:
+    """All of a server but its sockets and its broker."""
+
+    def __init__(self):
+        self.manager, self.journal = Manager(), Journal(epoch="e")
+        self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
+        self.history, self.lines, self.levels = History(), Lines(), {}
+        parts = (self.watchdog, self.history, self.lines)
+        self.delivery = Delivery(self.manager, self.journal, *parts)
+        gauge = SimpleNamespace(read=lambda queues: self.levels)
+        self.estimates = Estimates(
+            self.delivery, self.journal, self.manager, self.lines, self.history, gauge
+        )
+        self.stored = None
+        self.meanwhile = lambda: None
+        self.verdicts = Verdicts(
+            self.delivery, self.journal, SimpleNamespace(app=None), *self._aside()
+        )
+
+    def _aside(self):
+        def aside(*_):
+            self.meanwhile()
+            return self.stored
+
+        sio = SimpleNamespace(start_background_task=lambda call: call(), sleep=lambda _: None)
+        return aside, sio
+
+    def take(self, kind, run=RUN, seq=0, job="j", task=None, name="n", at=None, **data):
+        event = Event(
+            job=job,
+            task=task or job,
+            type=kind,
+            run=run,
+            seq=seq,
+            at=at or time.time(),
+            owner="o",
+            name=name,
+            data=data,
+        )
+        self.delivery.take(event)
+
+    @property
+    def types(self):
+        return [kind for kind, _ in self.manager.sent]
+
+    @property
+    def snapshot(self):
+        return self.journal.snapshot("j")
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+def test_a_queued_job_that_is_cancelled_is_over_at_once(server):
+    server.take("queued", run=0, total=1)
+    server.take("cancelling", run=0)
+    assert server.types == ["queued", "cancelling", "cancelled"]
+    assert server.snapshot["state"] == "cancelled"
+
+
+def test_a_job_that_had_begun_all_the_same_is_over_when_it_says_so(server):
+    server.take("queued", run=0, total=1)
+    server.take("cancelling", run=0)
+    server.take("started", attempt=1)
+    assert server.snapshot["state"] == "cancelling"
+    server.take("cancelled", seq=1)
+    assert server.snapshot["state"] == "cancelled"
+
+
+def test_a_running_job_that_is_cancelled_goes_on_until_it_ends(server):
+    server.take("started", attempt=1)
+    server.take("cancelling", run=0)
+    assert server.snapshot["state"] == "cancelling"
+
+
+def test_what_follows_in_a_cancelled_chain_is_over_as_soon_as_it_is_there(server):
+    server.take("started", attempt=1, total=2)
+    server.take("cancelling", run=0)
+    server.take("queued", run=0, task="next")
+    server.take("succeeded", seq=1)
+    assert server.snapshot["state"] == "cancelled"
+
+
+def test_a_silent_task_is_stalled_and_then_lost_and_comes_back(server):
+    server.take("started", attempt=1)
+    server.verdicts.judge(Silence("j", "j", 15.2, lost=False))
+    assert (server.snapshot["state"], server.snapshot["stalled"]) == ("running", True)
+    server.verdicts.judge(Silence("j", "j", 60.2, lost=True))
+    assert server.snapshot["state"] == "lost"
+    assert "60 s" in server.snapshot["reason"]
+    server.take("log", seq=1, lines=[])
+    assert (server.snapshot["state"], server.snapshot["stalled"]) == ("running", False)
+    assert not server.snapshot["incomplete"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ({"state": "succeeded", "result": 7, "ended_at": 5.0}, {"result": 7}),
+        ({"state": "failed", "error": {"class": "E", "message": "m"}, "ended_at": None}, {}),
+    ],
+)
+def test_a_silent_task_whose_result_is_stored_ended_as_that_says(server, stored, told):
+    server.take("started", attempt=1)
+    server.stored = stored
+    server.verdicts.judge(Silence("j", "j", 15.2, lost=False))
+    assert server.snapshot["state"] == stored["state"]
+    assert told.items() <= server.snapshot.items()
+    # It is no guess: what comes late of that run changes nothing.
+    server.take("log", seq=1, lines=[])
+    assert server.snapshot["state"] == stored["state"]
+
+
+def test_a_stored_state_that_is_no_end_is_none(server):
+    server.take("started", attempt=1)
+    server.stored = {"state": "running", "ended_at": None}
+    server.verdicts.judge(Silence("j", "j", 15.2, lost=False))
+    assert server.snapshot["stalled"]
+
+
+def test_a_task_that_speaks_while_its_result_is_asked_for_is_not_judged(server):
+    server.take("started", attempt=1)
+    server.meanwhile = lambda: server.take("log", seq=1, lines=[])
+    server.verdicts.judge(Silence("j", "j", 60.2, lost=True))
+    assert server.types == ["started", "log"]
+
+
+def test_a_job_that_is_forgotten_or_over_is_not_judged(server):
+    server.verdicts.judge(Silence("unknown", "unknown", 60.2, lost=True))
+    server.take("succeeded")
+    server.verdicts.judge(Silence("j", "j", 60.2, lost=True))
+    assert server.types == ["succeeded"]
+
+
+def test_a_result_backend_that_fails_is_no_reason_to_be_silent(server, monkeypatch):
+    server.take("started", attempt=1)
+
+    def fail():
+        raise OSError("away")
+
+    server.meanwhile = fail
+    server.verdicts.judge(Silence("j", "j", 15.2, lost=False))
+    assert server.snapshot["stalled"]
+
+
+def test_a_result_backend_that_hangs_is_not_waited_for_for_ever(server, monkeypatch):
+    monkeypatch.setattr(verdicts, "PATIENCE", 0.01)
+    server.verdicts._sio.start_background_task = lambda call: None
+    server.take("started", attempt=1)
+    server.verdicts.judge(Silence("j", "j", 15.2, lost=False))
+    assert server.snapshot["stalled"]
+
+
+def test_who_comes_later_is_told_a_verdict_that_stands_and_none_that_does_not(server):
+    server.take("started", attempt=1)
+    server.verdicts.judge(Silence("j", "j", 60.2, lost=True))
+    cursor = server.journal.view("j").cursor
+    again = server.journal.view("j", cursor)
+    assert [(one["type"], again.recovered) for one in again.events] == [("lost", True)]
+    server.take("log", seq=1, lines=[])
+    assert [one["type"] for one in server.journal.view("j", cursor).events] == ["log"]
+
+
+def test_a_task_that_expired_in_its_queue_is_cancelled(server):
+    server.take("queued", run=0, total=1, expires_at=5.0)
+    [expired] = server.watchdog.expired(100.0)
+    server.verdicts.expire(*expired)
+    assert (server.snapshot["state"], server.types) == ("cancelled", ["queued", "cancelled"])
+    assert "expired" in server.snapshot["reason"]
+
+
+def test_a_job_that_waits_is_told_its_place_when_that_changes_and_somebody_watches(server):
+    server.take("queued", run=0, total=1, queue="q")
+    server.levels = {"q": Level(3, True)}
+    server.manager.watched = False
+    server.estimates.tell()
+    assert server.types == ["queued"]
+    server.manager.watched = True
+    server.estimates.tell()
+    server.estimates.tell()
+    assert server.types == ["queued", "estimate"]
+    assert server.snapshot["queue"] == {"name": "q", "ahead": 2, "workers": True}
+    server.take("started", attempt=1)
+    assert server.snapshot["queue"] is None
+    assert len(server.lines) == 0
+
+
+def test_a_job_is_expected_to_take_as_long_as_those_before_it(server):
+    now = time.time()
+    for number in range(ENOUGH):
+        server.take("queued", run=0, job=f"b{number}", at=now - 20)
+        server.take("started", job=f"b{number}", at=now - 10)
+        server.take("succeeded", seq=1, job=f"b{number}", at=now)
+    server.take("failed", job="no example")
+    server.take("queued", run=0, at=now)
+    server.take("started", at=now, attempt=1)
+    assert server.snapshot["eta"]["jobs"] == ENOUGH
+    assert server.snapshot["eta"]["latest"] == pytest.approx(now + 10, abs=0.2)
+    server.take("succeeded", seq=1)
+    assert server.snapshot["eta"] is None
