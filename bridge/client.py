@@ -130,7 +130,7 @@ class Bridge:
     def _send_name(
         self, job: str, name: str, args: Any, kwargs: Any, owner: str | None, options: Any
     ) -> None:
-        from bridge.tracking import enqueuing
+        from bridge.publishing import enqueuing
 
         with enqueuing(owner, self.settings, total=1):
             self._sender.send_task(
@@ -150,7 +150,7 @@ class Bridge:
         from celery.canvas import chunks
 
         from bridge.canvas import bound, size
-        from bridge.tracking import enqueuing
+        from bridge.publishing import enqueuing
 
         # Chunks are sent as the group that they stand for.
         grouped = signature.group() if isinstance(signature, chunks) else signature
@@ -182,7 +182,7 @@ class Bridge:
 
     def owner(self, owner: str) -> AbstractContextManager[None]:
         """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block."""
-        from bridge.tracking import enqueuing
+        from bridge.publishing import enqueuing
 
         return enqueuing(owner, self.settings)
 

@@ -29,6 +29,9 @@ class Numeric:
 class Broken:
     """What cannot be shown."""
 
+    def __repr__(self):
+        return "Broken()"  # the same in each process, as names of tests must be
+
     def __str__(self):
         raise RuntimeError("no text")
 

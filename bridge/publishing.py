@@ -1,0 +1,150 @@
+"""What is published by who tracks it becomes part of a job, and is told to be queued.
+
+A tracked task carries a header, ``taskbridge``, from whoever enqueued it to everything that it
+spawns; a task without it is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from celery import current_task, signals
+
+from bridge import canvas, current, outcome
+from bridge.emitter import emitter_for
+from bridge.run import Run
+from bridge.settings import Settings
+
+__all__ = ["HEADER", "INTERNAL", "connect", "enqueuing", "of_tasks", "told"]
+
+#: Header of a task's message that makes it, and what it spawns, part of a job.
+HEADER = "taskbridge"
+#: Celery's own helpers, which nobody asked for and nobody wants to watch.
+INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
+#: What of a task's header its first event tells.
+TOLD = ("total", "more", "queue", "expires_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueuing:
+    """Who is asking for what is published now, and how many tasks that will be."""
+
+    owner: str | None
+    total: int | None
+    settings: Settings
+
+
+_enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
+#: Of the application in this process that tracks its tasks; empty if there is none.
+of_tasks: list[Settings] = []
+
+
+@contextlib.contextmanager
+def enqueuing(owner: str | None, settings: Settings, total: int | None = None) -> Iterator[None]:
+    """Track what is published inside the ``with`` block.
+
+    Args:
+        owner: whose jobs they are.
+        settings: where their events go.
+        total: how many tasks the job has, where that is known.
+    """
+    connect()
+    token = _enqueuing.set(Enqueuing(owner, total, settings))
+    try:
+        yield
+    finally:
+        _enqueuing.reset(token)
+
+
+@functools.cache
+def connect() -> None:
+    """See from now on what this process publishes."""
+    for signal, handler in (
+        (signals.before_task_publish, _before_publish),
+        (signals.after_task_publish, _after_publish),
+    ):
+        signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
+
+
+def _before_publish(
+    sender: str, headers: dict[str, Any], body: Any = None, declare: Any = None, **_: Any
+) -> None:
+    if asked := _enqueuing.get() or _spawning():
+        counts = _counts(asked, headers, body)
+        header = {"owner": asked.owner, "at": time.time(), **counts}
+        if declare:
+            header["queue"] = declare[0].name
+        if expires := outcome.moment(headers.get("expires")):
+            header["expires_at"] = expires
+        headers.setdefault(HEADER, header)
+        emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
+
+
+def _counts(asked: Enqueuing, headers: dict[str, Any], body: Any) -> dict[str, int]:
+    """Return how many tasks the job was planned to have, or how many more it has now."""
+    if asked.total is not None:
+        return {"total": asked.total}
+    known = frozenset() if _enqueuing.get() is not None else _counted()
+    if known is None or headers["id"] in known or (known and _is_callback(headers["task"])):
+        return {}
+    embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
+    follow = canvas.followers(embed, headers.get("group_index"))
+    if known and (here := current.running(current_task.request.id)) and here[0].task in follow:
+        here[0].republished = True
+    return {"more": 1 + sum(task not in known for task in follow)}
+
+
+def _is_callback(name: str) -> bool:
+    """Whether it is published because it was linked to the current task, without an id."""
+    here = current.running(current_task.request.id)
+    if here is None:
+        return False
+    run = here[0]
+    if run.callbacks is None:
+        run.callbacks = canvas.unnamed(current_task.request)
+    run.callbacks[name] -= 1
+    return run.callbacks[name] >= 0
+
+
+def _counted() -> frozenset[str] | None:
+    """Return ids of tasks that were counted before what the current one publishes now.
+
+    None for all of them: then Celery itself publishes what was planned. A task that puts a canvas
+    into its place (``Task.replace``) gives its own id to the end of it, and what was to come after
+    the task comes after that.
+    """
+    if current_task.name in INTERNAL:
+        return None
+    return canvas.planned(current_task.request) | {current_task.request.id}
+
+
+def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+    # Only now: what could not be published was never queued.
+    asked = _enqueuing.get() or _spawning()
+    if asked is None or sender in INTERNAL:
+        return
+    if here := current.running(headers["id"]):
+        # A task that is tried again, or replaced, publishes under its own id.
+        here[0].republished = True
+        return
+    run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
+    emitter_for(asked.settings).put(run, "queued", told(headers[HEADER]))
+
+
+def told(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a task's header its first event tells."""
+    return {name: header[name] for name in TOLD if name in header}
+
+
+def _spawning() -> Enqueuing | None:
+    """Return whose task is publishing, if a tracked task is."""
+    header = getattr(current_task.request, HEADER, None) if current_task else None
+    if not header or not of_tasks:
+        return None
+    return Enqueuing(header.get("owner"), None, of_tasks[0])
