@@ -34,7 +34,6 @@ def pytest_configure():
 FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Let processes of pytest-xdist each have whole files, or all tests of one shared stack."""
     for item in items:
