@@ -140,7 +140,7 @@ def test_a_log_written_before_the_page_was_opened_is_shown(open_page, stack, own
     job = stack.bridge.enqueue("support.talk", [5], owner=owner)
     list(stack.bridge.watch(job.id))
     page = open_page()
-    card(page, job).locator("summary").click()
+    card(page, job).locator(".log summary").click()
     for number in range(5):
         expect(card(page, job).get_by_role("log")).to_contain_text(f"line {number}")
 
@@ -150,7 +150,7 @@ def test_a_log_shows_its_last_lines_as_they_come(open_page, stack, owner):
     job = stack.bridge.enqueue("support.talk", [200], owner=owner)
     expect_state(card(page, job), "succeeded")
     expect(card(page, job).locator(".last")).not_to_be_empty()
-    card(page, job).locator("summary").click()
+    card(page, job).locator(".log summary").click()
     lines = card(page, job).locator(".line")
     expect(lines).to_have_count(50)
     expect(lines.filter(has_text="199")).not_to_have_count(0)
@@ -164,7 +164,7 @@ def test_markup_in_names_and_logs_is_shown_as_text(open_page, tmp_path):
     page = open_page()
     start(page, "Checksum", path=tmp_path)
     expect_state(page.locator(".job"), "succeeded")
-    page.locator(".job summary").click()
+    page.locator(".job .log summary").click()
     expect(page.get_by_role("log")).to_contain_text(name)
     expect(page.locator(".job .postfix").last).to_have_text(name)
     expect(page.locator(".job img")).to_have_count(0)
