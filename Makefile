@@ -21,7 +21,8 @@ demo: .venv/all.stamp $(CLIENT)  ## enqueue a job and watch its bars; ARGS="--pa
 up: .venv/all.stamp $(CLIENT)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
-test: .venv/lint.stamp $(CLIENT)  ## the whole suite, two files at a time; ARGS="-k bar -x"
+# With loadgroup, and no groups, each test goes to the process that is free first.
+test: .venv/lint.stamp $(CLIENT)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 

@@ -35,12 +35,7 @@ FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 
 
 def pytest_collection_modifyitems(items):
-    """Let processes of pytest-xdist each have whole files, or all tests of one shared stack."""
-    for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        shared = "broker" in parameters and "stack" in item.fixturenames
-        name = f"stack-{parameters['broker']}" if shared else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(name))
+    """Begin with what takes longest, so that both processes of pytest-xdist end together."""
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
 
 
