@@ -61,7 +61,8 @@ class OnceHere(Request):
 
     def _has_ended(self) -> bool:
         try:
-            return self.task.backend.get_state(self.id) in states.READY_STATES
+            # Not REVOKED: remote control stores that before it sends the signal.
+            return self.task.backend.get_state(self.id) in (states.SUCCESS, states.FAILURE)
         except Exception:  # noqa: BLE001 - whatever a backend raises; Celery goes on then
             return False
 
