@@ -1,0 +1,46 @@
+"""A task that was terminated says so, unless its result is stored already."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from celery.worker.request import Request
+
+from workers.redelivery import OnceHere
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    # Remote control stores REVOKED before it sends the signal.
+    [
+        ("REVOKED", True),
+        ("STARTED", True),
+        ("PENDING", True),
+        ("SUCCESS", False),
+        ("FAILURE", False),
+    ],
+)
+def test_a_terminated_task_is_told_of_unless_it_had_ended(monkeypatch, stored, told):
+    announced = []
+    monkeypatch.setattr(Request, "_announce_revoked", lambda *_: announced.append(True))
+    monkeypatch.setattr(OnceHere, "acknowledge", lambda self: None)
+    request = OnceHere.__new__(OnceHere)
+    request.id = "t"
+    request._task = SimpleNamespace(backend=SimpleNamespace(get_state=lambda _: stored))
+    request._announce_revoked("terminated", True, 15, False)
+    assert bool(announced) == told
+
+
+def test_a_backend_that_is_away_is_no_reason_to_keep_silent(monkeypatch):
+    announced = []
+    monkeypatch.setattr(Request, "_announce_revoked", lambda *_: announced.append(True))
+
+    def fail(_):
+        raise OSError("away")
+
+    request = OnceHere.__new__(OnceHere)
+    request.id = "t"
+    request._task = SimpleNamespace(backend=SimpleNamespace(get_state=fail))
+    request._announce_revoked("terminated", True, 15, False)
+    assert announced
