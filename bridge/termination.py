@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 from celery.concurrency.base import BasePool
 from celery.worker import state as worker_state
-from celery.worker.control import _revoke
+from celery.worker.request import Request
 
 from bridge.emitter import emitter_for
 from bridge.run import Run
@@ -32,17 +33,26 @@ def cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
     Returns:
         Remote control's answer.
     """
-    requests = [one for one in list(worker_state.requests.values()) if _job_of(one) == job]
-    running = [one for one in requests if one in worker_state.active_requests]
-    waiting = [one for one in requests if one not in running]
-    # The job's own id is revoked even if this worker has not seen it: it may come from the queue.
-    ids = {job, *(one.id for one in waiting)} - {one.id for one in running}
-    _revoke(state, ids)
+    requests = {one for one in _known(state.consumer) if _job_of(one) == job}
+    running = requests & set(worker_state.active_requests)
+    waiting = requests - running
+    # The job's own id is refused even if this worker has not seen it: it may come from the queue.
+    # The result is left to the worker that refuses it. Celery's own command has each worker store
+    # one, over that of a task which another has begun meanwhile.
+    worker_state.revoked.update({job, *(one.id for one in waiting)} - {one.id for one in running})
     for request in waiting:
         _drop(request, state.consumer)
     for request in running:
         _force_later(request, state.consumer, settings)
     return {"ok": f"cancelling {len(running)} running and {len(waiting)} waiting tasks"}
+
+
+def _known(consumer: Any) -> Iterator[Any]:
+    yield from list(worker_state.requests.values())
+    # The end of an attempt makes a worker forget the id of the next, if it has come already.
+    for entry in list(consumer.timer.schedule.queue):
+        if (args := entry.entry.args) and isinstance(args[0], Request):
+            yield args[0]
 
 
 def _job_of(request: Any) -> str:

@@ -134,8 +134,7 @@ class Chaos:
     def cancel(self, jobs):
         if jobs:
             with suppress(TaskbridgeError):  # it may be over
-                self.revoked.append(self._newest(jobs))
-                self.stack.bridge.cancel(self.revoked[-1])
+                self.stack.bridge.cancel(self._newest(jobs))
 
     def revoke(self, jobs):
         if jobs:
@@ -192,8 +191,8 @@ def assert_as_celery_says(stack, client, jobs, revoked):
     # A canvas has no result of its own id; of its tasks those that failed first decide.
     for job in jobs:
         state = stack.bridge.app.AsyncResult(job).state
-        # Of a task that is revoked, or cancelled, as it begins, each of Celery's workers stores
-        # that it was, at its own time; one that runs to its end all the same has both ends.
+        # Of a task that Celery's own command revokes as it begins, each worker stores that it was,
+        # at its own time; one that runs to its end all the same has both ends.
         if state in ENDS and not (state == "REVOKED" and job in revoked):
             assert client.state(job) in ENDS[state], (job, state, client.jobs[job].encode())
         *before, last = client.ends[job]
