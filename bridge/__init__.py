@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from bridge.bar import progress, progress_range
     from bridge.client import Bridge, Job
     from bridge.current import job
-    from bridge.errors import JobCancelled, TaskbridgeError
+    from bridge.errors import JobCancelled, TaskbridgeError, TokenError
     from bridge.settings import Settings
+    from bridge.tokens import Grant
     from bridge.tracking import install
 
 __all__ = [
     # A service
     "Bridge",
+    "Grant",
     "Job",
     "Settings",
     # A task
@@ -31,10 +33,12 @@ __all__ = [
     # Errors
     "JobCancelled",
     "TaskbridgeError",
+    "TokenError",
 ]
 
 _HOMES = {
     "Bridge": "client",
+    "Grant": "tokens",
     "Job": "client",
     "Settings": "settings",
     "job": "current",
@@ -43,6 +47,7 @@ _HOMES = {
     "install": "tracking",
     "JobCancelled": "errors",
     "TaskbridgeError": "errors",
+    "TokenError": "errors",
 }
 
 

@@ -205,7 +205,8 @@ class Bridge:
         Raises:
             SettingsError: there is no secret, or an argument cannot work.
         """
-        return tokens.sign(self.settings.keys, owner=owner, jobs=jobs, scope=scope, ttl=ttl)
+        names: Any = {"owner": owner, "jobs": jobs, "scope": scope, "ttl": ttl}
+        return tokens.sign(self.settings.keys, **names, party=self.settings.party)
 
     def status(self, job: str) -> dict[str, Any]:
         """Return the job's snapshot from the socket server, else from the result backend.

@@ -224,7 +224,7 @@ def emitter_for(settings: Settings) -> Emitter:
 
     Keyed on the pid: a connection or a thread that was there before a fork is of no use after it.
     """
-    key = (os.getpid(), settings.broker, settings.channel)
+    key = (os.getpid(), settings.events, settings.channel)
     if key not in _emitters:
         _emitters[key] = Emitter(settings)
     return _emitters[key]
@@ -240,7 +240,7 @@ def flush_all(timeout: float = EXIT_FLUSH) -> None:
 
 def close(settings: Settings, timeout: float = EXIT_FLUSH) -> None:
     """End this process's emitter for a broker and channel, if there is one; see its ``close``."""
-    emitter = _emitters.pop((os.getpid(), settings.broker, settings.channel), None)
+    emitter = _emitters.pop((os.getpid(), settings.events, settings.channel), None)
     if emitter is not None:
         emitter.close(timeout)
 

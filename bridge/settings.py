@@ -9,81 +9,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bridge import setting_types as types
+from bridge import tokens
 from bridge.errors import SettingsError
 
 __all__ = ["PREFIX", "Settings"]
 
 PREFIX = "TASKBRIDGE_"
-
-#: Bytes that a key needs for HS256 (RFC 7518, section 3.2: as long as the hash).
-SECRET_BYTES = 32
-
-#: What can be captured of code that knows nothing of taskbridge.
-CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
-
-BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError("must be a positive number of seconds")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 65536:
-        raise ValueError("must be a port from 1 to 65535")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("must be 1 or more")
-    return value
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("0", "1", "true", "false"):
-        raise ValueError("must be 0 or 1")
-    return text.lower() in ("1", "true")
-
-
-def _broker(text: str) -> str:
-    scheme = text.partition("://")[0]
-    if scheme not in BROKER_SCHEMES:
-        raise ValueError(f"must start with one of {', '.join(s + '://' for s in BROKER_SCHEMES)}")
-    return text
-
-
-def _capture(text: str) -> tuple[str, ...]:
-    kinds = () if text == "none" else _list(text)
-    if unknown := [kind for kind in kinds if kind not in CAPTURES]:
-        raise ValueError(f"may list {', '.join(CAPTURES)}, or be none; not {unknown[0]!r}")
-    return kinds
-
-
-def _level(text: str) -> int:
-    level = logging.getLevelNamesMapping().get(text.upper())
-    if level is None:
-        raise ValueError("must be a level of logging: DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return level
-
-
-def _secrets(text: str) -> tuple[str, ...]:
-    keys = _list(text)
-    if any(len(key.encode()) < SECRET_BYTES for key in keys):
-        raise ValueError(
-            f"has a key shorter than {SECRET_BYTES} bytes; "
-            "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-        )
-    return keys
 
 
 def _setting(parse: Callable[[str], Any], default: Any, *, hidden: bool = False) -> Any:
@@ -101,52 +33,89 @@ class Settings:
     #: Folder of the embedded broker, the SQLite results and the generated secret.
     home: Path = _setting(Path, Path(".taskbridge"))
     #: Broker of tasks and events; None means the embedded broker in ``home``.
-    broker_url: str | None = _setting(_broker, None, hidden=True)
+    broker_url: str | None = _setting(types.broker, None, hidden=True)
+    #: Broker of events, where they do not travel on that of tasks: another virtual host, say.
+    events_url: str | None = _setting(types.broker, None, hidden=True)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
     #: Keys of at least 32 bytes, separated by commas; the first signs, all verify.
-    secret: tuple[str, ...] = _setting(_secrets, (), hidden=True)
+    secret: tuple[str, ...] = _setting(types.secrets, (), hidden=True)
     #: Name of the exchange on which events travel.
     channel: str = _setting(str, "taskbridge")
     #: Address that the socket server binds.
     host: str = _setting(str, "127.0.0.1")
     #: Port that the socket server binds.
-    port: int = _setting(_port, 8000)
+    port: int = _setting(types.port, 8000)
     #: A port of its own for /healthz, so that health answers when the main port is full.
-    health_port: int | None = _setting(_port, None)
+    health_port: int | None = _setting(types.port, None)
     #: Where clients reach the socket server; None means what ``taskbridge up`` noted, else
     #: http://host:port.
     url: str | None = _setting(str, None)
     #: Origins that a browser page may come from; empty means the server's own.
-    origins: tuple[str, ...] = _setting(_list, ())
+    origins: tuple[str, ...] = _setting(types.origins, ())
+    #: Certificate chain and key, in PEM, of a server that speaks TLS itself.
+    certfile: Path | None = _setting(types.file, None)
+    keyfile: Path | None = _setting(types.file, None)
+    #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed.
+    trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
+    #: ``package.module:function``, which lets clients in by a session of the application's own.
+    auth: str | None = _setting(types.function, None)
+    #: What tokens must say they are for, and by whom they were made; None means that nobody asks.
+    token_audience: str | None = _setting(str, None)
+    token_issuer: str | None = _setting(str, None)
+    #: How far the clocks of who signs a token and of a server may be apart.
+    token_leeway: float = _setting(types.seconds, 5.0)
     #: Engine.IO transports that the server offers.
-    transports: tuple[str, ...] = _setting(_list, ("websocket",))
+    transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.
-    tasks: tuple[str, ...] = _setting(_list, ())
+    tasks: tuple[str, ...] = _setting(types.listed, ())
     #: Modules with tasks that the shipped worker application loads.
-    include: tuple[str, ...] = _setting(_list, ())
+    include: tuple[str, ...] = _setting(types.listed, ())
     #: How far back a server that starts reads what it missed, which the broker keeps as long.
-    replay: float = _setting(_seconds, 3600.0)
+    replay: float = _setting(types.seconds, 3600.0)
     #: Bytes that the broker keeps for that at most; what is oldest goes first.
-    stream_bytes: int = _setting(_count, 512 * 1024 * 1024)
+    stream_bytes: int = _setting(types.count, 512 * 1024 * 1024)
     #: How long a finished job is kept by a server.
-    retention: float = _setting(_seconds, 3600.0)
+    retention: float = _setting(types.seconds, 3600.0)
     #: How long nothing may be heard of a running task before it is called stalled, and then lost.
-    stalled_after: float = _setting(_seconds, 15.0)
-    lost_after: float = _setting(_seconds, 60.0)
+    stalled_after: float = _setting(types.seconds, 15.0)
+    lost_after: float = _setting(types.seconds, 60.0)
     #: How long a running job waits, once cancelled, before its process is terminated.
-    cancel_grace: float = _setting(_seconds, 10.0)
+    cancel_grace: float = _setting(types.seconds, 10.0)
     #: How long a worker that is asked to stop lets running jobs go on before it hands them back.
-    stop_grace: float = _setting(_seconds, 10.0)
+    stop_grace: float = _setting(types.seconds, 10.0)
+    #: Connections at most: in all, of one address, and of one owner.
+    max_connections: int = _setting(types.count, 10_000)
+    max_connections_per_address: int = _setting(types.count, 500)
+    max_connections_per_owner: int = _setting(types.count, 50)
+    #: New connections, and plain HTTP requests, of one address a second.
+    connects_per_second: float = _setting(types.number, 100.0)
+    #: How long a connection may take to show what it may do.
+    connect_timeout: float = _setting(types.seconds, 5.0)
+    #: Bytes of one message of a client at most, all its fragments together.
+    max_message: int = _setting(types.count, 64 * 1024)
+    #: Requests a second: of one connection, and of one owner.
+    requests_per_second: float = _setting(types.number, 20.0)
+    owner_requests_per_second: float = _setting(types.number, 100.0)
+    #: Jobs that one connection watches at most.
+    max_watched: int = _setting(types.count, 1_000)
+    #: What one owner's clients may enqueue a minute, and have unfinished at once.
+    enqueues_per_minute: float = _setting(types.number, 60.0)
+    max_unfinished: int = _setting(types.count, 100)
+    #: Bytes that wait for a client that does not keep up, and how long it may take none of them.
+    max_backlog: int = _setting(types.count, 256 * 1024)
+    slow_after: float = _setting(types.seconds, 10.0)
+    #: Names (fnmatch wildcards allowed) of tasks whose arguments operators do not get to see.
+    redact: tuple[str, ...] = _setting(types.listed, ())
     #: What is captured of an owner's jobs: bars of tqdm and rich, records of logging, and what is
     #: printed to stdout and stderr.
-    capture: tuple[str, ...] = _setting(_capture, ("tqdm", "rich", "logging"))
+    capture: tuple[str, ...] = _setting(types.capture, ("tqdm", "rich", "logging"))
     #: Level below which records of logging are not captured.
-    capture_level: int = _setting(_level, logging.INFO)
+    capture_level: int = _setting(types.level, logging.INFO)
     #: Whether a running task's progress is stored, once a second, as its result's info.
-    store_progress: bool = _setting(_flag, True)
+    store_progress: bool = _setting(types.flag, True)
     #: Whether a failed job's traceback travels to its watchers.
-    show_tracebacks: bool = _setting(_flag, False)
+    show_tracebacks: bool = _setting(types.flag, False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -167,12 +136,17 @@ class Settings:
             if source[name]:
                 values[parsers[name].name] = _parse(name, source[name], parsers[name])
         settings = cls(**values)
-        if settings.lost_after <= settings.stalled_after:
-            raise SettingsError(
-                f"TASKBRIDGE_LOST_AFTER={settings.lost_after:g} must be more than "
-                f"TASKBRIDGE_STALLED_AFTER={settings.stalled_after:g}"
-            )
+        settings._check()
         return settings
+
+    def _check(self) -> None:
+        if self.lost_after <= self.stalled_after:
+            raise SettingsError(
+                f"TASKBRIDGE_LOST_AFTER={self.lost_after:g} must be more than "
+                f"TASKBRIDGE_STALLED_AFTER={self.stalled_after:g}"
+            )
+        if self.keyfile and not self.certfile:
+            raise SettingsError("TASKBRIDGE_KEYFILE needs TASKBRIDGE_CERTFILE beside it")
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed (already parsed values)."""
@@ -182,6 +156,11 @@ class Settings:
     def broker(self) -> str:
         """URL of the broker in use."""
         return self.broker_url or f"embedded://localhost{(self.home / 'broker').absolute()}"
+
+    @property
+    def events(self) -> str:
+        """URL of the broker on which events travel."""
+        return self.events_url or self.broker
 
     @property
     def embedded(self) -> bool:
@@ -203,7 +182,7 @@ class Settings:
         if self.secret:
             return self.secret
         try:
-            keys = _secrets((self.home / "secret").read_text().strip())
+            keys = types.secrets((self.home / "secret").read_text().strip())
         except (OSError, ValueError):
             keys = ()
         if not keys:
@@ -214,6 +193,11 @@ class Settings:
         return keys
 
     @property
+    def party(self) -> tokens.Party:
+        """For whom tokens are, and by whom they are made."""
+        return tokens.Party(self.token_audience, self.token_issuer, self.token_leeway)
+
+    @property
     def server_url(self) -> str:
         """Where clients reach the socket server."""
         if self.url:
@@ -222,7 +206,7 @@ class Settings:
             return (self.home / "url").read_text().strip()
         except OSError:
             host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-            return f"http://{host}:{self.port}"
+            return f"{'https' if self.certfile else 'http'}://{host}:{self.port}"
 
 
 def _parse(name: str, text: str, setting: Any) -> Any:

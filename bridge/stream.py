@@ -21,9 +21,9 @@ __all__ = ["StreamAway", "declare", "is_amqp", "name_of"]
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 
-def is_amqp(settings: Settings) -> bool:
-    """Whether the broker speaks AMQP, and so may know streams."""
-    return settings.broker.startswith(("amqp:", "amqps:", "pyamqp:"))
+def is_amqp(url: str) -> bool:
+    """Whether a broker speaks AMQP, and so may know streams."""
+    return url.startswith(("amqp:", "amqps:", "pyamqp:"))
 
 
 def name_of(settings: Settings) -> str:

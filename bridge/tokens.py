@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import SettingsError, TokenError
 
-__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "sign", "verify"]
+__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "Party", "sign", "verify"]
 
 SCOPES = frozenset({"watch", "cancel", "enqueue"})
 #: Seconds that a token lives unless told otherwise: long enough for a page to be left open over
@@ -20,15 +20,19 @@ ALGORITHM = "HS256"
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a verified token allows.
+    """What a client may do: what its token says, or a ``TASKBRIDGE_AUTH`` function.
 
-    ``expires`` is in seconds since the epoch; an ``owner`` of None means the jobs alone.
+    Args:
+        owner: whose jobs it may see, all of them; None means ``jobs`` alone.
+        jobs: ids of single jobs.
+        scope: of ``watch``, ``cancel``, ``enqueue``.
+        expires: seconds since the epoch; default never.
     """
 
-    owner: str | None
-    jobs: frozenset[str]
-    scope: frozenset[str]
-    expires: float
+    owner: str | None = None
+    jobs: frozenset[str] = frozenset()
+    scope: frozenset[str] = frozenset({"watch"})
+    expires: float = float("inf")
 
     def allows(self, scope: str) -> bool:
         """Whether the token carries this scope."""
@@ -39,6 +43,21 @@ class Grant:
         return job in self.jobs or (owner is not None and owner == self.owner)
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Between whom tokens go, where one secret serves several applications.
+
+    Args:
+        audience: for whom a token is (``aud``); None means that nobody asks.
+        issuer: who made it (``iss``); None means that nobody asks.
+        leeway: seconds by which clocks may be apart.
+    """
+
+    audience: str | None = None
+    issuer: str | None = None
+    leeway: float = 0.0
+
+
 def sign(
     keys: Sequence[str],
     *,
@@ -46,6 +65,7 @@ def sign(
     jobs: Iterable[str] = (),
     scope: str | Iterable[str] = "watch",
     ttl: float = DEFAULT_TTL,
+    party: Party = Party(),
     clock: Callable[[], float] = time.time,
 ) -> str:
     """Return a token signed with the first key.
@@ -56,6 +76,7 @@ def sign(
         jobs: single jobs that it names.
         scope: of ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings.
         ttl: seconds until it expires.
+        party: what the token says it is for, and by whom it was made.
 
     Raises:
         SettingsError: nothing is named, a scope is unknown, or ``ttl`` is not positive.
@@ -67,6 +88,8 @@ def sign(
         claims["sub"] = owner
     if jobs:
         claims["jobs"] = jobs
+    claims |= {"aud": party.audience} if party.audience else {}
+    claims |= {"iss": party.issuer} if party.issuer else {}
     import jwt
 
     return jwt.encode(claims, keys[0], algorithm=ALGORITHM)
@@ -84,30 +107,50 @@ def _check(owner: str | None, scopes: frozenset[str], jobs: list[str], ttl: floa
         raise SettingsError("a token's ttl must be a positive number of seconds")
 
 
-def verify(keys: Sequence[str], token: object, *, clock: Callable[[], float] = time.time) -> Grant:
-    """Return what a token allows.
+def verify(
+    keys: Sequence[str],
+    token: object,
+    *,
+    party: Party = Party(),
+    clock: Callable[[], float] = time.time,
+) -> Grant:
+    """Return what a token allows; it expires when the leeway is over as well.
+
+    Args:
+        keys: keys of which any may have signed it.
+        token: what the client sent.
+        party: what it must say it is for, and by whom it was made.
 
     Raises:
-        TokenError: it is missing, malformed, signed with no known key, or expired.
+        TokenError: it is missing, malformed, signed with no known key, for somebody else, or
+            expired.
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
-    grant = _grant(_claims(keys, token))
+    grant = _grant(_claims(keys, token, party), party.leeway)
     if grant.expires <= clock():
         raise TokenError("the token has expired: ask the application for a new one")
     return grant
 
 
-def _claims(keys: Sequence[str], token: str) -> dict[str, Any]:
+def _claims(keys: Sequence[str], token: str, party: Party) -> dict[str, Any]:
     import jwt
 
     # The clock is ours (tests tick it), so PyJWT checks that `exp` is there, not that it is past.
-    options: Any = {"verify_exp": False, "verify_iat": False, "require": ["exp", "scope"]}
+    options: Any = {
+        "verify_exp": False,
+        "verify_iat": False,
+        "require": ["exp", "scope"],
+    }
+    names = {"audience": party.audience, "issuer": party.issuer}
+    for_whom: Any = {**names, "leeway": party.leeway}
     for key in keys:
         try:
-            return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options))
+            return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options, **for_whom))
         except jwt.InvalidSignatureError:
             continue
+        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError):
+            raise TokenError("the token is not valid: it is not for this application") from None
         except (jwt.InvalidTokenError, UnicodeEncodeError):  # the latter of a lone surrogate
             break
     raise TokenError("the token is not valid: it was not signed by this application")
@@ -118,7 +161,7 @@ def _moment(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
-def _grant(claims: dict[str, Any]) -> Grant:
+def _grant(claims: dict[str, Any], leeway: float) -> Grant:
     owner, jobs, scope = claims.get("sub"), claims.get("jobs", []), claims["scope"]
     well_formed = (
         (owner is None or isinstance(owner, str))
@@ -129,4 +172,5 @@ def _grant(claims: dict[str, Any]) -> Grant:
     )
     if not well_formed:
         raise TokenError("the token is not valid: its claims are not those of a taskbridge token")
-    return Grant(owner, frozenset(jobs), frozenset(scope.split()) & SCOPES, float(claims["exp"]))
+    expires = float(claims["exp"]) + leeway
+    return Grant(owner, frozenset(jobs), frozenset(scope.split()) & SCOPES, expires)

@@ -48,7 +48,7 @@ class KombuWriter(socketio.KombuManager):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
-            settings.broker,
+            settings.events,
             channel=settings.channel,
             write_only=True,
             logger=logger,
@@ -71,7 +71,7 @@ class KombuWriter(socketio.KombuManager):
 
     def _connect(self) -> Any:
         self.publisher_connection.connect()
-        streaming = stream.is_amqp(self._settings)
+        streaming = stream.is_amqp(self._settings.events)
         if streaming:
             self._declare_stream()
         return self.publisher_connection.Producer(
@@ -107,7 +107,7 @@ class RedisWriter(socketio.RedisManager):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
-            settings.broker,
+            settings.events,
             channel=settings.channel,
             write_only=True,
             logger=logger,
@@ -128,6 +128,6 @@ class RedisWriter(socketio.RedisManager):
 def new_writer(settings: Settings) -> Writer:
     """Return a writer for the settings' broker; nothing is connected yet."""
     transport.register()
-    redis = settings.broker.startswith(("redis:", "rediss:"))
+    redis = settings.events.startswith(("redis:", "rediss:"))
     writer: Writer = (RedisWriter if redis else KombuWriter)(settings)
     return writer

@@ -9,28 +9,37 @@ with warnings.catch_warnings():
 
 eventlet.monkey_patch()
 
+import contextlib  # noqa: E402
 import logging  # noqa: E402
 import signal  # noqa: E402
+import socket  # noqa: E402
+import ssl  # noqa: E402
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 import eventlet.event  # noqa: E402
 import eventlet.tpool  # noqa: E402
+import eventlet.websocket  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 
 from bridge.emitter import flush_all  # noqa: E402
 from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
+from socket_server.gate import SPARE, Gate  # noqa: E402
+from socket_server.wire import unmask  # noqa: E402
 
 __all__ = ["main", "serve"]
 
 logger = logging.getLogger("socket_server")
 
-#: Connections at most; each WebSocket holds one.
-MAX_CONNECTIONS = 10_000
-#: Seconds that a connection may take to send its request.
+#: Seconds that a connection may take to send or take something.
 SOCKET_TIMEOUT = 30
+#: Connections of the port for health alone.
+HEALTH_CONNECTIONS = 100
+#: Bytes that the kernel holds for a client that does not read: with the megabytes that it takes
+#: by default, such a client would be noticed late.
+SEND_BUFFER = 128 * 1024
 #: Seconds that clients are given to hear that the server stops.
 DRAIN = 0.5
 
@@ -66,14 +75,17 @@ def serve(server: SocketServer, settings: Settings) -> int:
     stopping = eventlet.event.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: eventlet.spawn_after(0, _stop, stopping))
-    _listen(server.wsgi, settings.host, settings.port)
+    eventlet.websocket.RFC6455WebSocket._apply_mask = staticmethod(unmask)
+    _raise_file_limit()
+    _serve(server.wsgi, _listen(settings.host, settings.port, settings), gate=server.gate)
     if settings.health_port:
-        _listen(server.health, settings.host, settings.health_port)
+        _serve(server.health, _listen(settings.host, settings.health_port))
     # One thread: what eventlet has patched of the result backend's library is not for two.
     eventlet.tpool.set_num_threads(1)
     server.aside.run = eventlet.tpool.execute
     server.start()
-    logger.info("taskbridge: serving on http://%s:%s", settings.host, settings.port)
+    scheme = "https" if settings.certfile else "http"
+    logger.info("taskbridge: serving on %s://%s:%s", scheme, settings.host, settings.port)
     if settings.embedded:
         logger.warning("taskbridge: the embedded broker is for one machine, not for production")
     stopping.wait()
@@ -88,21 +100,86 @@ def _stop(stopping: Any) -> None:
         stopping.send()
 
 
-def _listen(application: Any, host: str, port: int) -> None:
+class Door:
+    """A listening socket from which only those come in whom the gate admits."""
+
+    def __init__(self, listener: Any, gate: Gate) -> None:
+        self._listener, self._gate = listener, gate
+
+    def accept(self) -> Any:
+        """Return a connection and its peer's address; see ``socket.accept``."""
+        while True:
+            try:
+                connection, peer = self._listener.accept()
+            except OSError as error:
+                # Whatever it is, it is about that connection, or about there being too many.
+                logger.warning("taskbridge: a connection could not be accepted: %s", error)
+                eventlet.sleep(0.1)
+                continue
+            eventlet.sleep(0)  # a flood of connections is not to starve those that are there
+            if self._gate.admit(peer, connection):
+                return connection, peer
+            connection.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+
+class Pool(eventlet.GreenPool):
+    """The greenlets of connections; the gate is told when one is over."""
+
+    def __init__(self, gate: Gate, size: int) -> None:
+        super().__init__(size)
+        self._gate = gate
+
+    def spawn(self, function: Any, connection: Any) -> Any:
+        """Serve a connection; see ``GreenPool.spawn``."""
+        greenlet = super().spawn(function, connection)
+        greenlet.link(lambda _: self._gate.leave(connection[0]))
+        return greenlet
+
+
+def _listen(host: str, port: int, settings: Settings | None = None) -> Any:
     try:
-        listener = eventlet.listen((host, port), reuse_port=False)
+        listener = eventlet.listen((host, port), reuse_port=False, backlog=1024)
     except OSError as error:
         reason = f"cannot listen on {host}:{port} ({error.strerror}): set TASKBRIDGE_PORT"
         raise TaskbridgeError(reason) from None
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if settings is None or settings.certfile is None:
+        return listener
+    certificate, key = str(settings.certfile), str(settings.keyfile or settings.certfile)
+    try:
+        return eventlet.wrap_ssl(listener, certfile=certificate, keyfile=key, server_side=True)
+    except (OSError, ssl.SSLError) as error:
+        reason = f"TASKBRIDGE_CERTFILE={certificate} and its key cannot be used: {error}"
+        raise SettingsError(reason) from None
+
+
+def _serve(application: Any, listener: Any, gate: Gate | None = None) -> None:
+    options: dict[str, Any] = {"max_size": HEALTH_CONNECTIONS}
+    if gate is not None:
+        options = {"custom_pool": Pool(gate, gate.most + SPARE)}
+        listener = Door(listener, gate)
     eventlet.spawn(
         eventlet.wsgi.server,
         listener,
         application,
-        max_size=MAX_CONNECTIONS,
         socket_timeout=SOCKET_TIMEOUT,
         debug=False,
         log_output=False,
+        **options,
     )
+
+
+def _raise_file_limit() -> None:
+    """Let as many files be open, and so connections, as this user may have at all."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,15 @@ from bridge.client import Bridge
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
 from socket_server.aside import Aside
+from socket_server.auth import Auth
 from socket_server.delivery import Delivery
+from socket_server.engine import new_guarded_server
+from socket_server.front import Front
+from socket_server.gate import Gate
 from socket_server.history import History
 from socket_server.http import new_health, new_http
 from socket_server.journal import Journal
+from socket_server.limits import Limits
 from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager, new_manager
 from socket_server.namespace import JobsNamespace
@@ -32,8 +37,6 @@ __all__ = ["SocketServer", "new_server"]
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of one message from a client; the protocol's requests are far smaller.
-MAX_MESSAGE = 64 * 1024
 #: Seconds between rounds of housekeeping: tokens that expired, jobs to forget.
 HOUSEKEEPING = 1.0
 #: Seconds between two looks at the queues in which jobs wait.
@@ -60,6 +63,9 @@ class SocketServer:
     verdicts: Verdicts
     estimates: Estimates
     aside: Aside
+    limits: Limits
+    gate: Gate
+    front: Front
 
     def start(self) -> None:
         """Listen to the broker, from now on and not only once a client came."""
@@ -84,6 +90,10 @@ class SocketServer:
 
     def _keep_house(self) -> None:
         self.jobs.expire()
+        self.sio.look_after()
+        for one in (self.gate, self.front):
+            one.look_after()
+        self.limits.prune()
         self.journal.prune()
         for expired in self.watchdog.expired(time.time()):
             self.verdicts.expire(*expired)
@@ -100,33 +110,35 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         async_mode: python-socketio's; the entry point uses eventlet.
 
     Raises:
-        SettingsError: there is no secret.
+        SettingsError: there is no secret, or ``TASKBRIDGE_AUTH`` cannot be imported.
     """
     assert settings.keys, "a server never starts without a secret"
     manager = new_manager(settings)
     # All servers read one stream with the same offsets, so a cursor is good on each of them.
-    epoch = stream.name_of(settings) if stream.is_amqp(settings) else None
+    epoch = stream.name_of(settings) if stream.is_amqp(settings.events) else None
     journal = Journal(retention=settings.retention, epoch=epoch)
     manager.on_break = journal.restart
-    sio = socketio.Server(
+    sio = new_guarded_server(
+        settings,
         async_mode=async_mode,
         client_manager=manager,
-        async_handlers=False,
-        max_http_buffer_size=MAX_MESSAGE,
         cors_allowed_origins=list(settings.origins) or None,
         transports=list(settings.transports),
     )
     bridge, aside = Bridge(settings=settings), Aside()
     lookup = Lookup(bridge, journal, sio.sleep, aside)
-    jobs = JobsNamespace(bridge, journal, lookup, lambda: manager.ready)
+    auth, limits, gate = Auth(settings), Limits(settings), Gate(settings)
+    jobs = JobsNamespace(bridge, journal, lookup, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
     delivery = Delivery(manager, journal, watchdog, history, lines)
     manager.on_event = delivery.take
+    http = socketio.WSGIApp(sio, new_http(auth, journal, lookup, manager))
+    front = Front(http, settings, gate, sio.sleep)
     return SocketServer(
         sio=sio,
-        wsgi=socketio.WSGIApp(sio, new_http(bridge, journal, lookup, manager)),
+        wsgi=front,
         health=new_health(manager),
         manager=manager,
         journal=journal,
@@ -135,4 +147,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         verdicts=Verdicts(delivery, journal, bridge, aside, sio),
         estimates=Estimates(delivery, journal, manager, lines, history, Gauge(settings)),
         aside=aside,
+        limits=limits,
+        gate=gate,
+        front=front,
     )

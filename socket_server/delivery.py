@@ -55,8 +55,9 @@ class Delivery:
             return
         owner = self._journal.owner(event.job)
         rooms = [room_of_job(event.job), *([room_of_owner(owner)] if owner else [])]
-        # Who is in both rooms gets one copy.
-        self._manager.deliver("job", message, rooms)
+        passing = event.type in ("progress", "estimate")
+        latest = (event.job, event.task, event.type) if passing else None
+        self._manager.deliver("job", message, rooms, latest)
         if not event.verdict:
             self._hear(event)
         if event.type not in TALK:

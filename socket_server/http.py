@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from bridge import tokens
-from bridge.client import Bridge
 from bridge.errors import JobNotFound, TokenError
+from socket_server.auth import Auth
 from socket_server.journal import Journal
 from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager
@@ -30,12 +30,12 @@ SECURITY_HEADERS = {
 }
 
 
-def new_http(bridge: Bridge, journal: Journal, lookup: Lookup, manager: JobsManager) -> Flask:
+def new_http(auth: Auth, journal: Journal, lookup: Lookup, manager: JobsManager) -> Flask:
     """Return the WSGI application beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
     http.after_request(_secure)
     http.get("/")(lambda: http.send_static_file("index.html"))
-    http.get("/api/jobs/<job>")(_job(bridge, journal, lookup))
+    http.get("/api/jobs/<job>")(_job(auth, journal, lookup))
     http.get("/healthz")(_healthz(manager))
     http.get("/readyz")(_readyz(manager))
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
@@ -43,10 +43,11 @@ def new_http(bridge: Bridge, journal: Journal, lookup: Lookup, manager: JobsMana
 
 
 def new_health(manager: JobsManager) -> Flask:
-    """Return a WSGI application of health alone, for a port of its own."""
+    """Return a WSGI application of health and metrics alone, for a port of its own."""
     health = Flask("health", static_folder=None)
     health.get("/healthz")(_healthz(manager))
     health.get("/readyz")(_readyz(manager))
+    health.get("/metrics")(lambda: Response(generate_latest(), mimetype=CONTENT_TYPE_LATEST))
     return health
 
 
@@ -76,11 +77,12 @@ def _readyz(manager: JobsManager) -> Callable[[], Any]:
     return readyz
 
 
-def _job(bridge: Bridge, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
+def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
     def job(job: str) -> Any:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
-            grant = tokens.verify(bridge.settings.keys, token if scheme == "Bearer" else None)
+            given = {"token": token} if scheme.lower() == "bearer" else None
+            grant = auth.grant(request.environ, given)
             if not grant.allows("watch"):
                 return _error(403, "forbidden", "the token's scope does not allow watch")
             return jsonify(lookup.find(job, grant) or journal.snapshot(job))

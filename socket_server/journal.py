@@ -204,6 +204,10 @@ class Journal:
         wanted = (one for one in newest if state is None or one.state == state)
         return [one.encode() for one in itertools.islice(wanted, limit)]
 
+    def unfinished(self, owner: str) -> int:
+        """Return how many of an owner's jobs have not ended."""
+        return sum(not snapshot.ended for snapshot in self._of(owner))
+
     def _of(self, owner: str) -> Iterator[Snapshot]:
         return (self._records[job].snapshot for job in self._owners.get(owner, ()))
 

@@ -50,15 +50,19 @@ class Lookup:
         Raises:
             JobNotFound: there is no such job, or the token does not name it.
         """
+        # A job of somebody else is waited for just as one that does not exist: neither the answer
+        # nor its time tells which.
         deadline = time.monotonic() + FIRST_EVENT
-        while job not in self._journal and time.monotonic() < deadline:
+        while not (held := self._holds(job, grant)) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
-        if job in self._journal:
-            if grant.names(job, self._journal.owner(job)):
-                return None
-        elif job in grant.jobs and (found := self._from_result(job)):
+        if held:
+            return None
+        if job in grant.jobs and (found := self._from_result(job)):
             return found
         raise JobNotFound(f"no job {job} that this token names")
+
+    def _holds(self, job: str, grant: Grant) -> bool:
+        return job in self._journal and grant.names(job, self._journal.owner(job))
 
     def _from_result(self, job: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.aside(from_result, self._bridge.app, job)

@@ -13,6 +13,8 @@ from typing import Any
 
 import kombu
 import socketio
+from engineio import packet as eio_packet
+from socketio import packet
 
 from bridge import stream, transport
 from bridge.errors import EventError
@@ -38,6 +40,14 @@ BACKOFF = (0.2, 5.0)
 RESERVED = frozenset({"connect", "disconnect", "connect_error", "token_expiring", "draining"})
 
 
+class Shared(eio_packet.Packet):
+    """A packet for many; one that waits gives way to a later one with the same ``latest``."""
+
+    def __init__(self, packet_type: int, data: str, latest: Any) -> None:
+        super().__init__(packet_type, data)
+        self.latest = latest
+
+
 class JobsManager(socketio.PubSubManager):
     """Filters what comes over the bus for ``/jobs``; other namespaces work as in python-socketio.
 
@@ -60,12 +70,25 @@ class JobsManager(socketio.PubSubManager):
     #: Offset of the message being handled, where the bus is a stream; else None.
     place: int | None = None
 
-    def deliver(self, event: str, data: Any, room: str | list[str]) -> None:
-        """Send to the clients of this server in ``room`` on ``/jobs``."""
+    def deliver(self, event: str, data: Any, room: str | list[str], latest: Any = None) -> None:
+        """Send to the clients of this server in ``room`` on ``/jobs``.
+
+        Args:
+            event: its name.
+            data: a JSON object, or a tuple of what becomes several arguments.
+            room: one or several; who is in more than one of them gets one copy.
+            latest: with which this replaces what still waits for a client that is behind.
+        """
         here = self.rooms.get(NAMESPACE, ())
         if not any(one in here for one in ([room] if isinstance(room, str) else room)):
             return  # nobody is asked to encode what nobody gets
-        socketio.Manager.emit(self, event, data, namespace=NAMESPACE, room=room)
+        arguments = list(data) if isinstance(data, tuple) else [data]
+        encoded = self.server.packet_class(
+            packet.EVENT, namespace=NAMESPACE, data=[event, *arguments], binary=False
+        ).encode()
+        shared = Shared(eio_packet.MESSAGE, encoded, latest)
+        for _, eio_sid in self.get_participants(NAMESPACE, room):
+            self.server._send_eio_packet(eio_sid, shared)
 
     def is_watched(self, job: str, owner: str | None) -> bool:
         """Whether a client of this server watches a job, or all of its owner's."""
@@ -137,7 +160,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
     def __init__(self, settings: Settings) -> None:
         # Heartbeats are of no use to a publisher that nobody ticks.
         super().__init__(
-            settings.broker,
+            settings.events,
             channel=settings.channel,
             logger=logger,
             connection_options=CONNECTION_OPTIONS,
@@ -198,7 +221,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         return self._source
 
     def _has_stream(self, connection: Any) -> bool:
-        if not stream.is_amqp(self._settings):
+        if not stream.is_amqp(self._settings.events):
             return False
         there = stream.declare(connection, self._exchange(), self._settings)
         if not there and self._source is None:
@@ -236,7 +259,7 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     """Over Redis, on the channel of python-socketio's own ``RedisManager``."""
 
     def __init__(self, settings: Settings) -> None:
-        url, channel = settings.broker, settings.channel
+        url, channel = settings.events, settings.channel
         super().__init__(url, channel=channel, logger=logger)
         self._publishing = threading.Lock()
         self._was_connected = False
@@ -291,7 +314,7 @@ def _delay(failures: int) -> float:
 def new_manager(settings: Settings) -> JobsManager:
     """Return the manager for the settings' broker; it listens once it is initialized."""
     transport.register()
-    redis = settings.broker.startswith(("redis:", "rediss:"))
+    redis = settings.events.startswith(("redis:", "rediss:"))
     kind = RedisJobsManager if redis else KombuJobsManager
     manager: JobsManager = kind(settings)
     return manager

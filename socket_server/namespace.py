@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any
 
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
-from bridge import tokens
 from bridge.client import ENDINGS, Bridge
 from bridge.errors import TokenError
-from bridge.events import NAMESPACE, TERMINAL, Event, room_of_job, room_of_owner
+from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.snapshot import Snapshot
 from bridge.tokens import Grant
+from socket_server.auth import Auth
+from socket_server.clients import Client, Clients
 from socket_server.journal import Journal
+from socket_server.limits import Limits
 from socket_server.lookup import Lookup
 from socket_server.requests import Refused, answered, text, whole
 
@@ -25,6 +28,8 @@ __all__ = ["JobsNamespace"]
 #: Seconds that a client waits for a server that has only just started, and between two looks.
 PATIENCE, INTERVAL = 5.0, 0.05
 NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
+#: Seconds within which the first event of a job that was enqueued has come back, or never will.
+FRESH = 60.0
 #: Jobs in one answer.
 MAX_LISTED = 200
 
@@ -36,52 +41,70 @@ class JobsNamespace(socketio.Namespace):
         bridge: through which jobs are enqueued and cancelled.
         journal: what the server knows.
         lookup: finds the jobs that clients name.
+        auth: tells who a client is.
+        limits: how much it may ask.
         ready: whether the server has read what it missed.
     """
 
     def __init__(
-        self, bridge: Bridge, journal: Journal, lookup: Lookup, ready: Callable[[], bool]
+        self,
+        bridge: Bridge,
+        journal: Journal,
+        lookup: Lookup,
+        auth: Auth,
+        limits: Limits,
+        ready: Callable[[], bool],
     ) -> None:
         super().__init__(NAMESPACE)
-        self._ready = ready
-        self._bridge = bridge
-        self._journal = journal
-        self._lookup = lookup
-        self._grants: dict[str, Grant] = {}
+        self._bridge, self._journal, self._lookup = bridge, journal, lookup
+        self._auth, self._limits, self._ready = auth, limits, ready
+        self._clients = Clients(self, limits)
+        #: Owner of each job that was enqueued here a moment ago, and when.
+        self._fresh: dict[str, tuple[str, float]] = {}
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
-        token = auth.get("token") if isinstance(auth, dict) else None
         try:
-            grant = tokens.verify(self._bridge.settings.keys, token)
+            grant = self._auth.grant(environ, auth)
+            self._await_ready()
+            self._clients.add(sid, grant)
         except TokenError as error:
             raise Refusal(str(error), {"code": "unauthorized", "message": str(error)}) from None
-        self._await_ready()
-        self._grants[sid] = grant
+        except Refused as error:
+            raise Refusal(str(error), error.encode()) from None
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while not self._ready():
             if time.monotonic() > deadline:
-                raise Refusal(NOT_READY, {"code": "unavailable", "message": NOT_READY})
+                raise Refused("unavailable", NOT_READY)
             self.server.sleep(INTERVAL)
 
     def on_disconnect(self, sid: str, *_: Any) -> None:
-        self._grants.pop(sid, None)
+        self._clients.remove(sid)
 
     def expire(self) -> None:
-        """End the connections whose token has expired."""
-        now = time.time()
-        for sid, grant in list(self._grants.items()):
-            if grant.expires <= now:
-                self.disconnect(sid)
+        """End the connections whose token has expired, and warn those whose token will soon."""
+        self._clients.expire(time.time())
+
+    def admit(self, sid: str) -> None:
+        """Count a request.
+
+        Raises:
+            Refused: there were too many of late.
+        """
+        client = self._clients.get(sid)
+        self._limits.request(sid, client.grant.owner if client else None)
+
+    def _client(self, sid: str, scope: str) -> Client:
+        client = self._clients.get(sid)
+        if client is None or client.grant.expires <= time.time():
+            raise Refused("unauthorized", "the token has expired: connect with a new one")
+        if not client.grant.allows(scope):
+            raise Refused("forbidden", f"the token's scope does not allow {scope}")
+        return client
 
     def _grant(self, sid: str, scope: str) -> Grant:
-        grant = self._grants.get(sid)
-        if grant is None or grant.expires <= time.time():
-            raise Refused("unauthorized", "the token has expired: connect with a new one")
-        if not grant.allows(scope):
-            raise Refused("forbidden", f"the token's scope does not allow {scope}")
-        return grant
+        return self._client(sid, scope).grant
 
     def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
         """Return the job that the request names, and its snapshot if it is not held any more."""
@@ -97,14 +120,24 @@ class JobsNamespace(socketio.Namespace):
         self._lookup.await_cursor(job, cursor)
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
-        self.enter_room(sid, room_of_job(job))
+        self._clients.watch(sid, job)
         return self._journal.view(job, cursor).encode()
 
     @answered
     def on_unwatch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         self._grant(sid, "watch")
-        self.leave_room(sid, room_of_job(text(request, "job")))
+        self._clients.unwatch(sid, text(request, "job"))
         return {}
+
+    @answered
+    def on_refresh(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            grant = self._auth.grant(self.server.get_environ(sid, NAMESPACE) or {}, request)
+        except TokenError as error:
+            raise Refused("unauthorized", str(error)) from None
+        self._clients.check_room(sid)
+        self._clients.refresh(sid, grant, self._journal.owner)
+        return {"expires": grant.expires if isfinite(grant.expires) else None}
 
     @answered
     def on_jobs(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +146,7 @@ class JobsNamespace(socketio.Namespace):
             raise Refused("forbidden", "the token names no owner, only single jobs")
         limit = whole(request, "limit", default=50, most=MAX_LISTED)
         state = text(request, "state", required=False) or None
-        self.enter_room(sid, room_of_owner(owner))
+        self._clients.watch_all(sid)
         return {"jobs": self._journal.jobs(owner, limit=limit, state=state)}
 
     @answered
@@ -126,9 +159,22 @@ class JobsNamespace(socketio.Namespace):
             raise Refused(
                 "task_not_allowed", f"{name} may not be enqueued by clients: see TASKBRIDGE_TASKS"
             )
+        self._limits.enqueue(owner, self._unfinished(owner))
+        self._clients.check_room(sid)
         job = self._bridge.enqueue(name, args, kwargs, owner=owner)
-        self.enter_room(sid, room_of_job(job.id))
+        self._fresh[job.id] = owner, time.monotonic()
+        self._clients.watch(sid, job.id)
         return {"job": job.id, **self._first_view(job.id, name, owner)}
+
+    def _unfinished(self, owner: str) -> int:
+        """Return how many jobs an owner has, those included of which no event has come yet."""
+        horizon = time.monotonic() - FRESH
+        gone = [job for job, (_, at) in self._fresh.items() if job in self._journal or at < horizon]
+        for job in gone:
+            del self._fresh[job]
+        return self._journal.unfinished(owner) + sum(
+            one == owner for one, _ in self._fresh.values()
+        )
 
     def _first_view(self, job: str, name: str, owner: str) -> dict[str, Any]:
         if job in self._journal:

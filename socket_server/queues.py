@@ -119,12 +119,12 @@ class Gauge:
         return Level(ready, self._workers(consumers))
 
     def _options(self) -> dict[str, float]:
-        if not stream.is_amqp(self._settings):
+        if not stream.is_amqp(self._settings.broker):
             return {}
         return {"read_timeout": PATIENCE, "write_timeout": PATIENCE}
 
     def _workers(self, consumers: int) -> bool | None:
-        if stream.is_amqp(self._settings):
+        if stream.is_amqp(self._settings.broker):
             return consumers > 0
         if not self._settings.embedded:
             return None

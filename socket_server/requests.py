@@ -13,6 +13,9 @@ __all__ = ["Refused", "answered", "text", "whole"]
 
 logger = logging.getLogger(__name__)
 
+#: Seconds at most that who asks too often is not read.
+MAX_PAUSE = 1.0
+
 CODES: dict[type[TaskbridgeError], str] = {
     BrokerUnavailable: "unavailable",
     EnqueueError: "bad_request",
@@ -26,24 +29,38 @@ class Refused(Exception):
     Args:
         code: one of the protocol's error codes.
         message: one sentence for a person.
+        retry_after: seconds after which it may be asked again, where that is known.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.retry_after = retry_after
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as the protocol's error."""
+        error = {"code": self.code, "message": str(self)}
+        return error if self.retry_after is None else {**error, "retry_after": self.retry_after}
 
 
 def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any]]) -> Any:
-    """Turn a method into a Socket.IO handler that always answers, and never with a traceback."""
+    """Turn a method into a Socket.IO handler that always answers, and never with a traceback.
+
+    The method's object has ``admit(sid)``, which raises :class:`Refused` for who asks too often.
+    """
 
     @functools.wraps(handler)
     def handle(self: Any, sid: str, request: Any = None, *_: Any) -> dict[str, Any]:
         try:
+            self.admit(sid)
             if not isinstance(request, dict):
                 raise Refused("bad_request", "a request's payload must be a JSON object")
             return {"ok": True, **handler(self, sid, request)}
         except Refused as error:
-            return _error(error.code, str(error))
+            if error.code == "too_many_requests":
+                # The next is not even read before: to refuse a flood would cost as much as it does.
+                self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
+            return {"ok": False, "error": error.encode()}
         except TaskbridgeError as error:
             return _error(CODES.get(type(error), "bad_request"), str(error))
         except Exception:

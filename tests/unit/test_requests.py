@@ -8,9 +8,33 @@ from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TokenErr
 from socket_server.requests import Refused, answered, text, whole
 
 
+class Namespace:
+    """Counts requests, and how long who asked too often was not read."""
+
+    def __init__(self, refusal=None):
+        self.refusal, self.server, self.slept = refusal, self, []
+
+    def admit(self, sid):
+        if self.refusal:
+            raise self.refusal
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+
+
 def ask(handler, *payload):
     """Call a handler as python-socketio does."""
-    return answered(handler)(None, "sid", *payload)
+    return answered(handler)(Namespace(), "sid", *payload)
+
+
+@pytest.mark.parametrize(("wait", "slept"), [(0.2, 0.2), (30.0, 1.0)])
+def test_who_asks_too_often_is_told_when_to_come_back_and_not_read_for_a_while(wait, slept):
+    namespace = Namespace(Refused("too_many_requests", "too many", retry_after=wait))
+    answer = answered(lambda *_: {})(namespace, "sid", {})
+    assert answer["error"] == {
+        "code": "too_many_requests", "message": "too many", "retry_after": wait
+    }  # fmt: skip
+    assert namespace.slept == [slept]
 
 
 def raising(error):

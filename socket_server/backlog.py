@@ -1,0 +1,105 @@
+"""What waits for one client: bounded, and only the newest of what replaces what came before it."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+__all__ = ["Backlog", "backlog_class"]
+
+#: Bytes that are handed out before the client has taken them: what comes meanwhile can then still
+#: replace what waits.
+HANDED_OUT = 16 * 1024
+
+
+class Backlog:
+    """Stands in for the queue of an Engine.IO socket; mixed into the queue class of its mode.
+
+    A packet with an attribute ``latest`` takes the place of the one that waits with the same, and
+    goes to the end, so that the order of a task's events holds.
+    """
+
+    #: Bytes that wait at most; beyond, all is let go, for the client will be disconnected.
+    most = 0
+    #: What the mode's queues raise.
+    empty: type[Exception] = Exception
+    clock = staticmethod(time.monotonic)
+
+    queue: OrderedDict[Hashable, Any]
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = OrderedDict()
+        #: Bytes that wait.
+        self.size = 0
+        #: Whether more than ``most`` bytes waited.
+        self.over = False
+        #: Packets that were replaced by newer ones.
+        self.replaced = 0
+        self._handed_out = 0
+        self._number = 0
+        self._taken_at: float | None = None
+
+    def _put(self, packet: Any) -> None:
+        if self.over and packet is not None:
+            return
+        key = getattr(packet, "latest", None)
+        if key is None:
+            self._number += 1
+            key = self._number
+        elif (before := self.queue.pop(key, None)) is not None:
+            self.size -= _size(before)
+            self.replaced += 1
+        self.queue[key] = packet
+        self.size += _size(packet)
+        if self.size > self.most and len(self.queue) > 1:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.over = True
+        self.queue.clear()
+        self.size = 0
+
+    def _get(self) -> Any:
+        _, packet = self.queue.popitem(last=False)
+        self.size -= _size(packet)
+        return packet
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return the next packet; not too many of them before the client has taken some."""
+        if not block and self._handed_out >= HANDED_OUT:
+            raise self.empty
+        if block:
+            self._handed_out, self._taken_at = 0, None
+        packet = super().get(block, timeout)  # type: ignore[misc]
+        self._handed_out += _size(packet)
+        if self._taken_at is None:
+            self._taken_at = self.clock()
+        return packet
+
+    def stuck(self) -> float:
+        """Return for how many seconds the client has taken nothing of what was handed out."""
+        return 0.0 if self._taken_at is None else self.clock() - self._taken_at
+
+    def task_done(self) -> None:
+        """Do nothing: nobody waits for the end of what may be replaced."""
+
+    def join(self) -> None:
+        """Do not wait: a client that takes nothing would make it wait for ever."""
+
+
+def _size(packet: Any) -> int:
+    data = getattr(packet, "data", None)
+    return len(data) if isinstance(data, str | bytes) else 0
+
+
+def backlog_class(queue: type, empty: type[Exception], most: int) -> type:
+    """Return a class of backlogs for a mode of python-engineio.
+
+    Args:
+        queue: the mode's class of queues.
+        empty: what they raise.
+        most: bytes that wait at most.
+    """
+    return type("ClientBacklog", (Backlog, queue), {"most": most, "empty": empty})

@@ -1,0 +1,266 @@
+"""python-socketio's server and python-engineio's below it, made to bear hostile clients.
+
+All that reaches into their insides is here: ``tests/unit/test_engine.py`` fails if they move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import socket
+import time
+import urllib.parse
+from collections import Counter
+from typing import Any
+
+import engineio
+import socketio
+from engineio import json as engineio_json
+from socketio import packet
+
+from bridge.events import NAMESPACE
+from bridge.settings import Settings
+from socket_server.backlog import backlog_class
+from socket_server.metrics import hit
+from socket_server.requests import Refused
+from socket_server.wire import are_packets, guarded
+
+__all__ = ["GuardedServer", "new_guarded_server"]
+
+logger = logging.getLogger(__name__)
+
+#: Requests of the protocol; nothing else that a client sends on ``/jobs`` reaches a handler.
+REQUESTS = frozenset({"watch", "unwatch", "jobs", "cancel", "enqueue", "refresh"})
+#: Times that one connection may ask to be let in.
+MAX_ATTEMPTS = 5
+#: Parts of a binary message, for namespaces of an application's own.
+MAX_ATTACHMENTS = 10
+FULL = b'{"error":{"code":"too_many_connections","message":"too many connections"}}'
+
+
+class Malformed(ValueError):
+    """A client sent what is not a packet, or none that a client may send."""
+
+
+class FiniteJson:
+    """JSON without NaN and Infinity, which other programs cannot read."""
+
+    dumps = staticmethod(engineio_json.dumps)
+
+    @staticmethod
+    def loads(text: str) -> Any:
+        """Return what a text stands for.
+
+        Raises:
+            ValueError: it is not JSON, or not finite.
+        """
+        return engineio_json.loads(text, parse_constant=_refuse, parse_float=_finite)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+class StrictPacket(packet.Packet):
+    """A Socket.IO packet that is refused as a whole if anything about it is wrong."""
+
+    json = FiniteJson
+
+    def decode(self, encoded_packet: Any) -> Any:
+        """Take in what a client sent.
+
+        Raises:
+            Malformed: it is no packet that a client may send.
+        """
+        if not isinstance(encoded_packet, str):
+            raise Malformed("an attachment without a message")
+        try:
+            attachments = super().decode(encoded_packet)
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
+            raise Malformed(type(error).__name__) from None
+        self._check(attachments)
+        return attachments
+
+    def _check(self, attachments: int) -> None:
+        binary = self.packet_type in (packet.BINARY_EVENT, packet.BINARY_ACK)
+        if attachments > (MAX_ATTACHMENTS if binary else 0):
+            raise Malformed("too many attachments")
+        if binary and (self.namespace == NAMESPACE or not attachments):
+            raise Malformed("a binary message")
+        if self.packet_type == packet.CONNECT_ERROR or not 0 <= self.packet_type <= 6:
+            raise Malformed("a packet of a type that only a server sends")
+        if self.packet_type in (packet.EVENT, packet.BINARY_EVENT):
+            named = isinstance(self.data, list) and self.data and isinstance(self.data[0], str)
+            if not named:
+                raise Malformed("an event without a name")
+
+
+class GuardedEngine(engineio.Server):
+    """An Engine.IO server that bounds what is read from, and what waits for, each client.
+
+    Args:
+        settings: the limits.
+        options: of ``engineio.Server``.
+    """
+
+    def __init__(self, *, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+        mode: dict[str, Any] = self._async
+        websocket = guarded(mode["websocket"], settings, mode["sleep"])
+        self._async: dict[str, Any] = {**mode, "websocket": websocket}
+        self._backlog = backlog_class(mode["queue"], mode["queue_empty"], settings.max_backlog)
+        #: Connections of each address.
+        self.addresses: Counter[str] = Counter()
+
+    def create_queue(self, *_: Any, **__: Any) -> Any:
+        """Return what holds the packets that wait for a client."""
+        return self._backlog()
+
+    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Handle a request; see ``engineio.Server``."""
+        query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""))
+        address = environ.get("REMOTE_ADDR", "")
+        if "sid" not in query and self._is_full(address):
+            hit("max_connections_per_address")
+            start_response("429 Too Many Requests", [("Content-Type", "application/json")])
+            return [FULL]
+        if environ.get("REQUEST_METHOD") == "POST" and not _has_packets(environ):
+            hit("malformed")
+            start_response("400 Bad Request", [("Content-Type", "text/plain")])
+            return [b"not packets"]
+        return super().handle_request(environ, start_response)
+
+    def _is_full(self, address: str) -> bool:
+        return self.addresses[address] >= self._settings.max_connections_per_address
+
+    def too_slow(self) -> list[tuple[str, str]]:
+        """Return clients that do not keep up, and the limit that each ran into."""
+        found = []
+        for sid, one in list(self.sockets.items()):
+            if one.queue.over:
+                found.append((sid, "max_backlog"))
+            elif one.queue.stuck() > self._settings.slow_after:
+                found.append((sid, "slow_after"))
+        return found
+
+
+def _has_packets(environ: dict[str, Any]) -> bool:
+    """Whether a polling request's body can be read; the front has seen to its size."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return are_packets(body)
+
+
+class GuardedServer(socketio.Server):
+    """A Socket.IO server that lets nothing but the protocol's requests through to ``/jobs``."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        self._settings = settings
+        #: When those connected who have not shown yet what they may do.
+        self._strangers: dict[str, float] = {}
+        self._attempts: Counter[str] = Counter()
+        super().__init__(settings=settings, serializer=StrictPacket, **options)
+
+    def _engineio_server_class(self) -> type[GuardedEngine]:
+        return GuardedEngine
+
+    def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        self._strangers[eio_sid] = time.monotonic()
+        self.eio.addresses[environ.get("REMOTE_ADDR", "")] += 1
+        return super()._handle_eio_connect(eio_sid, environ)
+
+    def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
+        address = self.environ.get(eio_sid, {}).get("REMOTE_ADDR", "")
+        self.eio.addresses[address] -= 1
+        if self.eio.addresses[address] <= 0:
+            del self.eio.addresses[address]
+        super()._handle_eio_disconnect(eio_sid, *reason)
+        self._strangers.pop(eio_sid, None)
+        self._attempts.pop(eio_sid, None)
+        self._binary_packet.pop(eio_sid, None)
+
+    def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            if not data:
+                raise Malformed("an empty message")
+            super()._handle_eio_message(eio_sid, data)
+        except Malformed as error:
+            self.drop(eio_sid, "malformed", str(error))
+        except ValueError as error:
+            if not self._is_stranger(eio_sid):
+                raise
+            self.drop(eio_sid, "malformed", str(error))
+
+    def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        self._attempts[eio_sid] += 1
+        if self._attempts[eio_sid] > MAX_ATTEMPTS:
+            self.drop(eio_sid, "attempts", "too many attempts to connect")
+            return
+        self._strangers.pop(eio_sid, None)  # whoever waits for the answer is not late
+        super()._handle_connect(eio_sid, namespace, data)
+        if eio_sid in self.environ and self._is_stranger(eio_sid):
+            self._strangers[eio_sid] = time.monotonic()
+
+    def _handle_disconnect(self, eio_sid: str, *rest: Any) -> None:
+        super()._handle_disconnect(eio_sid, *rest)
+        if eio_sid in self.environ:
+            self._strangers.setdefault(eio_sid, time.monotonic())
+
+    def _handle_event(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+        if namespace != NAMESPACE or data[0] in REQUESTS:
+            super()._handle_event(eio_sid, namespace, id, data)
+        elif id is not None and not self._is_stranger(eio_sid):
+            known = ", ".join(sorted(REQUESTS))
+            refused = Refused("bad_request", f"there is no such request: there are {known}")
+            answer = [{"ok": False, "error": refused.encode()}]
+            self._send_packet(
+                eio_sid,
+                self.packet_class(packet.ACK, namespace=NAMESPACE, id=id, data=answer),
+            )
+
+    def _is_stranger(self, eio_sid: str) -> bool:
+        """Whether it is connected to no namespace."""
+        spaces = list(self.manager.get_namespaces())
+        return not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in spaces)
+
+    def look_after(self) -> None:
+        """Disconnect who does not say what it may do, and who does not take what it asked for."""
+        horizon = time.monotonic() - self._settings.connect_timeout
+        for eio_sid, since in list(self._strangers.items()):
+            if since < horizon and self._is_stranger(eio_sid):
+                self.drop(eio_sid, "connect_timeout", "it did not connect to a namespace")
+        for eio_sid, limit in self.eio.too_slow():
+            self.drop(eio_sid, limit, "slow")
+
+    def drop(self, eio_sid: str, limit: str, why: str) -> None:
+        """End a client's connection at once, even if it reads nothing.
+
+        Args:
+            eio_sid: of its Engine.IO connection.
+            limit: what it ran into, as counted.
+            why: for the log.
+        """
+        hit(limit)
+        logger.info("taskbridge: disconnected a client: %s", why)
+        environ = self.environ.get(eio_sid, {})
+        if (one := self.eio.sockets.pop(eio_sid, None)) is not None:
+            # Without a word: the queue may be full, and nobody may be reading.
+            one.close(wait=False, abort=True, reason=why)
+        if (source := environ.get("eventlet.input")) is not None:
+            with contextlib.suppress(OSError):
+                source.get_socket().shutdown(socket.SHUT_RDWR)
+
+
+def new_guarded_server(settings: Settings, **options: Any) -> GuardedServer:
+    """Return a server with the settings' limits; ``options`` as of ``socketio.Server``."""
+    return GuardedServer(
+        settings, async_handlers=False, max_http_buffer_size=settings.max_message, **options
+    )

@@ -1,0 +1,109 @@
+"""How much one client, one owner, one address may ask of a server. Pure, injected clock."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from bridge.settings import Settings
+from socket_server.bucket import Buckets
+from socket_server.metrics import hit
+from socket_server.requests import Refused
+
+__all__ = ["Limits"]
+
+#: Seconds of its rate that may be used up at once: a page that is opened asks much, then little.
+BURST = 2.0
+MINUTE = 60.0
+
+
+class Limits:
+    """Counts, and refuses with the protocol's error codes.
+
+    Args:
+        settings: the limits.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        connection, owner = settings.requests_per_second, settings.owner_requests_per_second
+        self._of_connection = Buckets(connection, max(1.0, BURST * connection), clock)
+        self._of_owner = Buckets(owner, max(1.0, BURST * owner), clock)
+        minutely = settings.enqueues_per_minute
+        self._enqueued = Buckets(minutely / MINUTE, max(1.0, minutely), clock)
+        self._connected: Counter[str] = Counter()
+
+    def connect(self, owner: str | None) -> None:
+        """Count a connection of an owner; one whose token names only jobs has none to count for.
+
+        Raises:
+            Refused: the owner has too many.
+        """
+        if owner is None:
+            return
+        if self._connected[owner] >= self._settings.max_connections_per_owner:
+            hit("max_connections_per_owner")
+            raise Refused(
+                "too_many_connections", "this owner has too many connections: close one of them"
+            )
+        self._connected[owner] += 1
+
+    def disconnect(self, owner: str | None) -> None:
+        """Count a connection no more."""
+        if owner is not None and (left := self._connected[owner] - 1) > 0:
+            self._connected[owner] = left
+        elif owner is not None:
+            del self._connected[owner]
+
+    def request(self, sid: str, owner: str | None) -> None:
+        """Count a request.
+
+        Raises:
+            Refused: there were too many of late.
+        """
+        name, wait = "requests_per_second", self._of_connection.take(sid)
+        if not wait and owner is not None:
+            name, wait = "owner_requests_per_second", self._of_owner.take(owner)
+        if wait:
+            hit(name)
+            raise too_many("too many requests", wait)
+
+    def enqueue(self, owner: str, unfinished: int) -> None:
+        """Count a job that an owner's client wants.
+
+        Raises:
+            Refused: it wanted too many of late, or too many are unfinished.
+        """
+        if unfinished >= self._settings.max_unfinished:
+            hit("max_unfinished")
+            raise Refused(
+                "too_many_jobs", f"{unfinished} jobs are unfinished: wait until one has ended"
+            )
+        if wait := self._enqueued.take(owner):
+            hit("enqueues_per_minute")
+            raise too_many("too many jobs were enqueued", wait)
+
+    def watch(self, watched: int) -> None:
+        """See whether a connection may watch one more job.
+
+        Raises:
+            Refused: it watches too many.
+        """
+        if watched >= self._settings.max_watched:
+            hit("max_watched")
+            raise Refused(
+                "too_many_jobs", f"this connection watches {watched} jobs: unwatch one of them"
+            )
+
+    def prune(self) -> None:
+        """Forget who asked nothing for a while."""
+        for buckets in (self._of_connection, self._of_owner, self._enqueued):
+            buckets.prune()
+
+
+def too_many(what: str, wait: float) -> Refused:
+    """Return a refusal that says when to come back."""
+    wait = round(wait + 0.05, 1)
+    return Refused("too_many_requests", f"{what}: try again in {wait:g} s", retry_after=wait)

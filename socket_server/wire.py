@@ -1,0 +1,161 @@
+"""Reading from a client's WebSocket: so much at once, so much a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bridge.settings import Settings
+from socket_server.bucket import Bucket
+from socket_server.metrics import hit
+
+__all__ = ["are_packets", "guarded", "is_packet", "unmask"]
+
+#: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
+MESSAGES = 4.0
+#: Seconds of its rate that may be used up at once.
+BURST = 2.0
+#: Bytes that count as much as a message.
+PIECE = 1024
+#: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
+SHORT = 6
+#: Between the packets of one polling request, and how many python-engineio takes.
+SEPARATOR, MOST_PACKETS = "\x1e", 16
+
+
+class TooLarge(OSError):
+    """A message is larger than the server reads."""
+
+
+class Meter:
+    """A socket that counts what is read, so that fragments and control frames count together.
+
+    Args:
+        socket: from which is read.
+        most: bytes that may come before a message is complete.
+    """
+
+    def __init__(self, socket: Any, most: int) -> None:
+        self._socket, self._most = socket, most
+        self.received = 0
+
+    def recv(self, size: int) -> bytes:
+        """Read; see ``socket.recv``.
+
+        Raises:
+            TooLarge: more came than one message may take.
+        """
+        data: bytes = self._socket.recv(size)
+        self.received += len(data)
+        if self.received > self._most:
+            hit("max_message")
+            raise TooLarge("a message is too large")
+        return data
+
+    def get_socket(self) -> Meter:
+        """Return this, as what eventlet's WSGI server puts into the environment does."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
+class Wire:
+    """A WebSocket that is read no faster than a client may talk.
+
+    Args:
+        websocket: of the mode.
+        meter: counts what is read; None where the mode gives no access to its socket.
+        bucket: lets messages through.
+        sleep: of the mode.
+    """
+
+    def __init__(
+        self, websocket: Any, meter: Meter | None, bucket: Bucket, sleep: Callable[[float], Any]
+    ) -> None:
+        self._websocket, self._meter = websocket, meter
+        self._bucket, self._sleep = bucket, sleep
+
+    def wait(self) -> Any:
+        """Return the next message; None once the client has hung up, or sends what is none."""
+        message = self._websocket.wait()
+        if self._meter is not None:
+            self._meter.received = 0
+        if message is not None and not is_packet(message):
+            hit("malformed")
+            return None
+        # Whoever talks too fast is not read for a while: that costs the server nothing.
+        if message and (pause := self._bucket.owe(1 + len(message) / PIECE)):
+            hit("messages_per_second")
+            self._sleep(pause)
+        return message
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._websocket, name)
+
+
+def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> Any:
+    """Return what stands in for a mode's class of WebSockets.
+
+    Args:
+        stock: that class.
+        settings: limits.
+        sleep: of the mode.
+    """
+    rate = MESSAGES * settings.requests_per_second
+    most = settings.max_message + settings.max_message // 8 + 1024  # with the frames' own bytes
+
+    def new(handler: Callable[[Any], Any], server: Any) -> Any:
+        def serve(environ: dict[str, Any], start_response: Any) -> Any:
+            source, meter = environ.get("eventlet.input"), None
+            if source is not None:
+                meter = Meter(source.get_socket(), most)
+                environ = {**environ, "eventlet.input": meter}
+            burst = BURST * rate + settings.max_message / PIECE
+            bucket = Bucket(rate, burst)
+            return stock(lambda ws: handler(Wire(ws, meter, bucket, sleep)), server)(
+                environ, start_response
+            )
+
+        return serve
+
+    return new
+
+
+def is_packet(message: str | bytes) -> bool:
+    """Whether a WebSocket message is one that Engine.IO and Socket.IO can at least begin to read.
+
+    What is not makes python-engineio raise where nothing ends the connection.
+    """
+    if isinstance(message, bytes):
+        return True  # an attachment; who may send one is known further up
+    kind, second = message[:1], message[1:2]
+    if kind == "4":
+        return second != "" and second in "0123456"
+    return kind != "" and kind in "01235" and len(message) <= SHORT and second not in ("[", "{")
+
+
+def are_packets(body: bytes) -> bool:
+    """Whether the body of a polling request has nothing but packets that can be read."""
+    try:
+        packets = body.decode().split(SEPARATOR)
+    except UnicodeDecodeError:
+        return False
+    return len(packets) <= MOST_PACKETS and all(is_packet(one) for one in packets)
+
+
+def unmask(data: bytes, mask: Any, length: int | None = None, offset: int = 0) -> bytes:
+    """Undo a WebSocket frame's masking (RFC 6455, section 5.3), all bytes in one operation.
+
+    eventlet's own takes a microsecond for every few bytes, in which no other client has its turn.
+
+    Args:
+        data: as it came.
+        mask: four bytes.
+        length: of ``data``; default all of it.
+        offset: place of ``data`` in its frame.
+    """
+    length = len(data) if length is None else length
+    turned = bytes(mask[(offset + place) % 4] for place in range(4))
+    key = (turned * (length // 4 + 1))[:length]
+    return (int.from_bytes(data[:length]) ^ int.from_bytes(key)).to_bytes(length)
