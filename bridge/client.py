@@ -103,6 +103,7 @@ class Bridge:
         kwargs: Mapping[str, Any] | None = None,
         *,
         owner: str | None = None,
+        redact: bool = False,
         **options: Any,
     ) -> Job:
         """Ask for a job.
@@ -112,6 +113,8 @@ class Bridge:
             args: positional arguments; JSON.
             kwargs: keyword arguments; JSON.
             owner: whose job it is.
+            redact: whether its arguments are kept from operators: Flower, and who else reads
+                Celery's events, sees ``<redacted>``. They travel over the broker all the same.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
@@ -121,18 +124,19 @@ class Bridge:
         check(task, args, kwargs, owner)
         job = str(uuid.uuid4())
         send = self._send_name if isinstance(task, str) else self._send_signature
+        asked = {"owner": owner, "settings": self.settings, "redact": redact}
         try:
-            send(job, task, list(args or ()), dict(kwargs or {}), owner, options)
+            send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
         except broker_errors() as error:
             raise BrokerUnavailable(away(self.settings, error)) from error
         return Job(job, task if isinstance(task, str) else task.task, owner, self)
 
     def _send_name(
-        self, job: str, name: str, args: Any, kwargs: Any, owner: str | None, options: Any
+        self, job: str, name: str, args: Any, kwargs: Any, asked: Any, options: Any
     ) -> None:
         from bridge.publishing import enqueuing
 
-        with enqueuing(owner, self.settings, total=1):
+        with enqueuing(**asked, total=1):
             self._sender.send_task(
                 name,
                 args,
@@ -145,7 +149,7 @@ class Bridge:
             )
 
     def _send_signature(
-        self, job: str, signature: Any, args: Any, kwargs: Any, owner: str | None, options: Any
+        self, job: str, signature: Any, args: Any, kwargs: Any, asked: Any, options: Any
     ) -> None:
         from celery.canvas import chunks
 
@@ -158,7 +162,7 @@ class Bridge:
         total = size(signature)
         if total == 1:
             options = {**options, "task_id": job}
-        with enqueuing(owner, self.settings, total=total):
+        with enqueuing(**asked, total=total):
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
 
     def close(self) -> None:

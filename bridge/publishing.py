@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from celery import current_task, signals
@@ -25,6 +26,8 @@ __all__ = ["HEADER", "INTERNAL", "connect", "enqueuing", "of_tasks", "told"]
 
 #: Header of a task's message that makes it, and what it spawns, part of a job.
 HEADER = "taskbridge"
+#: What operators see, in Flower and in Celery's events, instead of arguments.
+REDACTED = "<redacted>"
 #: Celery's own helpers, which nobody asked for and nobody wants to watch.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: What of a task's header its first event tells.
@@ -38,6 +41,7 @@ class Enqueuing:
     owner: str | None
     total: int | None
     settings: Settings
+    redact: bool = False
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
@@ -46,16 +50,19 @@ of_tasks: list[Settings] = []
 
 
 @contextlib.contextmanager
-def enqueuing(owner: str | None, settings: Settings, total: int | None = None) -> Iterator[None]:
+def enqueuing(
+    owner: str | None, settings: Settings, total: int | None = None, redact: bool = False
+) -> Iterator[None]:
     """Track what is published inside the ``with`` block.
 
     Args:
         owner: whose jobs they are.
         settings: where their events go.
         total: how many tasks the job has, where that is known.
+        redact: whether the arguments of all tasks of the job are kept from operators.
     """
     connect()
-    token = _enqueuing.set(Enqueuing(owner, total, settings))
+    token = _enqueuing.set(Enqueuing(owner, total, settings, redact))
     try:
         yield
     finally:
@@ -82,8 +89,16 @@ def _before_publish(
             header["queue"] = declare[0].name
         if expires := outcome.moment(headers.get("expires")):
             header["expires_at"] = expires
+        if asked.redact:
+            header["redact"] = True  # and so are those of what it spawns
+        if asked.redact or _is_secret(sender, asked.settings):
+            headers["argsrepr"] = headers["kwargsrepr"] = REDACTED
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
+
+
+def _is_secret(name: str, settings: Settings) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in settings.redact)
 
 
 def _counts(asked: Enqueuing, headers: dict[str, Any], body: Any) -> dict[str, int]:
@@ -147,4 +162,4 @@ def _spawning() -> Enqueuing | None:
     header = getattr(current_task.request, HEADER, None) if current_task else None
     if not header or not of_tasks:
         return None
-    return Enqueuing(header.get("owner"), None, of_tasks[0])
+    return Enqueuing(header.get("owner"), None, of_tasks[0], bool(header.get("redact")))

@@ -26,6 +26,7 @@ from bridge.emitter import flush_all  # noqa: E402
 from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
+from socket_server.front import HANG_UP  # noqa: E402
 from socket_server.gate import SPARE, Gate  # noqa: E402
 from socket_server.wire import unmask  # noqa: E402
 
@@ -125,6 +126,22 @@ class Door:
         return getattr(self._listener, name)
 
 
+class Protocol(eventlet.wsgi.HttpProtocol):
+    """HTTP of which nothing lands in the log that a client has made up."""
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return a request's environment, in which the front finds how to end the connection."""
+        environ: dict[str, Any] = super().get_environ()
+        return {**environ, HANG_UP: self._hang_up}
+
+    def _hang_up(self) -> None:
+        # Without it, eventlet would read all of a body that was refused.
+        self.close_connection = 1
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of a request that is none; it was answered so."""
+
+
 class Pool(eventlet.GreenPool):
     """The greenlets of connections; the gate is told when one is over."""
 
@@ -134,9 +151,16 @@ class Pool(eventlet.GreenPool):
 
     def spawn(self, function: Any, connection: Any) -> Any:
         """Serve a connection; see ``GreenPool.spawn``."""
-        greenlet = super().spawn(function, connection)
+        greenlet = super().spawn(_until_gone, function, connection)
         greenlet.link(lambda _: self._gate.leave(connection[0]))
         return greenlet
+
+
+def _until_gone(function: Any, connection: Any) -> None:
+    try:
+        function(connection)
+    except OSError as error:  # eventlet's own server would print a traceback of it
+        logger.debug("taskbridge: a connection ended: %s", error)
 
 
 def _listen(host: str, port: int, settings: Settings | None = None) -> Any:
@@ -168,6 +192,7 @@ def _serve(application: Any, listener: Any, gate: Gate | None = None) -> None:
         socket_timeout=SOCKET_TIMEOUT,
         debug=False,
         log_output=False,
+        protocol=Protocol,
         **options,
     )
 

@@ -5,11 +5,10 @@ All that reaches into their insides is here: ``tests/unit/test_engine.py`` fails
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import math
-import socket
+import re
 import time
 import urllib.parse
 from collections import Counter
@@ -25,7 +24,7 @@ from bridge.settings import Settings
 from socket_server.backlog import backlog_class
 from socket_server.metrics import hit
 from socket_server.requests import Refused
-from socket_server.wire import are_packets, guarded
+from socket_server.wire import METER, are_packets, guarded
 
 __all__ = ["GuardedServer", "new_guarded_server"]
 
@@ -35,6 +34,8 @@ logger = logging.getLogger(__name__)
 REQUESTS = frozenset({"watch", "unwatch", "jobs", "cancel", "enqueue", "refresh"})
 #: Times that one connection may ask to be let in.
 MAX_ATTEMPTS = 5
+#: Beginning of a binary message, and its namespace.
+BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
 #: Parts of a binary message, for namespaces of an application's own.
 MAX_ATTACHMENTS = 10
 FULL = b'{"error":{"code":"too_many_connections","message":"too many connections"}}'
@@ -92,8 +93,8 @@ class StrictPacket(packet.Packet):
         binary = self.packet_type in (packet.BINARY_EVENT, packet.BINARY_ACK)
         if attachments > (MAX_ATTACHMENTS if binary else 0):
             raise Malformed("too many attachments")
-        if binary and (self.namespace == NAMESPACE or not attachments):
-            raise Malformed("a binary message")
+        if binary and not attachments:
+            raise Malformed("a binary message without a part")
         if self.packet_type == packet.CONNECT_ERROR or not 0 <= self.packet_type <= 6:
             raise Malformed("a packet of a type that only a server sends")
         if self.packet_type in (packet.EVENT, packet.BINARY_EVENT):
@@ -191,13 +192,16 @@ class GuardedServer(socketio.Server):
         try:
             if not data:
                 raise Malformed("an empty message")
+            if (found := BINARY.match(data) if isinstance(data, str) else None) is not None:
+                self._check_binary(eio_sid, found[1] or "/")
             super()._handle_eio_message(eio_sid, data)
         except Malformed as error:
             self.drop(eio_sid, "malformed", str(error))
-        except ValueError as error:
-            if not self._is_stranger(eio_sid):
-                raise
-            self.drop(eio_sid, "malformed", str(error))
+
+    def _check_binary(self, eio_sid: str, namespace: str) -> None:
+        known = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if namespace == NAMESPACE or known is None:
+            raise Malformed("a binary message to a namespace that takes none")
 
     def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         self._attempts[eio_sid] += 1
@@ -254,13 +258,17 @@ class GuardedServer(socketio.Server):
         if (one := self.eio.sockets.pop(eio_sid, None)) is not None:
             # Without a word: the queue may be full, and nobody may be reading.
             one.close(wait=False, abort=True, reason=why)
-        if (source := environ.get("eventlet.input")) is not None:
-            with contextlib.suppress(OSError):
-                source.get_socket().shutdown(socket.SHUT_RDWR)
+        if (meter := environ.get(METER)) is not None:
+            meter.shut()
 
 
 def new_guarded_server(settings: Settings, **options: Any) -> GuardedServer:
     """Return a server with the settings' limits; ``options`` as of ``socketio.Server``."""
     return GuardedServer(
-        settings, async_handlers=False, max_http_buffer_size=settings.max_message, **options
+        settings,
+        async_handlers=False,
+        max_http_buffer_size=settings.max_message,
+        # The default would let anybody stay connected to "/" for nothing.
+        namespaces=[NAMESPACE],
+        **options,
     )

@@ -13,8 +13,10 @@ from socket_server.bucket import Buckets
 from socket_server.gate import Gate
 from socket_server.metrics import hit
 
-__all__ = ["Front"]
+__all__ = ["HANG_UP", "Front"]
 
+#: Where the WSGI server puts what ends the connection after the answer.
+HANG_UP = "taskbridge.hang_up"
 #: Headers of proxies, which anybody can send.
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
 #: Other ways in which proxies say the same; not needed, and not believed.
@@ -48,6 +50,8 @@ class Front:
         # What clients offer to compress would cost 300 KiB of memory for each.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         refusal = self._refusal(environ, staying)
+        if refusal:
+            environ.get(HANG_UP, int)()
         answer = refusal(start_response) if refusal else self._app(environ, start_response)
         if staying:  # it is over, or was refused
             self._gate.end(*peer)

@@ -198,7 +198,8 @@ class JobsNamespace(socketio.Namespace):
 
 
 def _call(request: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
-    args, kwargs = request.get("args") or [], request.get("kwargs") or {}
+    given = {name: value for name, value in request.items() if value is not None}
+    args, kwargs = given.get("args", []), given.get("kwargs", {})
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise Refused("bad_request", "args must be a list and kwargs an object")
     return text(request, "name"), args, kwargs

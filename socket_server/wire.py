@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from socket import SHUT_RDWR
 from typing import Any
 
 from bridge.settings import Settings
 from socket_server.bucket import Bucket
 from socket_server.metrics import hit
 
-__all__ = ["are_packets", "guarded", "is_packet", "unmask"]
+__all__ = ["METER", "are_packets", "guarded", "is_packet", "unmask"]
 
+#: Where a connection's meter is in its environment.
+METER = "taskbridge.meter"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
 MESSAGES = 4.0
 #: Seconds of its rate that may be used up at once.
@@ -38,6 +42,13 @@ class Meter:
     def __init__(self, socket: Any, most: int) -> None:
         self._socket, self._most = socket, most
         self.received = 0
+        self._is_shut = False
+
+    def shut(self) -> None:
+        """End the connection at once: what has come already is not read any more either."""
+        self._is_shut = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(SHUT_RDWR)
 
     def recv(self, size: int) -> bytes:
         """Read; see ``socket.recv``.
@@ -45,7 +56,7 @@ class Meter:
         Raises:
             TooLarge: more came than one message may take.
         """
-        data: bytes = self._socket.recv(size)
+        data: bytes = b"" if self._is_shut else self._socket.recv(size)
         self.received += len(data)
         if self.received > self._most:
             hit("max_message")
@@ -109,7 +120,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
             source, meter = environ.get("eventlet.input"), None
             if source is not None:
-                meter = Meter(source.get_socket(), most)
+                meter = environ[METER] = Meter(source.get_socket(), most)
                 environ = {**environ, "eventlet.input": meter}
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
