@@ -235,8 +235,10 @@ class Bridge:
         """
         from bridge.watcher import Watcher
 
-        token = self.token(jobs=[job], scope="watch", ttl=86_400)
-        return Watcher(self.settings.server_url, token, job, timeout=timeout)
+        # Asked for anew before it expires, so that none needs to live as long as a job may.
+        return Watcher(
+            self.settings.server_url, lambda: self.token(jobs=[job]), job, timeout=timeout
+        )
 
     def cancel(self, job: str) -> str:
         """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,12 +45,15 @@ class Watcher:
 
     Args:
         url: the socket server's.
-        token: names the job, scope ``watch``.
+        token: names the job, scope ``watch``; or what returns one, and is asked again before it
+            expires.
         job: its id.
         timeout: seconds without any connection after which to give up; None means never.
     """
 
-    def __init__(self, url: str, token: str, job: str, *, timeout: float | None = None) -> None:
+    def __init__(
+        self, url: str, token: str | Callable[[], str], job: str, *, timeout: float | None = None
+    ) -> None:
         self.snapshot = Snapshot(job)
         #: Place up to which this client has seen the job.
         self.cursor: str | None = None
@@ -66,6 +69,7 @@ class Watcher:
         self._client = InOrderClient(**RECONNECT, handle_sigint=False)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
         self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
+        self._client.on("token_expiring", self._refresh, namespace=NAMESPACE)
         self._client.on("job", lambda event: self._put("job", event), namespace=NAMESPACE)
 
     def __enter__(self) -> Self:
@@ -159,7 +163,7 @@ class Watcher:
                 self._client.connect(
                     self._url,
                     namespaces=[NAMESPACE],
-                    auth={"token": self._token},
+                    auth=self._auth,
                     transports=["websocket"],
                 )
                 return
@@ -184,6 +188,13 @@ class Watcher:
             namespace=NAMESPACE,
             callback=lambda answer: self._put("watch", answer),
         )
+
+    def _auth(self) -> dict[str, str]:
+        return {"token": self._token() if callable(self._token) else self._token}
+
+    def _refresh(self, *_: Any) -> None:
+        if callable(self._token):
+            self._client.emit("refresh", self._auth(), namespace=NAMESPACE)
 
     def _on_disconnect(self, *_: Any) -> None:
         self.connected = False

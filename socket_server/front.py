@@ -105,7 +105,8 @@ class Front:
         length = environ.get("CONTENT_LENGTH") or "0"
         # In chunks, nobody knows how much will come; no client of ours sends any.
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
-        return chunked or not length.isdecimal() or int(length) > self._settings.max_message
+        number = length.isascii() and length.isdecimal()
+        return chunked or not number or int(length) > self._settings.max_message
 
     def look_after(self) -> None:
         """Forget who asked nothing for a while."""

@@ -13,7 +13,7 @@ import click
 
 from bridge.client import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
-from bridge.settings import Settings
+from bridge.settings import PREFIX, Settings
 
 __all__ = ["cli"]
 
@@ -82,11 +82,22 @@ def up(broker_url: str | None, app: str, workers: int, servers: int, flower: boo
     sys.exit(run(broker_url, app=app, workers=workers, servers=servers, flower=flower))
 
 
-@cli.command(**_examples("taskbridge serve", "TASKBRIDGE_PORT=8001 taskbridge serve"))
-def serve() -> None:
+@cli.command(
+    **_examples(
+        "taskbridge serve",
+        "TASKBRIDGE_PORT=8001 taskbridge serve",
+        "taskbridge serve --certfile chain.pem --keyfile key.pem",
+    )
+)
+@click.option("--certfile", metavar="FILE", help="Speak TLS with this chain of certificates (PEM).")
+@click.option("--keyfile", metavar="FILE", help="Its key, if that is not in the same file.")
+def serve(certfile: str | None, keyfile: str | None) -> None:
     """Run one socket server."""
     from bridge.cli.stack import SERVER, execute
 
+    for name, value in (("CERTFILE", certfile), ("KEYFILE", keyfile)):
+        if value is not None:
+            os.environ[PREFIX + name] = value
     execute(SERVER)
 
 
@@ -131,6 +142,7 @@ def flower(arguments: tuple[str, ...]) -> None:
 @click.option("--kwargs", callback=_json(dict, "object"), metavar="JSON", help="A JSON object.")
 @owner_option
 @click.option("--queue", metavar="Q", help="Celery queue; default the task's.")
+@click.option("--redact", is_flag=True, help="Keep its arguments from operators.")
 @click.option("--watch", "watching", is_flag=True, help="Watch it, and exit with its status.")
 def enqueue(
     name: str,
@@ -138,11 +150,13 @@ def enqueue(
     kwargs: dict[str, Any],
     owner: str | None,
     queue: str,
+    redact: bool,
     watching: bool,
 ) -> None:
     """Enqueue the task NAME and print the job's id."""
     bridge = Bridge()
-    job = bridge.enqueue(name, args, kwargs, owner=owner, **({"queue": queue} if queue else {}))
+    options: dict[str, Any] = {"queue": queue} if queue else {}
+    job = bridge.enqueue(name, args, kwargs, owner=owner, redact=redact, **options)
     click.echo(job.id)
     if watching:
         from bridge.cli.watch import follow

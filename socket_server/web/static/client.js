@@ -1,7 +1,7 @@
 /**
  * A client of namespace /jobs over Socket.IO.
  *
- *   const client = connect({ token });
+ *   const client = connect({ token });                      // or { getToken: async () => "…" }
  *   client.addEventListener("state", ({ detail }) => …);    // {state, message}
  *   client.addEventListener("jobs", ({ detail }) => …);     // {jobs: [snapshot…]}
  *   client.addEventListener("watched", ({ detail }) => …);  // {job, snapshot, events, recovered, cursor, since}
@@ -31,19 +31,22 @@ export class RequestError extends Error {
 }
 
 /**
- * Connect and stay connected. `url` is the server's origin (default: the page's own);
- * `transports` defaults to WebSocket alone; add "polling" for a fallback.
+ * Connect and stay connected. `token` is one, or `getToken` resolves to one and is asked again
+ * before it expires and whenever the connection is made anew; `url` is the server's origin
+ * (default: the page's own); `transports` defaults to WebSocket alone; add "polling" for a fallback.
  */
-export function connect({ token, url = "", transports = ["websocket"] }) {
+export function connect({ token, getToken, url = "", transports = ["websocket"] }) {
+  const ask = getToken ?? (async () => token);
   return new Client(
     io(`${url}/jobs`, {
-      auth: { token },
+      auth: (answer) => ask().then((one) => answer({ token: one }), () => answer({})),
       transports,
       tryAllTransports: true,
       forceNew: true,
       reconnectionDelay: FIRST_WAIT,
       reconnectionDelayMax: 5000,
     }),
+    getToken,
   );
 }
 
@@ -55,15 +58,17 @@ export class Client extends EventTarget {
   #wait = FIRST_WAIT;
   #since = 0; // when the connection was last made
   #timer = 0;
+  #getToken; // asked for another token when this one is about to expire
 
-  constructor(socket) {
+  constructor(socket, getToken) {
     super();
     this.#socket = socket;
+    this.#getToken = getToken;
     socket.on("connect", () => this.#live());
     socket.on("connect_error", (error) => this.#refused(error));
     socket.on("disconnect", (reason) => this.#lost(reason));
     socket.on("job", (event) => this.#event(event));
-    socket.on("token_expiring", (detail) => this.#dispatch("token_expiring", detail ?? {}));
+    socket.on("token_expiring", (detail) => this.#expiring(detail ?? {}));
     socket.on("draining", (detail) => this.#draining(detail?.after));
   }
 
@@ -107,6 +112,11 @@ export class Client extends EventTarget {
   /** Ask for a job to be cancelled. */
   cancel(job) {
     return this.#request("cancel", { job });
+  }
+
+  /** Go on with another token, without connecting anew. */
+  refresh(token) {
+    return this.#request("refresh", { token });
   }
 
   /** Hang up for good. */
@@ -154,6 +164,13 @@ export class Client extends EventTarget {
     if (since === null) this.#seen.delete(job); // who asks for the beginning gets all of it
     const events = (reply.events ?? []).filter((event) => this.#isNews(event));
     this.#dispatch("watched", { ...reply, events, job, since });
+  }
+
+  async #expiring(detail) {
+    this.#dispatch("token_expiring", detail);
+    if (!this.#getToken) return;
+    // Without another one the server hangs up when this one expires, and says why at the next try.
+    await this.#getToken().then((token) => this.refresh(token)).catch(() => {});
   }
 
   // The server stops: all its clients come back, not all of them at once.

@@ -1,0 +1,149 @@
+"""Engine: what python-socketio and python-engineio are made to bear, and that they still can be."""
+
+from __future__ import annotations
+
+import inspect
+
+import engineio
+import pytest
+import socketio
+from engineio import packet as eio_packet
+from engineio import socket as eio_socket
+
+from bridge import tokens
+from support.lone_server import SECRET, LoneClient, new_lone_server
+
+
+@pytest.fixture
+def server():
+    return new_lone_server()
+
+
+@pytest.fixture
+def client(server):
+    return LoneClient(server)
+
+
+def token(**claims):
+    return tokens.sign([SECRET], **{"owner": "me", "scope": "watch cancel enqueue", **claims})
+
+
+def test_the_insides_that_are_reached_into_are_where_they_were():
+    """A newer python-socketio that moves them must fail here and not in production."""
+    for name in ("_handle_eio_connect", "_handle_eio_disconnect", "_handle_eio_message"):
+        assert callable(getattr(socketio.Server, name))
+    for name in ("_handle_connect", "_handle_disconnect", "_handle_event", "_send_packet"):
+        assert callable(getattr(socketio.Server, name))
+    assert "id" in inspect.signature(socketio.Server._handle_event).parameters
+    assert "encoded_packet" in inspect.getsource(socketio.packet.Packet.__init__)
+    source = inspect.getsource(eio_socket.Socket)
+    for used in ("self.queue.get(", "self.queue.put(", "_async['websocket']", "ws.wait()"):
+        assert used in source, used
+    assert "self.server.create_queue()" in inspect.getsource(eio_socket.base_socket.BaseSocket)
+    assert callable(engineio.Server.handle_request)
+
+
+def test_python_engineio_reads_whatever_the_wire_lets_through():
+    for text in ("3", "2probe", "5", "1", "40/jobs,", '42["x"]', "451-"):
+        eio_packet.Packet(encoded_packet=text)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"attachment",
+        '51-/jobs,["x",{"_placeholder":true,"num":0}]',
+        '51-["x",{"_placeholder":true,"num":0}]',
+        '59999999999-["x"]',
+        "2/jobs,1",
+        "2/jobs,1[]",
+        "2/jobs,1{}",
+        "2/jobs,1[7]",
+        '2/jobs,1["watch",NaN]',
+        '2/jobs,1["watch",1e999]',
+        "2/jobs,1[[[",
+        "2/jobs," + "[" * 50_000,
+        '2/jobs,1["watch",' + "9" * 5000 + "]",
+        '4/jobs,{"message":"no"}',
+        '25-["x"]',
+        "7",
+        "",
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_who_sends_what_is_no_packet_is_hung_up_on(client, data, known):
+    if known:
+        assert client.connect(token()).startswith("0/jobs,")
+    client.say(data)
+    assert client.gone
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "admit", "expire", "job", "emit", ""])
+def test_a_name_that_is_no_request_reaches_no_handler(client, name):
+    client.connect(token())
+    answer = client.ask(name, {"token": token(owner="somebody else")})
+    assert answer["error"]["code"] == "bad_request"
+    assert client.ask("jobs", {})["ok"]
+    assert not client.gone
+
+
+def test_an_attempt_to_connect_is_refused_and_a_sixth_not_even_answered(client):
+    for _ in range(5):
+        assert client.connect("rubbish").startswith("4/jobs,")
+    client.say('0/jobs,{"token":"rubbish"}')
+    assert (client.gone, client.told()) == (True, [])
+
+
+def test_nobody_stays_in_a_namespace_that_nobody_serves(client):
+    for name in ("", "/,", "/admin,", "/job,"):
+        client.say(f"0{name}")
+        assert "Unable to connect" in client.told()[0]
+
+
+def test_who_shows_no_token_is_hung_up_on_and_who_did_is_not(monkeypatch):
+    server = new_lone_server(connect_timeout=5.0)
+    now = 1000.0
+    monkeypatch.setattr("socket_server.engine.time.monotonic", lambda: now)
+    stranger, refused, known = (LoneClient(server) for _ in range(3))
+    refused.connect("rubbish")
+    known.connect(token())
+    now += 5.1
+    server.sio.look_after()
+    assert (stranger.gone, refused.gone, known.gone) == (True, True, False)
+    known.say("1/jobs,")
+    now += 5.1
+    server.sio.look_after()
+    assert known.gone
+    assert not server.sio._strangers
+    assert not server.sio.eio.addresses
+
+
+def test_a_token_is_replaced_by_another_of_its_owner_alone(server, client):
+    client.connect(token())
+    assert client.ask("refresh", {"token": token(owner="you")})["error"]["code"] == "forbidden"
+    assert client.ask("refresh", {"token": "rubbish"})["error"]["code"] == "unauthorized"
+    assert client.ask("refresh", {})["error"]["code"] == "unauthorized"
+    assert client.ask("refresh", {"token": token(scope="cancel")})["ok"]
+    assert client.ask("jobs", {})["error"]["code"] == "forbidden"
+
+
+def test_a_client_is_told_that_its_token_expires_and_then_hung_up_on(server, client):
+    client.connect(token(ttl=20))
+    server.jobs.expire()
+    [notice] = client.told()
+    assert notice.startswith('2/jobs,["token_expiring",{"expires":')
+    server.jobs.expire()
+    assert client.told() == []
+    client.ask("refresh", {"token": token(ttl=20)})
+    server.jobs.expire()
+    assert "token_expiring" in client.told()[0]
+    assert client.ask("refresh", {"token": token(ttl=3600)})["ok"]
+    server.jobs.expire()
+    assert client.told() == []
+
+
+def test_a_connection_ends_with_its_token(client, server, monkeypatch):
+    client.connect(token(ttl=20))
+    monkeypatch.setattr("socket_server.namespace.time.time", lambda: 10**10)
+    server.jobs.expire()
+    assert client.told()[-1] == "1/jobs,"

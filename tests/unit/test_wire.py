@@ -1,0 +1,95 @@
+"""Wire: reading from a client's WebSocket."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from socket_server.bucket import Bucket
+from socket_server.wire import Meter, TooLarge, Wire, are_packets, is_packet, unmask
+from support.clock import Clock
+
+
+class Socket:
+    def __init__(self, data):
+        self.data, self.shut_down = data, False
+
+    def recv(self, size):
+        taken, self.data = self.data[:size], self.data[size:]
+        return taken
+
+    def shutdown(self, how):
+        self.shut_down = True
+
+
+class WebSocket:
+    def __init__(self, *messages):
+        self.messages = list(messages)
+
+    def wait(self):
+        return self.messages.pop(0) if self.messages else None
+
+
+def test_what_is_read_between_two_messages_is_bounded():
+    meter = Meter(Socket(b"x" * 100), most=50)
+    assert meter.recv(50) == b"x" * 50
+    with pytest.raises(TooLarge):
+        meter.recv(10)
+
+
+def test_a_message_that_is_complete_starts_the_count_anew():
+    meter = Meter(Socket(b"x" * 100), most=50)
+    wire = Wire(WebSocket('42/jobs,["x"]', "3"), meter, Bucket(100, 100), lambda _: None)
+    for message in ('42/jobs,["x"]', "3"):
+        meter.recv(50)
+        assert wire.wait() == message
+
+
+def test_of_a_connection_that_was_ended_nothing_more_is_read():
+    meter = Meter(socket := Socket(b"x" * 100), most=1000)
+    meter.shut()
+    assert socket.shut_down
+    assert meter.recv(10) == b""
+
+
+def test_who_talks_too_fast_is_not_read_for_a_while():
+    clock, slept = Clock(), []
+    wire = Wire(WebSocket(*["3"] * 4), None, Bucket(2.0, 2.5, clock), slept.append)
+    for _ in range(4):
+        wire.wait()
+    assert len(slept) == 2
+    assert slept == sorted(slept)
+
+
+def test_a_message_that_is_none_ends_the_connection():
+    wire = Wire(WebSocket("4"), None, Bucket(1, 1), lambda _: None)
+    assert wire.wait() is None
+
+
+@pytest.mark.parametrize(
+    "packet", ["3", "2probe", "5", "1", "40/jobs,{}", '42["x"]', b"\x00", "451-"]
+)
+def test_packets_are_known(packet):
+    assert is_packet(packet)
+
+
+@pytest.mark.parametrize(
+    "packet", ["", "4", "6", "x", "49", "4[", "3[[[[", "2" * 50, "bAAA", "4٣", "0{"]
+)
+def test_what_is_no_packet_is_known(packet):
+    assert not is_packet(packet)
+
+
+def test_the_body_of_a_polling_request_has_packets_and_not_too_many():
+    assert are_packets(b"3\x1e40/jobs,")
+    assert not are_packets(b"\xff")
+    assert not are_packets(b"d=3")
+    assert not are_packets("\x1e".join(["3"] * 17).encode())
+
+
+@given(st.binary(max_size=200), st.binary(min_size=4, max_size=4), st.integers(0, 9))
+def test_unmasking_is_what_the_standard_says(data, mask, offset):
+    expected = bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(data))
+    assert unmask(data, tuple(mask), len(data), offset) == expected
+    assert unmask(data, mask, offset=offset) == expected
