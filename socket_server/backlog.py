@@ -11,7 +11,10 @@ __all__ = ["Backlog", "backlog_class"]
 
 #: Bytes that are handed out before the client has taken them: what comes meanwhile can then still
 #: replace what waits.
-HANDED_OUT = 16 * 1024
+HANDED_OUT = 4 * 1024
+#: Part of the bound that may wait for a client which has taken nothing for so many seconds: a burst
+#: is not to end a connection that keeps up, nor a dead one to cost much.
+MUCH, PATIENCE = 0.125, 0.5
 
 
 class Backlog:
@@ -53,8 +56,13 @@ class Backlog:
             self.replaced += 1
         self.queue[key] = packet
         self.size += _size(packet)
-        if self.size > self.most and len(self.queue) > 1:
+        if len(self.queue) > 1 and self._is_over():
             self._let_go()
+
+    def _is_over(self) -> bool:
+        if self.size <= MUCH * self.most:
+            return False
+        return self.size > self.most or self.stuck() > PATIENCE
 
     def _let_go(self) -> None:
         self.over = True

@@ -13,7 +13,6 @@ from typing import Any
 
 import kombu
 import socketio
-from engineio import packet as eio_packet
 from socketio import packet
 
 from bridge import stream, transport
@@ -22,6 +21,7 @@ from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_o
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
 from socket_server.listener import Queue, Stream
+from socket_server.wire import Shared
 
 __all__ = ["JobsManager", "new_manager"]
 
@@ -38,14 +38,6 @@ REPLAYED_AT_ONCE = 20
 BACKOFF = (0.2, 5.0)
 #: Event names on ``/jobs`` that only this server sends.
 RESERVED = frozenset({"connect", "disconnect", "connect_error", "token_expiring", "draining"})
-
-
-class Shared(eio_packet.Packet):
-    """A packet for many; one that waits gives way to a later one with the same ``latest``."""
-
-    def __init__(self, packet_type: int, data: str, latest: Any) -> None:
-        super().__init__(packet_type, data)
-        self.latest = latest
 
 
 class JobsManager(socketio.PubSubManager):
@@ -86,7 +78,7 @@ class JobsManager(socketio.PubSubManager):
         encoded = self.server.packet_class(
             packet.EVENT, namespace=NAMESPACE, data=[event, *arguments], binary=False
         ).encode()
-        shared = Shared(eio_packet.MESSAGE, encoded, latest)
+        shared = Shared(encoded, latest)
         for _, eio_sid in self.get_participants(NAMESPACE, room):
             self.server._send_eio_packet(eio_sid, shared)
 

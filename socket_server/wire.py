@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable
 from socket import SHUT_RDWR
 from typing import Any
+
+from engineio import packet
 
 from bridge.settings import Settings
 from socket_server.bucket import Bucket
 from socket_server.metrics import hit
 
-__all__ = ["METER", "are_packets", "guarded", "is_packet", "unmask"]
+__all__ = ["METER", "Shared", "are_packets", "guarded", "is_packet", "unmask"]
 
 #: Where a connection's meter is in its environment.
 METER = "taskbridge.meter"
@@ -25,6 +28,41 @@ PIECE = 1024
 SHORT = 6
 #: Between the packets of one polling request, and how many python-engineio takes.
 SEPARATOR, MOST_PACKETS = "\x1e", 16
+
+
+class Shared(packet.Packet):
+    """A message for many clients: one WebSocket frame, whose bytes they all get.
+
+    Args:
+        text: a Socket.IO packet.
+        latest: one that waits gives way to a later one with the same; None if none does.
+    """
+
+    def __init__(self, text: str, latest: Any = None) -> None:
+        self.packet_type, self.binary = packet.MESSAGE, False
+        self.latest = latest
+        payload = f"{packet.MESSAGE}{text}".encode()
+        head = _head(len(payload))
+        self._begin = len(head)
+        #: The frame, as it is sent (RFC 6455, section 5.2).
+        self.data = head + payload
+
+    def encode(self, b64: bool = False) -> Any:
+        """Return the packet itself for :class:`Wire`; for polling, its text."""
+        return self.text if b64 else self
+
+    @property
+    def text(self) -> str:
+        """The Engine.IO packet."""
+        return self.data[self._begin :].decode()
+
+
+def _head(length: int) -> bytes:
+    if length < 126:
+        return struct.pack("!BB", 0x81, length)
+    if length < 65536:
+        return struct.pack("!BBH", 0x81, 126, length)
+    return struct.pack("!BBQ", 0x81, 127, length)
 
 
 class TooLarge(OSError):
@@ -100,6 +138,15 @@ class Wire:
             hit("messages_per_second")
             self._sleep(pause)
         return message
+
+    def send(self, message: Any) -> None:
+        """Send a message; of a shared one the very bytes, where the mode takes frames."""
+        if not isinstance(message, Shared):
+            self._websocket.send(message)
+        elif (send := getattr(self._websocket, "_send", None)) is not None:
+            send(message.data)
+        else:
+            self._websocket.send(message.text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._websocket, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.settings import Settings
 from socket_server.app import SocketServer, new_server
+from socket_server.wire import Shared
 
 __all__ = ["SECRET", "LoneClient", "new_lone_server"]
 
@@ -61,9 +62,9 @@ class LoneClient:
 
     def told(self) -> list[str]:
         """Return the packets that wait for this client, and take them."""
-        packets = [packet.data for packet in self.pipe.queue.queue.values() if packet is not None]
+        packets = [one for one in self.pipe.queue.queue.values() if one is not None]
         self.pipe.queue.queue.clear()
-        return packets
+        return [one.text[1:] if isinstance(one, Shared) else one.data for one in packets]
 
     def connect(self, token: Any) -> str:
         """Ask to be let in, and return the answer."""
