@@ -159,7 +159,7 @@ class Pool(eventlet.GreenPool):
 def _until_gone(function: Any, connection: Any) -> None:
     try:
         function(connection)
-    except OSError as error:  # eventlet's own server would print a traceback of it
+    except (OSError, ValueError) as error:  # ssl raises the latter; eventlet would print either
         logger.debug("taskbridge: a connection ended: %s", error)
 
 
