@@ -1,0 +1,76 @@
+"""Arguments that operators do not get to see, and tokens that are replaced in time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bridge import tokens
+from bridge.watcher import Watcher
+from support.wait import until
+
+SECRET = "postgresql://me:a-password@host/db"
+
+
+@pytest.fixture
+def seen(stack):
+    """What Celery's events say of tasks, as Flower gets it."""
+    from threading import Event, Thread
+
+    events, stop = [], Event()
+
+    def listen():
+        with stack.bridge.app.connection_for_read() as connection:
+            receiver = stack.bridge.app.events.Receiver(connection, handlers={"*": events.append})
+            with receiver.consumer_context() as (consuming, _, _):
+                ready.set()
+                while not stop.is_set():
+                    try:
+                        consuming.drain_events(timeout=0.2)
+                    except OSError:
+                        continue
+
+    ready = Event()
+    thread = Thread(target=listen)
+    thread.start()
+    assert ready.wait(20)
+    yield events
+    stop.set()
+    thread.join()
+
+
+def received(events, job):
+    """Return what was told of a task's arguments."""
+    told = [one for one in list(events) if one["type"] == "task-received" and one["uuid"] == job]
+    return [(one["args"], one["kwargs"]) for one in told]
+
+
+@pytest.mark.parametrize("redact", [True, False])
+def test_arguments_are_kept_from_operators_on_request(stack, seen, redact):
+    job = stack.bridge.enqueue("support.add", [SECRET, "x"], owner="me", redact=redact)
+    [(args, kwargs)] = until(lambda: received(seen, job.id), 30, "Celery's event")
+    assert (SECRET in args) is not redact
+    if redact:
+        assert (args, kwargs) == ("<redacted>", "<redacted>")
+    until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 20, "the job to end")
+    assert stack.bridge.status(job.id)["result"] == SECRET + "x"
+
+
+def test_a_watcher_outlives_the_token_that_it_began_with(stack):
+    keys, asked = stack.settings.keys, []
+    job = stack.bridge.enqueue("support.work", [12], owner="me")
+
+    def token():
+        asked.append(time.monotonic())
+        # The clock is behind, so that the leeway of 5 s is nearly used up.
+        ttl = 8.0 if len(asked) == 1 else 600.0
+        return tokens.sign(keys, jobs=[job.id], ttl=ttl, clock=lambda: time.time() - 5)
+
+    watcher = Watcher(stack.url, token, job.id, timeout=20)
+    dropped = []
+    watcher._client.on("disconnect", lambda *_: dropped.append(1), namespace="/jobs")
+    list(watcher)
+    assert watcher.snapshot.state == "succeeded"
+    assert len(asked) == 2
+    assert len(dropped) <= 1  # by itself, at the end
