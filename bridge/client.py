@@ -165,6 +165,12 @@ class Bridge:
         with enqueuing(**asked, total=total):
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
 
+    def preload(self) -> None:
+        """Import what the first call would; a server has clients that would wait for it."""
+        from bridge import cancellation, publishing  # noqa: F401
+
+        _ = self.app, self._sender
+
     def close(self) -> None:
         """Send what is left to send and end this process's connections; they come back if used.
 

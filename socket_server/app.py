@@ -53,6 +53,7 @@ class SocketServer:
     of its own on it before it is served.
     """
 
+    bridge: Bridge
     sio: Any
     wsgi: Any
     health: Flask
@@ -69,6 +70,7 @@ class SocketServer:
 
     def start(self) -> None:
         """Listen to the broker, from now on and not only once a client came."""
+        self.bridge.preload()
         self.sio.manager.initialize()
         self.sio.manager_initialized = True
         self.sio.start_background_task(self._again, HOUSEKEEPING, self._keep_house)
@@ -137,6 +139,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     http = socketio.WSGIApp(sio, new_http(auth, journal, lookup, manager))
     front = Front(http, settings, gate, sio.sleep)
     return SocketServer(
+        bridge=bridge,
         sio=sio,
         wsgi=front,
         health=new_health(manager),

@@ -230,6 +230,10 @@ class GuardedServer(socketio.Server):
                 self.packet_class(packet.ACK, namespace=NAMESPACE, id=id, data=answer),
             )
 
+    def _handle_ack(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+        if namespace != NAMESPACE:  # there, nobody asks for any, and each would be logged
+            super()._handle_ack(eio_sid, namespace, id, data)
+
     def _is_stranger(self, eio_sid: str) -> bool:
         """Whether it is connected to no namespace."""
         spaces = list(self.manager.get_namespaces())
