@@ -20,6 +20,7 @@ PACKAGES = {
     "rabbitmq-server": "rabbitmq-server",
     "redis-server": "redis-server",
     "chromium": "chromium",
+    "openssl": "openssl",
 }
 #: An ordinary user's PATH leaves out where Debian puts a server's program.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/lib/rabbitmq/bin"])
