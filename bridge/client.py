@@ -215,8 +215,15 @@ class Bridge:
         Raises:
             SettingsError: there is no secret, or an argument cannot work.
         """
-        names: Any = {"owner": owner, "jobs": jobs, "scope": scope, "ttl": ttl}
-        return tokens.sign(self.settings.keys, **names, party=self.settings.party)
+        return tokens.sign(
+            self.settings.keys,
+            owner=owner,
+            jobs=jobs,
+            scope=scope,
+            ttl=ttl,
+            audience=self.settings.token_audience,
+            issuer=self.settings.token_issuer,
+        )
 
     def status(self, job: str) -> dict[str, Any]:
         """Return the job's snapshot from the socket server, else from the result backend.

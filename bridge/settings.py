@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bridge import setting_types as types
-from bridge import tokens
 from bridge.errors import SettingsError
 
 __all__ = ["PREFIX", "Settings"]
@@ -191,11 +190,6 @@ class Settings:
                 "in the folder where `taskbridge up` made .taskbridge/secret"
             )
         return keys
-
-    @property
-    def party(self) -> tokens.Party:
-        """For whom tokens are, and by whom they are made."""
-        return tokens.Party(self.token_audience, self.token_issuer, self.token_leeway)
 
     @property
     def server_url(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import SettingsError, TokenError
 
-__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "Party", "sign", "verify"]
+__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "sign", "verify"]
 
 SCOPES = frozenset({"watch", "cancel", "enqueue"})
 #: Seconds that a token lives unless told otherwise: long enough for a page to be left open over
@@ -43,21 +43,6 @@ class Grant:
         return job in self.jobs or (owner is not None and owner == self.owner)
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Between whom tokens go, where one secret serves several applications.
-
-    Args:
-        audience: for whom a token is (``aud``); None means that nobody asks.
-        issuer: who made it (``iss``); None means that nobody asks.
-        leeway: seconds by which clocks may be apart.
-    """
-
-    audience: str | None = None
-    issuer: str | None = None
-    leeway: float = 0.0
-
-
 def sign(
     keys: Sequence[str],
     *,
@@ -65,7 +50,8 @@ def sign(
     jobs: Iterable[str] = (),
     scope: str | Iterable[str] = "watch",
     ttl: float = DEFAULT_TTL,
-    party: Party = Party(),
+    audience: str | None = None,
+    issuer: str | None = None,
     clock: Callable[[], float] = time.time,
 ) -> str:
     """Return a token signed with the first key.
@@ -76,7 +62,8 @@ def sign(
         jobs: single jobs that it names.
         scope: of ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings.
         ttl: seconds until it expires.
-        party: what the token says it is for, and by whom it was made.
+        audience: for whom it is (``aud``); default it does not say.
+        issuer: who makes it (``iss``); default it does not say.
 
     Raises:
         SettingsError: nothing is named, a scope is unknown, or ``ttl`` is not positive.
@@ -84,12 +71,8 @@ def sign(
     scopes = frozenset(scope.split() if isinstance(scope, str) else scope)
     _check(owner, scopes, jobs := sorted(set(jobs)), ttl)
     claims: dict[str, Any] = {"scope": " ".join(sorted(scopes)), "exp": clock() + ttl}
-    if owner is not None:
-        claims["sub"] = owner
-    if jobs:
-        claims["jobs"] = jobs
-    claims |= {"aud": party.audience} if party.audience else {}
-    claims |= {"iss": party.issuer} if party.issuer else {}
+    said = {"sub": owner, "jobs": jobs or None, "aud": audience, "iss": issuer}
+    claims |= {name: value for name, value in said.items() if value is not None}
     import jwt
 
     return jwt.encode(claims, keys[0], algorithm=ALGORITHM)
@@ -111,7 +94,9 @@ def verify(
     keys: Sequence[str],
     token: object,
     *,
-    party: Party = Party(),
+    audience: str | None = None,
+    issuer: str | None = None,
+    leeway: float = 0.0,
     clock: Callable[[], float] = time.time,
 ) -> Grant:
     """Return what a token allows; it expires when the leeway is over as well.
@@ -119,7 +104,9 @@ def verify(
     Args:
         keys: keys of which any may have signed it.
         token: what the client sent.
-        party: what it must say it is for, and by whom it was made.
+        audience: for whom it must be; None if it must not say.
+        issuer: who must have made it; None if nobody asks.
+        leeway: seconds by which clocks may be apart.
 
     Raises:
         TokenError: it is missing, malformed, signed with no known key, for somebody else, or
@@ -127,29 +114,24 @@ def verify(
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
-    grant = _grant(_claims(keys, token, party), party.leeway)
+    names = {"audience": audience, "issuer": issuer, "leeway": leeway}
+    grant = _grant(_claims(keys, token, names), leeway)
     if grant.expires <= clock():
         raise TokenError("the token has expired: ask the application for a new one")
     return grant
 
 
-def _claims(keys: Sequence[str], token: str, party: Party) -> dict[str, Any]:
+def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[str, Any]:
     import jwt
 
     # The clock is ours (tests tick it), so PyJWT checks that `exp` is there, not that it is past.
-    options: Any = {
-        "verify_exp": False,
-        "verify_iat": False,
-        "require": ["exp", "scope"],
-    }
-    names = {"audience": party.audience, "issuer": party.issuer}
-    for_whom: Any = {**names, "leeway": party.leeway}
+    options: Any = {"verify_exp": False, "verify_iat": False, "require": ["exp", "scope"]}
     for key in keys:
         try:
-            return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options, **for_whom))
+            return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options, **checked))
         except jwt.InvalidSignatureError:
             continue
-        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError):
+        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
             raise TokenError("the token is not valid: it is not for this application") from None
         except (jwt.InvalidTokenError, UnicodeEncodeError):  # the latter of a lone surrogate
             break

@@ -27,7 +27,7 @@ from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
 from socket_server.front import HANG_UP  # noqa: E402
-from socket_server.gate import SPARE, Gate  # noqa: E402
+from socket_server.gate import Gate  # noqa: E402
 from socket_server.wire import unmask  # noqa: E402
 
 __all__ = ["main", "serve"]
@@ -36,6 +36,8 @@ logger = logging.getLogger("socket_server")
 
 #: Seconds that a connection may take to send or take something.
 SOCKET_TIMEOUT = 30
+#: Greenlets beyond those of admitted connections, which may not have ended when the gate knows.
+SPARE = 100
 #: Connections of the port for health alone.
 HEALTH_CONNECTIONS = 100
 #: Bytes that the kernel holds for a client that does not read: with the megabytes that it takes
@@ -78,9 +80,12 @@ def serve(server: SocketServer, settings: Settings) -> int:
         signal.signal(signum, lambda *_: eventlet.spawn_after(0, _stop, stopping))
     eventlet.websocket.RFC6455WebSocket._apply_mask = staticmethod(unmask)
     _raise_file_limit()
-    _serve(server.wsgi, _listen(settings.host, settings.port, settings), gate=server.gate)
+    door = Door(_listen(settings.host, settings.port, settings), server.gate)
+    pool = Pool(server.gate, settings.max_connections + SPARE)
+    _serve(server.wsgi, door, custom_pool=pool)
     if settings.health_port:
-        _serve(server.health, _listen(settings.host, settings.health_port))
+        listener = _listen(settings.host, settings.health_port)
+        _serve(server.health, listener, max_size=HEALTH_CONNECTIONS)
     # One thread: what eventlet has patched of the result backend's library is not for two.
     eventlet.tpool.set_num_threads(1)
     server.aside.run = eventlet.tpool.execute
@@ -180,11 +185,7 @@ def _listen(host: str, port: int, settings: Settings | None = None) -> Any:
         raise SettingsError(reason) from None
 
 
-def _serve(application: Any, listener: Any, gate: Gate | None = None) -> None:
-    options: dict[str, Any] = {"max_size": HEALTH_CONNECTIONS}
-    if gate is not None:
-        options = {"custom_pool": Pool(gate, gate.most + SPARE)}
-        listener = Door(listener, gate)
+def _serve(application: Any, listener: Any, **options: Any) -> None:
     eventlet.spawn(
         eventlet.wsgi.server,
         listener,

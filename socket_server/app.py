@@ -64,9 +64,9 @@ class SocketServer:
     verdicts: Verdicts
     estimates: Estimates
     aside: Aside
-    limits: Limits
     gate: Gate
-    front: Front
+    #: What is done every second, beside looking after silent jobs.
+    chores: tuple[Callable[[], None], ...]
 
     def start(self) -> None:
         """Listen to the broker, from now on and not only once a client came."""
@@ -91,12 +91,8 @@ class SocketServer:
                 logger.exception("taskbridge: housekeeping failed")
 
     def _keep_house(self) -> None:
-        self.jobs.expire()
-        self.sio.look_after()
-        for one in (self.gate, self.front):
-            one.look_after()
-        self.limits.prune()
-        self.journal.prune()
+        for chore in self.chores:
+            chore()
         for expired in self.watchdog.expired(time.time()):
             self.verdicts.expire(*expired)
         listening = self.manager.alive and self.manager.ready
@@ -150,7 +146,13 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         verdicts=Verdicts(delivery, journal, bridge, aside, sio),
         estimates=Estimates(delivery, journal, manager, lines, history, Gauge(settings)),
         aside=aside,
-        limits=limits,
         gate=gate,
-        front=front,
+        chores=(
+            jobs.expire,
+            sio.look_after,
+            gate.look_after,
+            front.prune,
+            limits.prune,
+            journal.prune,
+        ),
     )

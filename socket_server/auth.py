@@ -43,12 +43,19 @@ class Auth:
             auth: what it sent to connect.
 
         Raises:
-            TokenError: nothing.
+            TokenError: it may do nothing; the message says why.
         """
         if self._hook is not None and (grant := self._ask(self._hook, environ, auth)) is not None:
             return grant
         token = auth.get("token") if isinstance(auth, dict) else None
-        return tokens.verify(self._settings.keys, token, party=self._settings.party)
+        settings = self._settings
+        return tokens.verify(
+            settings.keys,
+            token,
+            audience=settings.token_audience,
+            issuer=settings.token_issuer,
+            leeway=settings.token_leeway,
+        )
 
     def _ask(self, hook: Hook, environ: dict[str, Any], auth: Any) -> Grant | None:
         try:

@@ -38,8 +38,6 @@ class Backlog:
         self.size = 0
         #: Whether more than ``most`` bytes waited.
         self.over = False
-        #: Packets that were replaced by newer ones.
-        self.replaced = 0
         self._handed_out = 0
         self._number = 0
         self._taken_at: float | None = None
@@ -53,7 +51,6 @@ class Backlog:
             key = self._number
         elif (before := self.queue.pop(key, None)) is not None:
             self.size -= _size(before)
-            self.replaced += 1
         self.queue[key] = packet
         self.size += _size(packet)
         if len(self.queue) > 1 and self._is_over():

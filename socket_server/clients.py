@@ -41,9 +41,6 @@ class Clients:
         self._namespace, self._limits = namespace, limits
         self._clients: dict[str, Client] = {}
 
-    def __len__(self) -> int:
-        return len(self._clients)
-
     def add(self, sid: str, grant: Grant) -> None:
         """Let one in.
 
@@ -62,26 +59,34 @@ class Clients:
         """Return one; None if it is not connected any more."""
         return self._clients.get(sid)
 
-    def check_room(self, sid: str, job: str | None = None) -> Client:
-        """Return a client that may watch one job more.
+    def of(self, sid: str) -> Client:
+        """Return one.
 
         Raises:
-            Refused: it watches too many, or it has gone.
+            Refused: it is not connected any more.
         """
-        client = self._clients.get(sid)
-        if client is None:
+        if (client := self._clients.get(sid)) is None:
             raise Refused("unauthorized", "the connection has ended")
-        if job not in client.watched:
-            self._limits.watch(len(client.watched))
         return client
+
+    def check_watched(self, sid: str) -> None:
+        """See whether a client may watch one more job.
+
+        Raises:
+            Refused: it watches too many, or has gone.
+        """
+        self._limits.watch(len(self.of(sid).watched))
 
     def watch(self, sid: str, job: str) -> None:
         """Send a client the events of a job from now on.
 
         Raises:
-            Refused: it watches too many.
+            Refused: it watches too many, or has gone.
         """
-        self.check_room(sid, job).watched.add(job)
+        client = self.of(sid)
+        if job not in client.watched:
+            self.check_watched(sid)
+            client.watched.add(job)
         self._namespace.enter_room(sid, room_of_job(job))
 
     def watch_all(self, sid: str) -> None:
@@ -104,9 +109,9 @@ class Clients:
             owner_of: returns whose job it is.
 
         Raises:
-            Refused: the new one is somebody else's.
+            Refused: the new one is somebody else's, or the client has gone.
         """
-        client = self._clients[sid]
+        client = self.of(sid)
         if grant.owner != client.grant.owner:
             raise Refused("forbidden", "the token is another owner's: connect anew with it")
         client.grant, client.told = grant, False

@@ -1,13 +1,12 @@
 """python-socketio's server and python-engineio's below it, made to bear hostile clients.
 
-All that reaches into their insides is here: ``tests/unit/test_engine.py`` fails if they move.
+What this, ``wire`` and ``__main__`` reach into, ``tests/unit/test_engine.py`` finds where it is.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import math
 import re
 import time
 import urllib.parse
@@ -16,15 +15,16 @@ from typing import Any
 
 import engineio
 import socketio
-from engineio import json as engineio_json
 from socketio import packet
 
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
 from socket_server.backlog import backlog_class
+from socket_server.finite_json import FiniteJson
 from socket_server.metrics import hit
 from socket_server.requests import Refused
-from socket_server.wire import METER, are_packets, guarded
+from socket_server.tally import Tally
+from socket_server.wire import BOUNDED, are_packets, guarded
 
 __all__ = ["GuardedServer", "new_guarded_server"]
 
@@ -43,30 +43,6 @@ FULL = b'{"error":{"code":"too_many_connections","message":"too many connections
 
 class Malformed(ValueError):
     """A client sent what is not a packet, or none that a client may send."""
-
-
-class FiniteJson:
-    """JSON without NaN and Infinity, which other programs cannot read."""
-
-    dumps = staticmethod(engineio_json.dumps)
-
-    @staticmethod
-    def loads(text: str) -> Any:
-        """Return what a text stands for.
-
-        Raises:
-            ValueError: it is not JSON, or not finite.
-        """
-        return engineio_json.loads(text, parse_constant=_refuse, parse_float=_finite)
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
 
 
 class StrictPacket(packet.Packet):
@@ -119,7 +95,7 @@ class GuardedEngine(engineio.Server):
         self._async: dict[str, Any] = {**mode, "websocket": websocket}
         self._backlog = backlog_class(mode["queue"], mode["queue_empty"], settings.max_backlog)
         #: Connections of each address.
-        self.addresses: Counter[str] = Counter()
+        self.addresses = Tally()
 
     def create_queue(self, *_: Any, **__: Any) -> Any:
         """Return what holds the packets that wait for a client."""
@@ -175,14 +151,11 @@ class GuardedServer(socketio.Server):
 
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         self._strangers[eio_sid] = time.monotonic()
-        self.eio.addresses[environ.get("REMOTE_ADDR", "")] += 1
+        self.eio.addresses.enter(environ.get("REMOTE_ADDR", ""))
         return super()._handle_eio_connect(eio_sid, environ)
 
     def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
-        address = self.environ.get(eio_sid, {}).get("REMOTE_ADDR", "")
-        self.eio.addresses[address] -= 1
-        if self.eio.addresses[address] <= 0:
-            del self.eio.addresses[address]
+        self.eio.addresses.leave(self.environ.get(eio_sid, {}).get("REMOTE_ADDR", ""))
         super()._handle_eio_disconnect(eio_sid, *reason)
         self._strangers.pop(eio_sid, None)
         self._attempts.pop(eio_sid, None)
@@ -262,8 +235,8 @@ class GuardedServer(socketio.Server):
         if (one := self.eio.sockets.pop(eio_sid, None)) is not None:
             # Without a word: the queue may be full, and nobody may be reading.
             one.close(wait=False, abort=True, reason=why)
-        if (meter := environ.get(METER)) is not None:
-            meter.shut()
+        if (bounded := environ.get(BOUNDED)) is not None:
+            bounded.shut()
 
 
 def new_guarded_server(settings: Settings, **options: Any) -> GuardedServer:

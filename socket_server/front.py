@@ -108,7 +108,7 @@ class Front:
         number = length.isascii() and length.isdecimal()
         return chunked or not number or int(length) > self._settings.max_message
 
-    def look_after(self) -> None:
+    def prune(self) -> None:
         """Forget who asked nothing for a while."""
         self._requests.prune()
 

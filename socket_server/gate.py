@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -14,13 +13,12 @@ from typing import Any
 from bridge.settings import Settings
 from socket_server.bucket import Buckets
 from socket_server.metrics import CONNECTIONS, hit
+from socket_server.tally import Tally
 
 __all__ = ["Gate"]
 
 #: Seconds that answering a plain request may take; long polling takes up to 45.
 ANSWER = 60.0
-#: Connections beyond those of clients, so that their being full is answered and not waited for.
-SPARE = 100
 
 
 @dataclass(slots=True)
@@ -43,15 +41,10 @@ class Gate:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock
         self._visits: dict[tuple[str, str], Visit] = {}
-        self._addresses: Counter[str] = Counter()
+        self._addresses = Tally()
         burst = max(settings.connects_per_second, settings.max_connections_per_address)
         self._arrivals = Buckets(settings.connects_per_second, burst, clock)
         CONNECTIONS.set_function(lambda: len(self._visits))
-
-    @property
-    def most(self) -> int:
-        """Connections at most."""
-        return self._settings.max_connections
 
     def __len__(self) -> int:
         return len(self._visits)
@@ -67,7 +60,7 @@ class Gate:
         if limit := self._limit_of(address):
             hit(limit)
             return False
-        self._addresses[address] += 1
+        self._addresses.enter(address)
         deadline = self._clock() + self._settings.connect_timeout
         self._visits[_key(*peer[:2])] = Visit(address, connection, deadline)
         return True
@@ -95,9 +88,7 @@ class Gate:
     def leave(self, peer: Any) -> None:
         """Note that a connection is over."""
         if (visit := self._visits.pop(_key(*peer[:2]), None)) is not None:
-            self._addresses[visit.address] -= 1
-            if self._addresses[visit.address] <= 0:
-                del self._addresses[visit.address]
+            self._addresses.leave(visit.address)
 
     def begin(self, address: str, port: str, seconds: float | None = ANSWER) -> None:
         """Note that a connection has sent a request.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 
 from bridge.settings import Settings
 from socket_server.bucket import Buckets
 from socket_server.metrics import hit
 from socket_server.requests import Refused
+from socket_server.tally import Tally
 
 __all__ = ["Limits"]
 
@@ -33,7 +33,7 @@ class Limits:
         self._of_owner = Buckets(owner, max(1.0, BURST * owner), clock)
         minutely = settings.enqueues_per_minute
         self._enqueued = Buckets(minutely / MINUTE, max(1.0, minutely), clock)
-        self._connected: Counter[str] = Counter()
+        self._connected = Tally()
 
     def connect(self, owner: str | None) -> None:
         """Count a connection of an owner; one whose token names only jobs has none to count for.
@@ -48,14 +48,12 @@ class Limits:
             raise Refused(
                 "too_many_connections", "this owner has too many connections: close one of them"
             )
-        self._connected[owner] += 1
+        self._connected.enter(owner)
 
     def disconnect(self, owner: str | None) -> None:
         """Count a connection no more."""
-        if owner is not None and (left := self._connected[owner] - 1) > 0:
-            self._connected[owner] = left
-        elif owner is not None:
-            del self._connected[owner]
+        if owner is not None:
+            self._connected.leave(owner)
 
     def request(self, sid: str, owner: str | None) -> None:
         """Count a request.

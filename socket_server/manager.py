@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import random
 import threading
 import time
@@ -20,6 +18,7 @@ from bridge.errors import EventError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job, room_of_owner
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
+from socket_server.finite_json import STRICT
 from socket_server.listener import Queue, Stream
 from socket_server.wire import Shared
 
@@ -286,16 +285,6 @@ def _fits(data: Any) -> bool:
         return len(finite_json(data)) <= MAX_EVENT_BYTES
     except (TypeError, ValueError, RecursionError):
         return False
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is not JSON that every client can read")
-    return number
-
-
-#: Refuses NaN, Infinity, and numbers that are too large for a float. One for all messages.
-STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def _delay(failures: int) -> float:

@@ -17,7 +17,7 @@ from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.snapshot import Snapshot
 from bridge.tokens import Grant
 from socket_server.auth import Auth
-from socket_server.clients import Client, Clients
+from socket_server.clients import Clients
 from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.lookup import Lookup
@@ -95,16 +95,13 @@ class JobsNamespace(socketio.Namespace):
         client = self._clients.get(sid)
         self._limits.request(sid, client.grant.owner if client else None)
 
-    def _client(self, sid: str, scope: str) -> Client:
-        client = self._clients.get(sid)
-        if client is None or client.grant.expires <= time.time():
-            raise Refused("unauthorized", "the token has expired: connect with a new one")
-        if not client.grant.allows(scope):
-            raise Refused("forbidden", f"the token's scope does not allow {scope}")
-        return client
-
     def _grant(self, sid: str, scope: str) -> Grant:
-        return self._client(sid, scope).grant
+        grant = self._clients.of(sid).grant
+        if grant.expires <= time.time():
+            raise Refused("unauthorized", "the token has expired: connect with a new one")
+        if not grant.allows(scope):
+            raise Refused("forbidden", f"the token's scope does not allow {scope}")
+        return grant
 
     def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
         """Return the job that the request names, and its snapshot if it is not held any more."""
@@ -135,7 +132,6 @@ class JobsNamespace(socketio.Namespace):
             grant = self._auth.grant(self.server.get_environ(sid, NAMESPACE) or {}, request)
         except TokenError as error:
             raise Refused("unauthorized", str(error)) from None
-        self._clients.check_room(sid)
         self._clients.refresh(sid, grant, self._journal.owner)
         return {"expires": grant.expires if isfinite(grant.expires) else None}
 
@@ -159,8 +155,8 @@ class JobsNamespace(socketio.Namespace):
             raise Refused(
                 "task_not_allowed", f"{name} may not be enqueued by clients: see TASKBRIDGE_TASKS"
             )
+        self._clients.check_watched(sid)
         self._limits.enqueue(owner, self._unfinished(owner))
-        self._clients.check_room(sid)
         job = self._bridge.enqueue(name, args, kwargs, owner=owner)
         self._fresh[job.id] = owner, time.monotonic()
         self._clients.watch(sid, job.id)

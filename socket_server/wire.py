@@ -14,10 +14,10 @@ from bridge.settings import Settings
 from socket_server.bucket import Bucket
 from socket_server.metrics import hit
 
-__all__ = ["METER", "Shared", "are_packets", "guarded", "is_packet", "unmask"]
+__all__ = ["BOUNDED", "Shared", "are_packets", "guarded", "is_packet", "unmask"]
 
-#: Where a connection's meter is in its environment.
-METER = "taskbridge.meter"
+#: Where a connection's bounded socket is in its environment.
+BOUNDED = "taskbridge.socket"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
 MESSAGES = 4.0
 #: Seconds of its rate that may be used up at once.
@@ -71,7 +71,7 @@ class TooLarge(OSError):
     """A message is larger than the server reads."""
 
 
-class Meter:
+class BoundedSocket:
     """A socket that counts what is read, so that fragments and control frames count together.
 
     Args:
@@ -109,7 +109,7 @@ class Meter:
             self._sleep(0)
         return data
 
-    def get_socket(self) -> Meter:
+    def get_socket(self) -> BoundedSocket:
         """Return this, as what eventlet's WSGI server puts into the environment does."""
         return self
 
@@ -122,22 +122,26 @@ class Wire:
 
     Args:
         websocket: of the mode.
-        meter: counts what is read; None where the mode gives no access to its socket.
+        bounded: counts what is read; None where the mode gives no access to its socket.
         bucket: lets messages through.
         sleep: of the mode.
     """
 
     def __init__(
-        self, websocket: Any, meter: Meter | None, bucket: Bucket, sleep: Callable[[float], Any]
+        self,
+        websocket: Any,
+        bounded: BoundedSocket | None,
+        bucket: Bucket,
+        sleep: Callable[[float], Any],
     ) -> None:
-        self._websocket, self._meter = websocket, meter
+        self._websocket, self._bounded = websocket, bounded
         self._bucket, self._sleep = bucket, sleep
 
     def wait(self) -> Any:
         """Return the next message; None once the client has hung up, or sends what is none."""
         message = self._websocket.wait()
-        if self._meter is not None:
-            self._meter.received = 0
+        if self._bounded is not None:
+            self._bounded.received = 0
         if message is not None and not is_packet(message):
             hit("malformed")
             return None
@@ -174,13 +178,13 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
-            source, meter = environ.get("eventlet.input"), None
+            source, bounded = environ.get("eventlet.input"), None
             if source is not None:
-                meter = environ[METER] = Meter(source.get_socket(), most, sleep)
-                environ = {**environ, "eventlet.input": meter}
+                bounded = environ[BOUNDED] = BoundedSocket(source.get_socket(), most, sleep)
+                environ = {**environ, "eventlet.input": bounded}
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
-            return stock(lambda ws: handler(Wire(ws, meter, bucket, sleep)), server)(
+            return stock(lambda ws: handler(Wire(ws, bounded, bucket, sleep)), server)(
                 environ, start_response
             )
 

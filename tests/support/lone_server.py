@@ -8,10 +8,9 @@ from typing import Any
 from bridge.settings import Settings
 from socket_server.app import SocketServer, new_server
 from socket_server.wire import Shared
+from support.stack import SECRET
 
 __all__ = ["SECRET", "LoneClient", "new_lone_server"]
-
-SECRET = "a secret for tests that is long enough to sign with"
 
 
 def new_lone_server(**changes: Any) -> SocketServer:

@@ -16,16 +16,6 @@ from bridge.events import Event, EventType, finite_json
 from bridge.run import Run
 
 
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Lines:
     """In an emitter's place: keeps the lines that it is handed."""
 

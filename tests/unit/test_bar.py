@@ -17,7 +17,8 @@ from bridge import progress, progress_range
 from bridge.bar import Bar
 from bridge.errors import JobCancelled
 from bridge.run import Run
-from support.reporting import Clock, bars_of, inside_job
+from support.clock import Clock
+from support.reporting import bars_of, inside_job
 
 #: An option of tqdm's that means something on a terminal alone, and a value that changes much.
 TERMINAL = {
@@ -43,7 +44,7 @@ TERMINAL = {
 @pytest.fixture
 def inside():
     """A job to be in, with its emitter."""
-    with inside_job(clock=Clock()) as here:
+    with inside_job(clock=Clock(100.0)) as here:
         yield here
 
 

@@ -19,7 +19,7 @@ from bridge.meter import Meter, Reading
 from bridge.outbox import Line
 from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.settings import Settings
-from support.reporting import Clock
+from support.clock import Clock
 from support.wait import until
 
 
@@ -320,7 +320,7 @@ def test_the_sender_sleeps_until_woken_while_nothing_runs(emitter):
 
 
 def test_the_sender_wakes_as_often_as_the_youngest_run_is_to_be_sampled(emitter):
-    clock = Clock()
+    clock = Clock(100.0)
     for task, age in {"old": 1000.0, "young": 0.0, "middle": 0.5}.items():
         run = new_run(task=task, clock=clock)
         run.started_at -= age

@@ -6,16 +6,7 @@ import pytest
 
 from bridge.events import Event, finite_json
 from socket_server.journal import Journal
-
-
-class Clock:
-    """Seconds since the epoch that pass only when told."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
+from support.clock import Clock
 
 
 @pytest.fixture

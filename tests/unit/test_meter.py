@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.events import Event, finite_json
 from bridge.meter import Meter, Reading, finite
-from support.reporting import Clock
+from support.clock import Clock
 
 
 class Numeric:
@@ -40,7 +40,7 @@ class Broken:
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(100.0)
 
 
 def metered(clock, n=0, **fields):
@@ -279,7 +279,7 @@ def test_a_closed_meter_holds_nothing_of_the_bar(clock):
     total=st.none() | st.integers(-5, 10**15) | st.floats(),
 )
 def test_whatever_a_bar_counts_its_sample_travels_and_nothing_is_negative(steps, total):
-    clock = Clock()
+    clock = Clock(100.0)
     bar, meter = metered(clock, total=total)
     for step, passed in steps:
         bar.n = bar.n + step if isinstance(step, float) == isinstance(bar.n, float) else step
@@ -292,7 +292,7 @@ def test_whatever_a_bar_counts_its_sample_travels_and_nothing_is_negative(steps,
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.floats(1e-3, 100)), min_size=1, max_size=20))
 def test_a_rate_lies_between_the_slowest_and_the_fastest_stretch(steps):
-    clock = Clock()
+    clock = Clock(100.0)
     bar, meter = metered(clock)
     rates = []
     for step, passed in steps:

@@ -10,7 +10,8 @@ from bridge.errors import JobCancelled
 from bridge.events import MAX_EVENT_BYTES, MAX_META_BYTES, finite_json
 from bridge.meter import Meter, Reading
 from bridge.run import INTERVAL, MAX_BARS, SHORTEST_INTERVAL, Run
-from support.reporting import Clock, bars_of
+from support.clock import Clock
+from support.reporting import bars_of
 
 
 class Shown:
@@ -32,7 +33,7 @@ class Shown:
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -6,22 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from socket_server.watchdog import EXPIRY_GRACE, Watchdog
+from support.clock import Clock
 
 STALLED, LOST = 15, 60
 
 
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 def watchdog():
-    clock = Clock()
+    clock = Clock(0.0)
     return Watchdog(stalled_after=STALLED, lost_after=LOST, clock=clock), clock
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from socket_server.bucket import Bucket
-from socket_server.wire import Meter, TooLarge, Wire, are_packets, is_packet, unmask
+from socket_server.wire import BoundedSocket, TooLarge, Wire, are_packets, is_packet, unmask
 from support.clock import Clock
 
 
@@ -36,33 +36,33 @@ class WebSocket:
 
 
 def test_what_is_read_between_two_messages_is_bounded():
-    meter = Meter(Socket(b"x" * 100), most=50, sleep=nobody)
-    assert meter.recv(50) == b"x" * 50
+    bounded = BoundedSocket(Socket(b"x" * 100), most=50, sleep=nobody)
+    assert bounded.recv(50) == b"x" * 50
     with pytest.raises(TooLarge):
-        meter.recv(10)
+        bounded.recv(10)
 
 
 def test_a_message_that_is_complete_starts_the_count_anew():
-    meter = Meter(Socket(b"x" * 100), most=50, sleep=nobody)
-    wire = Wire(WebSocket('42/jobs,["x"]', "3"), meter, Bucket(100, 100), lambda _: None)
+    bounded = BoundedSocket(Socket(b"x" * 100), most=50, sleep=nobody)
+    wire = Wire(WebSocket('42/jobs,["x"]', "3"), bounded, Bucket(100, 100), lambda _: None)
     for message in ('42/jobs,["x"]', "3"):
-        meter.recv(50)
+        bounded.recv(50)
         assert wire.wait() == message
 
 
 def test_others_have_their_turn_between_many_small_frames():
     turns = []
-    meter = Meter(Socket(b"x" * 100), most=1000, sleep=turns.append)
+    bounded = BoundedSocket(Socket(b"x" * 100), most=1000, sleep=turns.append)
     for _ in range(50):
-        meter.recv(2)
+        bounded.recv(2)
     assert turns == [0, 0, 0]
 
 
 def test_of_a_connection_that_was_ended_nothing_more_is_read():
-    meter = Meter(socket := Socket(b"x" * 100), most=1000, sleep=nobody)
-    meter.shut()
+    bounded = BoundedSocket(socket := Socket(b"x" * 100), most=1000, sleep=nobody)
+    bounded.shut()
     assert socket.shut_down
-    assert meter.recv(10) == b""
+    assert bounded.recv(10) == b""
 
 
 def test_who_talks_too_fast_is_not_read_for_a_while():
