@@ -28,9 +28,11 @@ COMMAND = "taskbridge_cancel"
 #: Seconds after which the flag of a cancelled job is removed: longer than a job is expected to
 #: wait in a queue before its first task looks for it.
 FLAG_LIFE = 86_400.0
-#: Seconds that a task waits in its queue at least, if its job was cancelled while no worker that
-#: may run it listened; what waited less needs no look into the result backend.
+#: Seconds: what waited less in its queue, on a connection that this worker has had for longer,
+#: needs no look into the result backend.
 QUICK = 1.0
+#: The connection on which this worker receives tasks, and when it received the first.
+_listening: tuple[Any, float] = (None, 0.0)
 
 
 def flag(settings: Settings, job: str) -> Path:
@@ -76,27 +78,45 @@ def _remembers(backend: Any) -> bool:
 
 
 def refuse_cancelled(
-    app: Any, request: Any, job: str, published: float | None, settings: Settings
+    consumer: Any, request: Any, job: str, published: float | None, settings: Settings
 ) -> None:
     """See to it that a task which a worker has just received never runs if its job was cancelled.
 
     Args:
-        app: the worker's application.
+        consumer: the worker's.
         request: of the task.
         job: its id.
         published: seconds since the epoch, by the clock of who published the task.
         settings: where flags are.
     """
     file = flag(settings, job)
-    waited = published is None or abs(time.time() - published) > QUICK
+    unheard = may_have_missed(consumer, published)
     cancelled = file.exists()
-    if not cancelled and waited and is_marked(app, job):
+    if not cancelled and unheard and is_marked(consumer.app, job):
         raise_flag(file)
         cancelled = True
     if cancelled:
         from celery.worker import state as worker_state
 
         worker_state.revoked.add(request.id)
+
+
+def may_have_missed(consumer: Any, published: float | None) -> bool:
+    """Whether a task's job may have been cancelled without this worker being told.
+
+    Args:
+        consumer: the worker's.
+        published: seconds since the epoch, by the clock of who published the task.
+    """
+    # Remote control reaches who listens: a worker does when the first task comes on a connection,
+    # at the latest. It does not reach who is busy for longer than its messages are kept.
+    global _listening
+    now = time.time()
+    if _listening[0] is not consumer.connection:
+        _listening = (consumer.connection, now)
+    if published is None or published < _listening[1] + QUICK:
+        return True
+    return abs(now - published) > QUICK
 
 
 def install(app: Any, settings: Settings) -> None:

@@ -144,7 +144,7 @@ def _on_received(sender: Any, request: Any, **_: Any) -> None:
     header = request.request_dict.get(HEADER)
     if isinstance(header, dict):
         job, at = request.root_id or request.id, header.get("at")
-        cancellation.refuse_cancelled(sender.app, request, job, at, _settings[0])
+        cancellation.refuse_cancelled(sender, request, job, at, _settings[0])
 
 
 def _on_success(sender: Any, result: Any, **_: Any) -> None:

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
 from support.redis import Redis
 from support.stack import Stack
@@ -37,6 +38,23 @@ FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest, so that both processes of pytest-xdist end together."""
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show with a failure what the processes of its stacks last said."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for process in _processes(getattr(item, "funcargs", {}).values()):
+            report.sections.append((f"end of {process.log.name}", process.output[-QUOTED:]))
+    return report
+
+
+def _processes(fixtures):
+    for fixture in fixtures:
+        for stack in getattr(fixture, "stacks", [fixture]):
+            if isinstance(stack, Stack):
+                yield from stack.processes
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +107,7 @@ def new_stack(tmp_path):
         stacks.append(Stack(tmp_path / f"stack-{len(stacks)}", broker_url, **variables))
         return stacks[-1]
 
+    new.stacks = stacks
     yield new
     for stack in stacks:
         stack.stop()

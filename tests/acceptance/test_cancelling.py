@@ -74,7 +74,7 @@ def test_a_job_that_never_looks_is_terminated_after_the_grace(stack, tmp_path):
     job.pid()
     assert_cancelled(job)
     until((tmp_path / "cleaned").exists, 10, "the finally block")
-    until(lambda: job.celerys == "REVOKED", 20, "Celery to say so")
+    job.until_celery_says("REVOKED")
 
 
 def test_a_job_that_waits_is_cancelled_at_once_and_never_runs(stack, busy, tmp_path):
@@ -98,7 +98,7 @@ def test_a_job_that_was_cancelled_before_there_was_a_worker_never_runs(
     job.until("queued")
     assert_cancelled(job)
     stack.start_worker()
-    until(lambda: job.celerys == "REVOKED", 30, "the worker to refuse it")
+    job.until_celery_says("REVOKED")
     assert_idle(stack)
     assert not (tmp_path / "ran").exists()
 
@@ -108,7 +108,7 @@ def test_a_job_between_two_attempts_is_cancelled_at_once(stack):
     retrying = job.until("retrying")
     assert retrying["data"]["retry_at"] - retrying["at"] == pytest.approx(600, abs=2)
     assert_cancelled(job)
-    until(lambda: job.celerys == "REVOKED", 20, "Celery to say so")
+    job.until_celery_says("REVOKED")
 
 
 def test_a_chord_of_a_hundred_is_cancelled_as_a_whole(stack, tmp_path):

@@ -111,7 +111,7 @@ def test_a_job_that_waits_never_runs_once_it_was_cancelled(pools, pool, tmp_path
     stack.bridge.cancel(job.id)
     assert job.end()["state"] == "cancelled"
     assert all(one.end()["state"] == "succeeded" for one in busy)
-    until(lambda: job.celerys == "REVOKED", 20, "the worker to refuse it")
+    job.until_celery_says("REVOKED")
     assert not (tmp_path / "ran").exists()
 
 

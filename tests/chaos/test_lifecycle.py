@@ -76,7 +76,7 @@ def assert_ended_once(job, state, *celerys):
     assert snapshot["state"] == state, (snapshot, job.types)
     assert [kind for kind in job.types if kind in TERMINAL] == [state]
     expected = celerys or [CELERYS[state]]
-    until(lambda: job.celerys in expected, 20, f"Celery to say {expected}")
+    job.until_celery_says(*expected)
     return snapshot
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from support.stack import Stack
+from support.wait import until
 
 __all__ = ["Watched"]
 
@@ -35,6 +36,19 @@ class Watched:
     def celerys(self) -> str:
         """What Celery says about its state."""
         return str(self.bridge.app.AsyncResult(self.id).state)
+
+    def until_celery_says(self, *states: str) -> None:
+        """Wait until Celery's state of it is one of these."""
+        seen = [""]
+
+        def reached() -> bool:
+            seen[0] = self.celerys
+            return seen[0] in states
+
+        try:
+            until(reached, 30)
+        except AssertionError:
+            raise AssertionError(f"Celery says {seen[0]}, not {' or '.join(states)}") from None
 
     def until(self, *types: str) -> dict[str, Any]:
         """Read events until one of these types comes; return it."""

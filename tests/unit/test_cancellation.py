@@ -1,0 +1,59 @@
+"""When a worker asks the result backend whether a job was cancelled."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bridge import cancellation
+from support.clock import Clock
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(cancellation, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(cancellation, "_listening", (None, 0.0))
+    return clock
+
+
+def consumer():
+    return SimpleNamespace(connection=object())
+
+
+def test_what_comes_first_on_a_connection_may_have_been_cancelled_before_it(clock):
+    assert cancellation.may_have_missed(consumer(), clock())
+
+
+def test_what_was_published_just_before_the_worker_listened_may_have_been_cancelled_too(clock):
+    worker = consumer()
+    cancellation.may_have_missed(worker, clock())
+    published = clock() - 0.1
+    clock.tick(0.5)
+    assert cancellation.may_have_missed(worker, published)
+
+
+def test_what_comes_at_once_to_a_worker_that_has_listened_for_long_needs_no_look(clock):
+    worker = consumer()
+    cancellation.may_have_missed(worker, clock())
+    clock.tick(10)
+    assert not cancellation.may_have_missed(worker, clock() - 0.1)
+
+
+def test_what_has_waited_may_have_been_cancelled_while_the_worker_was_busy(clock):
+    worker = consumer()
+    cancellation.may_have_missed(worker, clock())
+    clock.tick(1000)
+    assert cancellation.may_have_missed(worker, clock() - 400)
+
+
+def test_a_new_connection_begins_anew(clock):
+    cancellation.may_have_missed(consumer(), clock())
+    clock.tick(10)
+    assert cancellation.may_have_missed(consumer(), clock() - 0.1)
+
+
+def test_a_task_that_does_not_say_when_it_was_published_is_looked_up(clock):
+    worker = consumer()
+    cancellation.may_have_missed(worker, clock())
+    clock.tick(10)
+    assert cancellation.may_have_missed(worker, None)
