@@ -15,21 +15,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.attacks import ATTACKS, Target  # noqa: E402
+from support.attacks import ATTACKS, LIMITS, Target  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.stack import Stack  # noqa: E402
 from support.witness import Witness  # noqa: E402
 
 #: p99 under attack, beside p99 without.
 TARGET = 3.0
-LIMITS = {
-    "TASKBRIDGE_CONNECT_TIMEOUT": "1.5",
-    "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "60",
-    "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": "10",
-    "TASKBRIDGE_MAX_WATCHED": "20",
-    "TASKBRIDGE_ENQUEUES_PER_MINUTE": "5",
-    "TASKBRIDGE_SLOW_AFTER": "2",
-}
 
 
 def p99(seen: dict[str, Any]) -> float:

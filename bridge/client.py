@@ -169,7 +169,7 @@ class Bridge:
         """Import what the first call would; a server has clients that would wait for it."""
         from bridge import cancellation, publishing  # noqa: F401
 
-        _ = self.app, self._sender
+        _ = self.app, self._sender.backend
 
     def close(self) -> None:
         """Send what is left to send and end this process's connections; they come back if used.

@@ -43,6 +43,7 @@ class Front:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request."""
+        self._sleep(0)  # of those that one connection has sent at once, others wait for one only
         peer = environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")
         staying = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
         self._gate.begin(*peer, **self._time_for(environ, staying))

@@ -6,20 +6,10 @@ import uuid
 
 import pytest
 
-from support.attacks import ATTACKS, Target
+from support.attacks import ATTACKS, LIMITS, Target
 from support.stack import Stack
 from support.witness import Witness
 
-#: Lower than the defaults, so that it takes less to run into them.
-LIMITS = {
-    "TASKBRIDGE_CONNECT_TIMEOUT": "1.5",
-    "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "60",
-    "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": "10",
-    "TASKBRIDGE_CONNECTS_PER_SECOND": "100",
-    "TASKBRIDGE_MAX_WATCHED": "20",
-    "TASKBRIDGE_ENQUEUES_PER_MINUTE": "5",
-    "TASKBRIDGE_SLOW_AFTER": "2",
-}
 #: Seconds for which the honest client looks, an attack's first ones among them.
 LOOK = 1.0
 

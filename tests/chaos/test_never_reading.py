@@ -12,7 +12,6 @@ import pytest
 
 from bridge.emitter import emitter_for
 from support.raw import Raw
-from support.stack import Stack
 from support.wait import until
 
 CLIENTS = int(os.environ.get("NEVER_READING", "500"))
@@ -24,19 +23,16 @@ HOSTS = 10
 
 
 @pytest.fixture
-def stack(rabbitmq, tmp_path):
+def stack(rabbitmq, new_stack):
     limits = {
         "TASKBRIDGE_SLOW_AFTER": str(SLOW_AFTER),
         "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
         "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": str(CLIENTS),
         "TASKBRIDGE_OWNER_REQUESTS_PER_SECOND": "10000",
     }
-    stack = Stack(tmp_path, rabbitmq.new_vhost(), **limits)
-    try:
-        stack.start_server()
-        yield stack
-    finally:
-        stack.stop()
+    stack = new_stack(rabbitmq.new_vhost(), **limits)
+    stack.start_server()
+    return stack
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +64,7 @@ def connect(stack, number, owner):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("shared", [True, False], ids=["one owner", "an owner each"])
-def test_the_server_grows_little_and_all_are_gone_within_the_limit(stack, shared, record_property):
+def test_the_server_grows_little_and_all_are_gone_within_the_limit(stack, shared):
     [server] = stack.processes
     owners = ["crowd"] * CLIENTS if shared else [f"owner-{number}" for number in range(CLIENTS)]
     with ExitStack() as clients:
@@ -88,9 +84,10 @@ def test_the_server_grows_little_and_all_are_gone_within_the_limit(stack, shared
         until(gone, 120, "all of them to be gone")
         growth = (most - before) / CLIENTS
         after = (memory(server.pid) - before) / CLIENTS
-    told = f"{CLIENTS} clients: {growth:,.0f} bytes each at most, {after:,.0f} when they were gone"
-    record_property("memory", told)
-    sys.stdout.write(f"{told}\n")
+    told = (
+        f"{CLIENTS} clients: {growth:,.0f} bytes each at most, {after:,.0f} when they were gone\n"
+    )
+    sys.stdout.write(told)
     assert growth < EACH
     assert after < EACH
     assert stack.healthy()

@@ -11,6 +11,7 @@ from engineio import packet as eio_packet
 from engineio import socket as eio_socket
 
 from bridge import tokens
+from socket_server.wire import unmask
 from support.lone_server import SECRET, LoneClient, new_lone_server
 
 
@@ -24,6 +25,16 @@ def client(server):
     return LoneClient(server)
 
 
+@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
+def test_the_insides_of_eventlets_websocket_are_where_they_were():
+    from eventlet.websocket import RFC6455WebSocket
+
+    assert list(inspect.signature(RFC6455WebSocket._send).parameters) == ["self", "frame"]
+    assert isinstance(inspect.getattr_static(RFC6455WebSocket, "_apply_mask"), staticmethod)
+    masked = inspect.signature(RFC6455WebSocket._apply_mask).parameters
+    assert list(masked) == list(inspect.signature(unmask).parameters)
+
+
 def token(**claims):
     return tokens.sign([SECRET], **{"owner": "me", "scope": "watch cancel enqueue", **claims})
 
@@ -32,7 +43,9 @@ def test_the_insides_that_are_reached_into_are_where_they_were():
     """A newer python-socketio that moves them must fail here and not in production."""
     for name in ("_handle_eio_connect", "_handle_eio_disconnect", "_handle_eio_message"):
         assert callable(getattr(socketio.Server, name))
-    for name in ("_handle_connect", "_handle_disconnect", "_handle_event", "_send_packet"):
+    for name in ("_handle_connect", "_handle_disconnect", "_handle_event"):
+        assert callable(getattr(socketio.Server, name))
+    for name in ("_send_packet", "_send_eio_packet"):
         assert callable(getattr(socketio.Server, name))
     assert "id" in inspect.signature(socketio.Server._handle_event).parameters
     assert "encoded_packet" in inspect.getsource(socketio.packet.Packet.__init__)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
 from bridge.errors import SettingsError, TaskbridgeError
 from bridge.settings import Settings
+from support.process import ROOT
 
 KEY = "k" * 32
 
@@ -216,3 +217,40 @@ def test_a_server_on_all_addresses_is_reached_at_this_machine(host, tmp_path):
 def test_a_settings_error_is_caught_as_any_other_of_taskbridge():
     with pytest.raises(TaskbridgeError):
         read(PORT="x")
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "app.example", "https://app.example/", "https://app.example/x", "null"]
+)
+def test_an_origin_is_a_scheme_and_a_host(origin):
+    message = refusal(ORIGINS=f"https://a.example,{origin}")
+    assert message.endswith(f"origins such as https://app.example.com, not {origin!r}")
+
+
+def test_proxies_are_addresses_or_networks():
+    near, far = read(TRUSTED_PROXIES="127.0.0.1, fd00::/8").trusted_proxies
+    assert (str(near), str(far)) == ("127.0.0.1/32", "fd00::/8")
+    for text in ("haproxy", "10.0.0.1/8", "10.0.0.0/33"):
+        assert "addresses or networks such as 10.0.0.0/8" in refusal(TRUSTED_PROXIES=text)
+
+
+@pytest.mark.parametrize(
+    "name", ["module", "module.function", "a b:c", ":f", "m:", "m:f()", "m:f.g"]
+)
+def test_a_function_is_named_by_its_module_and_itself(name):
+    assert read(AUTH="package.module:function").auth == "package.module:function"
+    assert refusal(AUTH=name).endswith("must name a function as package.module:function")
+
+
+def test_a_certificate_is_a_file_that_can_be_read(tmp_path):
+    file = tmp_path / "cert.pem"
+    assert "must be a file that can be read (No such file" in refusal(CERTFILE=str(file))
+    file.touch()
+    assert read(CERTFILE=str(file)).certfile == file
+    assert refusal(KEYFILE=str(file)) == "TASKBRIDGE_KEYFILE needs TASKBRIDGE_CERTFILE beside it"
+
+
+def test_every_setting_is_in_the_documentation():
+    text = (ROOT / "docs" / "settings.md").read_text()
+    names = [f"TASKBRIDGE_{one.name.upper()}" for one in fields(Settings)]
+    assert [name for name in names if f"`{name}`" not in text] == []

@@ -168,3 +168,32 @@ def test_a_token_that_names_nothing_is_not_signed(owner):
 def test_a_token_that_never_lives_or_never_ends_is_not_signed(ttl):
     with pytest.raises(SettingsError, match="ttl"):
         sign(ttl=ttl)
+
+
+def test_a_token_for_an_audience_is_taken_by_that_audience_alone():
+    token = sign(audience="here")
+    assert tokens.verify([KEY], token, audience="here", clock=clock).owner == "user-42"
+    for audience in ("elsewhere", None):
+        with pytest.raises(TokenError, match="not for this application"):
+            tokens.verify([KEY], token, audience=audience, clock=clock)
+
+
+def test_a_token_that_names_no_audience_or_issuer_is_refused_where_one_is_asked_for():
+    for asked in ({"audience": "here"}, {"issuer": "us"}):
+        with pytest.raises(TokenError):
+            tokens.verify([KEY], sign(), clock=clock, **asked)
+
+
+def test_a_token_must_be_of_the_issuer_that_is_asked_for():
+    token = sign(issuer="us")
+    assert tokens.verify([KEY], token, issuer="us", clock=clock)
+    assert tokens.verify([KEY], token, clock=clock)
+    with pytest.raises(TokenError, match="not for this application"):
+        tokens.verify([KEY], token, issuer="them", clock=clock)
+
+
+def test_a_token_lives_as_much_longer_as_clocks_may_be_apart():
+    token = sign(ttl=10)
+    assert tokens.verify([KEY], token, leeway=5, clock=lambda: NOW + 14.9).expires == NOW + 15
+    with pytest.raises(TokenError, match="has expired"):
+        tokens.verify([KEY], token, leeway=5, clock=lambda: NOW + 15)

@@ -9,7 +9,17 @@ from typing import Any
 from bridge import Bridge
 from support.raw import Raw
 
-__all__ = ["ATTACKS", "Target", "attack"]
+__all__ = ["ATTACKS", "LIMITS", "Target", "attack"]
+
+#: Of the server under attack: lower than the defaults, so that it takes less to run into them.
+LIMITS = {
+    "TASKBRIDGE_CONNECT_TIMEOUT": "1.5",
+    "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "60",
+    "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": "10",
+    "TASKBRIDGE_MAX_WATCHED": "20",
+    "TASKBRIDGE_ENQUEUES_PER_MINUTE": "5",
+    "TASKBRIDGE_SLOW_AFTER": "2",
+}
 
 
 @dataclass
