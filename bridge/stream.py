@@ -14,7 +14,7 @@ from kombu import Exchange
 
 from bridge.settings import Settings
 
-__all__ = ["StreamAway", "declare", "is_amqp", "name_of"]
+__all__ = ["StreamAway", "arguments", "declare", "is_amqp", "name_of"]
 
 #: Bytes of one file of the stream; RabbitMQ forgets whole files only, and its default of 500 MB
 #: would make any bound on age or size a coarse one.
@@ -49,11 +49,11 @@ def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
         amqp.ConnectionError, OSError: the broker is away.
     """
     _attempt(connection, lambda channel: exchange(channel).declare())
-    name, arguments = name_of(settings), _arguments(settings)
+    name, told = name_of(settings), arguments(settings)
     there = _attempt(
         connection,
         lambda channel: channel.queue_declare(
-            name, durable=True, auto_delete=False, arguments=arguments
+            name, durable=True, auto_delete=False, arguments=told
         ),
     ) or _attempt(connection, lambda channel: channel.queue_declare(name, passive=True))
     if there:
@@ -61,7 +61,8 @@ def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
     return there
 
 
-def _arguments(settings: Settings) -> dict[str, Any]:
+def arguments(settings: Settings) -> dict[str, Any]:
+    """Return the arguments with which the stream is declared."""
     return {
         "x-queue-type": "stream",
         "x-max-age": f"{max(1, int(settings.replay))}s",

@@ -96,9 +96,9 @@ class KombuWriter(socketio.KombuManager):
         self.publisher_connection.release()
 
     def _forget(self) -> None:
-        # `collapse` drops the socket without a goodbye, which would wait for a dead peer.
+        # `collect` drops the socket without a goodbye, which would wait for a dead peer.
         self._producer = None
-        self.publisher_connection.collapse()
+        self.publisher_connection.collect()
         self.publisher_connection = self._connection()
 
 

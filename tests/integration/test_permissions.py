@@ -2,73 +2,89 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import kombu
 import pytest
 from amqp.exceptions import AccessRefused
 
-from bridge import stream
+from support.process import ROOT
+from support.rabbitmq import RabbitMQ
 from support.stack import Stack
+from support.wait import until
 from support.watched import Watched
 
-#: User, and its rights on events and on tasks: configure, write, read (docs/protocol.md).
-TASKS = ("^celery", r"^(celery.*|amq\.default)$", "^celery$")
-USERS = {
-    "worker": (("^$", "^taskbridge$", "^$"), (".*", ".*", ".*")),
-    "server": (("^$", "^taskbridge$", r"^taskbridge\.stream$"), TASKS),
-    "service": (("^$", "^taskbridge$", "^$"), TASKS),
-}
+USERS = ("operator", "worker", "server", "service")
+SCRIPT = ROOT / "compose" / "rabbitmq" / "definitions.py"
 
 
-def urls(rabbitmq, user, tasks, events):
-    """Return the settings of a user's program."""
-    base = f"amqp://{user}:secret@127.0.0.1:{rabbitmq.port}"
+def define(folder):
+    """Run the script with passwords of our own; return what it did."""
+    return subprocess.run(
+        [sys.executable, SCRIPT, "--secrets", folder], capture_output=True, text=True, cwd=folder
+    )
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A RabbitMQ node with the definitions of production, read at each start."""
+    folder = tmp_path_factory.mktemp("permissions")
+    for user in USERS:
+        (folder / user).write_text(f"secret-of-{user}\n")
+    (folder / "definitions.json").write_text(define(folder).stdout)
+    (folder / "rabbitmq").mkdir()
+    login = "operator:secret-of-operator@tasks"
+    node = RabbitMQ(folder / "rabbitmq", folder / "definitions.json", login)
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def programs(node):
+    """Settings of each user's programs."""
     return {
-        "TASKBRIDGE_BROKER_URL": f"{base}/{tasks}",
-        "TASKBRIDGE_EVENTS_URL": f"{base}/{events}",
+        user: {
+            "TASKBRIDGE_BROKER_URL": f"amqp://{user}:secret-of-{user}@127.0.0.1:{node.port}/tasks",
+            "TASKBRIDGE_EVENTS_URL": f"amqp://{user}:secret-of-{user}@127.0.0.1:{node.port}/events",
+        }
+        for user in USERS
     }
 
 
 @pytest.fixture
-def programs(rabbitmq):
-    """Settings of each user's programs, on two virtual hosts of their own."""
-    owner_urls = [rabbitmq.new_vhost() for _ in range(2)]
-    tasks, events = (url.rpartition("/")[2] for url in owner_urls)
-    for user, rights in USERS.items():
-        rabbitmq.control("add_user", user, "secret")
-        for vhost, right in zip((events, tasks), rights, strict=True):
-            rabbitmq.control("set_permissions", "-p", vhost, user, *right)
-    yield {user: urls(rabbitmq, user, tasks, events) for user in USERS} | {"operator": owner_urls}
-    for user in USERS:
-        rabbitmq.control("delete_user", user)
-
-
-@pytest.fixture
-def stack(programs, tmp_path):
+def stack(programs, new_stack):
     service = programs["service"]
-    variables = {"TASKBRIDGE_EVENTS_URL": service["TASKBRIDGE_EVENTS_URL"]}
-    stack = Stack(tmp_path, service["TASKBRIDGE_BROKER_URL"], **variables)
-    exchange = kombu.Exchange("taskbridge", type="fanout", durable=False)
-    with kombu.Connection(programs["operator"][1]) as connection:
-        assert stream.declare(connection, exchange, stack.settings)
-    try:
-        stack.start_server(**programs["server"])
-        stack.start_worker(**programs["worker"])
-        yield stack
-    finally:
-        stack.stop()
+    events = {"TASKBRIDGE_EVENTS_URL": service["TASKBRIDGE_EVENTS_URL"]}
+    stack = new_stack(service["TASKBRIDGE_BROKER_URL"], **events)
+    stack.start_server(**programs["server"])
+    stack.start_worker(**programs["worker"])
+    return stack
 
 
-def test_a_job_is_run_and_watched_and_cancelled_with_no_more_rights_than_that(stack):
-    job = Watched(stack, "support.add", 1, 1)
-    assert job.end()["state"] == "succeeded"
+def assert_works(stack):
+    assert Watched(stack, "support.add", 1, 1).end()["state"] == "succeeded"
+
+
+def test_a_job_is_run_and_watched_and_cancelled_with_no_more_rights_than_that(stack: Stack):
+    assert_works(stack)
     waiting = Watched(stack, "support.linger", 60)
     waiting.until("progress")
     stack.bridge.cancel(waiting.id)
     assert waiting.end()["state"] == "cancelled"
 
 
+def test_a_broker_that_was_restarted_has_all_again_that_nobody_else_may_declare(node, stack):
+    node.stop()
+    node.start()
+    until(stack.healthy, 30, "the server to read again")
+    assert_works(stack)
+
+
 @pytest.mark.parametrize("user", ["worker", "service"])
-def test_who_only_reports_reads_no_events(stack, programs, user):
+def test_who_only_reports_reads_no_events(node, programs, user):
     with kombu.Connection(programs[user]["TASKBRIDGE_EVENTS_URL"]) as connection:
         channel = connection.channel()
         channel.basic_qos(0, 1, False)
@@ -78,3 +94,12 @@ def test_who_only_reports_reads_no_events(stack, programs, user):
         channel = connection.channel()
         with pytest.raises(AccessRefused):
             channel.queue_declare("taskbridge.of-mine", exclusive=True)
+
+
+def test_a_password_that_is_missing_is_named(tmp_path):
+    done = define(tmp_path)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"{tmp_path}/operator: No such file or directory: put the user's password there\n"
+    )

@@ -29,10 +29,14 @@ class RabbitMQ:
 
     Args:
         folder: an empty folder for everything it writes.
+        definitions: file that it reads at each start; default none.
+        login: user, password and virtual host of who may do everything.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, definitions: Path | None = None, login: str = "guest:guest@/"
+    ) -> None:
+        self.folder, self._definitions, self._login = folder, definitions, login
         self.port, self._distribution, self._epmd_port = free_port(), free_port(), free_port()
         self.process: Process | None = None
         self._epmd: Process | None = None
@@ -45,8 +49,9 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        """URL of its virtual host ``/``."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        """URL for who may do everything; of virtual host ``/`` unless told otherwise."""
+        account, _, vhost = self._login.partition("@")
+        return f"amqp://{account}@127.0.0.1:{self.port}/{vhost}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -130,7 +135,8 @@ class RabbitMQ:
         return done.stdout
 
     def _configure(self) -> None:
-        (self.folder / "rabbitmq.conf").write_text(CONFIGURATION)
+        load = f"load_definitions = {self._definitions}\n" if self._definitions else ""
+        (self.folder / "rabbitmq.conf").write_text(CONFIGURATION + load)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").write_text("")
 

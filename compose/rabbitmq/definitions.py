@@ -1,0 +1,124 @@
+"""Print RabbitMQ's definitions: virtual hosts, users with just the rights they need, the stream.
+
+``python compose/rabbitmq/definitions.py --secrets FOLDER > definitions.json``; the node reads the
+file at each start (``load_definitions`` in its configuration), and makes anew what is not durable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from bridge import Settings, stream
+
+#: Virtual hosts.
+EVENTS, TASKS = "events", "tasks"
+NONE, ALL = "^$", ".*"
+#: What clients of Celery touch: its queue, and what its remote control and its answers travel on.
+CELERY = ("^celery", r"^(celery.*|amq\.default)$", "^celery$")
+
+
+def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
+    """Return for each user and virtual host what it may configure, write and read.
+
+    Args:
+        channel: ``TASKBRIDGE_CHANNEL``.
+    """
+    write = (NONE, f"^{channel}$", NONE)
+    read = (NONE, f"^{channel}$", rf"^{channel}\.stream$")
+    return {
+        "operator": {EVENTS: (ALL, ALL, ALL), TASKS: (ALL, ALL, ALL)},
+        "worker": {EVENTS: write, TASKS: (ALL, ALL, ALL)},
+        "server": {EVENTS: read, TASKS: CELERY},
+        "service": {EVENTS: write, TASKS: CELERY},
+    }
+
+
+def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]:
+    """Return the definitions.
+
+    Args:
+        passwords: of each user.
+        settings: the channel, and what of it is kept.
+    """
+    name, allowed = stream.name_of(settings), rights(settings.channel)
+    return {
+        "vhosts": [{"name": EVENTS}, {"name": TASKS}],
+        "users": [_user(user, passwords[user]) for user in allowed],
+        "permissions": [
+            {"user": user, "vhost": vhost, "configure": one, "write": two, "read": three}
+            for user, hosts in allowed.items()
+            for vhost, (one, two, three) in hosts.items()
+        ],
+        "exchanges": [
+            {
+                "name": settings.channel,
+                "vhost": EVENTS,
+                "type": "fanout",
+                "durable": False,  # as python-socketio declares it
+                "auto_delete": False,
+                "internal": False,
+                "arguments": {},
+            }
+        ],
+        "queues": [
+            {
+                "name": name,
+                "vhost": EVENTS,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": stream.arguments(settings),
+            }
+        ],
+        "bindings": [
+            {
+                "source": settings.channel,
+                "vhost": EVENTS,
+                "destination": name,
+                "destination_type": "queue",
+                "routing_key": "",
+                "arguments": {},
+            }
+        ],
+    }
+
+
+def _user(name: str, password: str) -> dict[str, Any]:
+    salt = os.urandom(4)
+    digest = salt + hashlib.sha256(salt + password.encode()).digest()
+    return {
+        "name": name,
+        "password_hash": base64.b64encode(digest).decode(),
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "tags": ["administrator"] if name == "operator" else [],
+    }
+
+
+def main() -> int:
+    """Print them.
+
+    Returns:
+        Exit status: 0, or 1 if a secret is missing.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    folder = "a file of each user's name, with its password: operator, worker, server, service"
+    parser.add_argument("--secrets", type=Path, required=True, help=folder)
+    options, settings = parser.parse_args(), Settings.from_environ()
+    try:
+        users = rights(settings.channel)
+        passwords = {user: (options.secrets / user).read_text().strip() for user in users}
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}: put the user's password there\n")
+        return 1
+    sys.stdout.write(json.dumps(definitions(passwords, settings), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
