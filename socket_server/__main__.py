@@ -44,6 +44,9 @@ HEALTH_CONNECTIONS = 100
 #: Bytes that the kernel holds for a client that does not read: with the megabytes that it takes
 #: by default, such a client would be noticed late.
 SEND_BUFFER = 128 * 1024
+#: Objects between two collections of the youngest: CPython's 700 are fewer than one nested message
+#: makes, so that a client could have everything collected as often as it liked.
+YOUNG = 10_000
 #: Seconds that clients are given to hear that the server stops.
 DRAIN = 0.5
 
@@ -95,6 +98,7 @@ def serve(server: SocketServer, settings: Settings) -> int:
     # in which no client has its turn.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG)
     scheme = "https" if settings.certfile else "http"
     logger.info("taskbridge: serving on %s://%s:%s", scheme, settings.host, settings.port)
     if settings.embedded:
