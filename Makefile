@@ -5,7 +5,9 @@ ARGS ?=
 
 BIN := .venv/bin
 WEB := socket_server/web
-CLIENT := $(WEB)/static/vendor/socket.io.esm.min.js
+PAGE := $(WEB)/static/index.html
+SOURCES := $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html \
+  $(WEB)/vite.config.ts $(WEB)/package.json $(WEB)/package-lock.json
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
@@ -15,28 +17,30 @@ MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/all.stamp $(CLIENT)  ## enqueue a job and watch its bars; ARGS="--path /some/folder --once"
+demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path /some/folder --once"
 	@$(BIN)/taskbridge demo $(ARGS)
 
-up: .venv/all.stamp $(CLIENT)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
+up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
 # With loadgroup, and no groups, each test goes to the process that is free first.
-test: .venv/lint.stamp $(CLIENT)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
+test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
+	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-lint: .venv/lint.stamp  ## ruff and mypy
+lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python scripts/npm.py run check --silent
 
-web: $(CLIENT)  ## what the page needs from npm
+web: $(PAGE)  ## the page, its client and the element
 
 bench: .venv/lint.stamp  ## each benchmark in benchmarks/
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 
-$(CLIENT): $(WEB)/package.json $(WEB)/package-lock.json scripts/build_web.py | $(BIN)/python
+$(PAGE): $(SOURCES) scripts/build_web.py scripts/npm.py | $(BIN)/python
 	@$(BIN)/python scripts/build_web.py
 
 .venv/all.stamp: $(MADE_FROM)

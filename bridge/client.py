@@ -236,12 +236,15 @@ class Bridge:
 
         return status(self, job)
 
-    def watch(self, job: str, *, timeout: float | None = None) -> Watcher:
+    def watch(
+        self, job: str, *, timeout: float | None = None, cursor: str | None = None
+    ) -> Watcher:
         """Return an iterator over the job's events, from its beginning to its end.
 
         Args:
             job: its id.
             timeout: seconds after which to give up when no server answers; default never.
+            cursor: of an earlier watcher, where to go on; default the beginning.
 
         Raises:
             (when iterated) ServerUnavailable, JobNotFound, TokenError.
@@ -249,9 +252,8 @@ class Bridge:
         from bridge.watcher import Watcher
 
         # Asked for anew before it expires, so that none needs to live as long as a job may.
-        return Watcher(
-            self.settings.server_url, lambda: self.token(jobs=[job]), job, timeout=timeout
-        )
+        url, token = self.settings.server_url, lambda: self.token(jobs=[job])
+        return Watcher(url, token, job, timeout=timeout, cursor=cursor)
 
     def cancel(self, job: str) -> str:
         """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.

@@ -52,6 +52,8 @@ class Settings:
     url: str | None = _setting(str, None)
     #: Origins that a browser page may come from; empty means the server's own.
     origins: tuple[str, ...] = _setting(types.origins, ())
+    #: Where people find Flower; the page links jobs to it. None means no links.
+    flower_url: str | None = _setting(str, None)
     #: Certificate chain and key, in PEM, of a server that speaks TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)

@@ -49,14 +49,21 @@ class Watcher:
             expires.
         job: its id.
         timeout: seconds without any connection after which to give up; None means never.
+        cursor: where to go on; None means the beginning.
     """
 
     def __init__(
-        self, url: str, token: str | Callable[[], str], job: str, *, timeout: float | None = None
+        self,
+        url: str,
+        token: str | Callable[[], str],
+        job: str,
+        *,
+        timeout: float | None = None,
+        cursor: str | None = None,
     ) -> None:
         self.snapshot = Snapshot(job)
         #: Place up to which this client has seen the job.
-        self.cursor: str | None = None
+        self.cursor: str | None = cursor
         #: False once something was missed that the server could not give any more.
         self.recovered = True
         self.connected = False

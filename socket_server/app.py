@@ -132,7 +132,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     history, lines = History(), Lines()
     delivery = Delivery(manager, journal, watchdog, history, lines)
     manager.on_event = delivery.take
-    http = socketio.WSGIApp(sio, new_http(auth, journal, lookup, manager))
+    http = socketio.WSGIApp(sio, new_http(settings, auth, journal, lookup, manager))
     front = Front(http, settings, gate, sio.sleep)
     return SocketServer(
         bridge=bridge,

@@ -10,6 +10,7 @@ from flask import Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bridge.errors import JobNotFound, TokenError
+from bridge.settings import Settings
 from socket_server.auth import Auth
 from socket_server.journal import Journal
 from socket_server.lookup import Lookup
@@ -30,11 +31,14 @@ SECURITY_HEADERS = {
 }
 
 
-def new_http(auth: Auth, journal: Journal, lookup: Lookup, manager: JobsManager) -> Flask:
+def new_http(
+    settings: Settings, auth: Auth, journal: Journal, lookup: Lookup, manager: JobsManager
+) -> Flask:
     """Return the WSGI application beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
     http.after_request(_secure)
-    http.get("/")(lambda: http.send_static_file("index.html"))
+    http.get("/")(_index(http))
+    http.get("/api/page")(_page(auth, settings))
     http.get("/api/jobs/<job>")(_job(auth, journal, lookup))
     http.get("/healthz")(_healthz(manager))
     http.get("/readyz")(_readyz(manager))
@@ -53,7 +57,39 @@ def new_health(manager: JobsManager) -> Flask:
 
 def _secure(response: Response) -> Response:
     response.headers.update(SECURITY_HEADERS)
+    if request.path.startswith("/static/"):
+        # Anybody may have these files; a page elsewhere loads the element from here.
+        response.headers["Access-Control-Allow-Origin"] = "*"
     return response
+
+
+def _index(http: Flask) -> Callable[[], Any]:
+    def index() -> Any:
+        if (STATIC / "index.html").exists():
+            return http.send_static_file("index.html")
+        text = "The page is not built: run `make web` where the server is installed.\n"
+        return Response(text, 503, mimetype="text/plain")
+
+    return index
+
+
+def _page(auth: Auth, settings: Settings) -> Callable[[], Any]:
+    """Return what tells the page what it may offer."""
+
+    def page() -> Any:
+        try:
+            grant = auth.grant(request.environ, _bearer())
+        except TokenError as error:
+            return _error(401, "unauthorized", str(error))
+        tasks = list(settings.tasks) if grant.allows("enqueue") else []
+        return jsonify(tasks=tasks, flower_url=settings.flower_url)
+
+    return page
+
+
+def _bearer() -> dict[str, str] | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return {"token": token} if scheme.lower() == "bearer" else None
 
 
 def _healthz(manager: JobsManager) -> Callable[[], Any]:
@@ -79,10 +115,8 @@ def _readyz(manager: JobsManager) -> Callable[[], Any]:
 
 def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
     def job(job: str) -> Any:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
-            given = {"token": token} if scheme.lower() == "bearer" else None
-            grant = auth.grant(request.environ, given)
+            grant = auth.grant(request.environ, _bearer())
             if not grant.allows("watch"):
                 return _error(403, "forbidden", "the token's scope does not allow watch")
             return jsonify(lookup.find(job, grant) or journal.snapshot(job))

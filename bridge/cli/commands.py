@@ -190,12 +190,9 @@ def jobs(owner: str, state: str | None, limit: int, as_json: bool) -> None:
 @click.argument("job")
 def cancel(job: str) -> None:
     """Stop JOB: not started any more if it waits, asked to end if it runs."""
-    from bridge.cli.request import request
+    from bridge.cli.request import cancel as ask
 
-    bridge = Bridge()
-    answer = request(bridge, "cancel", {"job": job}, bridge.token(jobs=[job], scope="cancel"))
-    already = "already " if answer["state"] == "cancelling" else ""
-    click.echo(f"{already}cancelling {job}")
+    ask(Bridge(), job)
 
 
 @cli.command(

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 from bridge.cli.format import counts, duration, percent, speed
+from bridge.cli.lines import Lines
 from bridge.snapshot import Snapshot
 
 __all__ = ["LiveView"]
@@ -20,7 +21,6 @@ class LiveView:
 
     Args:
         console: where to draw.
-        lines: what an event has to say besides bars.
         waits: what a job waits for.
         ending: the sentence at a job's end, and its colour.
     """
@@ -28,12 +28,11 @@ class LiveView:
     def __init__(
         self,
         console: Console,
-        lines: Callable[[dict[str, Any]], list[str]],
         waits: Callable[[Snapshot], str],
         ending: Callable[[Snapshot], tuple[str, str]],
     ) -> None:
         self._console = console
-        self._lines = lines
+        self._lines = Lines()
         self._waits = waits
         self._ending = ending
         self._rows: list[Any] = []
@@ -51,7 +50,7 @@ class LiveView:
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
         """Draw the state after an event."""
-        for line in self._lines(event):
+        for line in self._lines.of(event):
             self._progress.console.print(Text(line))
         bars = snapshot.bars or _note(self._waits(snapshot))
         while len(self._rows) < len(bars):
@@ -78,11 +77,17 @@ class LiveView:
             **_fields(bar),
         )
 
-    def close(self, snapshot: Snapshot) -> None:
-        """Leave the bars as they are and say how the job ended."""
+    def pause(self) -> None:
+        """Leave the bars as they are, and the terminal to others."""
+        for line in self._lines.rest():
+            self._progress.console.print(Text(line))
         for task in self._progress.tasks:
             _settle(self._progress, task)
         self._progress.stop()
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Leave the bars as they are and say how the job ended."""
+        self.pause()
         text, colour = self._ending(snapshot)
         self._console.print(Text(text, style=colour))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import socketio
 
 from bridge.client import Bridge
 from bridge.errors import JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
 from bridge.events import NAMESPACE
 
-__all__ = ["request"]
+__all__ = ["cancel", "request"]
 
 #: Seconds to wait for an answer.
 TIMEOUT = 10
@@ -38,3 +39,14 @@ def request(bridge: Bridge, name: str, payload: dict[str, Any], token: str) -> d
         refusal = answer["error"]
         raise kinds.get(refusal["code"], TaskbridgeError)(refusal["message"])
     return answer
+
+
+def cancel(bridge: Bridge, job: str) -> None:
+    """Ask the server to cancel a job, and say so.
+
+    Raises:
+        ServerUnavailable, JobNotFound, TokenError, TaskbridgeError: as :func:`request` does.
+    """
+    answer = request(bridge, "cancel", {"job": job}, bridge.token(jobs=[job], scope="cancel"))
+    already = "already " if answer["state"] == "cancelling" else ""
+    click.echo(f"{already}cancelling {job}")

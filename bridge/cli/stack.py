@@ -86,6 +86,8 @@ def _processes(
     settings: Settings, app: str, workers: int, ports: list[int], flower_port: int | None
 ) -> Iterator[tuple[str, list[str], dict[str, str]]]:
     common = {"PYTHONUNBUFFERED": "1", "TASKBRIDGE_HOME": str(settings.home.absolute())}
+    if flower_port and settings.flower_url is None:
+        common["TASKBRIDGE_FLOWER_URL"] = f"http://127.0.0.1:{flower_port}"
     for number, port in enumerate(ports, start=1):
         tasks = ",".join(settings.tasks) or DEMO_TASKS
         variables = {**common, "TASKBRIDGE_PORT": str(port), "TASKBRIDGE_TASKS": tasks}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import sys
 import time
 from typing import Any, Protocol
 
@@ -11,22 +11,34 @@ import click
 from rich.console import Console
 
 from bridge.cli.format import COLOURS, counts, duration, percent
+from bridge.cli.lines import Lines, error_text
 from bridge.cli.live import LiveView
+from bridge.cli.request import cancel
 from bridge.client import Bridge
+from bridge.errors import TaskbridgeError
 from bridge.snapshot import Snapshot
+from bridge.watcher import Watcher
 
 __all__ = ["follow"]
 
 GAP = "some lines may be missing: the server does not hold all that this job has reported"
 #: Seconds to wait for a server before saying that there is none.
 TIMEOUT = 10.0
+#: Seconds that a person has for a second Ctrl-C.
+SECOND = 1.0
 
 
 class View(Protocol):
     """Something that shows a job."""
 
-    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None: ...
-    def close(self, snapshot: Snapshot) -> None: ...
+    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
+        """Show an event, and the state after it."""
+
+    def pause(self) -> None:
+        """Leave the terminal to others."""
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Say how the job ended."""
 
 
 class JsonView:
@@ -34,6 +46,9 @@ class JsonView:
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
         click.echo(json.dumps(event))
+
+    def pause(self) -> None:
+        pass
 
     def close(self, snapshot: Snapshot) -> None:
         pass
@@ -43,11 +58,12 @@ class PlainView:
     """A line whenever a bar has moved by a percent; for logs and pipes."""
 
     def __init__(self) -> None:
+        self._lines = Lines()
         self._shown: dict[tuple[str, int], Any] = {}
         self._known: tuple[Any, bool] = (None, True)
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
-        for line in lines(event):
+        for line in self._lines.of(event):
             click.echo(line)
         self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):
@@ -72,30 +88,12 @@ class PlainView:
             click.echo(f"{head}{'' if step is None else f'{step}% '}({counts(bar)}{tail})")
 
     def close(self, snapshot: Snapshot) -> None:
+        self.pause()
         click.echo(ending(snapshot))
 
-
-def lines(event: dict[str, Any]) -> list[str]:
-    """Return what an event has to say besides bars, as plain lines."""
-    data = event["data"]
-    if event["type"] == "log":
-        return [_log(line) for line in data.get("lines", [])]
-    if event["type"] == "output":
-        return "".join(_text(chunk) for chunk in data.get("chunks", [])).splitlines()
-    if event["type"] == "retrying":
-        return [_retrying(event["at"], data)]
-    if event["type"] == "cancelling":
-        return ["cancelling" + (f": {data['reason']}" if data.get("reason") else "")]
-    if event["type"] == "stalled":
-        seconds = duration(data.get("silent", 0))
-        return [f"nothing has come from it for {seconds}: its worker may be busy, or gone"]
-    return []
-
-
-def _retrying(at: float, data: dict[str, Any]) -> str:
-    why = data.get("reason") or f"after {_error(data.get('error'))}"
-    when = data.get("retry_at")
-    return f"retrying {why}" + (f", in {duration(max(0.0, when - at))}" if when else "")
+    def pause(self) -> None:
+        for line in self._lines.rest():
+            click.echo(line)
 
 
 def waits(snapshot: Snapshot) -> str:
@@ -118,27 +116,12 @@ def _place(queue: dict[str, Any]) -> str:
     return f"about {count:,} {'task' if count == 1 else 'tasks'} ahead in the queue {queue['name']}"
 
 
-def _text(chunk: str | dict[str, str]) -> str:
-    if isinstance(chunk, str):
-        return chunk
-    return base64.b64decode(chunk["base64"]).decode("utf-8", "replace")
-
-
-def _log(line: dict[str, Any]) -> str:
-    level = line.get("level", "INFO")
-    return str(line["message"]) if level == "INFO" else f"{level}: {line['message']}"
-
-
-def _error(error: dict[str, Any] | None) -> str:
-    return f"{error['class']}: {error['message']}" if error else "an error"
-
-
 def ending(snapshot: Snapshot) -> str:
     """Return the sentence with which a job ends."""
     state = snapshot.encode()
     began, ended = state["started_at"] or state["queued_at"], state["ended_at"]
     took = f" in {duration(ended - began)}" if began and ended else ""
-    why = f": {_error(state['error'])}" if state.get("error") else ""
+    why = f": {error_text(state['error'])}" if state.get("error") else ""
     if state["reason"] and not why:
         why = f": {state['reason']}"
     if state.get("result") is not None:
@@ -149,33 +132,62 @@ def ending(snapshot: Snapshot) -> str:
 
 
 def follow(bridge: Bridge, job: str, *, as_json: bool = False) -> int:
-    """Show a job until it ends.
+    """Show a job until it ends, or until the person has seen enough.
+
+    Ctrl-C detaches. At a terminal, a second one within a moment offers to cancel the job.
 
     Returns:
         Exit status: 0 if it succeeded, 1 if not, 130 if the person stopped watching.
     """
     watcher = bridge.watch(job, timeout=TIMEOUT)
-    view = _view(as_json)
-    complete = True
-    try:
-        for event in watcher:
-            view.show(event, watcher.snapshot)
-            if complete and not watcher.recovered:
-                complete = False
-                click.echo(GAP, err=True)
-    except KeyboardInterrupt:
+    while True:
+        view = _view(as_json)
+        try:
+            _show(watcher, view)
+        except KeyboardInterrupt:
+            view.pause()
+            if not _wants_to_cancel():
+                click.echo(f"\nstopped watching; the job goes on: taskbridge watch {job}", err=True)
+                return 130
+            try:
+                cancel(bridge, job)
+            except TaskbridgeError as error:  # it may have ended meanwhile
+                click.echo(f"taskbridge: {error}", err=True)
+            watcher = bridge.watch(job, timeout=TIMEOUT, cursor=watcher.cursor)
+            continue
         view.close(watcher.snapshot)
-        click.echo(f"\nstopped watching; the job goes on: taskbridge watch {job}", err=True)
-        return 130
-    view.close(watcher.snapshot)
-    return 0 if watcher.snapshot.state == "succeeded" else 1
+        return 0 if watcher.snapshot.state == "succeeded" else 1
+
+
+def _show(watcher: Watcher, view: View) -> None:
+    complete = True
+    for event in watcher:
+        view.show(event, watcher.snapshot)
+        if complete and not watcher.recovered:
+            complete = False
+            click.echo(GAP, err=True)
+
+
+def _wants_to_cancel() -> bool:
+    """Give a person at a terminal the time for a second Ctrl-C, and ask about what it means."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        click.echo("\nCtrl-C once more to cancel the job", err=True)
+        time.sleep(SECOND)
+    except KeyboardInterrupt:
+        try:
+            return click.confirm("\nCancel the job?", err=True)
+        except click.Abort:
+            return False
+    return False
 
 
 def _view(as_json: bool) -> View:
     if as_json:
         return JsonView()
     console = Console()
-    return LiveView(console, lines, waits, _coloured) if console.is_terminal else PlainView()
+    return LiveView(console, waits, _coloured) if console.is_terminal else PlainView()
 
 
 def _coloured(snapshot: Snapshot) -> tuple[str, str]:

@@ -18,6 +18,7 @@ import pytest
 
 from bridge.cli.commands import cli
 from support.process import Process
+from support.terminal import Terminal
 from support.wait import until
 
 
@@ -103,6 +104,47 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(stack, owner, tmp_path):
         assert f"taskbridge watch {job.id}" in watching.output
     assert stack.bridge.status(job.id)["state"] == "running"
     stack.bridge.cancel(job.id)
+
+
+@pytest.fixture
+def watching(stack, owner):
+    """A running job, and a person who watches it at a terminal."""
+    job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
+    command = [sys.executable, "-m", "bridge.cli", "watch", job.id]
+    with Terminal(command, stack.env) as terminal:
+        terminal.await_text("work")
+        yield job, terminal
+    stack.bridge.request_cancel(job.id)
+
+
+def test_at_a_terminal_one_ctrl_c_detaches(watching, stack):
+    job, terminal = watching
+    terminal.type("\x03")
+    assert terminal.wait() == 130
+    assert f"the job goes on: taskbridge watch {job.id}" in terminal.text
+    assert stack.bridge.status(job.id)["state"] == "running"
+
+
+def test_at_a_terminal_two_ctrl_c_cancel_the_job_after_asking(watching):
+    _, terminal = watching
+    terminal.type("\x03")
+    terminal.await_text("Ctrl-C once more")
+    terminal.type("\x03")
+    terminal.await_text("Cancel the job?")
+    terminal.type("y\n")
+    assert terminal.wait() == 1
+    assert "cancelled in " in terminal.text
+
+
+def test_who_does_not_confirm_has_detached(watching, stack):
+    job, terminal = watching
+    terminal.type("\x03")
+    terminal.await_text("Ctrl-C once more")
+    terminal.type("\x03")
+    terminal.await_text("Cancel the job?")
+    terminal.type("n\n")
+    assert terminal.wait() == 130
+    assert stack.bridge.status(job.id)["state"] == "running"
 
 
 def test_jobs_lists_the_owners_jobs(run, stack, owner):

@@ -24,8 +24,20 @@ async ({ token, job }) => {
   client.addEventListener("job", ({ detail }) => take(detail));
   client.addEventListener("state", ({ detail }) => {
     seen.states.push(detail.state);
-    if (detail.state === "live" && seen.recovered.length === 0) client.watch(job).catch(() => {});
+    if (detail.state === "live" && seen.recovered.length === 0) client.follow(job).catch(() => {});
   });
+}
+"""
+
+REFRESH = """
+async (job) => {
+  const { connect } = await import("/static/client.js");
+  window.states = [];
+  const client = connect({ getToken: () => window.newToken() });
+  client.addEventListener("state", ({ detail }) => window.states.push(detail.state));
+  const watched = client.watch(job);
+  for await (const event of watched) window.last = event.type;
+  return { state: watched.snapshot.state, connection: client.state };
 }
 """
 
@@ -46,3 +58,22 @@ def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack):
         assert seen()["lines"] == [f"line {number}" for number in range(LINES)]
         assert len(seen()["recovered"]) > 3
         assert all(seen()["recovered"])
+
+
+def test_a_token_is_replaced_before_it_expires_without_a_new_connection(page, new_stack, rabbitmq):
+    stack = new_stack(rabbitmq.new_vhost(), TASKBRIDGE_TOKEN_LEEWAY="0.5")
+    stack.start_server()
+    stack.start_worker()
+    job = stack.bridge.enqueue("support.work", [8.0], owner="me")
+    given = []
+
+    def new_token():
+        given.append(stack.token(jobs=[job.id], ttl=4))
+        return given[-1]
+
+    page.expose_function("newToken", new_token)
+    page.goto(f"{stack.url}/")
+    told = page.evaluate(REFRESH, job.id)
+    assert told == {"state": "succeeded", "connection": "live"}
+    assert page.evaluate("window.states") == ["live"]
+    assert len(given) >= 3

@@ -1,4 +1,4 @@
-"""The page's snapshot.js folds events into what bridge/snapshot.py does, whatever the events."""
+"""The client's snapshot.ts folds events into what bridge/snapshot.py does, whatever the events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bridge.snapshot import Snapshot
 
 FOLD = """
 async (stories) => {
-  const { Snapshot } = await import("/static/snapshot.js");
+  const { Snapshot } = await import("/static/client.js");
   return stories.map(({ start, events }) => {
     const snapshot = start ? Snapshot.from(start) : new Snapshot("job");
     const news = events.map((event) => snapshot.apply(event));

@@ -1,0 +1,181 @@
+"""What the page and the element weigh, how soon they draw, and how smooth 200 running jobs are."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support.rabbitmq import RabbitMQ  # noqa: E402
+from support.stack import Stack  # noqa: E402
+from support.wait import until  # noqa: E402
+
+STATIC = ROOT / "socket_server" / "web" / "static"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LIMITS = {"TASKBRIDGE_SLOW_AFTER": "60"}
+#: The element with its client, compressed; to the first bar; frames a second.
+MOST_KIB, MOST_MILLISECONDS, LEAST_FRAMES = 45, 300, 50
+
+#: Notes when the first bar is on the page, in milliseconds since the navigation began.
+FIRST_BAR = """
+const look = () => {
+  const root = document.querySelector("job-progress")?.shadowRoot ?? document;
+  if (root.querySelector(".fill")) window.firstBar = performance.now();
+  else requestAnimationFrame(look);
+};
+look();
+"""
+FRAMES = """
+window.frames = 0;
+const count = () => { window.frames += 1; requestAnimationFrame(count); };
+count();
+"""
+
+
+def weight(file: str) -> int:
+    """Return the bytes, compressed, of a script with all that it imports."""
+    seen: set[Path] = set()
+    waiting = [STATIC / file]
+    while waiting:
+        script = waiting.pop()
+        if script not in seen:
+            seen.add(script)
+            names = re.findall(r'(?:from|import)\s*"(\.[^"]+)"', script.read_text())
+            waiting += [(script.parent / name).resolve() for name in names]
+    return sum(len(gzip.compress(script.read_bytes())) for script in seen)
+
+
+@contextmanager
+def running(stack: Stack, owner: str, count: int) -> Iterator[None]:
+    """Keep so many jobs running."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "page_jobs.py"), owner, str(count)]
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=stack.env, **options) as jobs:
+        assert jobs.stdout
+        assert jobs.stdin
+        assert jobs.stdout.readline() == "ready\n"
+        yield
+        jobs.stdin.close()
+
+
+def first_bar(browser: Browser, stack: Stack, owner: str, times: int) -> list[float]:
+    """Return how long the page takes to its first bar, each time with nothing cached."""
+    found = []
+    for _ in range(times):
+        context = browser.new_context()
+        page = context.new_page()
+        page.add_init_script(FIRST_BAR)
+        page.goto(f"{stack.url}/#token={stack.token(owner=owner)}")
+        found.append(until(lambda page=page: page.evaluate("window.firstBar"), 10, "a bar"))
+        context.close()
+    return found
+
+
+def metrics(page: Page, session: Any) -> dict[str, float]:
+    """Return frames so far, layouts so far, and the heap after a collection."""
+    session.send("HeapProfiler.collectGarbage")
+    told = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    frames, at = page.evaluate("[window.frames, performance.now()]")
+    return {
+        "frames": frames,
+        "seconds": at / 1000,
+        "layouts": told["LayoutCount"],
+        "heap": told["JSHeapUsedSize"],
+    }
+
+
+def smoothness(browser: Browser, stack: Stack, owner: str, count: int, seconds: float) -> Any:
+    """Return what the page does while its jobs run, a look every few seconds."""
+    context = browser.new_context(viewport={"width": 1000, "height": 800})
+    page = context.new_page()
+    page.add_init_script(FRAMES)
+    page.goto(f"{stack.url}/#token={stack.token(owner=owner, ttl=seconds + 900)}")
+    shown = "document.querySelectorAll('#active .job').length"
+    until(lambda: page.evaluate(shown) >= min(count, 200), 30, "all jobs to be on the page")
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable")
+    time.sleep(3)
+    looks = [metrics(page, session)]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(10.0, seconds / 3))
+        looks.append(metrics(page, session))
+    moved = page.evaluate("[...document.querySelectorAll('#active [aria-valuenow]')].length")
+    context.close()
+    return {"looks": looks, "bars": moved}
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print it for a person."""
+    looks = found["smoothness"]["looks"]
+    first, last = looks[0], looks[-1]
+    passed = last["seconds"] - first["seconds"]
+    frames = last["frames"] - first["frames"]
+    layouts = last["layouts"] - first["layouts"]
+    drawn = sorted(round(one) for one in found["first_bar"])
+    heap = [round(one["heap"] / 1e6, 1) for one in looks]
+    lines = [
+        f"element and client  {found['element'] / 1024:.1f} KiB compressed (at most {MOST_KIB})",
+        f"page                {found['page'] / 1024:.1f} KiB compressed",
+        f"first bar           {drawn[len(drawn) // 2]} ms (at most {MOST_MILLISECONDS}): {drawn}",
+        f"frames a second     {frames / passed:.1f} (at least {LEAST_FRAMES}) over {passed:.0f} s",
+        f"layouts a frame     {layouts / frames:.2f} (at most 1)",
+        f"heap                {heap} MB",
+        f"bars on the page    {found['smoothness']['bars']}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Measure and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of watching (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=200, help="running jobs (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    options = parser.parse_args()
+    owner = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        node = RabbitMQ(Path(folder) / "rabbitmq")
+        node.folder.mkdir()
+        stack = Stack(Path(folder) / "stack", node.start().new_vhost(), **LIMITS)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS
+        )
+        try:
+            stack.start_server()
+            with running(stack, owner, 1):
+                drawn = first_bar(browser, stack, owner, 7)
+            others = uuid.uuid4().hex
+            with running(stack, others, options.jobs):
+                smooth = smoothness(browser, stack, others, options.jobs, options.seconds)
+        finally:
+            browser.close()
+            stack.stop()
+            node.stop()
+    found = {"element": weight("job-progress.js"), "first_bar": drawn, "smoothness": smooth}
+    index = re.findall(r'assets/[^"]+\.js', (STATIC / "index.html").read_text())
+    found["page"] = sum(len(gzip.compress((STATIC / name).read_bytes())) for name in set(index))
+    if options.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        report(found)
+
+
+if __name__ == "__main__":
+    main()

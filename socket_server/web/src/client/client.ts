@@ -1,0 +1,286 @@
+/** A connection to a taskbridge server, which lasts until it is closed. */
+import { io, type Socket } from "socket.io-client";
+import { refusal, RequestError } from "./errors.js";
+import { Novelty } from "./novelty.js";
+import type { JobEvent, SnapshotData, State, View } from "./protocol.js";
+import { targetOf } from "./target.js";
+import { WatchedJob } from "./watched-job.js";
+
+const REQUEST_TIMEOUT = 15_000; // milliseconds
+/** Refusals that asking again with the same token cannot change. */
+const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_request"]);
+/** Milliseconds of first and longest wait before coming back after the server hung up on us. */
+const [FIRST_WAIT, LONGEST_WAIT] = [500, 15_000];
+
+export type ConnectionState = "connecting" | "live" | "reconnecting" | "refused" | "closed";
+
+/** What a server said about a job that is followed, at first or after a reconnect. */
+export interface Watched extends View {
+  job: string;
+  /** Where it goes on; null if this is all that the server has. */
+  since: string | null;
+}
+
+export interface ClientEvents {
+  state: { state: ConnectionState; message: string };
+  jobs: { jobs: SnapshotData[] };
+  watched: Watched;
+  /** The server knows no such job, or the token does not name it. */
+  missing: { job: string; error: RequestError };
+  job: JobEvent;
+  token_expiring: { expires?: number };
+}
+
+export interface ConnectOptions {
+  /** The server's origin; default the page's own. */
+  url?: string;
+  token?: string;
+  /** Asked for a token at each connection, and for another before one expires. */
+  getToken?: () => Promise<string>;
+  /** Default WebSocket alone; add "polling" for a fallback, if the server offers it. */
+  transports?: ("websocket" | "polling")[];
+}
+
+type Reply = { ok?: boolean; error?: { code?: string; message?: string } } & Record<string, unknown>;
+
+/** Connect and stay connected. */
+export function connect({ url = "", token, getToken, transports = ["websocket"] }: ConnectOptions): Client {
+  const ask = getToken ?? (async () => token ?? "");
+  const socket = io(`${url}/jobs`, {
+    auth: (answer) => void ask().then((one) => answer({ token: one }), () => answer({})),
+    transports,
+    tryAllTransports: true,
+    forceNew: true,
+    reconnectionDelay: FIRST_WAIT,
+    reconnectionDelayMax: 5000,
+  });
+  return new Client(socket, getToken);
+}
+
+export class Client extends targetOf<ClientEvents>() {
+  #socket: Socket;
+  #state: ConnectionState = "connecting";
+  /** Of the jobs being followed. */
+  #cursors = new Map<string, string | null>();
+  #news = new Map<string, Novelty>();
+  #watches = new Map<string, Set<WatchedJob>>();
+  /** Why it is in that state. */
+  #message = "";
+  #wait = FIRST_WAIT;
+  /** When the connection was last made. */
+  #since = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #getToken: (() => Promise<string>) | undefined;
+
+  constructor(socket: Socket, getToken?: () => Promise<string>) {
+    super();
+    this.#socket = socket;
+    this.#getToken = getToken;
+    socket.on("connect", () => this.#live());
+    socket.on("connect_error", (error: Error & { data?: { code?: string } }) => this.#refused(error));
+    socket.on("disconnect", (reason) => this.#lost(reason));
+    socket.on("job", (event: JobEvent) => this.#event(event));
+    socket.on("token_expiring", (detail) => void this.#expiring(detail ?? {}));
+    socket.on("draining", (detail) => this.#draining(detail?.after));
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  /** Watch a job until it is over, or `close()` of what this returns is called. */
+  watch(job: string): WatchedJob {
+    const watched = new WatchedJob(job, this, () => this.#unwatch(watched));
+    const others = this.#watches.get(job) ?? new Set();
+    const first = !this.#cursors.has(job);
+    this.#watches.set(job, others.add(watched));
+    if (this.#state === "refused") queueMicrotask(() => watched.fail(new RequestError("unauthorized", this.#message)));
+    else if (this.#state === "live") (first ? this.follow(job) : this.#join(watched)).catch(() => {});
+    else if (!this.#cursors.has(job)) this.#cursors.set(job, null); // asked for once there is a connection
+    return watched;
+  }
+
+  // Others follow it already; who comes later is told where it stands, and they are not.
+  async #join(watched: WatchedJob): Promise<void> {
+    await this.#request("watch", { job: watched.job }, (reply) => {
+      const view = reply as unknown as View;
+      watched.begin(view.snapshot, view.events ?? [], view.recovered);
+    });
+  }
+
+  #unwatch(watched: WatchedJob): void {
+    const left = this.#watches.get(watched.job);
+    if (!left?.delete(watched) || left.size > 0) return;
+    this.#watches.delete(watched.job);
+    this.unfollow(watched.job).catch(() => {});
+  }
+
+  /** The owner's jobs, newest first; from now on all of the owner's events arrive. */
+  async jobs(options: { limit?: number; state?: State } = {}): Promise<SnapshotData[]> {
+    const apply = (reply: Reply) => this.#dispatch("jobs", { jobs: reply["jobs"] as SnapshotData[] });
+    return (await this.#request("jobs", options, apply))["jobs"] as SnapshotData[];
+  }
+
+  /** Start a job, by the name of its task; it is being watched when this answers. */
+  async enqueue(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}): Promise<WatchedJob> {
+    let watched!: WatchedJob;
+    await this.#request("enqueue", { name, ...call }, (reply) => {
+      const job = reply["job"] as string;
+      watched = new WatchedJob(job, this, () => this.#unwatch(watched));
+      this.#watches.set(job, (this.#watches.get(job) ?? new Set()).add(watched));
+      this.#watched(job, { events: [], recovered: true, cursor: null, ...reply } as unknown as View, null);
+    });
+    return watched;
+  }
+
+  /** Ask for a job to be cancelled; returns its state before. */
+  async cancel(job: string): Promise<State> {
+    return (await this.#request("cancel", { job }))["state"] as State;
+  }
+
+  /** Go on with another token, without connecting anew. */
+  async refresh(token: string): Promise<void> {
+    await this.#request("refresh", { token });
+  }
+
+  /**
+   * Follow a job through every reconnect until `unfollow`, from a cursor on if one is given, for
+   * who listens to "watched" and "job" of the client itself.
+   */
+  async follow(job: string, cursor: string | null = null): Promise<void> {
+    if (!this.#cursors.has(job)) this.#cursors.set(job, cursor);
+    const payload = cursor === null ? { job } : { job, cursor };
+    try {
+      await this.#request("watch", payload, (reply) => this.#watched(job, reply as unknown as View, cursor));
+    } catch (error) {
+      if (error instanceof RequestError && error.code !== "unavailable") this.#missing(job, error);
+      throw error;
+    }
+  }
+
+  #missing(job: string, error: RequestError): void {
+    this.#cursors.delete(job);
+    this.#dispatch("missing", { job, error });
+    for (const one of this.#watches.get(job) ?? []) one.fail(error);
+    this.#watches.delete(job);
+  }
+
+  async unfollow(job: string): Promise<void> {
+    this.#cursors.delete(job);
+    this.#news.delete(job);
+    if (this.#socket.connected) await this.#request("unwatch", { job });
+  }
+
+  /** Hang up for good. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#enter("closed");
+    this.#socket.disconnect();
+    for (const watches of this.#watches.values()) for (const one of watches) one.close();
+  }
+
+  // Replies are applied at the moment they arrive, so that a reply and the events behind it are
+  // handled in the server's order; the promises are for who asked.
+  #request(name: string, payload: object, apply: (reply: Reply) => void = () => {}): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      // Not left in socket.io's send buffer: who asked is told now, and nothing happens later.
+      if (!this.#socket.connected) throw new RequestError("unavailable", "The server cannot be reached right now: try again in a moment.");
+      this.#socket.timeout(REQUEST_TIMEOUT).emit(name, payload, (late: Error | null, reply: Reply | undefined) => {
+        if (late) return reject(new RequestError("unavailable", "The server did not answer in time: try again."));
+        if (!reply?.ok) return reject(refusal(reply?.error));
+        apply(reply);
+        return resolve(reply);
+      });
+    });
+  }
+
+  #event(event: JobEvent): void {
+    if (typeof event?.job !== "string") return;
+    const followed = this.#cursors.has(event.job);
+    if (followed && event.cursor) this.#cursors.set(event.job, event.cursor);
+    if (!followed || this.#isNews(event)) this.#give(event);
+  }
+
+  #give(event: JobEvent): void {
+    this.#dispatch("job", event);
+    for (const one of [...(this.#watches.get(event.job) ?? [])]) one.take(event);
+  }
+
+  #isNews(event: JobEvent): boolean {
+    const known = this.#news.get(event.job) ?? new Novelty();
+    this.#news.set(event.job, known);
+    return known.take(event);
+  }
+
+  #watched(job: string, view: View, since: string | null): void {
+    this.#cursors.set(job, view.cursor ?? null);
+    if (since === null) this.#news.delete(job); // who asks for the beginning gets all of it
+    const events = (view.events ?? []).filter((event) => this.#isNews(event));
+    this.#dispatch("watched", { ...view, events, job, since });
+    for (const one of [...(this.#watches.get(job) ?? [])]) one.begin(view.snapshot, events, view.recovered);
+  }
+
+  async #expiring(detail: ClientEvents["token_expiring"]): Promise<void> {
+    this.#dispatch("token_expiring", detail);
+    if (!this.#getToken) return;
+    // Without another one the server hangs up when this one expires, and says why at the next try.
+    await this.#getToken().then((token) => this.refresh(token)).catch(() => {});
+  }
+
+  // The server stops: all its clients come back, not all of them at once.
+  #draining(after: unknown): void {
+    if (typeof after === "number" && after > 0)
+      this.#socket.io.reconnectionDelay(FIRST_WAIT + 1000 * Math.min(after, 60) * Math.random());
+  }
+
+  #live(): void {
+    this.#socket.io.reconnectionDelay(FIRST_WAIT);
+    this.#since = Date.now();
+    const before = [...this.#cursors]; // without what is asked for by those who hear of it now
+    this.#enter("live");
+    for (const [job, cursor] of before) this.follow(job, cursor).catch(() => {});
+  }
+
+  #refused(error: Error & { data?: { code?: string } }): void {
+    const code = error.data?.code;
+    if (this.#socket.active) return this.#enter(this.#trying, "The server does not answer; trying again.");
+    if (code === undefined || FINAL.has(code)) return this.#giveUp(new RequestError(code ?? "unauthorized", error.message));
+    return this.#again(error.message);
+  }
+
+  #giveUp(error: RequestError): void {
+    this.#enter("refused", error.message);
+    for (const watches of this.#watches.values()) for (const one of [...watches]) one.fail(error);
+    this.#watches.clear();
+  }
+
+  #lost(reason: string): void {
+    if (this.#state === "closed" || reason === "io client disconnect") return;
+    if (this.#socket.active) this.#enter("reconnecting");
+    // The server hung up, which socket.io takes for final: a token that ran out is refused at
+    // the next try, with its reason; a server that restarts or found us slow takes us back.
+    else this.#again();
+  }
+
+  #again(message = ""): void {
+    this.#enter(this.#trying, message);
+    // A server that hangs up on us as soon as we are in is asked less and less often.
+    if (Date.now() - this.#since > LONGEST_WAIT) this.#wait = FIRST_WAIT;
+    this.#timer = setTimeout(() => this.#socket.connect(), this.#wait * (0.5 + Math.random()));
+    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+  }
+
+  get #trying(): ConnectionState {
+    return this.#state === "connecting" ? "connecting" : "reconnecting";
+  }
+
+  #enter(state: ConnectionState, message = ""): void {
+    this.#state = state;
+    this.#message = message;
+    this.#dispatch("state", { state, message });
+  }
+
+  #dispatch<Name extends keyof ClientEvents>(name: Name, detail: ClientEvents[Name]): void {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

@@ -1,0 +1,110 @@
+/** The tail of a job's log and output: the last lines, each once, in the order they came. */
+import type { JobEvent, LogLine } from "./protocol.js";
+
+const MAX_CHARACTERS = 4096;
+// Colours and cursor movements that programs write for terminals.
+const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
+
+/** A line; `level` is "" for output. */
+export interface TailLine {
+  id: number;
+  /** Seconds since the epoch; null for output. */
+  at: number | null;
+  level: "" | "INFO" | "WARNING" | "ERROR";
+  text: string;
+}
+
+export class LogTail {
+  /** Oldest first. */
+  readonly lines: TailLine[] = [];
+  #most: number;
+  #places = new Map<string, [run: number, seq: number]>();
+  /** Of each task, since the bytes of one letter may come in two chunks. */
+  #decoders = new Map<string, TextDecoder>();
+  /** Of each task, the line of output that has no end yet. */
+  #partial = new Map<string, { raw: string; shown: TailLine }>();
+  #next = 0;
+
+  /** Keep so many lines. */
+  constructor(most = 50) {
+    this.#most = most;
+  }
+
+  /** Take a `log` or `output` event; false if it is neither, or was taken before. */
+  add(event: JobEvent): boolean {
+    if (event.type !== "log" && event.type !== "output") return false;
+    if (!this.#isNews(event)) return false;
+    if (event.type === "log") for (const line of listOf(event.data?.["lines"])) this.#line(line as Partial<LogLine> | null);
+    else this.#output(event);
+    return true;
+  }
+
+  /** Say in the log itself that something may be missing here. */
+  gap(): void {
+    if (this.lines.length) this.#push("… lines may be missing here …");
+  }
+
+  #isNews({ task, run, seq }: JobEvent): boolean {
+    const [lastRun, lastSeq] = this.#places.get(task) ?? [-1, -1];
+    if (run < lastRun || (run === lastRun && seq <= lastSeq)) return false;
+    this.#places.set(task, [run, seq]);
+    return true;
+  }
+
+  #line(line: Partial<LogLine> | null): void {
+    const { at, level, message } = line ?? {};
+    if (typeof message !== "string") return;
+    const shown = level === "WARNING" || level === "ERROR" ? level : "INFO";
+    this.#push(clean(message), shown, Number.isFinite(at) ? (at as number) : null);
+  }
+
+  #output({ task, data }: JobEvent): void {
+    const text = listOf(data?.["chunks"]).map((chunk) => this.#text(task, chunk)).join("");
+    const rows = text.replaceAll("\r\n", "\n").split("\n");
+    rows.forEach((row, index) => this.#row(task, row, index < rows.length - 1));
+  }
+
+  #text(task: string, chunk: unknown): string {
+    if (typeof chunk === "string") return chunk;
+    const { base64 } = (chunk ?? {}) as { base64?: unknown };
+    if (typeof base64 !== "string") return "";
+    const decoder = this.#decoders.get(task) ?? new TextDecoder();
+    this.#decoders.set(task, decoder);
+    return decoder.decode(bytesOf(base64), { stream: true });
+  }
+
+  #row(task: string, row: string, ended: boolean): void {
+    const before = this.#partial.get(task);
+    if (before === undefined && row === "" && !ended) return;
+    const raw = before === undefined ? row : (before.raw + row).slice(0, MAX_CHARACTERS);
+    const shown = before?.shown ?? this.#push("");
+    // After a carriage return, a terminal writes over the line.
+    shown.text = clean(raw.slice(raw.lastIndexOf("\r", raw.length - 2) + 1));
+    if (ended) this.#partial.delete(task);
+    else this.#partial.set(task, { raw, shown });
+  }
+
+  #push(text: string, level: TailLine["level"] = "", at: number | null = null): TailLine {
+    const line = { id: this.#next, at, level, text };
+    this.#next += 1;
+    this.lines.push(line);
+    if (this.lines.length > this.#most) this.lines.shift();
+    return line;
+  }
+}
+
+function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function bytesOf(base64: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  } catch {
+    return new Uint8Array();
+  }
+}
+
+function clean(text: string): string {
+  return text.replace(ESCAPES, "").replaceAll("\r", "").slice(0, MAX_CHARACTERS);
+}

@@ -1,0 +1,120 @@
+/** What is known of one task of a job. */
+import { isEnd, isVerdict, objects, type Bar, type JobEvent, type JobFailure, type State, type TaskData } from "./protocol.js";
+
+type Place = [run: number, seq: number, tick: number];
+
+const STATES: Partial<Record<string, State>> = {
+  queued: "queued",
+  started: "running",
+  progress: "running",
+  log: "running",
+  output: "running",
+  retrying: "retrying",
+};
+
+function later(a: Place, b: Place): boolean {
+  return a[0] !== b[0] ? a[0] > b[0] : a[1] !== b[1] ? a[1] > b[1] : a[2] > b[2];
+}
+
+export class TaskState {
+  readonly task: string;
+  readonly name: string;
+  state: State;
+  attempt: number;
+  bars: Bar[];
+  meta: Record<string, unknown>;
+  incomplete: boolean;
+  stalled: boolean;
+  /** Its end is a server's word. */
+  presumed: boolean;
+  ended_at: number | null;
+  error: JobFailure | null;
+  reason: string | null;
+  retry_at: number | null;
+  #place: Place;
+
+  constructor(given: TaskData) {
+    this.task = given.task;
+    this.name = given.name;
+    this.state = given.state ?? "queued";
+    this.attempt = given.attempt ?? 0;
+    this.bars = objects<Bar>(given.bars);
+    this.meta = given.meta ?? {};
+    this.incomplete = given.incomplete ?? false;
+    this.stalled = given.stalled ?? false;
+    this.presumed = given.presumed ?? false;
+    this.ended_at = given.ended_at ?? null;
+    this.error = given.error ?? null;
+    this.reason = given.reason ?? null;
+    this.retry_at = given.retry_at ?? null;
+    this.#place = [given.run ?? -1, given.seq ?? -1, given.tick ?? -1];
+  }
+
+  /** The microsecond at which its current execution began; 0 before the first. */
+  get run(): number {
+    return this.#place[0];
+  }
+
+  get ended(): boolean {
+    return isEnd(this.state);
+  }
+
+  /** Whether it ended, and not as it should. */
+  get failed(): boolean {
+    return this.ended && this.state !== "succeeded";
+  }
+
+  /** Whether an event is news. */
+  accepts(event: JobEvent): boolean {
+    const place: Place = [event.run, event.seq, event.tick];
+    if (isVerdict(event)) {
+      // It has the place of the last event that came, beyond which nothing is known.
+      const known = event.type === "stalled" && this.stalled;
+      return !later(this.#place, place) && !this.ended && !known;
+    }
+    if (!later(place, this.#place)) return false;
+    const sameRun = event.run === this.run;
+    // A second opinion about the end of a task (the worker's parent, say) changes nothing.
+    return this.presumed || !(this.ended && (sameRun || isEnd(event.type)));
+  }
+
+  /** Take in an event that is news. */
+  apply(event: JobEvent): void {
+    const data = event.data ?? {};
+    this.#move(event, data);
+    if (event.type === "stalled") {
+      this.stalled = true;
+      return;
+    }
+    this.#settle(event, data);
+    if (event.type !== "progress") return;
+    this.bars = objects<Bar>(data["bars"]);
+    this.meta = (data["meta"] as Record<string, unknown> | undefined) ?? {};
+  }
+
+  #settle(event: JobEvent, data: Record<string, unknown>): void {
+    this.stalled = false;
+    this.presumed = isVerdict(event) && (event.type === "lost" || event.type === "cancelled");
+    this.state = isEnd(event.type) ? event.type : (STATES[event.type] ?? this.state);
+    this.ended_at = isEnd(event.type) ? event.at : null;
+    const why = isEnd(event.type) || event.type === "retrying" ? data : {};
+    this.error = (why["error"] as JobFailure | undefined) ?? null;
+    this.reason = (why["reason"] as string | undefined) ?? null;
+    this.retry_at = (why["retry_at"] as number | undefined) ?? null;
+  }
+
+  #move(event: JobEvent, data: Record<string, unknown>): void {
+    const [run, seq] = this.#place;
+    let attempt = this.attempt;
+    if (event.run > run) {
+      this.bars = [];
+      this.meta = {};
+      // With these no execution begins: they may be the word of a worker's parent about it.
+      if (event.run > 0 && !isEnd(event.type) && event.type !== "retrying") attempt += 1;
+      this.incomplete ||= event.seq > 0 || event.type === "progress";
+    } else this.incomplete ||= event.seq > seq + (event.type === "progress" || isVerdict(event) ? 0 : 1);
+    this.#place = [event.run, event.seq, event.tick];
+    // A task that is delivered again says the same number as the first time.
+    this.attempt = Math.max(attempt, (data["attempt"] as number | undefined) ?? 0);
+  }
+}

@@ -1,0 +1,35 @@
+/** Connections that elements share: one for all of a page's elements with the same token. */
+import { connect, type Client } from "../client/client.js";
+
+export type Tokens = string | (() => Promise<string>);
+
+interface Shared {
+  client: Client;
+  users: number;
+}
+
+const shared = new Map<string, Map<Tokens, Shared>>();
+
+/** Take part in the connection to a server with a token, or a function that gets one. */
+export function join(url: string, token: Tokens): Client {
+  const ofServer = shared.get(url) ?? new Map<Tokens, Shared>();
+  shared.set(url, ofServer);
+  let one = ofServer.get(token);
+  if (!one || one.client.state === "closed") {
+    const client = connect({ url, ...(typeof token === "string" ? { token } : { getToken: token }) });
+    one = { client, users: 0 };
+    ofServer.set(token, one);
+  }
+  one.users += 1;
+  return one.client;
+}
+
+/** Leave it; who leaves last hangs up. */
+export function leave(url: string, token: Tokens): void {
+  const one = shared.get(url)?.get(token);
+  if (!one) return;
+  one.users -= 1;
+  if (one.users > 0) return;
+  shared.get(url)?.delete(token);
+  one.client.close();
+}

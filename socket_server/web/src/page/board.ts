@@ -1,0 +1,283 @@
+/** The list of jobs: running ones on top, the newest first, drawn once a frame at most. */
+import { render } from "lit";
+import type { Client, Watched } from "../client/client.js";
+import type { JobEvent, SnapshotData } from "../client/protocol.js";
+import { Snapshot } from "../client/snapshot.js";
+import type { TokenGrant } from "../client/token.js";
+import { shortName } from "../view/words.js";
+import { callOf } from "./calls.js";
+import { card, type Actions } from "./card.js";
+import { byId } from "./dom.js";
+import { Entry } from "./entry.js";
+import { Filter } from "./filter.js";
+import { place, headings } from "./lists.js";
+
+const LISTED = 100; // jobs asked for
+const KEPT = 200; // cards on the page; beyond it, the longest finished goes
+const PAUSE = 60; // milliseconds between drawings: more than eyes need, and bars glide in between
+const UNSEEN = 1000; // milliseconds between drawings of a job that is scrolled out of sight
+const NEAR = "200px"; // what is so far out of sight counts as seen
+const FOLLOWED = 60; // running jobs that are watched one by one, so that no log line is missed
+
+export interface BoardOptions {
+  grant: TokenGrant;
+  /** Start a job again. */
+  again: (job: string) => void;
+  /** A job that goes on was told where it stands after a cut: whether nothing is missing. */
+  resumed: (recovered: boolean) => void;
+}
+
+export class Board {
+  /** Where Flower is, if anywhere. */
+  flower: string | undefined;
+  #client: Client;
+  #options: BoardOptions;
+  #entries = new Map<string, Entry>();
+  #dirty = new Set<Entry>();
+  #frame = 0;
+  /** When it was drawn last, in milliseconds of the page's clock. */
+  #drawn = 0;
+  #clock: ReturnType<typeof setInterval>;
+  #loaded = false;
+  #filter: Filter;
+  #sight = new IntersectionObserver((found) => this.#seen(found), { rootMargin: NEAR });
+
+  constructor(client: Client, options: BoardOptions) {
+    this.#client = client;
+    this.#options = options;
+    client.addEventListener("jobs", ({ detail }) => this.#listed(detail.jobs));
+    client.addEventListener("watched", ({ detail }) => this.#watched(detail));
+    client.addEventListener("missing", ({ detail }) => this.#missing(detail.job));
+    client.addEventListener("job", ({ detail }) => this.#event(detail));
+    this.#clock = setInterval(() => this.#tick(), 1000);
+    this.#filter = new Filter(() => this.#showAll());
+  }
+
+  get #grant(): TokenGrant {
+    return this.#options.grant;
+  }
+
+  /** Ask for the jobs that the token names; again after each reconnect. */
+  async load(): Promise<void> {
+    if (this.#grant.owner !== null || !this.#grant.jobs.length) await this.#client.jobs({ limit: LISTED });
+    for (const job of this.#grant.jobs) if (!this.#entries.has(job)) await this.#client.follow(job);
+    this.#loaded = true;
+    this.#draw();
+  }
+
+  /** Bring a job into view. */
+  reveal(job: string): void {
+    const entry = this.#entries.get(job);
+    if (entry) {
+      entry.visible = true;
+      this.#dirty.add(entry);
+    }
+    this.#render();
+    entry?.node.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Take everything off the page. */
+  clear(): void {
+    clearInterval(this.#clock);
+    cancelAnimationFrame(this.#frame);
+    this.#filter.close();
+    this.#sight.disconnect();
+    for (const { node } of this.#entries.values()) node.remove();
+    this.#entries.clear();
+    this.#loaded = false;
+    headings(this.#entries, this.#loaded);
+  }
+
+  #listed(snapshots: SnapshotData[]): void {
+    const before = [...this.#entries.keys()];
+    for (const given of snapshots) this.#take(given.job, given);
+    const listed = new Set(snapshots.map((given) => given.job));
+    // Not listed any more and not over, as far as this page knows: ask for the truth.
+    for (const job of before) if (!listed.has(job)) this.#follow(this.#entry(job), null);
+  }
+
+  #take(job: string, given: SnapshotData): Entry {
+    const entry = this.#entry(job);
+    const known = entry.snapshot;
+    entry.snapshot = Snapshot.from(given);
+    // A server that was restarted in between has seen less than this page.
+    entry.snapshot.queued_at ??= known.queued_at;
+    entry.snapshot.started_at ??= known.started_at;
+    entry.missing = false;
+    this.#changed(entry);
+    return entry;
+  }
+
+  #missing(job: string): void {
+    const entry = this.#entries.get(job);
+    if (!entry) return;
+    entry.missing = !entry.snapshot.ended;
+    entry.watched = false;
+    if (entry.missing) this.#options.resumed(false);
+    this.#changed(entry);
+  }
+
+  #watched({ job, snapshot, events, recovered, since }: Watched): void {
+    const before = this.#entries.get(job);
+    const entry = this.#take(job, snapshot);
+    entry.watched = true;
+    if (since === null && events.length) entry.clearLog();
+    else if (since !== null && !recovered) entry.log.gap();
+    if (since !== null && before && !before.snapshot.ended) this.#options.resumed(recovered);
+    for (const event of events) entry.log.add(event);
+    if (entry.snapshot.ended) this.#release(entry);
+  }
+
+  #event(event: JobEvent): void {
+    const entry = this.#entry(event.job);
+    const before = entry.snapshot.ended;
+    const news = entry.snapshot.apply(event);
+    entry.log.add(event);
+    if (news) entry.missing = false;
+    if (event.type === "progress") this.#measure(entry, event.at);
+    this.#follow(entry, event.cursor ?? null);
+    if (!before && entry.snapshot.ended) this.#over(entry);
+    this.#changed(entry);
+  }
+
+  #measure(entry: Entry, at: number): void {
+    const [bar] = entry.snapshot.bars;
+    if (bar) entry.throughput.add(at, bar);
+  }
+
+  #over(entry: Entry): void {
+    byId("announcer").textContent = `${shortName(entry.snapshot.name)} ${entry.snapshot.state}`;
+    this.#release(entry);
+  }
+
+  // What an owner's finished job still has to say comes with the owner's events.
+  #release(entry: Entry): void {
+    if (this.#grant.owner === null || !entry.watched) return;
+    entry.watched = false;
+    this.#client.unfollow(entry.snapshot.job).catch(() => {});
+  }
+
+  #entry(job: string): Entry {
+    const known = this.#entries.get(job);
+    if (known) return known;
+    const entry = new Entry(job);
+    this.#entries.set(job, entry);
+    this.#sight.observe(entry.node);
+    return entry;
+  }
+
+  // Followed one by one, a running job resumes from its cursor after a cut, log lines included.
+  #follow(entry: Entry, cursor: string | null): void {
+    if (entry.watched || entry.missing || entry.snapshot.ended || !this.#grant.allows("watch")) return;
+    const followed = [...this.#entries.values()].filter(({ watched }) => watched).length;
+    if (followed >= FOLLOWED) return;
+    entry.watched = true;
+    this.#client.follow(entry.snapshot.job, cursor).catch(() => {
+      entry.watched = false;
+    });
+  }
+
+  // A finished job is not watched; its log is fetched when somebody looks.
+  async #history(entry: Entry): Promise<void> {
+    if (entry.whole) return;
+    entry.whole = true;
+    try {
+      await this.#client.follow(entry.snapshot.job);
+    } catch {
+      entry.whole = false;
+    }
+  }
+
+  async #cancel(entry: Entry): Promise<void> {
+    Object.assign(entry.view, { asked: true, refusal: "" });
+    this.#changed(entry);
+    try {
+      await this.#client.cancel(entry.snapshot.job);
+    } catch (error) {
+      Object.assign(entry.view, { asked: false, refusal: (error as Error).message });
+    }
+    this.#changed(entry);
+  }
+
+  #actions(entry: Entry): Actions {
+    const again = this.#grant.allows("enqueue") && callOf(entry.snapshot.job);
+    return {
+      cancel: this.#grant.allows("cancel") ? (one) => void this.#cancel(one) : undefined,
+      again: again ? (one) => this.#options.again(one.snapshot.job) : undefined,
+      changed: (one) => this.#changed(one),
+      logOpened: (one) => void this.#history(one),
+      flower: this.flower,
+    };
+  }
+
+  #changed(entry: Entry): void {
+    this.#dirty.add(entry);
+    this.#draw();
+  }
+
+  #showAll(): void {
+    for (const entry of this.#entries.values()) this.#changed(entry);
+  }
+
+  #seen(found: IntersectionObserverEntry[]): void {
+    for (const { target, isIntersecting } of found) {
+      const entry = this.#entries.get((target as HTMLElement).dataset["job"] ?? "");
+      if (!entry) continue;
+      entry.visible = isIntersecting;
+      if (isIntersecting) this.#changed(entry);
+    }
+  }
+
+  #draw(): void {
+    if (this.#frame) return;
+    const due = performance.now() - this.#drawn > PAUSE;
+    // Too soon: the frame passes, and the next one asks again.
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      if (due) this.#render();
+      else this.#draw();
+    });
+  }
+
+  #render(): void {
+    this.#drawn = performance.now();
+    const now = Date.now() / 1000;
+    for (const entry of this.#dirty) {
+      // It is drawn with the page's clock, if no sooner.
+      if (!entry.visible && !entry.snapshot.ended && this.#drawn - entry.drawn < UNSEEN) continue;
+      this.#dirty.delete(entry);
+      if (!this.#entries.has(entry.snapshot.job)) continue;
+      entry.drawn = this.#drawn;
+      this.#show(entry, now);
+      place(entry, this.#entries);
+    }
+    headings(this.#entries, this.#loaded);
+  }
+
+  #show(entry: Entry, now: number): void {
+    const { node, snapshot, view, missing } = entry;
+    if (snapshot.ended) view.asked = false;
+    node.dataset["state"] = snapshot.state;
+    node.toggleAttribute("data-missing", missing);
+    node.hidden = !this.#filter.shows(snapshot);
+    if (!node.hidden) render(card(entry, this.#actions(entry), now), node);
+  }
+
+  #tick(): void {
+    this.#trim();
+    const running = [...this.#entries.values()].filter(({ snapshot }) => !snapshot.ended);
+    document.title = running.length ? `${running.length} running · taskbridge` : "taskbridge";
+    // Without a connection nobody knows what runs: the clocks stand still with the bars.
+    if (this.#client.state === "live") for (const entry of running) this.#changed(entry);
+  }
+
+  #trim(): void {
+    const ended = [...this.#entries].filter(([, { snapshot }]) => snapshot.ended);
+    ended.sort(([, a], [, b]) => a.key - b.key);
+    for (const [job, { node }] of ended.slice(0, Math.max(0, this.#entries.size - KEPT))) {
+      this.#sight.unobserve(node);
+      node.remove();
+      this.#entries.delete(job);
+    }
+  }
+}

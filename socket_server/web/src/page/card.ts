@@ -1,0 +1,90 @@
+/** One job on the page. */
+import { html, nothing, type TemplateResult } from "lit";
+import { bars } from "../view/bars.js";
+import * as format from "../view/format.js";
+import { badge, facts, failure, hints, notes, shortName, text, time } from "../view/words.js";
+import type { Entry } from "./entry.js";
+import { logView } from "./log-view.js";
+import { plot } from "./plot.js";
+
+/** What a reader may do with jobs. */
+export interface Actions {
+  cancel?: ((entry: Entry) => void) | undefined;
+  again?: ((entry: Entry) => void) | undefined;
+  changed(entry: Entry): void;
+  logOpened(entry: Entry): void;
+  /** Where Flower shows it. */
+  flower?: string | undefined;
+}
+
+/** The template of a job; `now` in seconds since the epoch. */
+export function card(entry: Entry, actions: Actions, now: number): TemplateResult {
+  const { snapshot } = entry;
+  const name = shortName(snapshot.name);
+  return html`<div class="head">
+      <div class="title"><h3 class="name" title=${snapshot.name}>${name}</h3>
+        <span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span></div>
+      <div class="when">${identity(snapshot, actions.flower)} <span class="time">${time(snapshot, now)}</span></div>
+      ${buttons(entry, actions, name)}
+    </div>
+    <div class="bars">${bars(snapshot)}</div>
+    ${snapshot.ended ? nothing : plot(entry.throughput, snapshot.bars[0])}
+    ${messages(entry, now)}
+    ${pairs("meta", "What the job says about itself", Object.entries(snapshot.meta).map(([key, value]) => [key, format.number(value as number) || text(value)]))}
+    ${result(snapshot.result)} ${tasks(entry, actions)}
+    ${logView(entry, () => actions.changed(entry), () => actions.logOpened(entry))}`;
+}
+
+function identity({ job, tasks }: Entry["snapshot"], flower: string | undefined): TemplateResult {
+  const short = job.slice(0, 8);
+  // Of a canvas, the job's id is that of a task only sometimes.
+  if (!flower || !tasks.some(({ task }) => task === job)) return html`<span class="id" title="Job ${job}">${short}</span>`;
+  return html`<a class="id" href="${flower}/task/${job}" target="_blank" rel="noopener" title="Job ${job} in Flower">${short}</a>`;
+}
+
+function buttons(entry: Entry, actions: Actions, name: string): TemplateResult | typeof nothing {
+  const { snapshot, view } = entry;
+  if (snapshot.ended) {
+    if (!actions.again) return nothing;
+    return html`<button type="button" class="again" aria-label="Run ${name} again" @click=${() => actions.again?.(entry)}>Run again</button>`;
+  }
+  if (!actions.cancel) return nothing;
+  const pending = view.asked || snapshot.state === "cancelling";
+  const label = pending ? "Cancelling…" : "Cancel";
+  return html`<button type="button" class="cancel" ?disabled=${pending} aria-label="${label} ${name}" @click=${() => actions.cancel?.(entry)}>${label}</button>`;
+}
+
+function messages({ snapshot, view, missing }: Entry, now: number): TemplateResult {
+  const wrong = failure(snapshot) || (snapshot.ended ? "" : view.refusal);
+  const note = [...hints(snapshot, now), ...notes(snapshot, missing)].join(" ");
+  return html`${wrong ? html`<p class="error" title=${snapshot.error?.class ?? nothing}>${wrong}</p>` : nothing}
+    ${snapshot.error?.traceback ? html`<pre class="result" tabindex="0" aria-label="Traceback">${snapshot.error.traceback}</pre>` : nothing}
+    ${note ? html`<p class="note">${note}</p>` : nothing}`;
+}
+
+function pairs(kind: "facts" | "meta", label: string, all: [string, string][]): TemplateResult | typeof nothing {
+  if (!all.length) return nothing;
+  return html`<dl class=${kind} aria-label=${label}>${all.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+function result(value: unknown): TemplateResult | typeof nothing {
+  if (value === undefined || value === null) return nothing;
+  const found = facts(value);
+  if (found) return pairs("facts", "Result", found) as TemplateResult;
+  return html`<pre class="result" tabindex="0" aria-label="Result">${text(value)}</pre>`;
+}
+
+// The tasks of a canvas, those that go on first.
+function tasks(entry: Entry, actions: Actions): TemplateResult | typeof nothing {
+  const { snapshot, view } = entry;
+  if (snapshot.total < 2) return nothing;
+  const toggle = (event: Event) => {
+    view.tasksOpen = (event.target as HTMLDetailsElement).open;
+    actions.changed(entry);
+  };
+  const title = `Tasks (${format.number(snapshot.done)} of ${format.number(snapshot.total)} done)`;
+  const row = (task: (typeof snapshot.tasks)[number]) =>
+    html`<li>${actions.flower ? html`<a href="${actions.flower}/task/${task.task}" target="_blank" rel="noopener" title="In Flower">${shortName(task.name)}</a>` : html`<span>${shortName(task.name)}</span>`}<span class="badge" data-state=${task.state}>${badge(task)}</span></li>`;
+  return html`<details class="tasks" @toggle=${toggle}><summary><span class="tasks-title">${title}</span></summary>
+    <ul class="task-list">${view.tasksOpen ? snapshot.tasks.map(row) : nothing}</ul></details>`;
+}

@@ -1,0 +1,14 @@
+/** Small steps on the page's own elements. Text is never read as HTML. */
+
+/** The element of the page with an id. */
+export function byId<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`index.html lacks #${id}`);
+  return found as Kind;
+}
+
+/** Show text in an element, or hide the element where there is none. */
+export function setNote(node: HTMLElement, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
+  node.hidden = text === "";
+}

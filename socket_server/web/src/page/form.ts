@@ -1,0 +1,70 @@
+/** The form that starts a job. */
+import type { Call } from "./calls.js";
+import { setNote } from "./dom.js";
+
+/** Bring the form to life; `start` rejects with a sentence. */
+export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (call: Call) => Promise<void>): void {
+  form.addEventListener("change", (event) => {
+    if ((event.target as HTMLInputElement).name === "kind") showFields(form);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void submit(form, message, start);
+  });
+  showFields(form);
+}
+
+function kindOf(form: HTMLFormElement): string {
+  return (form.elements.namedItem("kind") as RadioNodeList).value;
+}
+
+function showFields(form: HTMLFormElement): void {
+  for (const fields of form.querySelectorAll<HTMLFieldSetElement>(".fields")) {
+    const chosen = fields.dataset["kind"] === kindOf(form);
+    fields.hidden = !chosen;
+    fields.disabled = !chosen; // what is not shown is neither required nor sent
+  }
+}
+
+async function submit(form: HTMLFormElement, message: HTMLElement, start: (call: Call) => Promise<void>): Promise<void> {
+  const button = form.querySelector<HTMLButtonElement>("[type=submit]");
+  if (!button) return;
+  button.disabled = true;
+  setNote(message, "");
+  try {
+    await start(callIn(form));
+  } catch (error) {
+    setNote(message, (error as Error).message);
+  }
+  button.disabled = false;
+}
+
+function callIn(form: HTMLFormElement): Call {
+  const kind = kindOf(form);
+  const values = valuesOf(form);
+  if (kind !== "other") return { name: kind, kwargs: values };
+  const args = parsed(values["args"], "[]", "Arguments", Array.isArray) as unknown[];
+  const isObject = (value: unknown) => value !== null && typeof value === "object" && !Array.isArray(value);
+  const kwargs = parsed(values["kwargs"], "{}", "Keyword arguments", isObject) as Record<string, unknown>;
+  return { name: String(values["name"]), args, kwargs };
+}
+
+function valuesOf(form: HTMLFormElement): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const input of form.querySelectorAll<HTMLInputElement>(".fields:enabled input")) {
+    const text = input.value.trim();
+    if (text !== "") values[input.name] = input.type === "number" ? Number(text) : text;
+  }
+  return values;
+}
+
+function parsed(text: unknown, empty: string, label: string, isRight: (value: unknown) => boolean): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(typeof text === "string" ? text : empty);
+  } catch {
+    value = undefined;
+  }
+  if (!isRight(value)) throw new Error(`${label} must be JSON such as ${empty === "[]" ? '["/data", 3]' : '{"path": "/data"}'}.`);
+  return value;
+}

@@ -1,0 +1,35 @@
+/** Where a job is on the page, and what the lists are called. */
+import { byId } from "./dom.js";
+import type { Entry } from "./entry.js";
+
+/** Put a job's node into its list. It moves only when its job ends: what is looked at stays. */
+export function place(entry: Entry, entries: Map<string, Entry>): void {
+  const { snapshot, node } = entry;
+  const list = byId(snapshot.ended ? "ended-jobs" : "active-jobs");
+  const key = (snapshot.ended && snapshot.ended_at) || snapshot.queued_at || snapshot.started_at || snapshot.at;
+  if (entry.list === list && entry.key === key) return;
+  Object.assign(entry, { list, key });
+  const older = (other: Element) => (entries.get((other as HTMLElement).dataset["job"] ?? "")?.key ?? 0) < key;
+  const after = [...list.children].find((other) => other !== node && older(other));
+  const held = node.contains(document.activeElement);
+  list.insertBefore(node, after ?? null);
+  if (held) node.focus({ preventScroll: true });
+}
+
+/** Say how many jobs there are in each list, and hide the empty ones. */
+export function headings(entries: Map<string, Entry>, loaded: boolean): void {
+  let shown = 0;
+  for (const name of ["active", "ended"]) {
+    const count = [...byId(`${name}-jobs`).children].filter((node) => !(node as HTMLElement).hidden).length;
+    shown += count;
+    byId(name).hidden = count === 0;
+    setText(byId(`${name}-count`), String(count));
+  }
+  byId("empty").hidden = !loaded || entries.size > 0;
+  byId("filters").hidden = entries.size < 2;
+  byId("none-shown").hidden = entries.size === 0 || shown > 0;
+}
+
+function setText(node: Element, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
+}

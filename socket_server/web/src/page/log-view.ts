@@ -1,0 +1,70 @@
+/** A job's log: its last line when closed; when open, the tail, which follows and can be searched. */
+import { html, noChange, nothing, type TemplateResult } from "lit";
+import { directive, Directive, type ElementPart } from "lit/directive.js";
+import { repeat } from "lit/directives/repeat.js";
+import type { LogTail, TailLine } from "../client/log-tail.js";
+import { clock } from "../view/format.js";
+import { shortName } from "../view/words.js";
+import type { Entry } from "./entry.js";
+
+const AT_THE_END = 12; // pixels from the bottom within which the reader is following
+
+class Follow extends Directive {
+  render(): typeof noChange {
+    return noChange;
+  }
+
+  // Called before the lines below are drawn: who was at the end before is to be there after.
+  override update({ element: box }: ElementPart): typeof noChange {
+    const following = box.scrollHeight - box.scrollTop - box.clientHeight < AT_THE_END;
+    if (following) queueMicrotask(() => (box.scrollTop = box.scrollHeight));
+    return noChange;
+  }
+}
+
+const follow = directive(Follow);
+
+/** The template of a log; `changed` draws it again. */
+export function logView(entry: Entry, changed: () => void, opened: () => void): TemplateResult {
+  const { log, view, snapshot } = entry;
+  const toggle = (event: Event) => {
+    const { open } = event.target as HTMLDetailsElement;
+    if (open === view.logOpen) return;
+    view.logOpen = open;
+    if (open) opened();
+    changed();
+  };
+  const search = (event: Event) => {
+    view.search = (event.target as HTMLInputElement).value;
+    changed();
+  };
+  return html`<details class="log" ?hidden=${snapshot.state === "queued"} @toggle=${toggle}>
+    <summary><span class="log-title">Log</span><span class="last">${view.logOpen ? "" : (log.lines.at(-1)?.text ?? "")}</span></summary>
+    ${view.logOpen
+      ? html`<input class="search" type="search" placeholder="Search this log" aria-label="Search the log of ${shortName(snapshot.name)}" @input=${search}>
+          ${lines(log, view.search, shortName(snapshot.name))}`
+      : nothing}
+  </details>`;
+}
+
+function lines(log: LogTail, search: string, job: string): TemplateResult {
+  const wanted = search.toLowerCase();
+  const shown = wanted ? log.lines.filter(({ text }) => text.toLowerCase().includes(wanted)) : log.lines;
+  const empty = log.lines.length ? "No line has that." : "No log lines.";
+  return html`<div class="lines" role="log" aria-live="off" tabindex="0" aria-label="Log of ${job}" ${follow()}>
+    ${shown.length ? repeat(shown, ({ id }) => id, (line) => row(line, wanted)) : html`<p class="nothing">${empty}</p>`}
+  </div>`;
+}
+
+function row({ at, level, text }: TailLine, wanted: string): TemplateResult {
+  const told = level === "WARNING" || level === "ERROR";
+  return html`<div class="line" data-level=${level}>${at === null ? nothing : html`<span class="at">${clock(at)}</span>`}${
+    told ? html`<span class="level">${level.toLowerCase()}</span>` : nothing
+  }<span class="text">${wanted ? marked(text, wanted) : text}</span></div>`;
+}
+
+function marked(text: string, wanted: string): TemplateResult {
+  const place = text.toLowerCase().indexOf(wanted);
+  const end = place + wanted.length;
+  return html`${text.slice(0, place)}<mark>${text.slice(place, end)}</mark>${text.slice(end)}`;
+}

@@ -1,0 +1,85 @@
+/** The page: the owner's jobs, live, and a form to start one. */
+import { connect, type Client } from "../client/client.js";
+import { readToken, type TokenGrant } from "../client/token.js";
+import { barsStyle } from "../view/bars-style.js";
+import { Board } from "./board.js";
+import { callOf, remember, type Call } from "./calls.js";
+import { showConnection, showResumed } from "./connection.js";
+import { byId, setNote } from "./dom.js";
+import { setUpForm } from "./form.js";
+import "./style.css";
+import { takeToken } from "./token-store.js";
+
+const EXPIRES = "The token expires soon: open this page with a new one to go on watching.";
+
+let client: Client | null = null;
+let board: Board | null = null;
+
+function open(): void {
+  const token = takeToken();
+  client?.close();
+  board?.clear();
+  const grant = readToken(token ?? "");
+  byId("no-token").hidden = token !== null;
+  byId("owner").textContent = grant.owner ?? "";
+  byId("start").hidden = token === null || !grant.allows("enqueue");
+  showConnection(token === null ? "closed" : "connecting");
+  if (token !== null) follow(token, grant);
+}
+
+function follow(token: string, grant: TokenGrant): void {
+  const mine = (client = connect({ token, transports: transports() }));
+  const shown = (board = new Board(mine, { grant, again: (job) => void again(job), resumed: showResumed }));
+  mine.addEventListener("state", ({ detail: { state, message } }) => {
+    if (mine !== client) return;
+    showConnection(state, message);
+    if (state !== "live") return;
+    shown.load().catch((error: Error) => setNote(byId("banner"), error.message));
+    void learn(token, shown);
+  });
+  mine.addEventListener("token_expiring", () => {
+    if (mine === client) setNote(byId("banner"), EXPIRES);
+  });
+}
+
+// What the page may offer, beside what the token says.
+async function learn(token: string, shown: Board): Promise<void> {
+  try {
+    const answer = await fetch("api/page", { headers: { Authorization: `Bearer ${token}` } });
+    if (!answer.ok) return;
+    const { tasks, flower_url: flower } = (await answer.json()) as { tasks: string[]; flower_url: string | null };
+    shown.flower = flower?.replace(/\/$/, "");
+    const options = tasks.filter((name) => !name.includes("*")).map((name) => new Option(name, name));
+    byId("task-names").replaceChildren(...options);
+  } catch {
+    return; // it works without
+  }
+}
+
+// WebSocket alone, unless the page is opened with ?transports=websocket,polling (and the server
+// offers both: TASKBRIDGE_TRANSPORTS).
+function transports(): ("websocket" | "polling")[] {
+  const asked = new URLSearchParams(location.search).get("transports")?.split(",") ?? [];
+  const known = asked.filter((name): name is "websocket" | "polling" => name === "websocket" || name === "polling");
+  return known.length ? known : ["websocket"];
+}
+
+async function start(call: Call): Promise<void> {
+  if (!client || !board) return;
+  const { name, ...given } = call;
+  const watched = await client.enqueue(name, given);
+  remember(watched.job, call);
+  board.reveal(watched.job);
+}
+
+async function again(job: string): Promise<void> {
+  const call = callOf(job);
+  if (call) await start(call).catch((error: Error) => setNote(byId("banner"), error.message));
+}
+
+document.adoptedStyleSheets = [...document.adoptedStyleSheets, ...(barsStyle.styleSheet ? [barsStyle.styleSheet] : [])];
+setUpForm(byId<HTMLFormElement>("start-form"), byId("start-message"), start);
+addEventListener("hashchange", () => {
+  if (new URLSearchParams(location.hash.slice(1)).has("token")) open();
+});
+open();

@@ -1,0 +1,60 @@
+/** The bars of a job, one row each. */
+import { html, nothing, type TemplateResult } from "lit";
+import type { Bar } from "../client/protocol.js";
+import type { Snapshot } from "../client/snapshot.js";
+import * as format from "./format.js";
+import { share as at } from "./share.js";
+import { shortName } from "./words.js";
+
+const MAX_BARS = 8;
+const MAX_DEPTH = 3;
+const WAITING: Partial<Record<string, string>> = { queued: "waiting for a worker", retrying: "waiting to be tried again" };
+
+/** The template of a snapshot's bars. */
+export function bars(snapshot: Snapshot): TemplateResult {
+  const all = drawn(snapshot);
+  const shown = all.slice(0, MAX_BARS);
+  const more = all.length - shown.length;
+  return html`${shown.map((bar, index) => row(bar, depth(snapshot, bar, index), snapshot))}
+    ${more > 0 ? html`<p class="more">and ${more} more running</p>` : nothing}`;
+}
+
+function drawn(snapshot: Snapshot): Bar[] {
+  const { bars } = snapshot;
+  if (bars.length || snapshot.ended) return bars;
+  const desc = WAITING[snapshot.state] ?? "";
+  const empty = { position: 0, n: 0, total: null, unit: "", unit_scale: false, rate: null, eta: null, elapsed: 0, postfix: "", closed: false };
+  return [{ ...empty, desc, idle: desc !== "" || snapshot.stalled }];
+}
+
+function depth(snapshot: Snapshot, bar: Bar, index: number): number {
+  const own = Number.isFinite(bar.position) ? bar.position : 0;
+  return Math.min(MAX_DEPTH, Math.max(0, snapshot.total > 1 && index > 0 ? own + 1 : own));
+}
+
+function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
+  const share = format.fraction(bar);
+  const numbers = bar.idle ? "" : figures(bar, share, snapshot.ended);
+  const label = String(bar.desc || "");
+  const look = share !== null ? "share" : bar.idle ? "idle" : snapshot.ended || bar.closed ? "done" : "unknown";
+  const most = (bar.total ?? 0) > 0 ? (bar.total as number) : 1;
+  const now = (bar.total ?? 0) > 0 ? Math.min(Math.max(bar.n, 0), most) : 1;
+  return html`<div class="bar" part="bar" data-depth=${level}>
+    <div class="what"><span class="desc" part="description" dir="auto">${label}</span>
+      <span class="postfix" dir="auto">${bar.postfix}</span></div>
+    <div class="numbers" part="numbers">${numbers}</div>
+    <div class="track" part="track" role="progressbar" data-look=${look}
+      aria-label=${label || shortName(snapshot.name)} aria-valuemin="0"
+      aria-valuemax=${share === null ? nothing : most} aria-valuenow=${share === null ? nothing : now}
+      aria-valuetext=${numbers || (bar.idle ? "waiting" : "working")}><div class="fill" part="fill" ${at(share)}></div></div>
+  </div>`;
+}
+
+function figures(bar: Bar, share: number | null, ended: boolean): string {
+  const parts = [format.percent(share), bar.n > 0 || share !== null ? format.count(bar) : ""];
+  if (!ended && !bar.closed) {
+    parts.push(format.rate(bar));
+    if ((bar.eta ?? 0) >= 0.5) parts.push(`${format.duration(bar.eta)} left`);
+  }
+  return parts.filter(Boolean).join(" · ");
+}

@@ -1,0 +1,93 @@
+/** Numbers, durations and times as a person reads them. Pure; what is no number gives "". */
+import type { Bar } from "../client/protocol.js";
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const broken = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const PREFIXES = ["", "k", "M", "G", "T", "P", "E"];
+
+type Maybe = number | null | undefined;
+
+function finite(value: Maybe): value is number {
+  return Number.isFinite(value);
+}
+
+/** 1234567 → "1,234,567"; 0.123 → "0.12". */
+export function number(value: Maybe): string {
+  if (!finite(value)) return "";
+  return (Math.abs(value) < 100 ? broken : whole).format(value);
+}
+
+/** 1234567, "B" → "1.23 MB": three figures and an SI prefix, in steps of 1000. */
+export function si(value: Maybe, unit = ""): string {
+  if (!finite(value)) return "";
+  let step = 0;
+  let scaled = value;
+  while (Math.abs(scaled) >= 999.5 && step < PREFIXES.length - 1) {
+    scaled /= 1000;
+    step += 1;
+  }
+  const size = Math.abs(scaled);
+  const digits = step === 0 && Number.isInteger(scaled) ? 0 : size < 9.995 ? 2 : size < 99.95 ? 1 : 0;
+  return `${scaled.toFixed(digits)} ${PREFIXES[step]}${unit}`.trimEnd();
+}
+
+/** Seconds → "under 0.1 s", "0.4 s", "42 s", "3 min 20 s", "2 h 5 min", "3 d 4 h". */
+export function duration(seconds: Maybe, { tenths = false } = {}): string {
+  if (!finite(seconds)) return "";
+  const exact = Math.max(0, seconds);
+  if (tenths && exact < 0.1) return "under 0.1 s";
+  if (tenths && exact < 9.95) return `${exact.toFixed(1)} s`;
+  const total = Math.round(exact);
+  const [d, h] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24];
+  const [min, s] = [Math.floor(total / 60) % 60, total % 60];
+  if (d) return pair(d, "d", h, "h");
+  if (h) return pair(h, "h", min, "min");
+  return min ? pair(min, "min", s, "s") : `${s} s`;
+}
+
+function pair(large: number, largeUnit: string, small: number, smallUnit: string): string {
+  return small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
+}
+
+/** Seconds since the epoch → "14:03:07" in the reader's time zone, with the date if not today. */
+export function clock(at: Maybe, now = Date.now() / 1000): string {
+  if (!finite(at)) return "";
+  const then = new Date(at * 1000);
+  const time = then.toLocaleTimeString("en-GB");
+  if (then.toDateString() === new Date(now * 1000).toDateString()) return time;
+  return `${then.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${time}`;
+}
+
+/** Share of a bar that is done, 0 to 1; null when its total is not known. */
+export function fraction({ n, total }: Pick<Bar, "n" | "total">): number | null {
+  if (!finite(total) || !finite(n)) return null;
+  return total <= 0 ? 1 : Math.min(1, Math.max(0, n / total));
+}
+
+/** "45%": rounded down, so that 100% is said only when all is done. */
+export function percent(share: number | null): string {
+  return share === null ? "" : `${Math.floor(share * 100 + 1e-9)}%`;
+}
+
+function amount(bar: Bar, value: Maybe): string {
+  return bar.unit_scale ? si(value, unitOf(bar)) : number(value);
+}
+
+function unitOf(bar: Bar): string {
+  return typeof bar.unit === "string" ? bar.unit : "";
+}
+
+/** "1,234 / 5,000", "1.2 GB / 3.4 GB", or "1,234" without a total. */
+export function count(bar: Bar): string {
+  const done = amount(bar, bar.n);
+  return finite(bar.total) ? `${done} / ${amount(bar, bar.total)}` : done;
+}
+
+/** "312 row/s", "52.3 MB/s", or below one a second "2.5 s/row". */
+export function rate(bar: Bar): string {
+  const unit = unitOf(bar) || "it";
+  if (!finite(bar.rate) || bar.rate <= 0) return "";
+  if (bar.unit_scale) return `${si(bar.rate, unit)}/s`;
+  if (bar.rate < 1) return `${duration(1 / bar.rate, { tenths: true })}/${unit}`;
+  return `${bar.rate < 10 ? bar.rate.toFixed(1) : whole.format(bar.rate)} ${unit}/s`;
+}

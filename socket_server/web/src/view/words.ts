@@ -1,0 +1,108 @@
+/** What is said about a job, in sentences. Pure; `now` in seconds since the epoch. */
+import type { Expectation, QueuePlace } from "../client/protocol.js";
+import type { Snapshot } from "../client/snapshot.js";
+import * as format from "./format.js";
+
+/** "workers.jobs.checksum" → "checksum". */
+export function shortName(name: string): string {
+  return String(name).split(".").at(-1) || "job";
+}
+
+/** A state, as its badge has it. */
+export function badge({ state, stalled, attempt }: { state: string; stalled: boolean; attempt: number }): string {
+  if (stalled) return `${state}, no news`;
+  return attempt > 1 && state === "running" ? `running, attempt ${attempt}` : state;
+}
+
+/** For how long a job has been going on, or when it ended and how long it took. */
+export function time(snapshot: Snapshot, now: number): string {
+  const { queued_at: queued, started_at: started, ended_at: end } = snapshot;
+  if (!snapshot.ended) {
+    const since = started || queued;
+    return since ? `for ${format.duration(now - since)}` : "";
+  }
+  const took = started && end ? `took ${format.duration(end - started, { tenths: true })}` : "";
+  return [took, format.clock(end, now)].filter(Boolean).join(" · ");
+}
+
+/** What went wrong, in one sentence; "" for nothing. */
+export function failure({ error }: Snapshot): string {
+  return error ? String(error.message || error.class || "The job failed and gave no reason.") : "";
+}
+
+/** What is to be expected, and what is being waited for. */
+export function hints(snapshot: Snapshot, now: number): string[] {
+  const { state, queue, eta, reason, retry_at: retryAt } = snapshot;
+  const found = queue ? [place(queue)] : [];
+  if (eta && eta.latest > now) found.push(expected(eta, now));
+  if (snapshot.stalled) found.push("Nothing has come from this job for a while: its worker may be busy, or gone.");
+  if (reason && reason !== snapshot.error?.message) found.push(capital(reason));
+  if (state !== "retrying") return found.filter(Boolean);
+  const wait = retryAt === null ? 0 : retryAt - now;
+  found.push(wait > 0.5 ? `It is tried again in ${format.duration(wait)}.` : "It waits for a worker.");
+  return found.filter(Boolean);
+}
+
+function place({ name, ahead, workers }: QueuePlace): string {
+  if (workers === false) return `No worker is consuming the queue “${name}”.`;
+  if (ahead === 0) return "Next in the queue.";
+  return ahead === null ? "" : `About ${format.number(ahead)} ${ahead === 1 ? "task" : "tasks"} ahead in the queue.`;
+}
+
+function expected({ earliest, latest, jobs }: Expectation, now: number): string {
+  const [least, most] = [format.duration(earliest - now), format.duration(latest - now)];
+  const range = least === most ? most : `${least} to ${most}`;
+  return `Expected to be over in ${range}, going by the last ${format.number(jobs)} jobs.`;
+}
+
+function capital(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+const ENDINGS: Partial<Record<string, string>> = {
+  failed: "The job failed and gave no reason.",
+  lost: "Nothing was heard of this job any more: its worker may have died.",
+};
+
+/** What a reader should know about the job beside its state. */
+export function notes(snapshot: Snapshot, missing = false): string[] {
+  const found = missing ? ["The server does not know this job at the moment."] : [];
+  const ending = ENDINGS[snapshot.state];
+  if (ending && !snapshot.error && !snapshot.reason) found.push(ending);
+  if (snapshot.resultOmitted) found.push("The result is too large to be shown here.");
+  if (snapshot.dropped > 0) found.push(`${format.number(snapshot.dropped)} lines of log or output were dropped on the way.`);
+  if (snapshot.incomplete && !snapshot.dropped) found.push("Something this job reported did not arrive.");
+  return found;
+}
+
+/** A result of names and plain values, as pairs of texts; null for any other one. */
+export function facts(result: unknown): [name: string, text: string][] | null {
+  if (result === null || typeof result !== "object" || Array.isArray(result)) return null;
+  const shown: [string, string][] = [];
+  for (const [name, value] of Object.entries(result)) {
+    if (value === null) continue;
+    const text = plain(value);
+    if (text === null || text.length > 300 || text.includes("\n")) return null;
+    shown.push([name.replaceAll("_", " "), text]);
+  }
+  return shown.length && shown.length <= 12 ? shown : null;
+}
+
+function plain(value: unknown, nested = false): string | null {
+  if (value === null) return "none";
+  if (typeof value !== "object") return typeof value === "number" ? format.number(value) : String(value);
+  if (nested) return null;
+  const named = !Array.isArray(value);
+  const texts: string[] = [];
+  for (const [name, item] of Object.entries(value as object)) {
+    const text = plain(item, true);
+    if (text === null) return null;
+    texts.push(named ? `${name}: ${text}` : text);
+  }
+  return texts.join(", ") || "none";
+}
+
+/** A value as JSON, or a string as it is. */
+export function text(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}

@@ -1,0 +1,129 @@
+import { expect, test, vi } from "vitest";
+import { Client } from "../src/client/client.js";
+import type { JobEvent } from "../src/client/protocol.js";
+import { event, given } from "./events.js";
+import { FakeSocket } from "./socket.js";
+
+function live(getToken?: () => Promise<string>): [FakeSocket, Client] {
+  const socket = new FakeSocket();
+  const client = new Client(socket.itself, getToken);
+  socket.hear("connect");
+  return [socket, client];
+}
+
+const view = (rest = {}) => ({ snapshot: given(), events: [], recovered: true, cursor: "c1", ...rest });
+
+test("a job that is watched tells its events to its end, and then the iteration is over", async () => {
+  const [socket, client] = live();
+  const job = client.watch("j");
+  const all: string[] = [];
+  const reading = (async () => {
+    for await (const one of job) all.push(one.type);
+  })();
+  socket.answer("watch", view({ events: [event("log", { lines: [] })] }));
+  socket.hear("job", event("progress", { bars: [] }));
+  socket.hear("job", event("succeeded", { result: 3 }));
+  await reading;
+  expect(all).toEqual(["log", "progress", "succeeded"]);
+  expect(job.snapshot.result).toBe(3);
+});
+
+test("after a cut it goes on from the newest cursor, and gives no event out twice", () => {
+  const [socket, client] = live();
+  const lines: JobEvent[] = [];
+  const recovered: boolean[] = [];
+  const job = client.watch("j");
+  job.addEventListener("log", ({ detail }) => lines.push(detail));
+  job.addEventListener("snapshot", ({ detail }) => recovered.push(detail.recovered));
+  socket.answer("watch", view());
+  const [one, two] = [event("log"), event("log")];
+  socket.hear("job", { ...one, cursor: "c2" });
+  socket.hear("disconnect", "transport close");
+  expect(client.state).toBe("reconnecting");
+  socket.hear("connect");
+  const asked = socket.answer("watch", view({ events: [one, two], cursor: "c3" }));
+  expect(asked).toEqual({ job: "j", cursor: "c2" });
+  expect(lines.map(({ seq }) => seq)).toEqual([one.seq, two.seq]);
+  expect(recovered).toEqual([true, true]);
+});
+
+test("who watches a job that is watched already is told all of it, and nobody else is told again", () => {
+  const [socket, client] = live();
+  const seen: [string, number][] = [];
+  const watch = (name: string) => client.watch("j").addEventListener("log", ({ detail }) => seen.push([name, detail.seq]));
+  const [one, two] = [event("log"), event("log")];
+  watch("first");
+  socket.answer("watch", view({ events: [one] }));
+  watch("second");
+  socket.answer("watch", view({ events: [one] }));
+  socket.hear("job", two);
+  expect(seen).toEqual([["first", one.seq], ["second", one.seq], ["first", two.seq], ["second", two.seq]]);
+});
+
+test("the server is asked to stop when the last of those who watch a job closes", () => {
+  const [socket, client] = live();
+  const [one, two] = [client.watch("j"), client.watch("j")];
+  socket.answer("watch", view());
+  socket.answer("watch", view());
+  one.close();
+  expect(socket.asked).toEqual([]);
+  two.close();
+  two.close();
+  expect(socket.asked.map(([name]) => name)).toEqual(["unwatch"]);
+});
+
+test("a job that is not there ends the iteration with the server's sentence", async () => {
+  const [socket, client] = live();
+  const end = client.watch("j").end();
+  socket.asked[0]?.[2](null, { ok: false, error: { code: "not_found", message: "no job j that this token names" } });
+  await expect(end).rejects.toMatchObject({ code: "not_found", message: "no job j that this token names" });
+});
+
+test("a job that was asked for before there is a connection is watched once there is one", () => {
+  const socket = new FakeSocket();
+  const client = new Client(socket.itself);
+  const job = client.watch("j");
+  expect(socket.asked).toEqual([]);
+  socket.hear("connect");
+  socket.answer("watch", view());
+  expect(job.known).toBe(true);
+});
+
+test("a request without a connection is refused at once, in one sentence", async () => {
+  const client = new Client(new FakeSocket().itself);
+  await expect(client.jobs()).rejects.toMatchObject({ code: "unavailable" });
+});
+
+test("a refused token ends what is watched, with the reason", async () => {
+  const socket = new FakeSocket();
+  const client = new Client(socket.itself);
+  const end = client.watch("j").end();
+  socket.active = false;
+  socket.hear("connect_error", Object.assign(new Error("the token has expired"), { data: { code: "unauthorized" } }));
+  expect(client.state).toBe("refused");
+  await expect(end).rejects.toThrow("the token has expired");
+  await expect(client.watch("k").end()).rejects.toThrow("the token has expired");
+});
+
+test("another token is asked for before one expires, without a new connection", async () => {
+  const [socket] = live(async () => "another");
+  socket.hear("token_expiring", { expires: 1 });
+  await vi.waitFor(() => expect(socket.asked.map(([name, payload]) => [name, payload])).toEqual([["refresh", { token: "another" }]]));
+});
+
+test("a server that drains spreads its clients' return", () => {
+  const [socket] = live();
+  socket.hear("draining", { after: 10 });
+  expect(socket.delays.at(-1)).toBeGreaterThanOrEqual(500);
+  expect(socket.delays.at(-1)).toBeLessThanOrEqual(10_500);
+});
+
+test("an enqueued job is watched from its first event on", async () => {
+  const [socket, client] = live();
+  const enqueued = client.enqueue("app.work", { args: [1] });
+  expect(socket.answer("enqueue", { job: "j", snapshot: given({ state: "queued" }) })).toEqual({ name: "app.work", args: [1] });
+  const job = await enqueued;
+  expect(job.snapshot.state).toBe("queued");
+  socket.hear("job", event("started"));
+  expect(job.snapshot.state).toBe("running");
+});

@@ -1,0 +1,113 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Client } from "../src/client/client.js";
+import { bar, event, given } from "./events.js";
+import { FakeSocket } from "./socket.js";
+
+const sockets: FakeSocket[] = [];
+vi.mock("../src/client/client.js", async (original) => {
+  const real = (await original()) as { Client: typeof Client };
+  return {
+    ...real,
+    connect: () => {
+      const socket = new FakeSocket();
+      sockets.push(socket);
+      return new real.Client(socket.itself);
+    },
+  };
+});
+const { define, JobProgress } = await import("../src/element/job-progress.js");
+define();
+
+const TOKEN = `x.${btoa(JSON.stringify({ sub: "me", scope: "watch cancel" }))}.x`;
+
+beforeEach(() => void (sockets.length = 0));
+afterEach(() => document.body.replaceChildren());
+
+function element(attributes: Record<string, string> = {}): InstanceType<typeof JobProgress> {
+  const node = document.createElement("job-progress");
+  for (const [name, value] of Object.entries({ job: "j", token: TOKEN, ...attributes })) node.setAttribute(name, value);
+  document.body.append(node);
+  return node;
+}
+
+async function shown(node: HTMLElement, text: string): Promise<ShadowRoot> {
+  const root = node.shadowRoot as ShadowRoot;
+  await vi.waitFor(() => expect(root.textContent?.replace(/\s+/g, " ")).toContain(text));
+  return root;
+}
+
+function begin(snapshot = given({ bars: [bar()] as never })): FakeSocket {
+  const socket = sockets.at(-1) as FakeSocket;
+  socket.hear("connect");
+  socket.answer("watch", { snapshot, events: [], recovered: true, cursor: null });
+  return socket;
+}
+
+test("a bar has the role and the values of one", async () => {
+  const node = element();
+  begin();
+  const root = await shown(node, "50% · 5 / 10");
+  const track = root.querySelector("[role=progressbar]");
+  expect(track?.getAttribute("aria-valuenow")).toBe("5");
+  expect(track?.getAttribute("aria-valuemax")).toBe("10");
+  expect(root.querySelector("[role=status]")?.textContent).toBe("work running");
+});
+
+test("its end is told, once, and shown", async () => {
+  const node = element();
+  const ends: string[] = [];
+  node.addEventListener("end", (told) => ends.push((told as CustomEvent).detail.state));
+  const socket = begin();
+  socket.hear("job", event("failed", { error: { class: "ValueError", message: "no such column" } }));
+  const root = await shown(node, "no such column");
+  expect(root.querySelector("[role=status]")?.textContent).toBe("work failed");
+  expect(ends).toEqual(["failed"]);
+});
+
+test("elements with one token share one connection, which the last one closes", async () => {
+  const [one, two] = [element(), element({ job: "k" })];
+  expect(sockets.length).toBe(1);
+  begin();
+  one.remove();
+  expect(sockets[0]?.connected).toBe(true);
+  two.remove();
+  expect(sockets[0]?.connected).toBe(false);
+});
+
+test("the last lines of the log are shown, as many as were asked for", async () => {
+  const node = element({ log: "2" });
+  const socket = begin();
+  socket.hear("job", event("log", { lines: ["a", "b", "c"].map((message) => ({ at: 1, level: "INFO", message })) }));
+  const root = await shown(node, "c");
+  expect([...root.querySelectorAll(".log li")].map((line) => line.textContent)).toEqual(["b", "c"]);
+});
+
+test("cancel is offered to a token that may, and a refusal is shown", async () => {
+  const node = element();
+  const socket = begin();
+  const root = await shown(node, "Cancel");
+  root.querySelector("button")?.click();
+  socket.asked[0]?.[2](null, { ok: false, error: { code: "ended", message: "the job has already succeeded" } });
+  await shown(node, "the job has already succeeded");
+});
+
+test("cancel is not offered to a token that may not", async () => {
+  const node = element({ token: `x.${btoa(JSON.stringify({ sub: "me", scope: "watch" }))}.x` });
+  begin();
+  const root = await shown(node, "running");
+  expect(root.querySelector("button")).toBeNull();
+});
+
+test("without a job or a token it says what is missing", async () => {
+  await shown(element({ token: "" }), "A token is needed to show this job.");
+  await shown(element({ job: "" }), "No job is named.");
+});
+
+test("another job takes the place of the first", async () => {
+  const node = element();
+  const socket = begin();
+  await shown(node, "work");
+  node.job = "k";
+  await vi.waitFor(() => expect(sockets.length).toBe(2));
+  expect(socket.connected).toBe(false);
+});

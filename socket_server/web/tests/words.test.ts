@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { Snapshot } from "../src/client/snapshot.js";
+import * as format from "../src/view/format.js";
+import { badge, facts, hints, notes, shortName, time } from "../src/view/words.js";
+import { given } from "./events.js";
+
+test.each([
+  [0, "0"], [1234567, "1.23 M"], [999.4, "999"], [999.6, "1.00 k"], [12_345, "12.3 k"], [Number.NaN, ""],
+])("%d is %s with an SI prefix", (value, text) => expect(format.si(value)).toBe(text));
+
+test.each([
+  [42, "42 s"], [200, "3 min 20 s"], [7500, "2 h 5 min"], [273_600, "3 d 4 h"], [59.9, "1 min"], [-3, "0 s"],
+])("%d seconds are %s", (value, text) => expect(format.duration(value)).toBe(text));
+
+test("100% is said only when all is done", () => {
+  expect([0.999, 1, null].map(format.percent)).toEqual(["99%", "100%", ""]);
+});
+
+test("a task's name is short, and a job without one is a job", () => {
+  expect([shortName("workers.jobs.checksum"), shortName("")]).toEqual(["checksum", "job"]);
+});
+
+test("a badge says which attempt it is, and that there is no news", () => {
+  expect(badge({ state: "running", stalled: false, attempt: 2 })).toBe("running, attempt 2");
+  expect(badge({ state: "running", stalled: true, attempt: 1 })).toBe("running, no news");
+});
+
+test("a job says how long it takes and took", () => {
+  expect(time(Snapshot.from(given()), 1042)).toBe("for 42 s");
+  expect(time(Snapshot.from(given({ state: "succeeded", ended_at: 1003.5 })), 1010)).toMatch(/^took 3\.5 s · /);
+});
+
+test("a job that waits says for whom", () => {
+  const waiting = (workers: boolean, ahead: number | null) =>
+    hints(Snapshot.from(given({ state: "queued", queue: { name: "q", ahead, workers } })), 1000);
+  expect(waiting(false, 3)).toEqual(["No worker is consuming the queue “q”."]);
+  expect(waiting(true, 1)).toEqual(["About 1 task ahead in the queue."]);
+  expect(waiting(true, 0)).toEqual(["Next in the queue."]);
+  expect(waiting(true, null)).toEqual([]);
+});
+
+test("what was dropped is said", () => {
+  expect(notes(Snapshot.from(given({ dropped: 2000 })))).toEqual(["2,000 lines of log or output were dropped on the way."]);
+});
+
+test("a result of names and plain values is shown as facts, any other one is not", () => {
+  expect(facts({ rows_read: 1200, ok: "yes", none: null })).toEqual([["rows read", "1,200"], ["ok", "yes"]]);
+  for (const other of [3, "text", null, [1], { a: { b: { c: 1 } } }, { a: "x\ny" }]) expect(facts(other)).toBeNull();
+});

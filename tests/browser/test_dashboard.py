@@ -1,0 +1,181 @@
+"""What the page lets a reader do with many jobs, and what survives a reload or a restart."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from celery import chord, signature
+from playwright.sync_api import expect
+
+from support.stack import Stack
+from support.wait import until
+
+SOON = 30_000
+EVERYTHING = "watch cancel enqueue"
+FLOWER = "http://flower.example:5555"
+
+
+@pytest.fixture(scope="module")
+def stack(rabbitmq, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dashboard")
+    stack = Stack(folder, rabbitmq.new_vhost(), TASKBRIDGE_FLOWER_URL=FLOWER)
+    try:
+        stack.start_server()
+        stack.start_worker()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def owner():
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def open_page(page, stack, owner):
+    def open_page():
+        page.goto(f"{stack.url}/#token={stack.token(owner=owner, scope=EVERYTHING)}")
+        expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+        return page
+
+    return open_page
+
+
+def card(page, job):
+    return page.locator(f'.job[data-job="{job.id}"]')
+
+
+def run(stack, owner, task, *args):
+    """Run a job to its end and return it."""
+    job = stack.bridge.enqueue(task, list(args), owner=owner)
+    list(stack.bridge.watch(job.id))
+    return job
+
+
+def start_other(page, name, args):
+    page.get_by_text("Other task", exact=True).click()
+    page.locator(".fields:enabled [name=name]").fill(name)
+    page.locator(".fields:enabled [name=args]").fill(args)
+    page.get_by_role("button", name="Start").click()
+
+
+def test_jobs_are_found_by_name_and_by_state(open_page, stack, owner):
+    added, failed = run(stack, owner, "support.add", 1, 2), run(stack, owner, "support.fail")
+    page = open_page()
+    expect(page.locator(".job:visible")).to_have_count(2)
+    page.get_by_label("Filter jobs by name or id").fill("ADD")
+    expect(page.locator(".job:visible")).to_have_count(1)
+    expect(card(page, added)).to_be_visible()
+    page.get_by_label("Filter jobs by name or id").fill("")
+    page.get_by_label("Filter jobs by state").select_option("failed")
+    expect(card(page, failed)).to_be_visible()
+    expect(card(page, added)).to_be_hidden()
+    page.get_by_label("Filter jobs by name or id").fill("no such job")
+    expect(page.get_by_text("No job matches the filter.")).to_be_visible()
+
+
+def test_a_log_is_searched_as_a_whole(open_page, stack, owner):
+    job = run(stack, owner, "support.talk", 300)
+    page = open_page()
+    card(page, job).locator(".log summary").click()
+    lines = card(page, job).locator(".line")
+    expect(lines).to_have_count(600)  # each number is logged and printed
+    card(page, job).get_by_label("Search the log of talk").fill("LINE 29")
+    expect(lines).to_have_count(11)
+    expect(card(page, job).locator("mark").first).to_have_text("line 29")
+
+
+def test_any_task_that_the_server_allows_is_started_and_run_again(open_page):
+    page = open_page()
+    start_other(page, "support.add", "[20, 3]")
+    first = page.locator(".job").first
+    expect(first.locator(".result")).to_have_text("23", timeout=SOON)
+    page.reload()  # what this tab has started, it can start again
+    page.get_by_role("button", name="Run add again").click(timeout=SOON)
+    expect(page.locator("#ended .job")).to_have_count(2, timeout=SOON)
+    assert page.locator(".result").all_text_contents() == ["23", "23"]
+
+
+@pytest.mark.parametrize("args", ["[1", '{"a": 1}', "1"])
+def test_arguments_that_are_no_list_get_one_sentence(open_page, args):
+    page = open_page()
+    start_other(page, "support.add", args)
+    text = 'Arguments must be JSON such as ["/data", 3].'
+    expect(page.locator("#start-message")).to_have_text(text)
+    expect(page.locator(".job")).to_have_count(0)
+
+
+def test_a_task_leads_to_where_flower_shows_it(open_page, stack, owner):
+    job = run(stack, owner, "support.add", 1, 2)
+    page = open_page()
+    link = card(page, job).locator("a.id")
+    expect(link).to_have_attribute("href", f"{FLOWER}/task/{job.id}")
+    assert stack.bridge.app.AsyncResult(job.id).state == "SUCCESS"
+
+
+def test_a_job_that_moves_has_a_plot_of_its_speed(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.work", [5.0], owner=owner)
+    plot = card(page, job).get_by_role("img")
+    expect(plot).to_be_visible(timeout=SOON)
+    assert "throughput, up to " in plot.get_attribute("aria-label")
+
+
+def test_a_chord_lists_its_tasks_and_ends_with_its_body(open_page, stack, owner):
+    page = open_page()
+    one = signature("support.work", args=[1], immutable=True)
+    body = signature("support.add", args=[1, 2], immutable=True)
+    job = stack.bridge.enqueue(chord([one, one, one], body), owner=owner)
+    card(page, job).get_by_text("Tasks (").click(timeout=SOON)
+    expect(card(page, job)).to_have_attribute("data-state", "succeeded", timeout=SOON)
+    rows = card(page, job).locator(".task-list li")
+    expect(rows.filter(has_text="succeeded")).to_have_count(4)
+    expect(card(page, job).locator(".tasks-title")).to_have_text("Tasks (4 of 4 done)")
+
+
+def test_a_reload_in_mid_job_goes_on_where_it_was(open_page, stack, owner):
+    page = open_page()
+    job = stack.bridge.enqueue("support.work", [6.0], owner=owner)
+    bar = card(page, job).get_by_role("progressbar", name="work")
+    until(lambda: int(bar.get_attribute("aria-valuenow") or 0) > 50, 30, "the bar to move")
+    before = int(bar.get_attribute("aria-valuenow"))
+    page.reload()
+    until(lambda: int(bar.get_attribute("aria-valuenow") or 0) >= before, 30, "the bar to be back")
+    expect(card(page, job)).to_have_attribute("data-state", "succeeded", timeout=SOON)
+
+
+def test_a_server_that_was_killed_and_is_back_has_missed_nothing(page, new_stack, rabbitmq, owner):
+    stack = new_stack(rabbitmq.new_vhost())
+    server = stack.start_server()
+    stack.start_worker()
+    page.goto(f"{stack.url}/#token={stack.token(owner=owner)}")
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    job = stack.bridge.enqueue("support.counts", [400], owner=owner)
+    expect(card(page, job)).to_have_attribute("data-state", "running", timeout=SOON)
+    card(page, job).locator(".log summary").click()
+    expect(card(page, job).locator(".line").nth(20)).to_be_attached(timeout=SOON)
+    server.kill()
+    expect(page.locator("#connection")).to_have_text("Reconnecting…", timeout=SOON)
+    stack.start_server()
+    expect(page.locator("#connection")).to_have_text("Live, nothing missed", timeout=SOON)
+    expect(card(page, job)).to_have_attribute("data-state", "succeeded", timeout=SOON)
+    lines = card(page, job).locator(".line .text").all_text_contents()
+    assert lines == [f"line {number}" for number in range(400)]
+
+
+def test_a_server_without_its_past_is_said_to_have_left_a_gap(page, new_stack, owner):
+    stack = new_stack()  # the embedded broker keeps nothing for a server that was away
+    server = stack.start_server()
+    stack.start_worker()
+    page.goto(f"{stack.url}/#token={stack.token(owner=owner)}")
+    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
+    expect(card(page, job)).to_have_attribute("data-state", "running", timeout=SOON)
+    server.kill()
+    expect(page.locator("#connection")).to_have_text("Reconnecting…", timeout=SOON)
+    stack.start_server()
+    expect(page.locator("#connection")).to_have_text("Live, with a gap", timeout=SOON)
+    expect(page.locator("#banner")).to_contain_text("some lines of a log may have been missed")
+    stack.bridge.cancel(job.id)

@@ -1,0 +1,135 @@
+"""``<job-progress>`` on a plain page that a Flask application of another origin serves."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+
+import pytest
+from flask import Flask, request
+from playwright.sync_api import expect
+from werkzeug.serving import make_server
+
+from support.ports import free_port
+from support.stack import Stack
+from support.wait import until
+
+SOON = 30_000
+
+PAGE = """<!doctype html>
+<html lang="en" dir="{dir}"><head><meta charset="utf-8"><title>An application</title>
+<script type="module" src="{server}/static/job-progress.js"></script></head>
+<body><main><h1>Your import</h1><job-progress job="{job}" token="{token}"></job-progress></main>
+</body></html>"""
+
+
+@pytest.fixture(scope="module")
+def origin():
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def stack(rabbitmq, tmp_path_factory, origin):
+    """A server that lets pages of the application's origin in."""
+    folder = tmp_path_factory.mktemp("element")
+    stack = Stack(folder, rabbitmq.new_vhost(), TASKBRIDGE_ORIGINS=origin)
+    try:
+        stack.start_server()
+        stack.start_worker()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="module")
+def application(stack, origin):
+    """A Flask application with one page, which is told what to show."""
+    flask = Flask("application")
+
+    @flask.get("/")
+    def index():
+        told = {name: request.args.get(name, "") for name in ("job", "token")}
+        return PAGE.format(server=stack.url, dir=request.args.get("dir", "ltr"), **told)
+
+    flask.get("/favicon.ico")(lambda: ("", 204))
+    server = make_server("127.0.0.1", int(origin.rpartition(":")[2]), flask, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield origin
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def shown(page, stack, application):
+    """Enqueue a job and open the application's page about it."""
+
+    def shown(task, *args, scope="watch cancel", **query):
+        job = stack.bridge.enqueue(task, list(args), owner=uuid.uuid4().hex)
+        told = {"job": job.id, "token": stack.token(jobs=[job.id], scope=scope), **query}
+        page.goto(f"{application}/?" + "&".join(f"{key}={value}" for key, value in told.items()))
+        return job, page.locator("job-progress")
+
+    return shown
+
+
+def test_one_tag_and_one_element_show_a_job_to_its_end(shown):
+    _, element = shown("support.work", 2.0)
+    bar = element.get_by_role("progressbar", name="work")
+    expect(bar).to_have_attribute("aria-valuemax", "200", timeout=SOON)
+    expect(element.locator("[part=state]")).to_have_text("succeeded", timeout=SOON)
+    expect(bar).to_have_attribute("aria-valuenow", "200")
+    expect(element.get_by_role("status")).to_have_text("work succeeded")
+
+
+def test_its_button_cancels_the_job(shown):
+    _, element = shown("support.work", 60.0)
+    element.get_by_role("button", name="Cancel work").click(timeout=SOON)
+    expect(element.locator("[part=state]")).to_have_text("cancelled", timeout=SOON)
+    expect(element.get_by_role("button")).to_have_count(0)
+
+
+def test_a_token_that_may_only_watch_is_offered_no_button(shown):
+    _, element = shown("support.work", 2.0, scope="watch")
+    expect(element.locator("[part=state]")).to_have_text("running", timeout=SOON)
+    expect(element.get_by_role("button")).to_have_count(0)
+
+
+def test_a_failed_job_says_why(shown):
+    _, element = shown("support.fail")
+    expect(element.locator("[part=error]")).to_have_text("this was bound to fail", timeout=SOON)
+
+
+def test_the_last_lines_of_its_log_are_shown(shown):
+    _, element = shown("support.talk", 20)
+    expect(element.locator("[part=log] li")).to_have_count(3, timeout=SOON)
+    expect(element.locator("[part=log] li").last).to_contain_text("19", timeout=SOON)
+
+
+def test_where_text_runs_from_right_to_left_so_does_the_bar(shown):
+    _, element = shown("support.work", 4.0, dir="rtl")
+    fill = element.locator("[part=fill]")
+    expect(fill).to_have_attribute("style", re.compile(r"--share: 0\.[1-8]"), timeout=SOON)
+    moved = "fill => new DOMMatrix(getComputedStyle(fill).transform).e"
+    assert fill.evaluate(moved) > 0
+
+
+def test_it_keeps_to_the_colours_of_the_page(shown, page):
+    _, element = shown("support.work", 2.0)
+    page.add_style_tag(content="job-progress { --job-progress-accent: rgb(1, 2, 3) }")
+    colour = "fill => getComputedStyle(fill).backgroundColor"
+    expect(element.locator("[part=fill]")).to_be_attached(timeout=SOON)
+    assert element.locator("[part=fill]").evaluate(colour) == "rgb(1, 2, 3)"
+
+
+def test_a_page_of_an_origin_that_the_server_does_not_know_is_not_let_in(page, stack, application):
+    job = stack.bridge.enqueue("support.work", [1.0], owner="me")
+    elsewhere = application.replace("127.0.0.1", "localhost")
+    refused = []
+    page.on("websocket", lambda attempt: attempt.on("socketerror", lambda why: refused.append(why)))
+    page.goto(f"{elsewhere}/?job={job.id}&token={stack.token(jobs=[job.id])}")
+    until(lambda: page.evaluate("1") and refused, 20, "the server to refuse")
+    expect(page.locator("job-progress [part=state]")).to_have_text("connecting…")
+    expect(page.get_by_role("progressbar")).to_have_count(0)
