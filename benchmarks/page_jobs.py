@@ -16,7 +16,7 @@ STEP = 0.02
 
 
 def main() -> None:
-    """Run so many jobs of an owner: ``python page_jobs.py OWNER COUNT``."""
+    """Run so many jobs of an owner, and print the first one's id: ``page_jobs.py OWNER COUNT``."""
     owner, count = sys.argv[1], int(sys.argv[2])
     emitter = emitter_for(Settings.from_environ())
     bars = []
@@ -28,7 +28,7 @@ def main() -> None:
         emitter.put(run, "started", {"attempt": 1, "total": 1})
         bars.append((run, progress(total=1_000_000, desc=f"rows of {number}", unit="row")))
         current.leave(run.task)
-    sys.stdout.write("ready\n")
+    sys.stdout.write(f"{bars[0][0].job}\n")
     sys.stdout.flush()
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()

@@ -8,10 +8,9 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from support.process import ROOT
+from support.axe import violations
 
 SOON = 30_000
-AXE = ROOT / "socket_server" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 EVERYTHING = "watch cancel enqueue"
 LOOKS = {
     "light": {},
@@ -32,18 +31,6 @@ def link(stack, owner):
     return f"{stack.url}/#token={stack.token(owner=owner, scope=EVERYTHING)}"
 
 
-@pytest.fixture(scope="module")
-def axe():
-    return AXE.read_text()
-
-
-def violations(page, axe):
-    """Return what axe-core finds wrong, each with where it is."""
-    page.evaluate(axe)
-    found = page.evaluate("axe.run().then(({ violations }) => violations)")
-    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
-
-
 def enqueue_all_kinds(stack, owner):
     """Enqueue jobs that succeed, fail and go on; return the one that goes on."""
     for task, args in (("support.add", [1, 2]), ("support.fail", []), ("support.talk", [30])):
@@ -53,7 +40,7 @@ def enqueue_all_kinds(stack, owner):
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_axe_finds_no_violation(browser, stack, owner, link, axe, look):
+def test_axe_finds_no_violation(browser, stack, owner, link, look):
     job = enqueue_all_kinds(stack, owner)
     context = browser.new_context(**LOOKS[look])
     try:
@@ -63,7 +50,7 @@ def test_axe_finds_no_violation(browser, stack, owner, link, axe, look):
         expect(page.locator("#ended .job")).to_have_count(3, timeout=SOON)
         page.locator("#ended .log summary").first.click()
         expect(page.get_by_role("log").first).to_be_visible()
-        assert violations(page, axe) == []
+        assert violations(page) == []
         if look == "phone":
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
     finally:
@@ -71,10 +58,10 @@ def test_axe_finds_no_violation(browser, stack, owner, link, axe, look):
         stack.bridge.cancel(job.id)
 
 
-def test_axe_finds_no_violation_without_a_token(page, stack, axe):
+def test_axe_finds_no_violation_without_a_token(page, stack):
     page.goto(stack.url)
     expect(page.locator("#no-token")).to_be_visible()
-    assert violations(page, axe) == []
+    assert violations(page) == []
 
 
 def test_a_job_is_started_searched_and_cancelled_by_keyboard_alone(page, link):

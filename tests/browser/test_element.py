@@ -11,6 +11,7 @@ from flask import Flask, request
 from playwright.sync_api import expect
 from werkzeug.serving import make_server
 
+from support.axe import violations
 from support.ports import free_port
 from support.stack import Stack
 from support.wait import until
@@ -82,6 +83,14 @@ def test_one_tag_and_one_element_show_a_job_to_its_end(shown):
     expect(element.locator("[part=state]")).to_have_text("succeeded", timeout=SOON)
     expect(bar).to_have_attribute("aria-valuenow", "200")
     expect(element.get_by_role("status")).to_have_text("work succeeded")
+
+
+@pytest.mark.parametrize("task", ["support.work", "support.fail"])
+def test_axe_finds_no_violation_on_its_page(shown, page, task):
+    _, element = shown(task, *([60.0] if task == "support.work" else []))
+    state = "running" if task == "support.work" else "failed"
+    expect(element.locator("[part=state]")).to_have_text(state, timeout=SOON)
+    assert violations(page) == []
 
 
 def test_its_button_cancels_the_job(shown):

@@ -98,6 +98,21 @@ test("cancel is not offered to a token that may not", async () => {
   expect(root.querySelector("button")).toBeNull();
 });
 
+test("in a tab that nobody sees, events are taken in and nothing is drawn", async () => {
+  const frames: FrameRequestCallback[] = [];
+  vi.stubGlobal("requestAnimationFrame", (frame: FrameRequestCallback) => frames.push(frame));
+  const node = element();
+  const states: string[] = [];
+  node.addEventListener("change", (told) => states.push((told as CustomEvent).detail.state));
+  begin().hear("job", event("succeeded", { result: 1 }));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(states.at(-1)).toBe("succeeded");
+  expect(node.shadowRoot?.textContent).toBe("");
+  vi.unstubAllGlobals();
+  for (const frame of frames) frame(0);
+  await shown(node, "succeeded");
+});
+
 test("without a job or a token it says what is missing", async () => {
   await shown(element({ token: "" }), "A token is needed to show this job.");
   await shown(element({ job: "" }), "No job is named.");
