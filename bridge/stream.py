@@ -67,7 +67,8 @@ def arguments(settings: Settings) -> dict[str, Any]:
         "x-queue-type": "stream",
         "x-max-age": f"{max(1, int(settings.replay))}s",
         "x-max-length-bytes": settings.stream_bytes,
-        "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES, settings.stream_bytes),
+        # Several of them, so that what was just read is not forgotten with the first one's end.
+        "x-stream-max-segment-size-bytes": max(1, min(SEGMENT_BYTES, settings.stream_bytes // 4)),
     }
 
 

@@ -122,7 +122,7 @@ class Journal:
             self._owners.setdefault(record.snapshot.owner, {})[job] = None
 
     def _bound(self, record: Record) -> None:
-        while len(record) > self._max_events or record.size > self._max_job_bytes:
+        while record.count > self._max_events or record.size > self._max_job_bytes:
             self.size -= record.forget_oldest()
         if len(self._records) > self._max_jobs:
             self._forget(self._least_wanted())

@@ -6,7 +6,7 @@ import datetime
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import kombu
@@ -111,17 +111,29 @@ class Stream:
             self.idle = not inbox
             while inbox:
                 message = inbox.popleft()
-                yield from self._take(message)
+                yield from self._take(connection, message)
                 if message.delivery_tag % (PREFETCH // 2) == 0:
                     channel.basic_ack(message.delivery_tag, multiple=True)
 
-    def _take(self, message: Any) -> Iterator[Message]:
+    def _take(self, connection: Any, message: Any) -> Iterator[Message]:
         offset = message.headers["x-stream-offset"]
         if self.next is not None and offset < self.next:
             return  # a stream is read from the chunk on that has what was asked for
-        self.broken = self.broken or (self.next is not None and offset > self.next)
+        if self.next is not None and offset > self.next:
+            self.broken = self.broken or self._forgot(connection)
         self.next = offset + 1
         yield Message(message.body, offset)
+
+    def _forgot(self, connection: Any) -> bool:
+        """Whether the stream may have forgotten messages before they were read.
+
+        An offset that is passed over says nothing: the broker keeps records of its own in a stream,
+        one at the beginning of each of its files. But it forgets from the beginning on, so if a
+        message that was read is still there, then so is all that came after it.
+        """
+        assert self.next is not None
+        first = self._look(connection, "first", 1, lambda found: True)
+        return first < 0 or first >= self.next
 
     def _start(self) -> dict[str, Any]:
         if self.next is not None:
@@ -131,20 +143,29 @@ class Stream:
 
     def _last(self, connection: Any) -> int:
         """Return an offset near the stream's end, and not before ``next``; -1 if it is empty."""
+        wanted = 0 if self.next is None else self.next - 1
+        return self._look(connection, "last", PREFETCH, lambda found: found >= wanted)
+
+    def _look(self, connection: Any, where: str, ahead: int, enough: Callable[[int], bool]) -> int:
+        """Return the offset of a message at one end of the stream; -1 if there is none.
+
+        Args:
+            connection: to the broker.
+            where: ``first``, or ``last``, from which on it is read a little.
+            ahead: messages that the broker may send ahead.
+            enough: whether an offset need not be followed by another.
+        """
         found: list[int] = []
         channel = connection.channel()
-        channel.basic_qos(0, PREFETCH, False)
+        channel.basic_qos(0, ahead, False)
 
         def take(message: Any) -> None:
             found.append(message.headers["x-stream-offset"])
             channel.basic_ack(message.delivery_tag)
 
-        tag = channel.basic_consume(
-            self._name, callback=take, arguments={"x-stream-offset": "last"}
-        )
-        wanted = 0 if self.next is None else self.next - 1
+        tag = channel.basic_consume(self._name, callback=take, arguments={"x-stream-offset": where})
         deadline = time.monotonic() + LAST
-        while time.monotonic() < deadline and not (found and found[-1] >= wanted):
+        while time.monotonic() < deadline and not (found and enough(found[-1])):
             seen = len(found)
             drain(connection, LAST / 5)
             if len(found) > seen:

@@ -47,7 +47,9 @@ class Record:
         #: Characters of all that are held.
         self.size = 0
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """Events that are held. Not its length, or a record that holds none would be false."""
         return len(self._events)
 
     def keep(self, place: Place, text: str) -> None:

@@ -128,6 +128,15 @@ def test_after_a_gap_no_earlier_cursor_is_good_and_later_ones_are(journal):
     assert (journal.view("j", after).recovered, seqs(journal.view("j", after))) == (True, [3])
 
 
+def test_after_a_gap_what_was_known_of_a_job_is_still_known(journal):
+    fill(journal, 2)
+    journal.restart()
+    message = journal.fold(event("progress", seq=1, tick=1, owner=None, bars=[]))
+    assert journal.owner("j") == "o"
+    assert journal.snapshot("j")["state"] == "running"
+    assert journal.view("j", message["cursor"]).recovered is True
+
+
 def test_events_are_bounded_in_bytes_of_a_job_and_of_all(clock):
     one = len(finite_json(Journal(epoch="e" * 12, clock=clock).fold(event("log", job="a"))))
     journal = Journal(max_job_bytes=4 * one, max_bytes=8 * one, clock=clock)
