@@ -47,6 +47,38 @@ test("after a cut it goes on from the newest cursor, and gives no event out twic
   expect(recovered).toEqual([true, true]);
 });
 
+test("what comes by another way before the server has told what was missed hides none of it", () => {
+  const [socket, client] = live();
+  const lines: number[] = [];
+  client.watch("j").addEventListener("log", ({ detail }) => lines.push(detail.seq));
+  socket.answer("watch", view());
+  const [one, two, three] = [event("log"), event("log"), event("log")];
+  socket.hear("disconnect", "transport close");
+  socket.hear("connect");
+  socket.hear("job", { ...two, cursor: "c3" });
+  const asked = socket.answer("watch", view({ events: [one, two], cursor: "c3" }));
+  expect(asked).toEqual({ job: "j", cursor: "c1" });
+  socket.hear("job", { ...three, cursor: "c4" });
+  expect(lines).toEqual([one.seq, two.seq, three.seq]);
+});
+
+test("a server that is asked too much after a cut is asked again, and nothing is lost", async () => {
+  vi.useFakeTimers();
+  const [socket, client] = live();
+  const lines: number[] = [];
+  client.watch("j").addEventListener("log", ({ detail }) => lines.push(detail.seq));
+  socket.answer("watch", view());
+  socket.hear("disconnect", "transport close");
+  socket.hear("connect");
+  socket.refuse("watch", { code: "too_many_requests", message: "too many requests" });
+  const missed = event("log");
+  socket.hear("job", event("log"));
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(socket.answer("watch", view({ events: [missed], cursor: "c2" }))).toEqual({ job: "j", cursor: "c1" });
+  expect(lines).toEqual([missed.seq]);
+  vi.useRealTimers();
+});
+
 test("who watches a job that is watched already is told all of it, and nobody else is told again", () => {
   const [socket, client] = live();
   const seen: [string, number][] = [];

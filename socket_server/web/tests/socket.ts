@@ -43,10 +43,19 @@ export class FakeSocket {
 
   /** Answer the oldest request of a name; returns what was asked. */
   answer(name: string, reply: object): Record<string, unknown> {
+    return this.#reply(name, { ok: true, ...reply });
+  }
+
+  /** Refuse the oldest request of a name; returns what was asked. */
+  refuse(name: string, error: { code: string; message: string }): Record<string, unknown> {
+    return this.#reply(name, { ok: false, error });
+  }
+
+  #reply(name: string, reply: object): Record<string, unknown> {
     const index = this.asked.findIndex(([asked]) => asked === name);
     const [found] = this.asked.splice(index, 1);
     if (index < 0 || !found) throw new Error(`nobody asked ${name}`);
-    found[2](null, { ok: true, ...reply });
+    found[2](null, reply);
     return found[1];
   }
 

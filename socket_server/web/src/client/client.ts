@@ -9,6 +9,9 @@ import { WatchedJob } from "./watched-job.js";
 const REQUEST_TIMEOUT = 15_000; // milliseconds
 /** Refusals that asking again with the same token cannot change. */
 const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_request"]);
+/** Refusals that pass: the same may be asked again after about so many milliseconds. */
+const PASSING: ReadonlySet<string> = new Set(["unavailable", "too_many_requests", "internal"]);
+const AGAIN = 1000;
 /** Milliseconds of first and longest wait before coming back after the server hung up on us. */
 const [FIRST_WAIT, LONGEST_WAIT] = [500, 15_000];
 
@@ -63,6 +66,8 @@ export class Client extends targetOf<ClientEvents>() {
   /** Of the jobs being followed. */
   #cursors = new Map<string, string | null>();
   #news = new Map<string, Novelty>();
+  /** Of the jobs that the server is asked about at the moment, by whom. */
+  #asked = new Map<string, symbol>();
   #watches = new Map<string, Set<WatchedJob>>();
   /** Why it is in that state. */
   #message = "";
@@ -149,12 +154,31 @@ export class Client extends targetOf<ClientEvents>() {
    */
   async follow(job: string, cursor: string | null = null): Promise<void> {
     if (!this.#cursors.has(job)) this.#cursors.set(job, cursor);
-    const payload = cursor === null ? { job } : { job, cursor };
+    const asked = Symbol(job);
+    this.#asked.set(job, asked);
     try {
-      await this.#request("watch", payload, (reply) => this.#watched(job, reply as unknown as View, cursor));
+      await this.#untilAnswered(job, cursor);
     } catch (error) {
-      if (error instanceof RequestError && error.code !== "unavailable") this.#missing(job, error);
+      if (error instanceof RequestError && !PASSING.has(error.code)) this.#missing(job, error);
       throw error;
+    } finally {
+      if (this.#asked.get(job) === asked) this.#asked.delete(job);
+    }
+  }
+
+  async #untilAnswered(job: string, cursor: string | null): Promise<void> {
+    const payload = cursor === null ? { job } : { job, cursor };
+    const apply = (reply: Reply) => this.#watched(job, reply as unknown as View, cursor);
+    for (;;) {
+      try {
+        await this.#request("watch", payload, apply);
+        return;
+      } catch (error) {
+        if (!(error instanceof RequestError) || !PASSING.has(error.code)) throw error;
+        // Without a connection it is asked again when there is one.
+        if (this.#state !== "live" || !this.#cursors.has(job)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN * (0.5 + Math.random())));
+      }
     }
   }
 
@@ -197,6 +221,9 @@ export class Client extends targetOf<ClientEvents>() {
   #event(event: JobEvent): void {
     if (typeof event?.job !== "string") return;
     const followed = this.#cursors.has(event.job);
+    // Owners' events come by another way, and maybe before the answer, which holds all that came
+    // since the cursor: to take the newer one first would make the others look old.
+    if (this.#asked.has(event.job)) return;
     if (followed && event.cursor) this.#cursors.set(event.job, event.cursor);
     if (!followed || this.#isNews(event)) this.#give(event);
   }
@@ -214,6 +241,7 @@ export class Client extends targetOf<ClientEvents>() {
 
   #watched(job: string, view: View, since: string | null): void {
     this.#cursors.set(job, view.cursor ?? null);
+    this.#asked.delete(job);
     if (since === null) this.#news.delete(job); // who asks for the beginning gets all of it
     const events = (view.events ?? []).filter((event) => this.#isNews(event));
     this.#dispatch("watched", { ...view, events, job, since });

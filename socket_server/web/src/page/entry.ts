@@ -16,7 +16,7 @@ export class Entry {
   key = 0;
   /** Whether the reader can see it, and when it was drawn, in milliseconds of the page's clock. */
   visible = true;
-  drawn = 0;
+  drawn = -Infinity; // at once, wherever it will be
   /** It is watched by itself, and not only as one of its owner's. */
   watched = false;
   /** Its log is here from the beginning, as far as the server has it. */
