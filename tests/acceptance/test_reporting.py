@@ -49,12 +49,17 @@ def test_what_forked_children_say_arrives_in_order_once(stack):
 
 
 def test_a_flood_of_lines_keeps_the_newest_and_counts_what_it_drops(stack):
-    events, snapshot = run(stack, "flood", FLOOD)
+    watcher = stack.bridge.watch(
+        stack.bridge.enqueue("support.flood", args=[FLOOD], owner="me").id, timeout=30
+    )
+    events, snapshot = list(watcher), watcher.snapshot.encode()
     said = [int(line.removeprefix("line ")) for line in lines(events)]
     assert said[-1] == FLOOD - 1
     assert said == sorted(set(said))
-    # On a quick machine, nothing: the sender keeps up.
-    assert snapshot["dropped"] == FLOOD - len(said)
+    # On a quick machine, nothing: the sender keeps up. A client that is slower than the flood is
+    # hung up on, and told when it is back if the server has not kept all that it missed.
+    missing = FLOOD - len(said) - snapshot["dropped"]
+    assert missing == 0 or (missing > 0 and not watcher.recovered)
     # What is gathered and encoded at the moment, and Python's own needs, come on top of the bound.
     assert snapshot["result"] < 2 * MAX_BYTES
     assert not snapshot["incomplete"]
