@@ -106,6 +106,8 @@ class Settings:
     #: Bytes that wait for a client that does not keep up, and how long it may take none of them.
     max_backlog: int = _setting(types.count, 256 * 1024)
     slow_after: float = _setting(types.seconds, 10.0)
+    #: Whether a server goes the ways that are quicker than those of the libraries below it.
+    fast_path: bool = _setting(types.flag, True)
     #: Names (fnmatch wildcards allowed) of tasks whose arguments operators do not get to see.
     redact: tuple[str, ...] = _setting(types.listed, ())
     #: What is captured of an owner's jobs: bars of tqdm and rich, records of logging, and what is

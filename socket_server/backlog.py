@@ -83,6 +83,14 @@ class Backlog:
             self._taken_at = self.clock()
         return packet
 
+    def begin(self) -> None:
+        """Note that what was handed out waits for the client, for one who does not ``get``."""
+        self._taken_at = self.clock()
+
+    def end(self) -> None:
+        """Note that the client has taken what was handed out."""
+        self._taken_at = None
+
     def stuck(self) -> float:
         """Return for how many seconds the client has taken nothing of what was handed out."""
         return 0.0 if self._taken_at is None else self.clock() - self._taken_at

@@ -20,6 +20,7 @@ from socketio import packet
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
 from socket_server.backlog import backlog_class
+from socket_server.fast_path.direct import Clients, Writer
 from socket_server.finite_json import FiniteJson
 from socket_server.metrics import hit
 from socket_server.requests import Refused
@@ -96,6 +97,9 @@ class GuardedEngine(engineio.Server):
         self._backlog = backlog_class(mode["queue"], mode["queue_empty"], settings.max_backlog)
         #: Connections of each address.
         self.addresses = Tally()
+        if settings.fast_path and self.async_mode == "eventlet":
+            self.writer = Writer(self)
+            self.sockets: dict[str, Any] = Clients()
 
     def create_queue(self, *_: Any, **__: Any) -> Any:
         """Return what holds the packets that wait for a client."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import time
@@ -14,6 +15,7 @@ from amqp.transport import TCPTransport
 
 from bridge import stream
 from bridge.settings import Settings
+from socket_server.fast_path.frames import Deliveries, Delivery, delivery_of
 
 __all__ = ["Message", "Queue", "Stream"]
 
@@ -21,8 +23,12 @@ __all__ = ["Message", "Queue", "Stream"]
 PREFETCH = 500
 #: Messages that the broker keeps for a server that is behind before it drops the oldest.
 MAX_QUEUE = 100_000
+#: Seconds that are waited for a message before the heart is beaten.
+WAIT = 1.0
 #: Seconds that an empty stream is given to show a last message.
 LAST = 0.5
+#: Seconds that a stream which is not empty is given to show its first message.
+SLOW = 5.0
 #: Bytes that are taken from the socket at a time. py-amqp asks for each part of each frame, nine
 #: calls a message; with much more than this it would copy what is left after each part too often.
 READ_AHEAD = 8192
@@ -100,29 +106,48 @@ class Stream:
         if self.next is not None and self.tail < self.next - 1:
             # Another stream of the same name: what was to be read next is far in its future.
             self.next, self.broken = None, True
-        inbox: deque[Any] = deque()
+        inbox: deque[Delivery] = deque()
         read_ahead(connection)
         channel = connection.channel()
         channel.basic_qos(0, PREFETCH, False)
-        channel.basic_consume(self._name, callback=inbox.append, arguments=self._start())
+        channel.basic_consume(
+            self._name,
+            callback=lambda message: inbox.append(delivery_of(message)),
+            arguments=self._start(),
+        )
+        read = self._reader(connection, channel, inbox)
         while True:
             yield None
-            drain(connection)
+            read()
             self.idle = not inbox
             while inbox:
-                message = inbox.popleft()
-                yield from self._take(connection, message)
-                if message.delivery_tag % (PREFETCH // 2) == 0:
-                    channel.basic_ack(message.delivery_tag, multiple=True)
+                delivery = inbox.popleft()
+                yield from self._take(connection, delivery)
+                if delivery.tag % (PREFETCH // 2) == 0:
+                    channel.basic_ack(delivery.tag, multiple=True)
 
-    def _take(self, connection: Any, message: Any) -> Iterator[Message]:
-        offset = message.headers["x-stream-offset"]
+    def _reader(self, connection: Any, channel: Any, inbox: deque[Delivery]) -> Callable[[], None]:
+        """Return what puts deliveries that have come into the inbox."""
+        amqp = connection.connection
+        if not (self._settings.fast_path and Deliveries.can_read(amqp)):
+            return lambda: drain(connection)
+        deliveries = Deliveries(amqp, channel.channel_id, inbox.append)
+
+        def read() -> None:
+            with beating(connection):
+                deliveries.read(WAIT)
+
+        return read
+
+    def _take(self, connection: Any, delivery: Delivery) -> Iterator[Message]:
+        offset = delivery.offset
+        assert offset is not None, "a stream's messages have offsets"
         if self.next is not None and offset < self.next:
             return  # a stream is read from the chunk on that has what was asked for
         if self.next is not None and offset > self.next:
             self.broken = self.broken or self._forgot(connection)
         self.next = offset + 1
-        yield Message(message.body, offset)
+        yield Message(delivery.body, offset)
 
     def _forgot(self, connection: Any) -> bool:
         """Whether the stream may have forgotten messages before they were read.
@@ -132,7 +157,7 @@ class Stream:
         message that was read is still there, then so is all that came after it.
         """
         assert self.next is not None
-        first = self._look(connection, "first", 1, lambda found: True)
+        first = self._look(connection, "first", 1, SLOW, lambda found: True)
         return first < 0 or first >= self.next
 
     def _start(self) -> dict[str, Any]:
@@ -144,15 +169,23 @@ class Stream:
     def _last(self, connection: Any) -> int:
         """Return an offset near the stream's end, and not before ``next``; -1 if it is empty."""
         wanted = 0 if self.next is None else self.next - 1
-        return self._look(connection, "last", PREFETCH, lambda found: found >= wanted)
+        return self._look(connection, "last", PREFETCH, LAST, lambda found: found >= wanted)
 
-    def _look(self, connection: Any, where: str, ahead: int, enough: Callable[[int], bool]) -> int:
+    def _look(
+        self,
+        connection: Any,
+        where: str,
+        ahead: int,
+        patience: float,
+        enough: Callable[[int], bool],
+    ) -> int:
         """Return the offset of a message at one end of the stream; -1 if there is none.
 
         Args:
             connection: to the broker.
             where: ``first``, or ``last``, from which on it is read a little.
             ahead: messages that the broker may send ahead.
+            patience: seconds that are waited for one, or for another.
             enough: whether an offset need not be followed by another.
         """
         found: list[int] = []
@@ -164,26 +197,33 @@ class Stream:
             channel.basic_ack(message.delivery_tag)
 
         tag = channel.basic_consume(self._name, callback=take, arguments={"x-stream-offset": where})
-        deadline = time.monotonic() + LAST
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline and not (found and enough(found[-1])):
             seen = len(found)
             drain(connection, LAST / 5)
             if len(found) > seen:
-                deadline = time.monotonic() + LAST
+                deadline = time.monotonic() + patience
         channel.basic_cancel(tag)
         channel.close()
         return found[-1] if found else -1
 
 
-def drain(connection: Any, timeout: float = 1.0) -> None:
+def drain(connection: Any, timeout: float = WAIT) -> None:
     """Read what has come, waiting for so many seconds at most, and beat the heart."""
     transport = getattr(connection.connection, "transport", None)
-    try:
+    with beating(connection):
         connection.drain_events(timeout=timeout)
         for _ in range(BATCH):
             if not getattr(transport, "_read_buffer", None):
                 break
             connection.drain_events(timeout=timeout)
+
+
+@contextlib.contextmanager
+def beating(connection: Any) -> Iterator[None]:
+    """Pass over that nothing came, and beat the heart."""
+    try:
+        yield
     except TimeoutError:
         pass
     except socket.timeout:  # noqa: UP041 - eventlet raises a class of its own

@@ -78,8 +78,11 @@ class JobsManager(socketio.PubSubManager):
             packet.EVENT, namespace=NAMESPACE, data=[event, *arguments], binary=False
         ).encode()
         shared = Shared(encoded, latest)
+        sockets = self.server.eio.sockets
         for _, eio_sid in self.get_participants(NAMESPACE, room):
-            self.server._send_eio_packet(eio_sid, shared)
+            client = sockets.get(eio_sid)
+            if client is not None and not client.closed:
+                client.offer(shared)
 
     def is_watched(self, job: str, owner: str | None) -> bool:
         """Whether a client of this server watches a job, or all of its owner's."""

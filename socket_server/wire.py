@@ -14,7 +14,7 @@ from bridge.settings import Settings
 from socket_server.bucket import Bucket
 from socket_server.metrics import hit
 
-__all__ = ["BOUNDED", "Shared", "are_packets", "guarded", "is_packet", "unmask"]
+__all__ = ["BOUNDED", "Shared", "are_packets", "frame_of", "guarded", "is_packet", "unmask"]
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
@@ -28,6 +28,8 @@ PIECE = 1024
 READS = 16
 #: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
 SHORT = 6
+#: Kinds of WebSocket frames.
+TEXT, BINARY = 1, 2
 #: Between the packets of one polling request, and how many python-engineio takes.
 SEPARATOR, MOST_PACKETS = "\x1e", 16
 
@@ -44,10 +46,9 @@ class Shared(packet.Packet):
         self.packet_type, self.binary = packet.MESSAGE, False
         self.latest = latest
         payload = f"{packet.MESSAGE}{text}".encode()
-        head = _head(len(payload))
-        self._begin = len(head)
         #: The frame, as it is sent (RFC 6455, section 5.2).
-        self.data = head + payload
+        self.data = _frame(payload)
+        self._begin = len(self.data) - len(payload)
 
     def encode(self, b64: bool = False) -> Any:
         """Return the packet itself for :class:`Wire`; for polling, its text."""
@@ -59,12 +60,23 @@ class Shared(packet.Packet):
         return self.data[self._begin :].decode()
 
 
-def _head(length: int) -> bytes:
+def frame_of(one: packet.Packet) -> bytes:
+    """Return a packet as a WebSocket frame."""
+    if isinstance(one, Shared):
+        return one.data
+    encoded = one.encode()
+    if isinstance(encoded, bytes):
+        return _frame(encoded, BINARY)
+    return _frame(encoded.encode())
+
+
+def _frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    length, head = len(payload), 0x80 | opcode
     if length < 126:
-        return struct.pack("!BB", 0x81, length)
+        return struct.pack("!BB", head, length) + payload
     if length < 65536:
-        return struct.pack("!BBH", 0x81, 126, length)
-    return struct.pack("!BBQ", 0x81, 127, length)
+        return struct.pack("!BBH", head, 126, length) + payload
+    return struct.pack("!BBQ", head, 127, length) + payload
 
 
 class TooLarge(OSError):

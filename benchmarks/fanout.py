@@ -1,0 +1,202 @@
+"""What a server takes to deliver events to many clients, ours and the plain recipe in turn."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from flood import job_of  # noqa: E402
+from report import compare, report  # noqa: E402
+from watchers import Watchers  # noqa: E402
+
+from support.rabbitmq import RabbitMQ  # noqa: E402
+from support.stack import Stack  # noqa: E402
+
+HERE = Path(__file__).parent
+#: Limits are against strangers; here all clients come from one address, all at once.
+LIMITS = {
+    "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+    "TASKBRIDGE_CONNECTS_PER_SECOND": "1000000",
+    "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": "1000000",
+    "TASKBRIDGE_OWNER_REQUESTS_PER_SECOND": "1000000",
+    "TASKBRIDGE_REQUESTS_PER_SECOND": "1000000",
+}
+#: Events that are on their way at most, so that neither server is ever far behind.
+WINDOW = 200
+TICKS = os.sysconf("SC_CLK_TCK")
+#: Rooms, clients in each, and events in all.
+SHAPES = {
+    "500 clients in rooms of their own": (500, 1, 10_000),
+    "4,000 clients in one room": (1, 4000, 60),
+    "100 rooms of 40 clients": (100, 40, 3000),
+}
+OURS, STOCK = "taskbridge", "plain recipe"
+
+
+class Server:
+    """A server process that is measured.
+
+    Args:
+        stack: whose port and broker it has.
+        kind: ours or the plain recipe.
+        variables: more of the environment.
+    """
+
+    def __init__(self, stack: Stack, kind: str, **variables: str) -> None:
+        self._stack = stack
+        if kind == OURS:
+            self._process = stack.start_server(**variables)
+        else:
+            script = str(HERE / "stock_server.py")
+            arguments = (stack.settings.events, stack.settings.channel, str(stack.port))
+            self._process = stack.start("stock", sys.executable, script, *arguments)
+            self._process.await_output("serving on")
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that it took so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that it has."""
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+class Flood:
+    """The publisher's process."""
+
+    def __init__(self, stack: Stack, jobs: int, kind: str) -> None:
+        arguments = (stack.settings.events, stack.settings.channel, str(jobs), kind)
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "flood.py"), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+        self.asked = 0
+
+    def ask(self, count: int, rate: float = 0.0) -> None:
+        """Have so many more published, at once or so many a second."""
+        assert self._process.stdin is not None
+        self.asked += count
+        self._process.stdin.write(f"{count} {rate}\n")
+        self._process.stdin.flush()
+
+    def end(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def served(node: RabbitMQ, kind: str, rooms: int, each: int) -> Iterator[Any]:
+    """Yield a server, its clients, the stack, and what was measured while they connected."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder), node.new_vhost(), **LIMITS)
+        watchers = Watchers(stack.port)
+        try:
+            server = Server(stack, kind)
+            jobs = [job_of(number) for number in range(rooms)]
+            tokens = [(job, stack.token(jobs=[job], scope=["watch"])) for job in jobs]
+            yield server, watchers, stack, tokens * each
+        finally:
+            watchers.close()
+            stack.stop()
+
+
+def deliver(watchers: Watchers, flood: Flood, events: int, each: int) -> None:
+    """Publish so many events, a window ahead of what has come, and wait until all have come."""
+    begun = watchers.received
+    while watchers.received - begun < events * each:
+        there = (watchers.received - begun) // each
+        flood.ask(min(WINDOW, events - flood.asked))
+        wanted = min(events, there + WINDOW // 2 if flood.asked < events else events)
+        watchers.run(lambda wanted=wanted: watchers.received - begun >= wanted * each)
+
+
+def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int]) -> dict[str, float]:
+    """Measure deliveries per CPU second of the server, and memory of an idle client."""
+    rooms, each, events = shape
+    with served(node, kind, rooms, each) as (server, watchers, stack, jobs):
+        flood = Flood(stack, rooms, "log")
+        try:
+            # What the first few bring in is not theirs.
+            watchers.connect(jobs[:10])
+            memory, cpu, begun = server.memory, server.cpu, time.perf_counter()
+            watchers.connect(jobs[10:])
+            count = len(jobs) - 10
+            connecting = count / (time.perf_counter() - begun)
+            idle = (server.memory - memory) / count / 1024
+            connect_cpu = count / (server.cpu - cpu)
+            cpu, begun = server.cpu, time.perf_counter()
+            deliver(watchers, flood, events, each)
+            spent, seconds = server.cpu - cpu, time.perf_counter() - begun
+        finally:
+            flood.end()
+        assert not watchers.disordered, f"{watchers.disordered} events out of order"
+        assert not watchers.lost, f"{watchers.lost} connections lost"
+        return {
+            "deliveries per CPU second": events * each / spent,
+            "deliveries per second": events * each / seconds,
+            "KiB per idle client": idle,
+            "KiB per active client": (server.memory - memory) / count / 1024,
+            "connects per second": connecting,
+            "connects per CPU second": connect_cpu,
+        }
+
+
+def rounds(
+    count: int, measure: Callable[[str], dict[str, float]]
+) -> dict[str, dict[str, list[float]]]:
+    """Measure both in turn, in random order each round; return samples by figure and kind."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for _ in range(count):
+        for kind in random.sample((OURS, STOCK), 2):
+            for figure, value in measure(kind).items():
+                found.setdefault(figure, {}).setdefault(kind, []).append(value)
+                print(f"{kind:14}{figure:30}{value:12,.1f}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="part of the name of what to measure")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    comparisons = []
+    with tempfile.TemporaryDirectory() as folder:
+        node = RabbitMQ(Path(folder)).start()
+        try:
+            for name, shape in SHAPES.items():
+                if options.only not in name:
+                    continue
+                found = rounds(options.rounds, lambda kind, shape=shape: fan_out(node, kind, shape))
+                for figure, samples in found.items():
+                    targets = [(OURS, STOCK, None)]
+                    comparisons.append(compare(f"{name}: {figure}", samples, targets, unit=""))
+        finally:
+            node.stop()
+    report(comparisons, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Publishes events of so many jobs, in turn: as many as stdin asks for, line by line.
+
+``N`` publishes the next N at once, ``N RATE`` so many a second. When all of a line are with the
+broker, a line says how many that were.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import kombu
+
+__all__ = ["job_of", "main", "messages"]
+
+
+def job_of(number: int) -> str:
+    """Return the id of a job."""
+    return f"{number:08d}-0000-4000-8000-000000000000"
+
+
+def template(number: int, kind: str) -> bytes:
+    """Return an event of a job as it travels, but for its sequence, tick and time."""
+    bar = {"position": 0, "desc": "files", "unit": "file", "unit_scale": False, "n": 5, "total": 9}
+    bar |= {"postfix": "", "rate": 12.5, "eta": 3.2, "elapsed": 1.5, "closed": False}
+    line = {"at": 1763846400.5, "level": "INFO", "message": "a line as a job says them, or so"}
+    data = {"progress": {"bars": [bar, bar]}, "log": {"lines": [line]}}
+    job = job_of(number)
+    told = {"v": 1, "job": job, "task": job, "type": kind, "at": "%.6f", "name": "app.work"}
+    place = {"owner": None, "run": 1763846400123456, "seq": "%d", "tick": "%d"}
+    event = {**told, **place, "data": data.get(kind, {"attempt": 1, "total": 1})}
+    message = {"method": "emit", "event": "job", "data": [event], "binary": False}
+    message |= {"namespace": "/jobs", "room": f"job:{job}", "skip_sid": None, "callback": None}
+    text = json.dumps({**message, "host_id": "benchmark"})
+    return text.replace('"%d"', "%d").replace('"%.6f"', "%.6f").encode()
+
+
+def messages(jobs: int, kind: str) -> Iterator[bytes]:
+    """Yield the jobs' beginnings, and then their events in turn, without end."""
+    begin = [template(number, "started") for number in range(jobs)]
+    yield from (one % (time.time(), 0, 0) for one in begin)
+    each, count = [template(number, kind) for number in range(jobs)], 0
+    while True:
+        count += 1
+        place = (0, count) if kind == "progress" else (count, 0)
+        for one in each:
+            yield one % (time.time(), *place)
+
+
+def paced(publish: Callable[[], None], count: int, rate: float) -> None:
+    """Publish so many, so many a second."""
+    begun = time.perf_counter()
+    for number in range(count):
+        wait = begun + number / rate - time.perf_counter() if rate else 0.0
+        if wait > 0:
+            time.sleep(wait)
+        publish()
+
+
+def main() -> None:
+    """Publish: ``flood.py URL CHANNEL JOBS KIND``."""
+    url, channel, jobs, kind = sys.argv[1:]
+    waiting = messages(int(jobs), kind)
+    with kombu.Connection(url) as connection:
+        exchange = kombu.Exchange(channel, "fanout", durable=False)
+        producer = connection.Producer(exchange=exchange)
+        producer.declare()
+        basic, body = producer.channel.basic_publish, producer.channel.prepare_message
+        properties = {"delivery_mode": 2}
+
+        def publish() -> None:
+            message = body(next(waiting), None, "text/plain", "utf-8", {}, properties)
+            basic(message, exchange=channel, routing_key="")
+
+        paced(publish, int(jobs), 0)
+        print(jobs, flush=True)
+        for line in sys.stdin:
+            count, rate = (*map(float, line.split()), 0.0)[:2]
+            paced(publish, int(count), rate)
+            print(int(count), flush=True)
+
+
+if __name__ == "__main__":
+    main()
