@@ -66,11 +66,14 @@ MAX_RESULT_BYTES = 16 * 1024
 MAX_NUMBER = sys.float_info.max
 #: Numbers of a bar that may be unknown.
 _UNSURE = ("total", "rate", "eta")
+#: Texts of a bar.
+_TEXTS = ("desc", "unit", "postfix")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: to make one would take as long as to check all of it.
+@dataclass(slots=True, kw_only=True)
 class Event:
-    """One thing that happened to one task of a job.
+    """One thing that happened to one task of a job; nobody changes it.
 
     ``run`` is the microsecond at which that execution began (0 for ``queued``), ``seq`` counts
     the events of a run that must not be lost, ``tick`` the progress between two of them, ``at``
@@ -106,7 +109,19 @@ class Event:
     def encode(self) -> dict[str, Any]:
         """Return the event as the JSON object of the protocol; ``data`` is shared, not copied."""
         # Not dataclasses.asdict, which copies all of `data` and takes longer than sending it does.
-        return {"v": VERSION, **{name: getattr(self, name) for name in _CHECKS}}
+        return {
+            "v": VERSION,
+            "job": self.job,
+            "task": self.task,
+            "type": self.type,
+            "at": self.at,
+            "name": self.name,
+            "owner": self.owner,
+            "run": self.run,
+            "seq": self.seq,
+            "tick": self.tick,
+            "data": self.data,
+        }
 
     @classmethod
     def decode(cls, message: Any) -> Event:
@@ -119,13 +134,64 @@ class Event:
             raise EventError("an event must be a JSON object")
         if message.get("v") != VERSION:
             raise EventError(f"an event's v must be {VERSION}")
-        for name, check in _CHECKS.items():
-            if not check(message.get(name)):
-                raise EventError(f"an event's {name} is missing or not what the protocol allows")
-        for name, check in _DATA_CHECKS.items():
-            if name in message["data"] and not check(message["data"][name]):
+        if not _is_sound(message):
+            for name, check in _CHECKS.items():
+                if not check(message.get(name)):
+                    raise EventError(
+                        f"an event's {name} is missing or not what the protocol allows"
+                    )
+        data = message["data"]
+        for name in data:
+            if (check_data := _DATA_CHECKS.get(name)) is not None and not check_data(data[name]):
                 raise EventError(f"an event's data.{name} is not what the protocol allows")
-        return cls(**{name: message[name] for name in _CHECKS})
+        return cls(
+            job=message["job"],
+            task=message["task"],
+            type=message["type"],
+            at=message["at"],
+            name=message["name"],
+            owner=message["owner"],
+            run=message["run"],
+            seq=message["seq"],
+            tick=message["tick"],
+            data=data,
+        )
+
+
+def _is_sound(message: dict[str, Any]) -> bool:
+    """Whether an event's fields are what they nearly always are; the checks say it of the others.
+
+    A server does this for each event that anybody makes, and it takes a third of their time.
+    """
+    try:
+        job, task, name, owner = message["job"], message["task"], message["name"], message["owner"]
+        run, seq, tick = message["run"], message["seq"], message["tick"]
+        at, data = message["at"], message["data"]
+        return (
+            type(job) is type(task) is type(name) is str
+            and 0 < len(job) <= 255
+            and 0 < len(task) <= 255
+            and len(name) <= 255
+            and (owner is None or (type(owner) is str and 0 < len(owner) <= 255))
+            and message["type"] in TYPES
+            and type(run) is type(seq) is type(tick) is int
+            and 0 <= run < 2**63
+            and 0 <= seq < 2**63
+            and 0 <= tick < 2**63
+            and type(at) is float
+            and 0 <= at < 2**53
+            and type(data) is dict
+            and _has_names(data)
+        )
+    except (KeyError, TypeError):
+        return False
+
+
+def _has_names(value: dict[Any, Any]) -> bool:
+    for key in value:  # noqa: SIM110 - a generator takes twice as long
+        if type(key) is not str:
+            return False
+    return True
 
 
 def _identifier(value: Any) -> bool:
@@ -137,7 +203,7 @@ def _counter(value: Any) -> bool:
 
 
 def _object(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+    return isinstance(value, dict) and _has_names(value)
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
@@ -159,23 +225,21 @@ def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _bar(value: Any) -> bool:
-    return (
-        _object(value)
-        and _counter(value.get("position"))
-        and _number(value.get("n"))
-        and _number(value.get("elapsed", 0))
-        and all(value.get(name) is None or _number(value[name]) for name in _UNSURE)
-        and all(isinstance(value.get(name, ""), str) for name in ("desc", "unit", "postfix"))
-    )
+    if not (_object(value) and _counter(value.get("position")) and _number(value.get("n"))):
+        return False
+    for name in _UNSURE:
+        if (number := value.get(name)) is not None and not _number(number):
+            return False
+    for name in _TEXTS:
+        if not isinstance(value.get(name, ""), str):
+            return False
+    return _number(value.get("elapsed", 0))
 
 
 def _number(value: Any) -> bool:
     """Whether it is a number that a float can hold; NaN, and integers beyond it, are not."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and -MAX_NUMBER <= value <= MAX_NUMBER
-    )
+    kind = type(value)
+    return (kind is float or kind is int) and -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 def _line(value: Any) -> bool:

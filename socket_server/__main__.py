@@ -44,6 +44,8 @@ HEALTH_CONNECTIONS = 100
 #: Bytes that the kernel holds for a client that does not read: with the megabytes that it takes
 #: by default, such a client would be noticed late.
 SEND_BUFFER = 128 * 1024
+#: Bytes of an HTTP request, and of an answer, that are read and written at once.
+HTTP_BUFFER = 1024
 #: Objects between two collections of the youngest: CPython's 700 are fewer than one nested message
 #: makes, so that a client could have everything collected as often as it liked.
 YOUNG = 10_000
@@ -142,6 +144,9 @@ class Door:
 
 class Protocol(eventlet.wsgi.HttpProtocol):
     """HTTP of which nothing lands in the log that a client has made up."""
+
+    # Each connection keeps both for as long as it lasts; eventlet's are of 8 and 16 KiB.
+    rbufsize = wbufsize = HTTP_BUFFER
 
     def get_environ(self) -> dict[str, Any]:
         """Return a request's environment, in which the front finds how to end the connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 __all__ = ["Backlog", "backlog_class"]
@@ -82,6 +82,46 @@ class Backlog:
         if self._taken_at is None:
             self._taken_at = self.clock()
         return packet
+
+    def put_frame(self, frame: Any) -> None:
+        """Put in a frame, for one who does not ``get``.
+
+        Args:
+            frame: with its ``data``, their ``size``, and ``latest``.
+        """
+        if self.over:
+            return
+        queue, key = self.queue, frame.latest
+        if key is None:
+            key = frame
+        elif (before := queue.pop(key, None)) is not None:
+            self.size -= before.size
+        queue[key] = frame
+        self.size += frame.size
+        if self.size > MUCH * self.most and len(queue) > 1 and self._is_over():
+            self._let_go()
+
+    def take(self, most: int) -> list[Any]:
+        """Return the frames that wait, up to so many bytes and one more; a last None is the end."""
+        frames, left = [], most
+        if self.size <= most:
+            frames = list(self.queue.values())
+            self.queue.clear()
+            self.size = 0
+        while self.queue and left > 0:
+            frame = self.queue.popitem(last=False)[1]
+            frames.append(frame)
+            if frame is None:
+                break
+            self.size -= frame.size
+            left -= frame.size
+        return frames
+
+    def each(self, change: Callable[[Any], Any]) -> None:
+        """Replace each packet that waits by what ``change`` makes of it."""
+        for key, packet in self.queue.items():
+            self.queue[key] = change(packet)
+        self.size = sum(packet.size for packet in self.queue.values() if packet is not None)
 
     def begin(self) -> None:
         """Note that what was handed out waits for the client, for one who does not ``get``."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from bridge.events import Event, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
 from socket_server.history import History
 from socket_server.journal import Journal
 from socket_server.manager import JobsManager
+from socket_server.message import Message
 from socket_server.queues import Lines
 from socket_server.watchdog import Watchdog
 
@@ -50,14 +50,16 @@ class Delivery:
         """Take in an event that this server has made for its own clients."""
         self._send(event, self._journal.fold(event))
 
-    def _send(self, event: Event, message: dict[str, Any] | None) -> None:
+    def _send(self, event: Event, message: Message | None) -> None:
         if message is None:
             return
         owner = self._journal.owner(event.job)
-        rooms = [room_of_job(event.job), *([room_of_owner(owner)] if owner else [])]
+        rooms = [room_of_job(event.job)]
+        if owner:
+            rooms.append(room_of_owner(owner))
         passing = event.type in ("progress", "estimate")
         latest = (event.job, event.task, event.type) if passing else None
-        self._manager.deliver("job", message, rooms, latest)
+        self._manager.deliver_job(message, rooms, latest)
         if not event.verdict:
             self._hear(event)
         if event.type not in TALK:

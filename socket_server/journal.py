@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.events import Event, finite_json
+from bridge.events import Event
 from bridge.snapshot import Snapshot
+from socket_server.message import Message
 from socket_server.record import BEGINNING, Place, Record, place_of
 
 __all__ = ["Journal", "View"]
@@ -87,7 +88,7 @@ class Journal:
     def __contains__(self, job: object) -> bool:
         return job in self._records
 
-    def fold(self, event: Event, offset: int | None = None) -> dict[str, Any] | None:
+    def fold(self, event: Event, offset: int | None = None) -> Message | None:
         """Take an event in.
 
         Args:
@@ -106,10 +107,10 @@ class Journal:
         passing = event.type == "progress" or event.verdict
         if passing:
             place = record.last  # who has seen it needs nothing that came before
-        message = {**event.encode(), "cursor": self._cursor(place)}
+        message = Message(event.encode(), cursor=self._cursor(place))
         if not passing:
             before = record.size
-            record.keep(place, finite_json(message))
+            record.keep(place, message.text)
             self.size += record.size - before
         self._place(event.job, record)
         self._bound(record)

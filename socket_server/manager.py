@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import kombu
@@ -18,8 +18,10 @@ from bridge.errors import EventError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job, room_of_owner
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
+from socket_server.fast_path.direct import Clients
 from socket_server.finite_json import STRICT
 from socket_server.listener import Queue, Stream
+from socket_server.message import Message
 from socket_server.wire import Shared
 
 __all__ = ["JobsManager", "new_manager"]
@@ -31,8 +33,9 @@ HEARTBEAT = 5
 #: Largest message of the bus that is looked at, in bytes; an event takes a good half of it when
 #: every letter of it is escaped.
 MAX_MESSAGE = 2 * MAX_EVENT_BYTES
-#: Messages that are replayed before other greenlets have their turn.
-REPLAYED_AT_ONCE = 20
+#: Seconds for which messages are handled before other greenlets have their turn: as a rule, and
+#: while those of the past are read at the start.
+TURN, REPLAYING_TURN = 0.002, 0.02
 #: Seconds between attempts to reach the broker: first and longest.
 BACKOFF = (0.2, 5.0)
 #: Event names on ``/jobs`` that only this server sends.
@@ -70,16 +73,37 @@ class JobsManager(socketio.PubSubManager):
             room: one or several; who is in more than one of them gets one copy.
             latest: with which this replaces what still waits for a client that is behind.
         """
-        here = self.rooms.get(NAMESPACE, ())
-        if not any(one in here for one in ([room] if isinstance(room, str) else room)):
-            return  # nobody is asked to encode what nobody gets
-        arguments = list(data) if isinstance(data, tuple) else [data]
-        encoded = self.server.packet_class(
-            packet.EVENT, namespace=NAMESPACE, data=[event, *arguments], binary=False
-        ).encode()
-        shared = Shared(encoded, latest)
+        clients = self._clients([room] if isinstance(room, str) else room)
+        if clients:
+            arguments = list(data) if isinstance(data, tuple) else [data]
+            encoded = self.server.packet_class(
+                packet.EVENT, namespace=NAMESPACE, data=[event, *arguments], binary=False
+            ).encode()
+            self._send(Shared(encoded, latest), clients)
+
+    def deliver_job(self, message: Message, rooms: list[str], latest: Any = None) -> None:
+        """Send an event of a job; see ``deliver``."""
+        clients = self._clients(rooms)
+        if clients:  # nobody is asked to encode what nobody gets
+            encoded = f'{packet.EVENT}{NAMESPACE},["job",{message.text}]'
+            self._send(Shared(encoded, latest), clients)
+
+    def _clients(self, rooms: list[str]) -> Collection[str]:
+        """Return the Engine.IO ids of this server's clients in any of the rooms, each once."""
+        here = self.rooms.get(NAMESPACE, {})
+        # Those inside of bidict, as python-socketio itself takes them.
+        found = [here[room]._fwdm for room in rooms if room in here]
+        if len(found) == 1:
+            return found[0].values()  # type: ignore[no-any-return]
+        return {client: None for room in found for client in room.values()}
+
+    def _send(self, shared: Shared, clients: Collection[str]) -> None:
         sockets = self.server.eio.sockets
-        for _, eio_sid in self.get_participants(NAMESPACE, room):
+        if not isinstance(sockets, Clients):
+            for eio_sid in list(clients):
+                self.server._send_eio_packet(eio_sid, shared)
+            return
+        for eio_sid in clients:
             client = sockets.get(eio_sid)
             if client is not None and not client.closed:
                 client.offer(shared)
@@ -191,18 +215,21 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         with kombu.Connection(self.url, heartbeat=HEARTBEAT, connect_timeout=2) as connection:
             connection.connect()
             source = self._new_source(connection)
+            begun = time.monotonic()
             for message in source.read(connection):
                 self.alive = True
                 self._note(source)
+                # Other greenlets have their turn before each look at the connection, which does
+                # not wait if something is there, and in the midst of much that was. As long as
+                # clients wait for what is replayed, there is next to nobody to have one.
+                if time.monotonic() - begun > (TURN if self.ready else REPLAYING_TURN):
+                    time.sleep(0)
+                    begun = time.monotonic()
                 if message is None:
                     continue
                 self.place = message.offset
                 if decoded := self._decode(message.body):
                     yield decoded
-                # One message at a time: a burst must not starve other greenlets. As long as
-                # clients wait for what is replayed, there is next to nobody to starve.
-                if self.ready or (message.offset or 0) % REPLAYED_AT_ONCE == 0:
-                    time.sleep(0)
 
     def _new_source(self, connection: Any) -> Queue | Stream:
         before = self._source

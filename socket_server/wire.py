@@ -14,7 +14,7 @@ from bridge.settings import Settings
 from socket_server.bucket import Bucket
 from socket_server.metrics import hit
 
-__all__ = ["BOUNDED", "Shared", "are_packets", "frame_of", "guarded", "is_packet", "unmask"]
+__all__ = ["BOUNDED", "Shared", "are_packets", "framed", "guarded", "is_packet", "unmask"]
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
@@ -48,7 +48,8 @@ class Shared(packet.Packet):
         payload = f"{packet.MESSAGE}{text}".encode()
         #: The frame, as it is sent (RFC 6455, section 5.2).
         self.data = _frame(payload)
-        self._begin = len(self.data) - len(payload)
+        self.size = len(self.data)
+        self._begin = self.size - len(payload)
 
     def encode(self, b64: bool = False) -> Any:
         """Return the packet itself for :class:`Wire`; for polling, its text."""
@@ -60,14 +61,23 @@ class Shared(packet.Packet):
         return self.data[self._begin :].decode()
 
 
-def frame_of(one: packet.Packet) -> bytes:
-    """Return a packet as a WebSocket frame."""
-    if isinstance(one, Shared):
-        return one.data
-    encoded = one.encode()
-    if isinstance(encoded, bytes):
-        return _frame(encoded, BINARY)
-    return _frame(encoded.encode())
+class Framed:
+    """A packet for one client, as a WebSocket frame."""
+
+    __slots__ = ("data", "size")
+
+    latest = None
+
+    def __init__(self, one: packet.Packet) -> None:
+        encoded = one.encode()
+        binary = isinstance(encoded, bytes)
+        self.data = _frame(encoded, BINARY) if binary else _frame(encoded.encode())
+        self.size = len(self.data)
+
+
+def framed(one: Any) -> Any:
+    """Return a packet with its ``data`` as a WebSocket frame; None, which is the end, as it is."""
+    return one if one is None or isinstance(one, Shared | Framed) else Framed(one)
 
 
 def _frame(payload: bytes, opcode: int = TEXT) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 from engineio import exceptions, packet, socket
 
 from socket_server.backlog import HANDED_OUT
-from socket_server.wire import frame_of
+from socket_server.wire import framed
 
 __all__ = ["Clients", "DirectSocket", "Line", "Writer"]
 
@@ -28,44 +28,43 @@ PING_TICK = 0.25
 
 
 class Writer:
-    """Writes what waits for clients, and pings them: one greenlet each for all of them.
+    """Writes what waits for clients, and pings them, for all of them.
 
     Args:
-        engine: an ``engineio.Server`` in a mode of green threads.
+        engine: an ``engineio.Server`` on eventlet.
     """
 
     def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self._event = engine.create_event()
+        from eventlet.hubs import get_hub
+
+        self._engine, self._hub = engine, get_hub
         self._marked: list[DirectSocket] = []
         self._pings: deque[tuple[float, DirectSocket]] = deque()
         self._awake = self._started = False
 
     def mark(self, client: DirectSocket) -> None:
-        """Write to this client when it is this greenlet's turn."""
+        """Write to this client when whoever runs now waits for something."""
         client.marked = True
         self._marked.append(client)
         if not self._awake:
             self._awake = True
-            self._event.set()
+            self._hub().schedule_call_global(0, self._write)
 
     def start(self) -> None:
-        """Begin, if that has not been done."""
+        """Begin to ping, if that has not been done."""
         if not self._started:
             self._started = True
-            self._engine.start_background_task(self._write)
             self._engine.start_background_task(self._ping)
 
+    # By the hub itself, without a switch to a greenlet: nothing of it waits.
     def _write(self) -> None:
-        while True:
-            self._event.wait()
-            self._event.clear()
+        marked, self._marked = self._marked[:CLIENTS_AT_ONCE], self._marked[CLIENTS_AT_ONCE:]
+        if self._marked:
+            self._hub().schedule_call_global(0, self._write)
+        else:
             self._awake = False
-            marked, self._marked = self._marked, []
-            for count, client in enumerate(marked, 1):
-                client.flush()
-                if count % CLIENTS_AT_ONCE == 0:
-                    self._engine.sleep(0)
+        for client in marked:
+            client.flush()
 
     def ping_later(self, client: DirectSocket) -> None:
         """Ping a client after the server's interval."""
@@ -88,7 +87,7 @@ class Clients(dict[str, Any]):
         super().__setitem__(sid, client)
 
 
-class DirectSocket(socket.Socket):  # type: ignore[misc]
+class DirectSocket(socket.Socket):
     """An Engine.IO socket that, once it is a WebSocket, has no greenlet that writes.
 
     What is sent waits in its queue until the server's writer comes by, which is at the end of the
@@ -99,6 +98,7 @@ class DirectSocket(socket.Socket):  # type: ignore[misc]
     direct = False
     #: Whether the writer will come by, and whether the client takes nothing at the moment.
     marked = blocked = False
+    last_ping: float | None
     #: Whether nothing comes after what was taken from the queue.
     _ends = False
     _line: Line | None = None
@@ -119,6 +119,7 @@ class DirectSocket(socket.Socket):  # type: ignore[misc]
             packets: list[Any] = super().poll()
             return packets
         self.direct = True
+        self.queue.each(framed)
         self.server.writer.mark(self)
         return []
 
@@ -133,13 +134,15 @@ class DirectSocket(socket.Socket):  # type: ignore[misc]
 
     def offer(self, pkt: Any) -> None:
         """Send a packet to a client that is not closed."""
+        if not self.direct:
+            self.queue.put(pkt)
+            return
         queue = self.queue
-        queue._put(pkt)
-        if self.direct:
-            if not self.marked:
-                self.server.writer.mark(self)
-            if queue.size >= PIECE and not self.blocked:
-                self.flush()
+        queue.put_frame(framed(pkt))
+        if not self.marked:
+            self.server.writer.mark(self)
+        if queue.size >= PIECE and not self.blocked:
+            self.flush()
 
     def close(self, *args: Any, **options: Any) -> None:
         """Close; see ``engineio.Socket``."""
@@ -162,27 +165,21 @@ class DirectSocket(socket.Socket):  # type: ignore[misc]
     def flush(self) -> None:
         """Write what waits, as much as the client takes."""
         self.marked = False
-        while self._line and self.direct and not self.blocked and self.queue.queue:
+        while self.direct and not self.blocked and self.queue.queue:
             if not self._write(self._take(PIECE)):
                 self.blocked = True
                 self.server.start_background_task(self._push)
 
     def _take(self, most: int) -> bytes:
         """Return the frames that wait, up to so many bytes and the last of them."""
-        queue, frames, size = self.queue, [], 0
-        while queue.queue and size < most:
-            packet = queue._get()
-            if packet is None:
-                self._ends = True
-                break
-            frames.append(frame_of(packet))
-            size += len(frames[-1])
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        frames = self.queue.take(most)
+        if frames and frames[-1] is None:
+            self._ends = frames.pop() is None
+        return frames[0].data if len(frames) == 1 else b"".join([one.data for one in frames])
 
     def _write(self, data: bytes) -> bool:
-        assert self._line is not None
         try:
-            there = self._line.write(data)
+            there = self._line.write(data)  # type: ignore[union-attr]
         except OSError:
             there = self._ends = True
         if there and self._ends:
@@ -221,7 +218,7 @@ class Line:
     """
 
     def __init__(self, websocket: Any, plain: Any) -> None:
-        self._websocket, self._plain = websocket, plain
+        self._websocket, self._send = websocket, plain.send
         self._lock = websocket._sendlock
         self._rest, self._held = b"", False
 
@@ -239,11 +236,11 @@ class Line:
         Raises:
             OSError: the connection has ended.
         """
-        if self._lock.locked():  # eventlet answers a ping, and waits in the middle of a frame
+        if self._lock.counter <= 0:  # eventlet answers a ping, and waits in the middle of a frame
             self._rest = data
             return False
         try:
-            sent = self._plain.send(data)
+            sent = self._send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         if sent == len(data):

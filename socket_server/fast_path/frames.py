@@ -127,13 +127,13 @@ class Deliveries:
             return PARTIAL
         if FRAME.unpack_from(data, body) != (BODY_FRAME, self._channel, length):
             return FOREIGN
-        after = body + AROUND + length
+        after: int = body + AROUND + length
         if after > len(data):
             return PARTIAL
         offsets = data.count(OFFSET, end, body)
         if offsets > 1 or not data[end - 1] == data[body - 1] == data[after - 1] == END:
             return FOREIGN
-        tag = NUMBER.unpack_from(data, begin + 12 + data[begin + 11])[0]
+        (tag,) = NUMBER.unpack_from(data, begin + 12 + data[begin + 11])
         where = data.index(OFFSET, end, body) + len(OFFSET) if offsets else None
         offset = None if where is None else NUMBER.unpack_from(data, where)[0]
         self._connection.bytes_recv += 1  # by which py-amqp knows that the broker is alive

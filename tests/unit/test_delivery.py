@@ -25,7 +25,7 @@ class Manager:
     def __init__(self):
         self.ready, self.place, self.watched, self.sent = True, None, True, []
 
-    def deliver(self, event, message, rooms, latest=None):
+    def deliver_job(self, message, rooms, latest=None):
         self.sent.append((message["type"], message["data"]))
 
     def is_watched(self, job, owner):
