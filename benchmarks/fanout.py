@@ -80,8 +80,8 @@ class Server:
 class Flood:
     """The publisher's process."""
 
-    def __init__(self, stack: Stack, jobs: int, kind: str) -> None:
-        arguments = (stack.settings.events, stack.settings.channel, str(jobs), kind)
+    def __init__(self, stack: Stack, jobs: int, kind: str, way: str = "broker") -> None:
+        arguments = (stack.settings.events, stack.settings.channel, str(jobs), kind, way)
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "flood.py"), *arguments],
             stdin=subprocess.PIPE,

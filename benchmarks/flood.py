@@ -1,17 +1,27 @@
 """Publishes events of so many jobs, in turn: as many as stdin asks for, line by line.
 
-``N`` publishes the next N at once, ``N RATE`` so many a second. When all of a line are with the
-broker, a line says how many that were.
+``N`` publishes the next N at once, ``N RATE`` so many a second. When all of a line are published, a
+line says how many that were.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import kombu
+import socketio
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bridge.emitter import emitter_for
+from bridge.run import Run
+from bridge.settings import Settings
 
 __all__ = ["job_of", "main", "messages"]
 
@@ -59,10 +69,10 @@ def paced(publish: Callable[[], None], count: int, rate: float) -> None:
         publish()
 
 
-def main() -> None:
-    """Publish: ``flood.py URL CHANNEL JOBS KIND``."""
-    url, channel, jobs, kind = sys.argv[1:]
-    waiting = messages(int(jobs), kind)
+@contextmanager
+def to_broker(url: str, channel: str, jobs: int, kind: str) -> Iterator[Callable[[], None]]:
+    """Yield what publishes the next event, as fast as can be."""
+    waiting = messages(jobs, kind)
     with kombu.Connection(url) as connection:
         exchange = kombu.Exchange(channel, "fanout", durable=False)
         producer = connection.Producer(exchange=exchange)
@@ -74,6 +84,47 @@ def main() -> None:
             message = body(next(waiting), None, "text/plain", "utf-8", {}, properties)
             basic(message, exchange=channel, routing_key="")
 
+        yield publish
+
+
+@contextmanager
+def by_stock(url: str, channel: str, jobs: int, kind: str) -> Iterator[Callable[[], None]]:
+    """Yield what emits the next event, as a task does by the plain recipe."""
+    manager = socketio.KombuManager(url, channel=channel, write_only=True)
+    waiting = (json.loads(one) for one in messages(jobs, kind))
+
+    def publish() -> None:
+        message = next(waiting)
+        manager.emit("job", message["data"][0], namespace="/jobs", room=message["room"])
+
+    yield publish
+
+
+@contextmanager
+def by_ours(url: str, channel: str, jobs: int, kind: str) -> Iterator[Callable[[], None]]:
+    """Yield what hands over the next event, as a job does with us."""
+    environ = {"TASKBRIDGE_EVENTS_URL": url, "TASKBRIDGE_CHANNEL": channel}
+    emitter = emitter_for(Settings.from_environ(environ))
+    names = [job_of(number) for number in range(jobs)]
+    runs = itertools.cycle(
+        [Run(job=name, task=name, name="app.work", owner=None) for name in names]
+    )
+    waiting = (json.loads(one)["data"][0] for one in messages(jobs, kind))
+
+    def publish() -> None:
+        event = next(waiting)
+        emitter.put(next(runs), event["type"], event["data"])
+
+    yield publish
+
+
+WAYS = {"broker": to_broker, "plain recipe": by_stock, "taskbridge": by_ours}
+
+
+def main() -> None:
+    """Publish: ``flood.py URL CHANNEL JOBS KIND WAY``."""
+    url, channel, jobs, kind, way = sys.argv[1:]
+    with WAYS[way](url, channel, int(jobs), kind) as publish:
         paced(publish, int(jobs), 0)
         print(jobs, flush=True)
         for line in sys.stdin:

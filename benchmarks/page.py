@@ -92,7 +92,7 @@ def first_bar(browser: Browser, url: str, times: int, element: str = "") -> list
         page.add_init_script(FIRST_BAR)
         if element:
             answer = {"body": element, "content_type": "text/html"}
-            page.route(url, lambda route, answer=answer: route.fulfill(**answer))
+            page.route(url, lambda route: route.fulfill(**answer))
         page.goto(url)
         found.append(until(lambda page=page: page.evaluate("window.firstBar"), 10, "a bar"))
         context.close()

@@ -1,0 +1,82 @@
+"""Milliseconds from a task's call to a client that watches, ours and the plain recipe in turn."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from fanout import OURS, STOCK, Flood, rounds, served
+from report import compare, report
+
+from support.rabbitmq import RabbitMQ
+
+#: Jobs, clients of each, events a second in all, their kind, and what they go through: the call
+#: that a task makes, or straight to the broker, where one process's calls would not be enough.
+LOADS = {
+    "200 events/s": (100, 1, 200, "log", "call"),
+    "1,000 events/s": (100, 1, 1000, "log", "call"),
+    "3,000 events/s": (100, 1, 3000, "log", "broker"),
+    "overload: 100,000 deliveries/s asked for": (20, 100, 1000, "progress", "broker"),
+}
+#: Seconds that a load lasts.
+SECONDS = 8.0
+
+
+def percentiles(latencies: list[float]) -> dict[str, float]:
+    """Return figures in milliseconds."""
+    hundredths = statistics.quantiles(latencies, n=100)
+    figures = {"p50": hundredths[49], "p99": hundredths[98], "max": max(latencies)}
+    return {name: 1000 * seconds for name, seconds in figures.items()}
+
+
+def latency(node: RabbitMQ, kind: str, load: tuple[int, int, int, str, str]) -> dict[str, float]:
+    """Measure how long events take, and what the server spends on them."""
+    rooms, each, rate, events, through = load
+    with served(node, kind, rooms, each) as (server, watchers, stack, jobs):
+        flood = Flood(stack, rooms, events, through if through == "broker" else kind)
+        try:
+            watchers.connect(jobs)
+            watchers.keeps_latencies = True
+            watchers.may_skip = events == "progress"
+            cpu, count = server.cpu, int(rate * SECONDS)
+            flood.ask(count, rate)
+            last = -(-count // rooms)
+            watchers.run(lambda: min(map(sum, watchers.newest())) >= last)
+            spent = server.cpu - cpu
+        finally:
+            flood.end()
+        assert not watchers.disordered, f"{watchers.disordered} events out of order"
+        assert not watchers.lost, f"{watchers.lost} connections lost"
+        delivered = len(watchers.latencies) / (count * each)
+        share = {"share delivered": delivered, "CPU seconds": spent}
+        return {**percentiles(watchers.latencies), **share}
+
+
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="part of the name of what to measure")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    comparisons = []
+    with tempfile.TemporaryDirectory() as folder:
+        node = RabbitMQ(Path(folder)).start()
+        try:
+            for name, load in LOADS.items():
+                if options.only not in name:
+                    continue
+                found = rounds(options.rounds, lambda kind, load=load: latency(node, kind, load))
+                for figure, samples in found.items():
+                    target = 1.0 if figure == "p99" else None
+                    wanted = [(OURS, STOCK, target)]
+                    comparisons.append(compare(f"{name}: {figure}", samples, wanted, unit="ms"))
+        finally:
+            node.stop()
+    report(comparisons, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""The fast path: what it reaches into is where it was, and it reads and writes all there is."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from contextlib import nullcontext
+from struct import pack
+from types import SimpleNamespace
+
+import amqp.connection
+import amqp.transport
+import engineio
+import pytest
+import socketio
+from engineio import packet
+from engineio import socket as eio_socket
+
+from socket_server.backlog import Backlog
+from socket_server.fast_path.direct import PIECE, Clients, DirectSocket, Line
+from socket_server.fast_path.frames import OFFSET, Deliveries
+from socket_server.wire import Shared
+
+CHANNEL = 2
+
+
+@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
+def test_what_it_reaches_into_is_where_it_was():
+    """A newer library that moves it must fail here; ``TASKBRIDGE_FAST_PATH=0`` goes without."""
+    import eventlet.hubs.hub
+    import eventlet.semaphore
+    import eventlet.websocket
+
+    assert "self.sockets[sid] = s" in inspect.getsource(engineio.Server._handle_connect)
+    handler = inspect.getsource(eio_socket.Socket._websocket_handler)
+    for used in ("packets = self.poll()", "if not packets:", "ws.close()", "writer_task.join()"):
+        assert used in handler, used
+    pinging = inspect.getsource(eio_socket.Socket.schedule_ping)
+    assert "self.last_ping = None" in pinging
+    assert "self._sendlock = semaphore.Semaphore()" in inspect.getsource(eventlet.websocket)
+    assert "self._sendlock.acquire()" in inspect.getsource(
+        eventlet.websocket.RFC6455WebSocket._send
+    )
+    assert eventlet.semaphore.Semaphore().counter == 1
+    assert callable(eventlet.hubs.hub.BaseHub.schedule_call_global)
+    assert "_fwdm" in inspect.getsource(socketio.base_manager)
+    reading = inspect.getsource(amqp.transport)
+    assert "self._read_buffer = EMPTY_BUFFER" in reading
+    assert callable(amqp.transport.TCPTransport.having_timeout)
+    inside = inspect.getsource(amqp.connection)
+    assert "self.on_inbound_frame" in inside
+    assert "bytes_recv" in inside
+
+
+def frame(kind, payload, channel=CHANNEL):
+    return pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+def delivery(body, tag, headers=b"", channel=CHANNEL, parts=1):
+    """Return the frames of a delivery, as RabbitMQ sends them."""
+    method = pack(">HH", 60, 60) + b"\x03tag" + pack(">QB", tag, 0) + b"\x00\x00"
+    header = pack(">HHQH", 60, 0, len(body), 0x2000) + pack(">I", len(headers)) + headers
+    size = max(1, -(-len(body) // parts))
+    bodies = [body[at : at + size] for at in range(0, len(body), size)]
+    return [
+        frame(1, method, channel),
+        frame(2, header, channel),
+        *(frame(3, part, channel) for part in bodies),
+    ]
+
+
+def offset(value):
+    return OFFSET + pack(">q", value)
+
+
+class Connection:
+    """As much of py-amqp's connection as is used; it is given bytes piece by piece."""
+
+    def __init__(self, pieces):
+        self.pieces, self.bytes_recv, self.frames = list(pieces), 0, []
+        self.transport = SimpleNamespace(
+            _read_buffer=b"", sock=self, having_timeout=lambda _: nullcontext()
+        )
+
+    def recv(self, _):
+        return self.pieces.pop(0)
+
+    def on_inbound_frame(self, found):
+        self.frames.append(found)
+
+
+def read(pieces):
+    """Return the deliveries and the frames for py-amqp that are in some bytes."""
+    taken, connection = [], Connection(pieces)
+    deliveries = Deliveries(connection, CHANNEL, taken.append)
+    while connection.pieces:
+        deliveries.read(1.0)
+    assert connection.transport._read_buffer == b""
+    return [tuple(one) for one in taken], connection.frames
+
+
+def test_a_delivery_is_read_with_its_number_and_its_place():
+    sent = b"".join(delivery(b"body", 7, offset(99)) + delivery(b"more", 8))
+    assert read([sent]) == ([(b"body", 7, 99), (b"more", 8, None)], [])
+
+
+def test_however_the_bytes_come_the_same_is_read():
+    chance = random.Random(1)
+    bodies = [chance.randbytes(chance.randrange(1, 60)) for _ in range(200)]
+    beat = frame(8, b"", channel=0)
+    sent = b"".join(
+        b"".join(delivery(body, tag, offset(tag))) + beat * (tag % 3 == 0)
+        for tag, body in enumerate(bodies)
+    )
+    for size in (1, 3, 7, 64, 1000):
+        found, frames = read([sent[at : at + size] for at in range(0, len(sent), size)])
+        assert found == [(body, tag, tag) for tag, body in enumerate(bodies)]
+        assert len(frames) == len(range(0, 200, 3))
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        delivery(b"of another channel", 1, channel=3),
+        delivery(b"in two parts", 1, parts=2),
+        delivery(b"", 1),
+        delivery(b"with two places", 1, offset(1) + offset(2)),
+        [frame(1, pack(">HH", 20, 40))],
+        [delivery(b"others", 1)[0], frame(8, b"", 0), *delivery(b"others", 1)[1:]],
+    ],
+)
+def test_what_is_no_whole_delivery_goes_to_py_amqp_frame_by_frame(frames):
+    found, given = read([b"".join(frames) + b"".join(delivery(b"next", 2, offset(5)))])
+    assert found == [(b"next", 2, 5)]
+    assert [payload for _, _, payload in given] == [one[7:-1] for one in frames]
+
+
+def test_what_is_no_frame_ends_the_connection():
+    with pytest.raises(OSError, match="no frame"):
+        read([frame(8, b"", 0)[:-1] + b"x"])
+    with pytest.raises(OSError, match="closed"):
+        Deliveries(Connection([b""]), CHANNEL, print).read(1.0)
+
+
+class Lock:
+    """eventlet's semaphore, as far as it is used."""
+
+    counter = 1
+
+    def acquire(self):
+        assert self.counter == 1
+        self.counter = 0
+        return True
+
+    def release(self):
+        self.counter = 1
+
+
+class Peer:
+    """A client's end: takes so many bytes at once, and all of them if it is waited for."""
+
+    def __init__(self, room=1 << 30):
+        self.room, self.got, self.gone = room, b"", False
+        self.sizes = []
+
+    def send(self, data):
+        if self.gone:
+            raise ConnectionResetError
+        if not self.room:
+            raise BlockingIOError
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.got += taken
+        self.sizes.append(len(taken))
+        return len(taken)
+
+    def sendall(self, data):
+        if self.gone:
+            raise ConnectionResetError
+        self.got += data
+
+
+class Engine:
+    """As much of an engine as a socket needs."""
+
+    ping_interval = 25
+
+    def __init__(self):
+        self.marked, self.tasks, self.closed = [], [], 0
+        self.writer = SimpleNamespace(mark=self.mark, ping_later=lambda _: None, start=int)
+        self.sockets = Clients()
+        kind = type("Kind", (Backlog,), {"most": 1 << 20})
+        self.create_queue = lambda: new_queue(kind)
+
+    def mark(self, client):
+        client.marked = True
+        self.marked.append(client)
+
+    def start_background_task(self, task, *arguments):
+        self.tasks.append(lambda: task(*arguments))
+
+    def run(self):
+        """Do what would be done when everybody waits."""
+        while self.marked or self.tasks:
+            for client in [self.marked.pop(0) for _ in list(self.marked)]:
+                client.flush()
+            for task in [self.tasks.pop(0) for _ in list(self.tasks)]:
+                task()
+
+    def close(self):
+        self.closed += 1
+
+
+def new_queue(kind):
+    made = kind()
+    made._init(None)
+    return made
+
+
+@pytest.fixture
+def engine():
+    return Engine()
+
+
+@pytest.fixture
+def peer():
+    return Peer()
+
+
+@pytest.fixture
+def client(engine, peer):
+    made = eio_socket.Socket(engine, "sid")
+    engine.sockets["sid"] = made
+    assert type(made) is DirectSocket
+    websocket = SimpleNamespace(_sendlock=Lock(), socket=peer, close=engine.close)
+    made._line, made.direct = Line(websocket, peer), True
+    return made
+
+
+def test_what_came_in_one_turn_is_written_at_once_in_order(engine, client, peer):
+    said = [Shared(f"{number}") for number in range(5)]
+    for one in said:
+        client.send(one)
+    assert peer.got == b""
+    engine.run()
+    assert peer.got == b"".join(one.data for one in said)
+    assert len(peer.sizes) == 1
+
+
+def test_of_what_waits_the_newest_of_a_bar_is_written(engine, client, peer):
+    for number in range(3):
+        client.offer(Shared(f"bar {number}", "bar"))
+        client.offer(Shared(f"line {number}"))
+    engine.run()
+    for said in (b"line 0", b"line 1", b"bar 2", b"line 2"):
+        assert said in peer.got
+    assert b"bar 0" not in peer.got
+    assert b"bar 1" not in peer.got
+
+
+def test_a_client_that_takes_part_of_a_frame_gets_the_rest_and_what_came_behind(
+    engine, client, peer
+):
+    peer.room = 10
+    said = [Shared("x" * 100), Shared("y" * 100)]
+    client.offer(said[0])
+    client.flush()
+    assert client.blocked
+    client.offer(said[1])
+    client.flush()
+    assert len(peer.got) == 10
+    engine.run()
+    assert peer.got == b"".join(one.data for one in said)
+    assert not client.blocked
+    assert client.queue.stuck() == 0
+
+
+def test_a_pong_that_is_being_written_is_not_written_into(engine, client, peer):
+    lock = client._line._lock
+    lock.counter = 0
+    client.offer(Shared("behind the pong"))
+    client.flush()
+    assert peer.got == b""
+    lock.release()
+    engine.run()
+    assert b"behind the pong" in peer.got
+
+
+def test_much_is_written_before_the_turn_is_over(client, peer):
+    client.offer(Shared("x" * PIECE))
+    assert len(peer.got) > PIECE
+
+
+@pytest.mark.parametrize("room", [1 << 30, 0])
+def test_a_client_that_is_hung_up_on_gets_what_was_said_before(engine, client, peer, room):
+    peer.room = room
+    client.offer(Shared("last words"))
+    client.closed = True
+    client.queue._put(None)
+    engine.run()
+    assert b"last words" in peer.got
+    assert (engine.closed, client.direct) == (1, False)
+
+
+@pytest.mark.parametrize("room", [1 << 30, 5])
+def test_a_client_that_is_gone_is_hung_up_on(engine, client, peer, room):
+    peer.room = room
+    client.offer(Shared("to nobody"))
+    client.flush()
+    peer.gone = True
+    client.offer(Shared("to nobody at all"))
+    engine.run()
+    assert (engine.closed, client.direct, client.blocked) == (1, False, False)
+
+
+def test_a_ping_is_a_frame_like_any_other(engine, client, peer):
+    client.ping()
+    engine.run()
+    assert peer.got == b"\x81\x01" + str(packet.PING).encode()
+    assert client.last_ping
