@@ -29,7 +29,7 @@ from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
 from socket_server.front import HANG_UP  # noqa: E402
 from socket_server.gate import Gate  # noqa: E402
-from socket_server.wire import unmask  # noqa: E402
+from socket_server.wire import UPGRADED, unmask  # noqa: E402
 
 __all__ = ["main", "serve"]
 
@@ -149,13 +149,21 @@ class Protocol(eventlet.wsgi.HttpProtocol):
     rbufsize = wbufsize = HTTP_BUFFER
 
     def get_environ(self) -> dict[str, Any]:
-        """Return a request's environment, in which the front finds how to end the connection."""
+        """Return a request's environment, with what others may do about its connection."""
         environ: dict[str, Any] = super().get_environ()
-        return {**environ, HANG_UP: self._hang_up}
+        environ[HANG_UP], environ[UPGRADED] = self._hang_up, self._let_go
+        return environ
 
     def _hang_up(self) -> None:
         # Without it, eventlet would read all of a body that was refused.
         self.close_connection = 1
+
+    def _let_go(self) -> None:
+        # A WebSocket may last for days, and needs nothing of the request with which it began.
+        self.rfile.close()
+        self.wfile.close()
+        self.headers = None
+        self.environ.pop("headers_raw", None)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing of a request that is none; it was answered so."""

@@ -14,10 +14,21 @@ from bridge.settings import Settings
 from socket_server.bucket import Bucket
 from socket_server.metrics import hit
 
-__all__ = ["BOUNDED", "Shared", "are_packets", "framed", "guarded", "is_packet", "unmask"]
+__all__ = [
+    "BOUNDED",
+    "UPGRADED",
+    "Shared",
+    "are_packets",
+    "framed",
+    "guarded",
+    "is_packet",
+    "unmask",
+]
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
+#: Where it is what lets go of all that only a plain request needs.
+UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
 MESSAGES = 4.0
 #: Seconds of its rate that may be used up at once.
@@ -202,13 +213,20 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
             source, bounded = environ.get("eventlet.input"), None
             if source is not None:
-                bounded = environ[BOUNDED] = BoundedSocket(source.get_socket(), most, sleep)
-                environ = {**environ, "eventlet.input": bounded}
+                bounded = BoundedSocket(source.get_socket(), most, sleep)
+                environ[BOUNDED] = environ["eventlet.input"] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
-            return stock(lambda ws: handler(Wire(ws, bounded, bucket, sleep)), server)(
-                environ, start_response
-            )
+
+            def handle(websocket: Any) -> Any:
+                environ.get(UPGRADED, int)()
+                return handler(Wire(websocket, bounded, bucket, sleep))
+
+            try:
+                return stock(handle, server)(environ, start_response)
+            finally:
+                if source is not None:
+                    environ["eventlet.input"] = source
 
         return serve
 
