@@ -88,7 +88,7 @@ def serve(server: SocketServer, settings: Settings) -> int:
     _raise_file_limit()
     door = Door(_listen(settings.host, settings.port, settings), server.gate)
     pool = Pool(server.gate, settings.max_connections + SPARE)
-    _serve(server.wsgi, door, custom_pool=pool)
+    _serve(server.wsgi.__call__, door, custom_pool=pool)
     if settings.health_port:
         listener = _listen(settings.host, settings.health_port)
         _serve(server.health, listener, max_size=HEALTH_CONNECTIONS)

@@ -20,7 +20,7 @@ from socketio import packet
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
 from socket_server.backlog import backlog_class
-from socket_server.fast_path.direct import Clients, Writer
+from socket_server.fast_path.direct import Clients, Ended, Writer, socket_of_writer
 from socket_server.finite_json import FiniteJson
 from socket_server.metrics import hit
 from socket_server.requests import Refused
@@ -104,6 +104,13 @@ class GuardedEngine(engineio.Server):
     def create_queue(self, *_: Any, **__: Any) -> Any:
         """Return what holds the packets that wait for a client."""
         return self._backlog()
+
+    def start_background_task(self, target: Any, *args: Any, **options: Any) -> Any:
+        """Run in the background; see ``engineio.Server``."""
+        if socket_of_writer(target) is not None:
+            target()  # there is nothing for it to do
+            return Ended
+        return super().start_background_task(target, *args, **options)
 
     def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Handle a request; see ``engineio.Server``."""

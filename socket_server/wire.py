@@ -223,7 +223,8 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 return handler(Wire(websocket, bounded, bucket, sleep))
 
             try:
-                return stock(handle, server)(environ, start_response)
+                # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
+                return stock(handle, server).__call__(environ, start_response)
             finally:
                 if source is not None:
                     environ["eventlet.input"] = source

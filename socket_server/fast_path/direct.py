@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import inspect
 import time
 from collections import deque
 from typing import Any
@@ -17,7 +18,7 @@ from engineio import exceptions, packet, socket
 from socket_server.backlog import HANDED_OUT
 from socket_server.wire import framed
 
-__all__ = ["Clients", "DirectSocket", "Line", "Writer"]
+__all__ = ["Clients", "DirectSocket", "Ended", "Line", "Writer", "socket_of_writer"]
 
 #: Bytes that are written at once. What waits behind them can still be replaced by what is newer.
 PIECE = 32 * 1024
@@ -103,6 +104,11 @@ class DirectSocket(socket.Socket):
     _ends = False
     _line: Line | None = None
 
+    @property
+    def has_line(self) -> bool:
+        """Whether it can be written to directly."""
+        return self._line is not None
+
     def _websocket_handler(self, websocket: Any) -> Any:
         self._line = Line.of(websocket)
         try:
@@ -111,15 +117,14 @@ class DirectSocket(socket.Socket):
             self.direct, self._line = False, None
 
     def poll(self) -> list[Any]:
-        """Return what waits for the client; nothing to the greenlet that would write it.
-
-        python-engineio starts that one for each WebSocket; it ends when it gets nothing.
-        """
+        """Return what waits for the client; nothing to what would write it, which is over then."""
         if self._line is None or not self.upgraded:
             packets: list[Any] = super().poll()
             return packets
         self.direct = True
         self.queue.each(framed)
+        # Nobody gets from it any more, nor waits to put something into it.
+        self.queue.getters = self.queue.putters = frozenset()
         self.server.writer.mark(self)
         return []
 
@@ -219,6 +224,7 @@ class Line:
 
     def __init__(self, websocket: Any, plain: Any) -> None:
         self._websocket, self._send = websocket, plain.send
+        websocket._msgs = ()  # of a protocol from before the standard; over half a kilobyte
         self._lock = websocket._sendlock
         self._rest, self._held = b"", False
 
@@ -271,8 +277,24 @@ class Line:
             self._websocket.close()
 
 
+def socket_of_writer(task: Any) -> DirectSocket | None:
+    """Return whose writer a background task is, if it is one for which there is nothing to do."""
+    if getattr(task, "__qualname__", "") != "Socket._websocket_handler.<locals>.writer":
+        return None
+    one = inspect.getclosurevars(task).nonlocals["self"]
+    return one if isinstance(one, DirectSocket) and one.has_line else None
+
+
+class Ended:
+    """Stands for a background task that is over."""
+
+    @staticmethod
+    def join() -> None:
+        """Return at once."""
+
+
 class KeptOpen:
-    """A WebSocket that does not end with the greenlet that python-engineio starts to write to it.
+    """A WebSocket that does not end with python-engineio's writer.
 
     Args:
         websocket: it.
@@ -284,7 +306,7 @@ class KeptOpen:
         self._websocket = websocket
 
     def close(self) -> None:
-        """Do nothing: that greenlet ends at once."""
+        """Do nothing: the writer ends at once."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._websocket, name)

@@ -35,12 +35,14 @@ def test_what_it_reaches_into_is_where_it_was():
     handler = inspect.getsource(eio_socket.Socket._websocket_handler)
     for used in ("packets = self.poll()", "if not packets:", "ws.close()", "writer_task.join()"):
         assert used in handler, used
+    assert "writer_task = self.server.start_background_task(writer)" in handler
     pinging = inspect.getsource(eio_socket.Socket.schedule_ping)
     assert "self.last_ping = None" in pinging
     assert "self._sendlock = semaphore.Semaphore()" in inspect.getsource(eventlet.websocket)
     assert "self._sendlock.acquire()" in inspect.getsource(
         eventlet.websocket.RFC6455WebSocket._send
     )
+    assert "_msgs" not in inspect.getsource(eventlet.websocket.RFC6455WebSocket)
     assert eventlet.semaphore.Semaphore().counter == 1
     assert callable(eventlet.hubs.hub.BaseHub.schedule_call_global)
     assert "_fwdm" in inspect.getsource(socketio.base_manager)
