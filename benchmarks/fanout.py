@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import random
 import subprocess
@@ -36,13 +37,18 @@ LIMITS = {
 #: Events that are on their way at most, so that neither server is ever far behind.
 WINDOW = 200
 TICKS = os.sysconf("SC_CLK_TCK")
-#: Rooms, clients in each, and events in all.
+#: Rooms, clients in each, events in all, and events a second; without, as many as are taken.
 SHAPES = {
-    "500 clients in rooms of their own": (500, 1, 10_000),
-    "4,000 clients in one room": (1, 4000, 60),
-    "100 rooms of 40 clients": (100, 40, 3000),
+    "500 clients in rooms of their own, 1,000 events/s": (500, 1, 8000, 1000),
+    "500 clients in rooms of their own, at once": (500, 1, 20_000, 0),
+    "4,000 clients in one room, 4 events/s": (1, 4000, 32, 4),
+    "4,000 clients in one room, at once": (1, 4000, 100, 0),
+    "100 rooms of 40 clients, 200 events/s": (100, 40, 1600, 200),
+    "100 rooms of 40 clients, at once": (100, 40, 3000, 0),
 }
 OURS, STOCK = "taskbridge", "plain recipe"
+#: Takes a node and a kind; returns figures.
+Measure = Callable[[RabbitMQ, str], dict[str, float]]
 
 
 class Server:
@@ -131,9 +137,9 @@ def deliver(watchers: Watchers, flood: Flood, events: int, each: int) -> None:
         watchers.run(lambda wanted=wanted: watchers.received - begun >= wanted * each)
 
 
-def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int]) -> dict[str, float]:
+def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int, int]) -> dict[str, float]:
     """Measure deliveries per CPU second of the server, and memory of an idle client."""
-    rooms, each, events = shape
+    rooms, each, events, rate = shape
     with served(node, kind, rooms, each) as (server, watchers, stack, jobs):
         flood = Flood(stack, rooms, "log")
         try:
@@ -146,7 +152,11 @@ def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int]) -> dict[str,
             idle = (server.memory - memory) / count / 1024
             connect_cpu = count / (server.cpu - cpu)
             cpu, begun = server.cpu, time.perf_counter()
-            deliver(watchers, flood, events, each)
+            if rate:
+                flood.ask(events, rate)
+                watchers.run(lambda: watchers.received >= events * each)
+            else:
+                deliver(watchers, flood, events, each)
             spent, seconds = server.cpu - cpu, time.perf_counter() - begun
         finally:
             flood.end()
@@ -162,6 +172,22 @@ def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int]) -> dict[str,
         }
 
 
+def unwatched(node: RabbitMQ, kind: str) -> dict[str, float]:
+    """Measure what a server spends on events of which one in a thousand is for anybody."""
+    jobs, events = 1000, 20_000
+    with served(node, kind, 1, 1) as (server, watchers, stack, watched):
+        flood = Flood(stack, jobs, "progress")
+        try:
+            watchers.connect(watched)
+            watchers.may_skip = True
+            cpu = server.cpu
+            flood.ask(events, 4000)
+            watchers.run(lambda: watchers.newest()[0][1] >= events // jobs)
+            return {"events read per CPU second": events / (server.cpu - cpu)}
+        finally:
+            flood.end()
+
+
 def rounds(
     count: int, measure: Callable[[str], dict[str, float]]
 ) -> dict[str, dict[str, list[float]]]:
@@ -175,9 +201,15 @@ def rounds(
     return found
 
 
-def main() -> None:
-    """Run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def run(measures: dict[str, Measure], targets: dict[str, float], *, unit: str) -> None:
+    """Measure as the command line says, and report.
+
+    Args:
+        measures: what each is called, and what takes a node and a kind and returns figures.
+        targets: of the ratio of ours to the plain recipe's, by figure.
+        unit: of the figures.
+    """
+    parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="part of the name of what to measure")
     parser.add_argument("--json", action="store_true")
@@ -186,16 +218,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         node = RabbitMQ(Path(folder)).start()
         try:
-            for name, shape in SHAPES.items():
+            for name, measure in measures.items():
                 if options.only not in name:
                     continue
-                found = rounds(options.rounds, lambda kind, shape=shape: fan_out(node, kind, shape))
+                found = rounds(options.rounds, functools.partial(measure, node))
                 for figure, samples in found.items():
-                    targets = [(OURS, STOCK, None)]
-                    comparisons.append(compare(f"{name}: {figure}", samples, targets, unit=""))
+                    wanted = [(OURS, STOCK, targets.get(figure))]
+                    comparisons.append(compare(f"{name}: {figure}", samples, wanted, unit=unit))
         finally:
             node.stop()
     report(comparisons, as_json=options.json)
+
+
+def main() -> None:
+    """Run."""
+    shapes: dict[str, Measure] = {
+        name: functools.partial(fan_out, shape=shape) for name, shape in SHAPES.items()
+    }
+    # At least four times as many deliveries; at most six tenths of the memory.
+    targets = {"deliveries per CPU second": 4.0, "KiB per idle client": 0.6}
+    run({**shapes, "1,000 jobs that nobody watches": unwatched}, targets, unit="each")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import tempfile
-from pathlib import Path
+from functools import partial
 
-from fanout import OURS, STOCK, Flood, rounds, served
-from report import compare, report
+from fanout import Flood, run, served
 
 from support.rabbitmq import RabbitMQ
 
@@ -56,26 +53,9 @@ def latency(node: RabbitMQ, kind: str, load: tuple[int, int, int, str, str]) -> 
 
 def main() -> None:
     """Run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="part of the name of what to measure")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    comparisons = []
-    with tempfile.TemporaryDirectory() as folder:
-        node = RabbitMQ(Path(folder)).start()
-        try:
-            for name, load in LOADS.items():
-                if options.only not in name:
-                    continue
-                found = rounds(options.rounds, lambda kind, load=load: latency(node, kind, load))
-                for figure, samples in found.items():
-                    target = 1.0 if figure == "p99" else None
-                    wanted = [(OURS, STOCK, target)]
-                    comparisons.append(compare(f"{name}: {figure}", samples, wanted, unit="ms"))
-        finally:
-            node.stop()
-    report(comparisons, as_json=options.json)
+    run(
+        {name: partial(latency, load=load) for name, load in LOADS.items()}, {"p99": 1.0}, unit="ms"
+    )
 
 
 if __name__ == "__main__":
