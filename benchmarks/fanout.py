@@ -105,6 +105,11 @@ class Flood:
         self._process.stdin.write(f"{count} {rate}\n")
         self._process.stdin.flush()
 
+    def wait(self) -> None:
+        """Wait until all that was asked for once has been published."""
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
     def end(self) -> None:
         """End it."""
         self._process.kill()

@@ -20,8 +20,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import kombu  # noqa: E402
 import socketio  # noqa: E402
+from fanout import LIMITS, Flood  # noqa: E402
 
+from bridge import stream  # noqa: E402
 from bridge.events import Event, room_of_job  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from bridge.writer import new_writer  # noqa: E402
@@ -31,6 +34,8 @@ from support.stack import Stack  # noqa: E402
 from support.tools import find  # noqa: E402
 
 JOBS = 10_000
+#: Events that are there when a server starts.
+REPLAYED = 100_000
 RUN = 1763846400123456
 
 
@@ -98,6 +103,17 @@ def publish(settings: Settings, messages: list[Any]) -> None:
     writer.close()
 
 
+def fill(stack: Stack) -> None:
+    """Publish log lines of five thousand jobs, which a server that starts then has to read."""
+    with kombu.Connection(stack.settings.events) as connection:
+        exchange = kombu.Exchange(stack.settings.channel, "fanout", durable=False)
+        stream.declare(connection, exchange, stack.settings)
+    flood = Flood(stack, 5000, "log")
+    flood.ask(REPLAYED - 5000)
+    flood.wait()
+    flood.end()
+
+
 def start(stack: Stack) -> float:
     """Start a server and return the seconds until it has caught up."""
     begun = time.perf_counter()
@@ -149,21 +165,24 @@ def serving(folder: Path) -> dict[str, float]:
     stacks = []
     try:
         node.start()
-        stacks = [Stack(folder / name, node.new_vhost()) for name in ("empty", "full")]
+        names = ("empty", "full", "asked")
+        stacks = [Stack(folder / name, node.new_vhost(), **LIMITS) for name in names]
         empty = start(stacks[0])
+        fill(stacks[1])
+        replayed = start(stacks[1])
         jobs = [str(uuid.uuid4()) for _ in range(JOBS)]
         kinds = [("queued", {"run": 0, "total": 1}), ("started", {"attempt": 1, "total": 1})]
         messages = [event(job, kind, 0, **data) for job in jobs for kind, data in kinds]
-        publish(stacks[1].settings, messages)
-        replayed = start(stacks[1])
-        took = answers(stacks[1], jobs, 300)
+        publish(stacks[2].settings, messages)
+        start(stacks[2])
+        took = answers(stacks[2], jobs, 300)
     finally:
         for stack in stacks:
             stack.stop()
         node.stop()
     percentiles = statistics.quantiles(took, n=100)
     return {
-        "events replayed a second": len(messages) / max(replayed - empty, 0.001),
+        "events replayed a second": REPLAYED / max(replayed - empty, 0.001),
         "watch, p50 (ms)": percentiles[49],
         "watch, p99 (ms)": percentiles[98],
     }
@@ -189,7 +208,7 @@ def main() -> None:
         json.dump(results, sys.stdout, indent=2)
         print()
         return
-    targets = dict(zip(results, ("≤ 3,072", "≥ 50,000", "", "≥ 5,000", "", "≤ 50"), strict=True))
+    targets = dict(zip(results, ("≤ 3,072", "≥ 50,000", "", "≥ 12,000", "", "≤ 50"), strict=True))
     for name, value in results.items():
         print(f"{name:40}{value:12,.1f}   {targets[name]}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import socket
 import time
@@ -118,26 +117,20 @@ class Stream:
         read = self._reader(connection, channel, inbox)
         while True:
             yield None
-            read()
-            self.idle = not inbox
+            self.idle = not read() and not inbox
             while inbox:
                 delivery = inbox.popleft()
                 yield from self._take(connection, delivery)
                 if delivery.tag % (PREFETCH // 2) == 0:
                     channel.basic_ack(delivery.tag, multiple=True)
 
-    def _reader(self, connection: Any, channel: Any, inbox: deque[Delivery]) -> Callable[[], None]:
-        """Return what puts deliveries that have come into the inbox."""
+    def _reader(self, connection: Any, channel: Any, inbox: deque[Delivery]) -> Callable[[], bool]:
+        """Return what puts deliveries into the inbox, and returns whether something had come."""
         amqp = connection.connection
         if not (self._settings.fast_path and Deliveries.can_read(amqp)):
             return lambda: drain(connection)
         deliveries = Deliveries(amqp, channel.channel_id, inbox.append)
-
-        def read() -> None:
-            with beating(connection):
-                deliveries.read(WAIT)
-
-        return read
+        return lambda: beating(connection, lambda: deliveries.read(WAIT))
 
     def _take(self, connection: Any, delivery: Delivery) -> Iterator[Message]:
         offset = delivery.offset
@@ -208,27 +201,31 @@ class Stream:
         return found[-1] if found else -1
 
 
-def drain(connection: Any, timeout: float = WAIT) -> None:
-    """Read what has come, waiting for so many seconds at most, and beat the heart."""
+def drain(connection: Any, timeout: float = WAIT) -> bool:
+    """Read what has come, waiting for so many seconds at most; return whether something had."""
+    return beating(connection, lambda: _drain(connection, timeout))
+
+
+def _drain(connection: Any, timeout: float) -> None:
     transport = getattr(connection.connection, "transport", None)
-    with beating(connection):
+    connection.drain_events(timeout=timeout)
+    for _ in range(BATCH):
+        if not getattr(transport, "_read_buffer", None):
+            break
         connection.drain_events(timeout=timeout)
-        for _ in range(BATCH):
-            if not getattr(transport, "_read_buffer", None):
-                break
-            connection.drain_events(timeout=timeout)
 
 
-@contextlib.contextmanager
-def beating(connection: Any) -> Iterator[None]:
-    """Pass over that nothing came, and beat the heart."""
+def beating(connection: Any, read: Callable[[], None]) -> bool:
+    """Read, and beat the heart; return whether something had come."""
+    came = True
     try:
-        yield
+        read()
     except TimeoutError:
-        pass
+        came = False
     except socket.timeout:  # noqa: UP041 - eventlet raises a class of its own
-        pass
+        came = False
     connection.heartbeat_check()
+    return came
 
 
 def read_ahead(connection: Any) -> None:
