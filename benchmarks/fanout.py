@@ -116,6 +116,25 @@ class Flood:
         self._process.wait()
 
 
+class Prober:
+    """A process that asks a server whether it is well, while others get their events."""
+
+    def __init__(self, stack: Stack, kind: str) -> None:
+        # The plain recipe knows no such question: what it says to a stranger takes it no longer.
+        path = "/healthz" if kind == OURS else "/socket.io/"
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "prober.py"), str(stack.port), path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> float:
+        """End it; return the 99th percentile of how long an answer took, in milliseconds."""
+        said, _ = self._process.communicate(timeout=60)
+        return float(said)
+
+
 @contextmanager
 def served(node: RabbitMQ, kind: str, rooms: int, each: int) -> Iterator[Any]:
     """Yield a server, its clients, the stack, and what was measured while they connected."""
@@ -156,6 +175,7 @@ def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int, int]) -> dict
             connecting = count / (time.perf_counter() - begun)
             idle = (server.memory - memory) / count / 1024
             connect_cpu = count / (server.cpu - cpu)
+            prober = Prober(stack, kind)
             cpu, begun = server.cpu, time.perf_counter()
             if rate:
                 flood.ask(events, rate)
@@ -163,6 +183,7 @@ def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int, int]) -> dict
             else:
                 deliver(watchers, flood, events, each)
             spent, seconds = server.cpu - cpu, time.perf_counter() - begun
+            health = prober.end()
         finally:
             flood.end()
         assert not watchers.disordered, f"{watchers.disordered} events out of order"
@@ -172,6 +193,7 @@ def fan_out(node: RabbitMQ, kind: str, shape: tuple[int, int, int, int]) -> dict
             "deliveries per second": events * each / seconds,
             "KiB per idle client": idle,
             "KiB per active client": (server.memory - memory) / count / 1024,
+            "answer while delivering, p99 (ms)": health,
             "connects per second": connecting,
             "connects per CPU second": connect_cpu,
         }

@@ -117,6 +117,11 @@ class Backlog:
             left -= frame.size
         return frames
 
+    def take_only(self) -> Any:
+        """Return the only frame that waits."""
+        self.size = 0
+        return self.queue.popitem()[1]
+
     def each(self, change: Callable[[Any], Any]) -> None:
         """Replace each packet that waits by what ``change`` makes of it."""
         for key, packet in self.queue.items():

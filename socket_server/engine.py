@@ -20,7 +20,8 @@ from socketio import packet
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
 from socket_server.backlog import backlog_class
-from socket_server.fast_path.direct import Clients, Ended, Writer, socket_of_writer
+from socket_server.fast_path.direct import Clients, Ended, socket_of_writer
+from socket_server.fast_path.writer import Writer
 from socket_server.finite_json import FiniteJson
 from socket_server.metrics import hit
 from socket_server.requests import Refused

@@ -6,77 +6,20 @@ for the time of its next ping: three with the one that reads, at 20 KB and more 
 
 from __future__ import annotations
 
-import _socket
-import contextlib
 import inspect
 import time
-from collections import deque
 from typing import Any
 
 from engineio import exceptions, packet, socket
 
 from socket_server.backlog import HANDED_OUT
+from socket_server.fast_path.line import KeptOpen, Line
 from socket_server.wire import framed
 
-__all__ = ["Clients", "DirectSocket", "Ended", "Line", "Writer", "socket_of_writer"]
+__all__ = ["Clients", "DirectSocket", "Ended", "socket_of_writer"]
 
 #: Bytes that are written at once. What waits behind them can still be replaced by what is newer.
 PIECE = 32 * 1024
-#: Clients that are written to before others have their turn.
-CLIENTS_AT_ONCE = 100
-#: Seconds between two looks at whose ping is due.
-PING_TICK = 0.25
-
-
-class Writer:
-    """Writes what waits for clients, and pings them, for all of them.
-
-    Args:
-        engine: an ``engineio.Server`` on eventlet.
-    """
-
-    def __init__(self, engine: Any) -> None:
-        from eventlet.hubs import get_hub
-
-        self._engine, self._hub = engine, get_hub
-        self._marked: list[DirectSocket] = []
-        self._pings: deque[tuple[float, DirectSocket]] = deque()
-        self._awake = self._started = False
-
-    def mark(self, client: DirectSocket) -> None:
-        """Write to this client when whoever runs now waits for something."""
-        client.marked = True
-        self._marked.append(client)
-        if not self._awake:
-            self._awake = True
-            self._hub().schedule_call_global(0, self._write)
-
-    def start(self) -> None:
-        """Begin to ping, if that has not been done."""
-        if not self._started:
-            self._started = True
-            self._engine.start_background_task(self._ping)
-
-    # By the hub itself, without a switch to a greenlet: nothing of it waits.
-    def _write(self) -> None:
-        marked, self._marked = self._marked[:CLIENTS_AT_ONCE], self._marked[CLIENTS_AT_ONCE:]
-        if self._marked:
-            self._hub().schedule_call_global(0, self._write)
-        else:
-            self._awake = False
-        for client in marked:
-            client.flush()
-
-    def ping_later(self, client: DirectSocket) -> None:
-        """Ping a client after the server's interval."""
-        self._pings.append((time.monotonic() + self._engine.ping_interval, client))
-
-    def _ping(self) -> None:
-        while True:
-            self._engine.sleep(PING_TICK)
-            now = time.monotonic()
-            while self._pings and self._pings[0][0] <= now:
-                self._pings.popleft()[1].ping()
 
 
 class Clients(dict[str, Any]):
@@ -170,8 +113,11 @@ class DirectSocket(socket.Socket):
     def flush(self) -> None:
         """Write what waits, as much as the client takes."""
         self.marked = False
-        while self.direct and not self.blocked and self.queue.queue:
-            if not self._write(self._take(PIECE)):
+        queue = self.queue
+        while self.direct and not self.blocked and queue.queue:
+            # As a rule, one frame.
+            alone = len(queue.queue) == 1 and not self.closed
+            if not self._write(queue.take_only().data if alone else self._take(PIECE)):
                 self.blocked = True
                 self.server.start_background_task(self._push)
 
@@ -214,69 +160,6 @@ class DirectSocket(socket.Socket):
             self.server.start_background_task(self._line.close)
 
 
-class Line:
-    """A WebSocket's connection, written to as far as it takes it at once.
-
-    Args:
-        websocket: of eventlet.
-        plain: its socket, which does not wait.
-    """
-
-    def __init__(self, websocket: Any, plain: Any) -> None:
-        self._websocket, self._send = websocket, plain.send
-        websocket._msgs = ()  # of a protocol from before the standard; over half a kilobyte
-        self._lock = websocket._sendlock
-        self._rest, self._held = b"", False
-
-    @classmethod
-    def of(cls, websocket: Any) -> Line | None:
-        """Return the line of a WebSocket; None if it is encrypted, or of another mode."""
-        plain = getattr(getattr(websocket, "socket", None), "fd", None)
-        # Not where it is encrypted: that socket is of a class below socket.socket.
-        is_plain = type(plain).__bases__ == (_socket.socket,)
-        return cls(websocket, plain) if is_plain and hasattr(websocket, "_sendlock") else None
-
-    def write(self, data: bytes) -> bool:
-        """Write frames; whether all were taken, else ``finish`` writes what was not.
-
-        Raises:
-            OSError: the connection has ended.
-        """
-        if self._lock.counter <= 0:  # eventlet answers a ping, and waits in the middle of a frame
-            self._rest = data
-            return False
-        try:
-            sent = self._send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        if sent == len(data):
-            return True
-        self._held = self._lock.acquire()
-        self._rest = data[sent:]
-        return False
-
-    def finish(self) -> None:
-        """Write what was not taken, and wait for that.
-
-        Raises:
-            OSError: the connection has ended.
-        """
-        if not self._rest:
-            return
-        if not self._held:
-            self._lock.acquire()
-        try:
-            self._websocket.socket.sendall(self._rest)
-        finally:
-            self._rest, self._held = b"", False
-            self._lock.release()
-
-    def close(self) -> None:
-        """Say goodbye, and end the connection."""
-        with contextlib.suppress(OSError):
-            self._websocket.close()
-
-
 def socket_of_writer(task: Any) -> DirectSocket | None:
     """Return whose writer a background task is, if it is one for which there is nothing to do."""
     if getattr(task, "__qualname__", "") != "Socket._websocket_handler.<locals>.writer":
@@ -291,22 +174,3 @@ class Ended:
     @staticmethod
     def join() -> None:
         """Return at once."""
-
-
-class KeptOpen:
-    """A WebSocket that does not end with python-engineio's writer.
-
-    Args:
-        websocket: it.
-    """
-
-    __slots__ = ("_websocket",)
-
-    def __init__(self, websocket: Any) -> None:
-        self._websocket = websocket
-
-    def close(self) -> None:
-        """Do nothing: the writer ends at once."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._websocket, name)

@@ -17,8 +17,9 @@ from engineio import packet
 from engineio import socket as eio_socket
 
 from socket_server.backlog import Backlog
-from socket_server.fast_path.direct import PIECE, Clients, DirectSocket, Line
+from socket_server.fast_path.direct import PIECE, Clients, DirectSocket
 from socket_server.fast_path.frames import OFFSET, Deliveries
+from socket_server.fast_path.line import Line
 from socket_server.wire import Shared
 
 CHANNEL = 2

@@ -16,7 +16,7 @@ FORBIDDEN = {
 }
 #: The command line puts the parts together, so it reaches all three, but only when it needs them.
 LAZY = ("bridge", "cli")
-EVENTLET = (("socket_server", "__main__.py"), ("socket_server", "fast_path", "direct.py"))
+EVENTLET = (("socket_server", "__main__.py"), ("socket_server", "fast_path", "writer.py"))
 
 
 def imports(tree, *, in_functions=True):
