@@ -7,9 +7,11 @@ import time
 from typing import Any, Protocol
 
 import socketio
+from amqp.exceptions import ChannelError
 
 from bridge import stream, transport
 from bridge.settings import Settings
+from bridge.stream import StreamAway
 
 __all__ = ["CONNECTION_OPTIONS", "Writer", "new_writer"]
 
@@ -28,6 +30,8 @@ CONNECTION_OPTIONS: dict[str, Any] = {
         "confirm_publish": True,
     },
 }
+#: AMQP's reply code of a message that reached no queue.
+NO_ROUTE = 312
 #: Seconds that a stream may take to come back after its node has.
 STREAM_PATIENCE = 15.0
 REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
@@ -56,6 +60,8 @@ class KombuWriter(socketio.KombuManager):
         )
         self._settings = settings
         self._stream_away_since: float | None = None
+        #: Whether what is published must reach a stream, and whether there was one before.
+        self._streaming = self._had_stream = False
         self.publisher_connection: Any
         self._producer: Any = None
 
@@ -64,32 +70,57 @@ class KombuWriter(socketio.KombuManager):
         try:
             if self._producer is None:
                 self._producer = self._connect()
-            self._producer.publish(body)
+            # A broker that has only just started may not have bound the stream yet, and would
+            # confirm what it gives to nobody.
+            self._producer.publish(body, mandatory=self._streaming)
+            self._stream_away_since = None
+        except ChannelError as error:
+            self._forget()
+            if error.reply_code != NO_ROUTE:
+                raise
+            self._note_stream_away(StreamAway("the stream is not bound to the exchange"))
+            self._publish(data)
         except Exception:
             self._forget()
             raise
 
     def _connect(self) -> Any:
         self.publisher_connection.connect()
-        streaming = stream.is_amqp(self._settings.events)
-        if streaming:
-            self._declare_stream()
+        self._streaming = stream.is_amqp(self._settings.events) and self._declare_stream()
         return self.publisher_connection.Producer(
-            exchange=self._exchange(), auto_declare=not streaming
+            exchange=self._exchange(), auto_declare=not self._streaming
         )
 
-    def _declare_stream(self) -> None:
+    def _declare_stream(self) -> bool:
+        """Return whether there is a stream that what is published must reach."""
         try:
-            stream.declare(self.publisher_connection, self._exchange(), self._settings)
-            self._stream_away_since = None
-        except stream.StreamAway as error:
-            # What is published now would reach only who listens already, so it is worth a wait;
-            # not a long one, for a node may have lost its stream (seen with RabbitMQ 3.10 killed
-            # within a second of making it), and those who do listen want to know.
-            since = self._stream_away_since = self._stream_away_since or time.monotonic()
-            if time.monotonic() - since < STREAM_PATIENCE:
-                raise
-            logger.warning("taskbridge: events are published without a stream: %s", error)
+            there = stream.declare(self.publisher_connection, self._exchange(), self._settings)
+        except StreamAway as error:
+            self._note_stream_away(error)
+            return False
+        if self._had_stream and not there:
+            self._note_stream_away(StreamAway("the stream that was there is not"))
+        self._had_stream = there
+        return there and not self._is_stream_given_up()
+
+    def _note_stream_away(self, error: StreamAway) -> None:
+        """Raise, until that has gone on for too long.
+
+        What is published now would reach only who listens already, so it is worth a wait; not a
+        long one, for a node may have lost its stream (seen with RabbitMQ 3.10 killed within a
+        second of making it), and those who do listen want to know.
+
+        Raises:
+            StreamAway: it is worth a wait.
+        """
+        self._stream_away_since = self._stream_away_since or time.monotonic()
+        if not self._is_stream_given_up():
+            raise error
+        logger.warning("taskbridge: events are published without a stream: %s", error)
+
+    def _is_stream_given_up(self) -> bool:
+        since = self._stream_away_since
+        return since is not None and time.monotonic() - since >= STREAM_PATIENCE
 
     def close(self) -> None:
         """End the connection."""

@@ -31,7 +31,11 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
         channel: ``TASKBRIDGE_CHANNEL``.
     """
     write = (NONE, f"^{channel}$", NONE)
-    read = (NONE, f"^{channel}$", rf"^{channel}\.stream$")
+    # A server binds the stream at each connect: a node that was restarted has lost its bindings to
+    # the exchange, which is not durable, and sometimes (RabbitMQ 3.10) makes them from these
+    # definitions before it forgets them.
+    either = rf"^{channel}(\.stream)?$"
+    read = (NONE, either, either)
     return {
         "operator": {EVENTS: (ALL, ALL, ALL), TASKS: (ALL, ALL, ALL)},
         "worker": {EVENTS: write, TASKS: (ALL, ALL, ALL)},
