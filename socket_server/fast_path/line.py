@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+from socket import SHUT_WR
 from typing import Any
 
 __all__ = ["KeptOpen", "Line"]
@@ -67,9 +68,13 @@ class Line:
             self._lock.release()
 
     def close(self) -> None:
-        """Say goodbye, and end the connection."""
+        """Say goodbye, and end the connection, which may have ended meanwhile."""
+        websocket = self._websocket
+        # What its own close() does, which writes a line to the log if the connection has ended.
         with contextlib.suppress(OSError):
-            self._websocket.close()
+            websocket._send_closing_frame(ignore_send_errors=True)
+            websocket.socket.shutdown(SHUT_WR)
+        websocket.socket.close()
 
 
 class KeptOpen:

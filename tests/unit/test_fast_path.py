@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from contextlib import nullcontext
+from errno import EBADF
 from struct import pack
 from types import SimpleNamespace
 
@@ -42,6 +43,9 @@ def test_what_it_reaches_into_is_where_it_was():
     assert "self._sendlock = semaphore.Semaphore()" in inspect.getsource(eventlet.websocket)
     assert "self._sendlock.acquire()" in inspect.getsource(
         eventlet.websocket.RFC6455WebSocket._send
+    )
+    assert "ignore_send_errors" in inspect.getsource(
+        eventlet.websocket.RFC6455WebSocket._send_closing_frame
     )
     assert "_msgs" not in inspect.getsource(eventlet.websocket.RFC6455WebSocket)
     assert eventlet.semaphore.Semaphore().counter == 1
@@ -164,7 +168,8 @@ class Peer:
 
     def __init__(self, room=1 << 30):
         self.room, self.got, self.gone = room, b"", False
-        self.sizes = []
+        self.sizes: list[int] = []
+        self.closed = 0
 
     def send(self, data):
         if self.gone:
@@ -182,6 +187,13 @@ class Peer:
             raise ConnectionResetError
         self.got += data
 
+    def shutdown(self, _):
+        if self.gone:
+            raise OSError(EBADF, "Bad file descriptor")
+
+    def close(self):
+        self.closed += 1
+
 
 class Engine:
     """As much of an engine as a socket needs."""
@@ -189,7 +201,7 @@ class Engine:
     ping_interval = 25
 
     def __init__(self):
-        self.marked, self.tasks, self.closed = [], [], 0
+        self.marked, self.tasks = [], []
         self.writer = SimpleNamespace(mark=self.mark, ping_later=lambda _: None, start=int)
         self.sockets = Clients()
         kind = type("Kind", (Backlog,), {"most": 1 << 20})
@@ -209,9 +221,6 @@ class Engine:
                 client.flush()
             for task in [self.tasks.pop(0) for _ in list(self.tasks)]:
                 task()
-
-    def close(self):
-        self.closed += 1
 
 
 def new_queue(kind):
@@ -235,9 +244,18 @@ def client(engine, peer):
     made = eio_socket.Socket(engine, "sid")
     engine.sockets["sid"] = made
     assert type(made) is DirectSocket
-    websocket = SimpleNamespace(_sendlock=Lock(), socket=peer, close=engine.close)
-    made._line, made.direct = Line(websocket, peer), True
+    made._line, made.direct = Line(websocket_of(peer), peer), True
     return made
+
+
+def websocket_of(peer):
+    """As much of eventlet's WebSocket as is used: it says goodbye, if it can."""
+    goodbye = b"\x88\x00"
+    return SimpleNamespace(
+        _sendlock=Lock(),
+        socket=peer,
+        _send_closing_frame=lambda ignore_send_errors: peer.gone or peer.sendall(goodbye),
+    )
 
 
 def test_what_came_in_one_turn_is_written_at_once_in_order(engine, client, peer):
@@ -301,8 +319,8 @@ def test_a_client_that_is_hung_up_on_gets_what_was_said_before(engine, client, p
     client.closed = True
     client.queue._put(None)
     engine.run()
-    assert b"last words" in peer.got
-    assert (engine.closed, client.direct) == (1, False)
+    assert peer.got.endswith(b"last words\x88\x00")
+    assert (peer.closed, client.direct) == (1, False)
 
 
 @pytest.mark.parametrize("room", [1 << 30, 5])
@@ -313,7 +331,14 @@ def test_a_client_that_is_gone_is_hung_up_on(engine, client, peer, room):
     peer.gone = True
     client.offer(Shared("to nobody at all"))
     engine.run()
-    assert (engine.closed, client.direct, client.blocked) == (1, False, False)
+    assert (peer.closed, client.direct, client.blocked) == (1, False, False)
+
+
+def test_a_connection_that_ended_meanwhile_is_closed_without_a_word(peer, capfd):
+    peer.gone = True
+    Line(websocket_of(peer), peer).close()
+    assert peer.closed == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_ping_is_a_frame_like_any_other(engine, client, peer):
