@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge import stream
 from bridge.settings import Settings
 
-__all__ = ["CONNECT_TIMEOUT", "away", "broker_errors", "new_app"]
+__all__ = ["CONNECT_TIMEOUT", "away", "broker_errors", "new_app", "queue_configuration"]
 
+#: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
+#: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
+CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Seconds to wait for a broker before saying that it is away.
 CONNECT_TIMEOUT = 2.0
 
@@ -25,10 +29,30 @@ def new_app(settings: Settings, results: str) -> Any:
 
     transport.register()
     app = Celery("taskbridge", broker=settings.broker, backend=results, set_as_current=False)
-    app.conf.update(broker_connection_timeout=CONNECT_TIMEOUT)
+    app.conf.update(broker_connection_timeout=CONNECT_TIMEOUT, **queue_configuration(settings))
     if settings.embedded or settings.result_url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
     return app
+
+
+def queue_configuration(settings: Settings) -> dict[str, Any]:
+    """Return what Celery is told of its default queue, at both ends alike."""
+    if not stream.is_amqp(settings.broker):
+        return {}
+    from kombu import Exchange, Queue
+
+    quorum = settings.queue_type == "quorum"
+    queue = Queue(
+        "celery",
+        # Celery delays tasks in quorum queues through exchanges of which this must be able to be
+        # a follower, which one of type direct cannot.
+        Exchange("celery", type="topic" if quorum else "direct"),
+        routing_key="celery",
+        queue_arguments={"x-queue-type": "quorum"} if quorum else None,
+        consumer_arguments={"x-consumer-timeout": CONSUMER_TIMEOUT},
+    )
+    kind = {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
+    return {"task_queues": [queue], **(kind if quorum else {})}
 
 
 def broker_errors() -> tuple[type[Exception], ...]:

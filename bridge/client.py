@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 from bridge import tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
-from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded
+from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, SettingsError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, TERMINAL, room_of_job, room_of_owner
 from bridge.settings import Settings
+from bridge.shards import job_id, shard_of
 
 if TYPE_CHECKING:
     from bridge.watcher import Watcher
@@ -122,7 +122,7 @@ class Bridge:
             BrokerUnavailable: no broker answers.
         """
         check(task, args, kwargs, owner)
-        job = str(uuid.uuid4())
+        job = job_id(owner, self.settings.shards)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}
         try:
@@ -203,6 +203,7 @@ class Bridge:
         jobs: Iterable[str] = (),
         scope: str | Iterable[str] = "watch",
         ttl: float = tokens.DEFAULT_TTL,
+        shard: int | None = None,
     ) -> str:
         """Return a token for a client.
 
@@ -211,10 +212,14 @@ class Bridge:
             jobs: ids of single jobs that it names.
             scope: of ``watch``, ``cancel``, ``enqueue``, separated by spaces.
             ttl: seconds until it expires.
+            shard: of the jobs, where ``TASKBRIDGE_SHARDS`` is more than 1: default what their ids
+                say, which is right for all that :meth:`enqueue` has made; for others, see
+                :meth:`shard`.
 
         Raises:
             SettingsError: there is no secret, or an argument cannot work.
         """
+        jobs = list(jobs)
         return tokens.sign(
             self.settings.keys,
             owner=owner,
@@ -223,7 +228,20 @@ class Bridge:
             ttl=ttl,
             audience=self.settings.token_audience,
             issuer=self.settings.token_issuer,
+            shard=self._shard(owner, jobs) if shard is None else shard,
         )
+
+    def shard(self, owner: str) -> int:
+        """Return the shard of an owner's jobs, from 0 on."""
+        return shard_of(owner, self.settings.shards)
+
+    def _shard(self, owner: str | None, jobs: list[str]) -> int | None:
+        if (shards := self.settings.shards) == 1:
+            return None
+        found = {shard_of(key, shards) for key in ([owner] if owner else jobs)}
+        if len(found) > 1:
+            raise SettingsError("a token's jobs must be of one shard: make one for each")
+        return found.pop() if found else None
 
     def status(self, job: str) -> dict[str, Any]:
         """Return the job's snapshot from the socket server, else from the result backend.
@@ -249,10 +267,13 @@ class Bridge:
         Raises:
             (when iterated) ServerUnavailable, JobNotFound, TokenError.
         """
+        from bridge.status import shard_of_job
         from bridge.watcher import Watcher
 
+        shard = shard_of_job(self, job)
+        url = self.settings.url_of(shard)
         # Asked for anew before it expires, so that none needs to live as long as a job may.
-        url, token = self.settings.server_url, lambda: self.token(jobs=[job])
+        token = lambda: self.token(jobs=[job], shard=shard)  # noqa: E731
         return Watcher(url, token, job, timeout=timeout, cursor=cursor)
 
     def cancel(self, job: str) -> str:
@@ -273,17 +294,20 @@ class Bridge:
         """
         from bridge.status import state_of
 
-        state = state_of(self, job)
+        state, owner = state_of(self, job)
         if state in TERMINAL:
             raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
-        self.request_cancel(job)
+        self.request_cancel(job, owner)
         return state
 
-    def request_cancel(self, job: str, aside: Callable[..., Any] | None = None) -> None:
+    def request_cancel(
+        self, job: str, owner: str | None = None, aside: Callable[..., Any] | None = None
+    ) -> None:
         """Do what :meth:`cancel` does, without looking whether there is such a job.
 
         Args:
             job: its id.
+            owner: whose job it is, where that is known.
             aside: calls what may block; default in place.
 
         Raises:
@@ -293,7 +317,8 @@ class Bridge:
         from bridge.emitter import emitter_for
         from bridge.run import Run
 
-        emitter_for(self.settings).put(Run(job=job, task=job, name="", begun=0), "cancelling")
+        run = Run(job=job, task=job, name="", owner=owner, begun=0)
+        emitter_for(self.settings).put(run, "cancelling")
         try:
             (aside or _in_place)(cancellation.mark, self.app, job, self.settings)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, or its missing driver
@@ -340,4 +365,7 @@ class Bridge:
         if len(as_json([data], "the event's data")) > MAX_EVENT_BYTES:
             raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
         ours = rooms["owner"] or rooms["job"]
-        emitter_for(self.settings).push(event, data, NAMESPACE if ours else namespace, ours or room)
+        shard = self.shard(owner) if owner else None
+        emitter_for(self.settings).push(
+            event, data, NAMESPACE if ours else namespace, ours or room, shard
+        )

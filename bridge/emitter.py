@@ -16,9 +16,11 @@ from collections import deque
 from typing import Any
 
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
+from bridge.figures import Figures
 from bridge.outbox import Entry, Outbox, Push, Report
 from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.settings import Settings
+from bridge.shards import channel_of, shard_of
 
 __all__ = ["Emitter", "close", "emitter_for", "flush_all"]
 
@@ -50,9 +52,10 @@ class Emitter:
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
         self._failures = 0
+        self._figures = Figures()
         self._behind = False
         self._closing = False
-        self._writer: Any = None
+        self._writers: dict[str, Any] = {}
         self._thread: threading.Thread | None = None
 
     @property
@@ -81,9 +84,11 @@ class Emitter:
         self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
         self._start()
 
-    def push(self, event: str, data: Any, namespace: str, room: str | None) -> None:
-        """Hand over an application's own event, to be sent as it is."""
-        self._outbox.put(Push(event, data, namespace, room))
+    def push(
+        self, event: str, data: Any, namespace: str, room: str | None, shard: int | None = None
+    ) -> None:
+        """Hand over an application's own event, to be sent as it is; default to all shards."""
+        self._outbox.put(Push(event, data, namespace, room, shard))
         self._start()
         self._hurry()
 
@@ -135,8 +140,8 @@ class Emitter:
                 self.cycle()
             except Exception:  # a sender that dies would silence the whole process
                 logger.exception("taskbridge: an event could not be sent")
-        if self._writer is not None:
-            self._writer.close()
+        for writer in self._writers.values():
+            writer.close()
 
     def _pause(self) -> float | None:
         if self._failures:
@@ -200,20 +205,35 @@ class Emitter:
             if self.healthy:
                 logger.warning("taskbridge: the broker is away, events are kept: %s", error)
             self._failures += 1
+            self._figures.failures += 1
             return False
         self._failures = 0
+        self._figures.published += 1
         return True
 
     def _publish(self, entry: Event | Push) -> None:
-        if self._writer is None:
+        if isinstance(entry, Event):
+            writer = self._writer(shard_of(entry.owner or entry.job, self._settings.shards))
+            room, message = room_of_job(entry.job), entry.encode()
+            dropped = self._outbox.dropped
+            if told := self._figures.due(dropped):
+                message["data"] = {**message["data"], "emitter": told}
+            writer.emit("job", message, namespace=NAMESPACE, room=room)
+            if told:
+                self._figures.note_told(dropped)
+            return
+        # Who is in a room may be at any server, unless the room is an owner's.
+        shards = range(self._settings.shards) if entry.shard is None else [entry.shard]
+        for shard in shards:
+            self._writer(shard).emit(entry.event, entry.data, entry.namespace, entry.room)
+
+    def _writer(self, shard: int) -> Any:
+        channel = channel_of(self._settings, shard)
+        if channel not in self._writers:
             from bridge.writer import new_writer
 
-            self._writer = new_writer(self._settings)
-        if isinstance(entry, Event):
-            room = room_of_job(entry.job)
-            self._writer.emit("job", entry.encode(), namespace=NAMESPACE, room=room)
-        else:
-            self._writer.emit(entry.event, entry.data, entry.namespace, entry.room)
+            self._writers[channel] = new_writer(self._settings.replace(channel=channel))
+        return self._writers[channel]
 
 
 _emitters: dict[tuple[int, str, str], Emitter] = {}

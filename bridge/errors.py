@@ -25,6 +25,22 @@ class SettingsError(TaskbridgeError):
     """A setting is unknown, missing or has a value that cannot work."""
 
 
+class WrongShard(TaskbridgeError):
+    """The jobs that a token names are with servers of another shard.
+
+    Args:
+        shard: of the jobs.
+        own: of the server that was asked.
+    """
+
+    def __init__(self, shard: int, own: int) -> None:
+        super().__init__(
+            f"these jobs are of shard {shard}, and this server has shard {own}: connect with "
+            f"?shard={shard}, by which the balancer must choose the server"
+        )
+        self.shard = shard
+
+
 class TokenError(TaskbridgeError):
     """A token is missing, forged, expired or malformed."""
 

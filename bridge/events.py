@@ -250,6 +250,12 @@ def _chunk(value: Any) -> bool:
     return isinstance(value, str) or (_object(value) and isinstance(value.get("base64"), str))
 
 
+def _emitter(value: Any) -> bool:
+    if not (_object(value) and _identifier(value.get("host")) and _number(value.get("since"))):
+        return False
+    return all(_counter(value.get(name)) for name in ("pid", "published", "failures", "dropped"))
+
+
 #: What is checked of an event's data: all that somebody computes with.
 _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "total": _counter,
@@ -265,6 +271,7 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "queue": lambda value: value is None or isinstance(value, str) or _object(value),
     "expires_at": lambda value: value is None or _number(value),
     "retry_at": lambda value: value is None or _number(value),
+    "emitter": _emitter,
 }
 
 

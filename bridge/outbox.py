@@ -74,6 +74,8 @@ class Push(NamedTuple):
     data: Any
     namespace: str
     room: str | None
+    #: To whose servers it goes; None for all.
+    shard: int | None = None
 
 
 #: What is sent; a threading.Event among it is set once all before it was sent.
@@ -118,6 +120,8 @@ class Outbox:
         self._others: deque[tuple[int, Report | Push | threading.Event]] = deque()
         #: Bytes of memory of all lines that ever came in, and of all that went out.
         self._put_bytes = self._taken_bytes = 0
+        #: Lines dropped so far; about, since threads may count at the same moment.
+        self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._lines) + len(self._others)
@@ -136,6 +140,7 @@ class Outbox:
         self._lines.append(line)
         while self._put_bytes - self._taken_bytes > MAX_BYTES and (oldest := self._take()):
             oldest.run.dropped += 1
+            self.dropped += 1
 
     def _take(self) -> Line | None:
         try:

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import current_task, signals
 
-from bridge import canvas, current, outcome
+from bridge import canvas, current, monitoring, outcome
 from bridge.emitter import emitter_for
 from bridge.run import Run
 from bridge.settings import Settings
@@ -93,6 +93,8 @@ def _before_publish(
             header["redact"] = True  # and so are those of what it spawns
         if asked.redact or _is_secret(sender, asked.settings):
             headers["argsrepr"] = headers["kwargsrepr"] = REDACTED
+        if sender not in INTERNAL:
+            monitoring.note_job(headers, asked.owner)
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
 

@@ -8,8 +8,6 @@ if that takes longer, the thread stores the final state once more behind it.
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +15,12 @@ from typing import Any
 from celery import states
 
 from bridge.run import Run
+from bridge.ticker import Ticker
 
 __all__ = ["STATE", "info", "track", "untrack"]
 
-logger = logging.getLogger(__name__)
-
 #: State of a task whose info is its progress, as in celery-progress and Celery's own examples.
 STATE = "PROGRESS"
-#: Seconds between two writes of a task.
-INTERVAL = 1.0
 #: Seconds that the final state waits for a write that is under way.
 PATIENCE = 0.1
 #: After these, the task has nothing more to say.
@@ -83,9 +78,7 @@ def info(run: Run) -> dict[str, Any] | None:
 
 
 _records: dict[str, Record] = {}
-_wake = threading.Event()
-_thread: tuple[int, threading.Thread] | None = None
-_failing = False
+_ticker = Ticker("taskbridge-results", "taskbridge: progress cannot be stored as a task's info: %s")
 
 
 def track(run: Run, task: Any) -> None:
@@ -98,46 +91,15 @@ def track(run: Run, task: Any) -> None:
     if task.ignore_result or getattr(task.request, "ignore_result", False):
         return
     _guard(task.backend)
-    _records[run.task] = Record(run, task)
-    _start()
-    _wake.set()
+    record = _records[run.task] = Record(run, task)
+    _ticker.add(run.task, record.store)
 
 
 def untrack(task_id: str) -> None:
     """Store nothing more of a task."""
+    _ticker.remove(task_id)
     if record := _records.pop(task_id, None):
         record.over = True
-
-
-def _start() -> None:
-    global _thread, _wake
-    if _thread is None or _thread[0] != os.getpid():  # a thread does not survive a fork
-        _wake = threading.Event()
-        thread = threading.Thread(target=_loop, name="taskbridge-results", daemon=True)
-        _thread = (os.getpid(), thread)
-        thread.start()
-
-
-def _loop() -> None:
-    pause = threading.Event()
-    while True:
-        if not _records:
-            _wake.wait()
-        _wake.clear()
-        pause.wait(INTERVAL)
-        for record in list(_records.values()):
-            _store(record)
-
-
-def _store(record: Record) -> None:
-    global _failing
-    try:
-        record.store()
-        _failing = False
-    except Exception as error:  # noqa: BLE001 - whatever a backend raises; the job goes on
-        if not _failing:
-            logger.warning("taskbridge: progress cannot be stored as a task's info: %s", error)
-        _failing = True
 
 
 def _guard(backend: Any) -> None:

@@ -20,11 +20,16 @@ __all__ = [
     "level",
     "listed",
     "networks",
+    "log_format",
+    "login",
     "number",
+    "origin",
     "origins",
     "port",
     "seconds",
+    "queue_type",
     "secrets",
+    "whole",
 ]
 
 #: Bytes that a key needs for HS256 (RFC 7518, section 3.2: as long as the hash).
@@ -75,6 +80,14 @@ def count(text: str) -> int:
     return value
 
 
+def whole(text: str) -> int:
+    """Return a whole number of 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise ValueError("must be 0 or more")
+    return value
+
+
 def flag(text: str) -> bool:
     """Return a yes or no."""
     if text.lower() not in ("0", "1", "true", "false"):
@@ -87,6 +100,35 @@ def broker(text: str) -> str:
     scheme = text.partition("://")[0]
     if scheme not in BROKER_SCHEMES:
         raise ValueError(f"must start with one of {', '.join(s + '://' for s in BROKER_SCHEMES)}")
+    return text
+
+
+def queue_type(text: str) -> str:
+    """Return a type of queues of RabbitMQ."""
+    if text not in ("classic", "quorum"):
+        raise ValueError("must be classic or quorum")
+    return text
+
+
+def log_format(text: str) -> str:
+    """Return a form of a log."""
+    if text not in ("text", "json"):
+        raise ValueError("must be text or json")
+    return text
+
+
+def login(text: str) -> str:
+    """Return ``user:password``."""
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise ValueError("must be user:password")
+    return text
+
+
+def origin(text: str) -> str:
+    """Return a URL of HTTP."""
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
     return text
 
 

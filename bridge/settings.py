@@ -26,7 +26,8 @@ class Settings:
     """What every part of taskbridge is told from outside. Times are in seconds.
 
     Each field ``name`` is read from the variable ``TASKBRIDGE_NAME``. Secrets and URLs, which
-    may carry passwords, are left out of ``repr``.
+    may carry passwords, are left out of ``repr``, and can be in a file of their own, which
+    ``TASKBRIDGE_NAME_FILE`` names.
     """
 
     #: Folder of the embedded broker, the SQLite results and the generated secret.
@@ -37,10 +38,16 @@ class Settings:
     events_url: str | None = _setting(types.broker, None, hidden=True)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
+    #: Type of the queue of tasks on RabbitMQ: classic, or quorum, which a cluster replicates.
+    queue_type: str = _setting(types.queue_type, "classic")
     #: Keys of at least 32 bytes, separated by commas; the first signs, all verify.
     secret: tuple[str, ...] = _setting(types.secrets, (), hidden=True)
     #: Name of the exchange on which events travel.
     channel: str = _setting(str, "taskbridge")
+    #: Into how many parts, each with a channel of its own, jobs are divided by their owners.
+    shards: int = _setting(types.count, 1)
+    #: Which of them, from 0 on, this server serves.
+    shard: int = _setting(types.whole, 0)
     #: Address that the socket server binds.
     host: str = _setting(str, "127.0.0.1")
     #: Port that the socket server binds.
@@ -54,6 +61,10 @@ class Settings:
     origins: tuple[str, ...] = _setting(types.origins, ())
     #: Where people find Flower; the page links jobs to it. None means no links.
     flower_url: str | None = _setting(str, None)
+    #: ``user:password`` of who may use Flower; needed where it listens to other machines.
+    flower_auth: str | None = _setting(types.login, None, hidden=True)
+    #: RabbitMQ's management API, from which Flower learns how long queues are.
+    broker_api: str | None = _setting(types.origin, None, hidden=True)
     #: Certificate chain and key, in PEM, of a server that speaks TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
@@ -85,6 +96,10 @@ class Settings:
     cancel_grace: float = _setting(types.seconds, 10.0)
     #: How long a worker that is asked to stop lets running jobs go on before it hands them back.
     stop_grace: float = _setting(types.seconds, 10.0)
+    #: Over how long a server that stops spreads the return of its clients.
+    drain_spread: float = _setting(types.seconds, 2.0)
+    #: Form of a server's log: text, or json with an object a line.
+    log_format: str = _setting(types.log_format, "text")
     #: Connections at most: in all, of one address, and of one owner.
     max_connections: int = _setting(types.count, 10_000)
     max_connections_per_address: int = _setting(types.count, 500)
@@ -128,10 +143,11 @@ class Settings:
             environ: variables to read; default ``os.environ``. An empty value counts as unset.
 
         Raises:
-            SettingsError: a ``TASKBRIDGE_*`` variable is unknown or its value cannot work.
+            SettingsError: a ``TASKBRIDGE_*`` variable is unknown, its value cannot work, or the
+                file that it names cannot be read.
         """
-        source = os.environ if environ is None else environ
         parsers = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        source = _with_files(os.environ if environ is None else environ, parsers)
         values: dict[str, Any] = {}
         for name in sorted(key for key in source if key.startswith(PREFIX)):
             if name not in parsers:
@@ -143,6 +159,11 @@ class Settings:
         return settings
 
     def _check(self) -> None:
+        if self.shard >= self.shards:
+            raise SettingsError(
+                f"TASKBRIDGE_SHARD={self.shard} must be less than TASKBRIDGE_SHARDS={self.shards}: "
+                "they are counted from 0"
+            )
         if self.lost_after <= self.stalled_after:
             raise SettingsError(
                 f"TASKBRIDGE_LOST_AFTER={self.lost_after:g} must be more than "
@@ -205,6 +226,30 @@ class Settings:
         except OSError:
             host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
             return f"{'https' if self.certfile else 'http'}://{host}:{self.port}"
+
+    def url_of(self, shard: int | None, path: str = "") -> str:
+        """Return a URL at the socket server; a balancer tells by it to which shard it goes."""
+        query = "" if shard is None or self.shards == 1 else f"?shard={shard}"
+        return f"{self.server_url}{path}{query}"
+
+
+def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:
+    """Return variables, with what is in the files that some of them name."""
+    values = dict(environ)
+    for name, setting in known.items():
+        file = values.pop(f"{name}_FILE", "") if not setting.repr else ""
+        if not file:
+            continue
+        if values.get(name):
+            raise SettingsError(f"{name} and {name}_FILE are both set: unset one of them")
+        try:
+            values[name] = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise SettingsError(f"{name}_FILE={file} cannot be read: {reason}") from None
+        if not values[name]:
+            raise SettingsError(f"{name}_FILE={file} is empty")
+    return values
 
 
 def _parse(name: str, text: str, setting: Any) -> Any:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bridge.errors import JobNotFound
+from bridge.shards import shard_of
 from bridge.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from bridge.client import Bridge
 
-__all__ = ["from_result", "state_of", "status"]
+__all__ = ["from_result", "shard_of_job", "state_of", "status"]
 
 #: Seconds to wait for the server before the result backend is asked.
 TIMEOUT = 3.0
@@ -49,21 +50,47 @@ def status(bridge: Bridge, job: str) -> dict[str, Any]:
     return found
 
 
-def state_of(bridge: Bridge, job: str) -> str:
-    """Return the job's state; ``queued`` if no server answers and no result is stored.
+def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:
+    """Return the job's state and its owner, where that is known.
+
+    The state is ``queued`` if no server answers and no result is stored.
 
     Raises:
         JobNotFound: the server answers, and knows no such job.
     """
     try:
-        return str(_from_server(bridge, job)["state"])
+        snapshot = _from_server(bridge, job)
+        return str(snapshot["state"]), snapshot.get("owner")
     except urllib.error.HTTPError as error:
         if error.code == NOT_FOUND:
             raise JobNotFound(_unknown(job)) from None
     except (OSError, ValueError):
         pass
     found = from_result(bridge.app, job)
-    return str(found["state"]) if found else "queued"
+    return str(found["state"]) if found else "queued", None
+
+
+def shard_of_job(bridge: Bridge, job: str) -> int | None:
+    """Return the shard whose servers have a job; None where there is but one.
+
+    An id that :meth:`Bridge.enqueue` has made tells it; others are asked for.
+    """
+    shards = bridge.settings.shards
+    if shards == 1:
+        return None
+    for shard in _likely(job, shards):
+        try:
+            _ask(bridge, job, shard)
+            return shard
+        except (OSError, ValueError):
+            continue
+    return shard_of(job, shards)
+
+
+def _likely(job: str, shards: int) -> list[int]:
+    """Return all shards, the one first that the job's id tells."""
+    first = shard_of(job, shards)
+    return [first, *(other for other in range(shards) if other != first)]
 
 
 def _unknown(job: str) -> str:
@@ -71,9 +98,29 @@ def _unknown(job: str) -> str:
 
 
 def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
+    """Return what the server says that has the job, else what any other made of its result."""
+    found: dict[str, Any] | None = None
+    missing: Exception | None = None
+    for shard in _likely(job, bridge.settings.shards):
+        try:
+            answer = _ask(bridge, job, shard)
+        except (OSError, ValueError) as error:
+            missing = missing or error
+            continue
+        if answer.get("source") != "result":
+            return answer
+        found = found or answer
+    if found is None:
+        assert missing is not None
+        raise missing
+    return found
+
+
+def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
+    token = bridge.token(jobs=[job], shard=None if bridge.settings.shards == 1 else shard)
     request = urllib.request.Request(
-        f"{bridge.settings.server_url}/api/jobs/{quote(job, safe='')}",
-        headers={"Authorization": f"Bearer {bridge.token(jobs=[job])}"},
+        bridge.settings.url_of(shard, f"/api/jobs/{quote(job, safe='')}"),
+        headers={"Authorization": f"Bearer {token}"},
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         snapshot: dict[str, Any] = json.load(response)

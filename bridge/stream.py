@@ -26,9 +26,9 @@ def is_amqp(url: str) -> bool:
     return url.startswith(("amqp:", "amqps:", "pyamqp:"))
 
 
-def name_of(settings: Settings) -> str:
-    """Return the name of the stream."""
-    return f"{settings.channel}.stream"
+def name_of(channel: str) -> str:
+    """Return the name of a channel's stream."""
+    return f"{channel}.stream"
 
 
 class StreamAway(ConnectionError):
@@ -49,7 +49,7 @@ def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
         amqp.ConnectionError, OSError: the broker is away.
     """
     _attempt(connection, lambda channel: exchange(channel).declare())
-    name, told = name_of(settings), arguments(settings)
+    name, told = name_of(settings.channel), arguments(settings)
     there = _attempt(
         connection,
         lambda channel: channel.queue_declare(

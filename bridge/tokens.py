@@ -27,12 +27,14 @@ class Grant:
         jobs: ids of single jobs.
         scope: of ``watch``, ``cancel``, ``enqueue``.
         expires: seconds since the epoch; default never.
+        shard: of the jobs, where it was said; else that of the owner, or of the jobs' ids.
     """
 
     owner: str | None = None
     jobs: frozenset[str] = frozenset()
     scope: frozenset[str] = frozenset({"watch"})
     expires: float = float("inf")
+    shard: int | None = None
 
     def allows(self, scope: str) -> bool:
         """Whether the token carries this scope."""
@@ -52,6 +54,7 @@ def sign(
     ttl: float = DEFAULT_TTL,
     audience: str | None = None,
     issuer: str | None = None,
+    shard: int | None = None,
     clock: Callable[[], float] = time.time,
 ) -> str:
     """Return a token signed with the first key.
@@ -64,6 +67,7 @@ def sign(
         ttl: seconds until it expires.
         audience: for whom it is (``aud``); default it does not say.
         issuer: who makes it (``iss``); default it does not say.
+        shard: which servers have the jobs; default it does not say.
 
     Raises:
         SettingsError: nothing is named, a scope is unknown, or ``ttl`` is not positive.
@@ -71,7 +75,7 @@ def sign(
     scopes = frozenset(scope.split() if isinstance(scope, str) else scope)
     _check(owner, scopes, jobs := sorted(set(jobs)), ttl)
     claims: dict[str, Any] = {"scope": " ".join(sorted(scopes)), "exp": clock() + ttl}
-    said = {"sub": owner, "jobs": jobs or None, "aud": audience, "iss": issuer}
+    said = {"sub": owner, "jobs": jobs or None, "aud": audience, "iss": issuer, "shard": shard}
     claims |= {name: value for name, value in said.items() if value is not None}
     import jwt
 
@@ -145,14 +149,16 @@ def _moment(value: Any) -> bool:
 
 def _grant(claims: dict[str, Any], leeway: float) -> Grant:
     owner, jobs, scope = claims.get("sub"), claims.get("jobs", []), claims["scope"]
+    shard = claims.get("shard")
     well_formed = (
         (owner is None or isinstance(owner, str))
         and isinstance(jobs, list)
         and all(isinstance(job, str) for job in jobs)
         and isinstance(scope, str)
         and _moment(claims["exp"])
+        and (shard is None or (type(shard) is int and shard >= 0))
     )
     if not well_formed:
         raise TokenError("the token is not valid: its claims are not those of a taskbridge token")
     expires = float(claims["exp"]) + leeway
-    return Grant(owner, frozenset(jobs), frozenset(scope.split()) & SCOPES, expires)
+    return Grant(owner, frozenset(jobs), frozenset(scope.split()) & SCOPES, expires, shard)

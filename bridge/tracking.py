@@ -14,6 +14,7 @@ from bridge import (
     cancellation,
     capture,
     current,
+    monitoring,
     outcome,
     probe,
     publishing,
@@ -57,6 +58,7 @@ def install(app: Any, settings: Settings | None = None) -> None:
     for signal, handler in _HANDLERS:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
     cancellation.install(app, _settings[0])
+    monitoring.install()
     probe.install(app)
     relay.install()
 
@@ -87,6 +89,7 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
         capture.attach(run.capture, _settings[0])
         if _settings[0].store_progress:
             results.track(run, task)
+        monitoring.track(run, task)
 
 
 def _beginning(request: Any) -> dict[str, Any]:
@@ -101,6 +104,7 @@ def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, 
             _report(task_id, *untold)
         current.leave(task_id)
         results.untrack(task_id)
+        monitoring.untrack(task_id)
         emitter.remove(run)
         emitter.flush(TASK_FLUSH)
 

@@ -26,7 +26,9 @@ import eventlet.wsgi  # noqa: E402
 from bridge.emitter import flush_all  # noqa: E402
 from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
+from socket_server import logs  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
+from socket_server.draining import Draining  # noqa: E402
 from socket_server.front import HANG_UP  # noqa: E402
 from socket_server.gate import Gate  # noqa: E402
 from socket_server.wire import UPGRADED, unmask  # noqa: E402
@@ -49,8 +51,6 @@ HTTP_BUFFER = 1024
 #: Objects between two collections of the youngest: CPython's 700 are fewer than one nested message
 #: makes, so that a client could have everything collected as often as it liked.
 YOUNG = 10_000
-#: Seconds that clients are given to hear that the server stops.
-DRAIN = 0.5
 
 
 def main() -> int:
@@ -59,10 +59,10 @@ def main() -> int:
     Returns:
         Exit status: 0 after a signal, 1 if a port is taken, 2 if a setting is wrong.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     try:
         settings = Settings.from_environ()
+        logs.configure(settings.log_format)
         return serve(new_server(settings), settings)
     except TaskbridgeError as error:
         sys.stderr.write(f"taskbridge: {error}\n")
@@ -83,7 +83,7 @@ def serve(server: SocketServer, settings: Settings) -> int:
     """
     stopping = eventlet.event.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: eventlet.spawn_after(0, _stop, stopping))
+        signal.signal(signum, lambda *_: eventlet.spawn_after(0, _stop, stopping, server.draining))
     eventlet.websocket.RFC6455WebSocket._apply_mask = staticmethod(unmask)
     _raise_file_limit()
     door = Door(_listen(settings.host, settings.port, settings), server.gate)
@@ -106,14 +106,16 @@ def serve(server: SocketServer, settings: Settings) -> int:
     if settings.embedded:
         logger.warning("taskbridge: the embedded broker is for one machine, not for production")
     stopping.wait()
+    door.close()
     server.drain()
-    eventlet.sleep(DRAIN)
     flush_all(timeout=2.0)
     return 0
 
 
-def _stop(stopping: Any) -> None:
-    if not stopping.ready():
+def _stop(stopping: Any, draining: Draining) -> None:
+    if stopping.ready():
+        draining.hurry = True  # it was said twice
+    else:
         stopping.send()
 
 
@@ -122,6 +124,12 @@ class Door:
 
     def __init__(self, listener: Any, gate: Gate) -> None:
         self._listener, self._gate = listener, gate
+        self._closed = False
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._closed = True
+        self._listener.close()
 
     def accept(self) -> Any:
         """Return a connection and its peer's address; see ``socket.accept``."""
@@ -129,6 +137,8 @@ class Door:
             try:
                 connection, peer = self._listener.accept()
             except OSError as error:
+                if self._closed:
+                    eventlet.event.Event().wait()  # without an end: the process has one
                 # Whatever it is, it is about that connection, or about there being too many.
                 logger.warning("taskbridge: a connection could not be accepted: %s", error)
                 eventlet.sleep(0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +13,24 @@ from flask import Flask
 
 from bridge import stream
 from bridge.client import Bridge
-from bridge.events import NAMESPACE
 from bridge.settings import Settings
+from bridge.shards import served_by
 from socket_server.aside import Aside
 from socket_server.auth import Auth
+from socket_server.collector import Collector
 from socket_server.delivery import Delivery
+from socket_server.draining import Draining
 from socket_server.engine import new_guarded_server
 from socket_server.front import Front
 from socket_server.gate import Gate
+from socket_server.health import Health
 from socket_server.history import History
 from socket_server.http import new_health, new_http
 from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager, new_manager
+from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
 from socket_server.queues import Gauge, Lines
 from socket_server.verdicts import Estimates, Verdicts
@@ -41,8 +44,6 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING = 1.0
 #: Seconds between two looks at the queues in which jobs wait.
 ESTIMATING = 2.0
-#: Seconds over which clients spread their return when the server stops.
-DRAIN_SPREAD = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class SocketServer:
     sio: Any
     wsgi: Any
     health: Flask
+    well: Health
+    draining: Draining
+    spread: float
     manager: JobsManager
     journal: Journal
     jobs: JobsNamespace
@@ -77,10 +81,11 @@ class SocketServer:
         self.sio.start_background_task(self._again, ESTIMATING, self.estimates.tell)
 
     def drain(self) -> None:
-        """Tell clients that the server stops, and when to come back, each at its own time."""
-        for sid, _ in list(self.manager.get_participants(NAMESPACE, None)):
-            after = {"after": round(random.uniform(0, DRAIN_SPREAD), 3)}
-            self.sio.emit("draining", after, to=sid, namespace=NAMESPACE, ignore_queue=True)
+        """Send all clients away, each at its own time; more come to those that are left."""
+        self.well.draining = True
+        logger.info("taskbridge: draining: clients are sent away over %g s", self.spread)
+        count = self.draining.run()
+        logger.info("taskbridge: %d clients were sent away", count)
 
     def _again(self, seconds: float, work: Callable[[], None]) -> None:
         while True:
@@ -111,13 +116,16 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         SettingsError: there is no secret, or ``TASKBRIDGE_AUTH`` cannot be imported.
     """
     assert settings.keys, "a server never starts without a secret"
-    manager = new_manager(settings)
+    metrics = Metrics()
+    served = served_by(settings)
+    manager = new_manager(served, metrics.flow)
     # All servers read one stream with the same offsets, so a cursor is good on each of them.
-    epoch = stream.name_of(settings) if stream.is_amqp(settings.events) else None
+    epoch = stream.name_of(served.channel) if stream.is_amqp(settings.events) else None
     journal = Journal(retention=settings.retention, epoch=epoch)
     manager.on_break = journal.restart
     sio = new_guarded_server(
         settings,
+        metrics.flow,
         async_mode=async_mode,
         client_manager=manager,
         cors_allowed_origins=list(settings.origins) or None,
@@ -130,21 +138,28 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
-    delivery = Delivery(manager, journal, watchdog, history, lines)
+    delivery = Delivery(manager, journal, watchdog, history, lines, metrics)
     manager.on_event = delivery.take
-    http = socketio.WSGIApp(sio, new_http(settings, auth, journal, lookup, manager))
+    health = Health(manager)
+    http = socketio.WSGIApp(sio, new_http(settings, auth, journal, lookup, health))
     front = Front(http, settings, gate, sio.sleep)
+    estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings))
+    collector = Collector(metrics, manager, journal, jobs, gate, estimates, sio.sleep)
+    metrics.registry.register(collector)
     return SocketServer(
         bridge=bridge,
         sio=sio,
         wsgi=front,
-        health=new_health(manager),
+        health=new_health(settings, health, metrics.registry),
+        well=health,
+        draining=Draining(sio, settings.drain_spread),
+        spread=settings.drain_spread,
         manager=manager,
         journal=journal,
         jobs=jobs,
         watchdog=watchdog,
         verdicts=Verdicts(delivery, journal, bridge, aside, sio),
-        estimates=Estimates(delivery, journal, manager, lines, history, Gauge(settings)),
+        estimates=estimates,
         aside=aside,
         gate=gate,
         chores=(

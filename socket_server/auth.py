@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge import tokens
-from bridge.errors import SettingsError, TokenError
+from bridge.errors import SettingsError, TokenError, WrongShard
 from bridge.settings import Settings
+from bridge.shards import shard_of
 from bridge.tokens import Grant
 
 __all__ = ["Auth"]
@@ -44,7 +45,20 @@ class Auth:
 
         Raises:
             TokenError: it may do nothing; the message says why.
+            WrongShard: what it may see is not here.
         """
+        grant = self._grant(environ, auth)
+        if self._settings.shards > 1 and (shard := self._shard(grant)) != self._settings.shard:
+            raise WrongShard(shard, self._settings.shard)
+        return grant
+
+    def _shard(self, grant: Grant) -> int:
+        if grant.shard is not None:
+            return grant.shard
+        key = grant.owner or next(iter(sorted(grant.jobs)), None)
+        return self._settings.shard if key is None else shard_of(key, self._settings.shards)
+
+    def _grant(self, environ: dict[str, Any], auth: Any) -> Grant:
         if self._hook is not None and (grant := self._ask(self._hook, environ, auth)) is not None:
             return grant
         token = auth.get("token") if isinstance(auth, dict) else None

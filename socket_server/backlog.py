@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from socket_server.flow import Flow
+
 __all__ = ["Backlog", "backlog_class"]
 
 #: Bytes that are handed out before the client has taken them: what comes meanwhile can then still
@@ -26,6 +28,8 @@ class Backlog:
 
     #: Bytes that wait at most; beyond, all is let go, for the client will be disconnected.
     most = 0
+    #: Where is counted what was replaced, and let go.
+    flow = Flow()
     #: What the mode's queues raise.
     empty: type[Exception] = Exception
     clock = staticmethod(time.monotonic)
@@ -51,6 +55,7 @@ class Backlog:
             key = self._number
         elif (before := self.queue.pop(key, None)) is not None:
             self.size -= _size(before)
+            self.flow.conflated += 1
         self.queue[key] = packet
         self.size += _size(packet)
         if len(self.queue) > 1 and self._is_over():
@@ -63,6 +68,7 @@ class Backlog:
 
     def _let_go(self) -> None:
         self.over = True
+        self.flow.dropped += len(self.queue)
         self.queue.clear()
         self.size = 0
 
@@ -96,6 +102,7 @@ class Backlog:
             key = frame
         elif (before := queue.pop(key, None)) is not None:
             self.size -= before.size
+            self.flow.conflated += 1
         queue[key] = frame
         self.size += frame.size
         if self.size > MUCH * self.most and len(queue) > 1 and self._is_over():
@@ -152,12 +159,14 @@ def _size(packet: Any) -> int:
     return len(data) if isinstance(data, str | bytes) else 0
 
 
-def backlog_class(queue: type, empty: type[Exception], most: int) -> type:
+def backlog_class(queue: type, empty: type[Exception], most: int, flow: Flow | None = None) -> type:
     """Return a class of backlogs for a mode of python-engineio.
 
     Args:
         queue: the mode's class of queues.
         empty: what they raise.
         most: bytes that wait at most.
+        flow: where is counted what is replaced, and let go; default one that nobody reads.
     """
-    return type("ClientBacklog", (Backlog, queue), {"most": most, "empty": empty})
+    names = {"most": most, "empty": empty, "flow": flow or Flow()}
+    return type("ClientBacklog", (Backlog, queue), names)

@@ -41,6 +41,14 @@ class Clients:
         self._namespace, self._limits = namespace, limits
         self._clients: dict[str, Client] = {}
 
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    @property
+    def watches(self) -> int:
+        """Jobs that clients watch, each for each client."""
+        return sum(len(client.watched) for client in self._clients.values())
+
     def add(self, sid: str, grant: Grant) -> None:
         """Let one in.
 

@@ -10,6 +10,7 @@ from socket_server.history import History
 from socket_server.journal import Journal
 from socket_server.manager import JobsManager
 from socket_server.message import Message
+from socket_server.metrics import Metrics
 from socket_server.queues import Lines
 from socket_server.watchdog import Watchdog
 
@@ -29,6 +30,7 @@ class Delivery:
         watchdog: is told which tasks run, and when they were heard.
         history: is told how long jobs took.
         lines: is told which jobs wait.
+        metrics: is told what operators can scrape.
     """
 
     def __init__(
@@ -38,32 +40,43 @@ class Delivery:
         watchdog: Watchdog,
         history: History,
         lines: Lines,
+        metrics: Metrics,
     ) -> None:
         self._manager, self._journal = manager, journal
         self._watchdog, self._history, self._lines = watchdog, history, lines
+        self._metrics = metrics
 
     def take(self, event: Event) -> None:
         """Take in an event of the bus."""
-        self._send(event, self._journal.fold(event, self._manager.place))
+        self._metrics.flow.read += 1
+        # Of no use to clients, and none of their business.
+        told = event.data.pop("emitter", None)
+        message = self._journal.fold(event, self._manager.place)
+        self._metrics.flow.stale += message is None
+        watched = self._send(event, message)
+        if told:
+            self._metrics.heard(told, event.at, watched=watched, live=self._manager.ready)
 
     def tell(self, event: Event) -> None:
         """Take in an event that this server has made for its own clients."""
         self._send(event, self._journal.fold(event))
 
-    def _send(self, event: Event, message: Message | None) -> None:
+    def _send(self, event: Event, message: Message | None) -> bool:
+        """Send an event that is news; return whether anybody gets it."""
         if message is None:
-            return
+            return False
         owner = self._journal.owner(event.job)
         rooms = [room_of_job(event.job)]
         if owner:
             rooms.append(room_of_owner(owner))
         passing = event.type in ("progress", "estimate")
         latest = (event.job, event.task, event.type) if passing else None
-        self._manager.deliver_job(message, rooms, latest)
+        watched = self._manager.deliver_job(message, rooms, latest)
         if not event.verdict:
             self._hear(event)
         if event.type not in TALK:
             self._note(event, self._journal.of(event.job))
+        return watched
 
     def _hear(self, event: Event) -> None:
         # What is replayed was said long ago.
@@ -82,6 +95,8 @@ class Delivery:
             self._lines.join(event.job, queue)
         elif state != "queued":
             self._lines.leave(event.job)
+        if event.terminal and snapshot.ended and self._manager.ready:
+            self._metrics.ended(snapshot)
         if event.type == "succeeded" and state == "succeeded":
             self._history.note(snapshot)
         if event.type == "started":

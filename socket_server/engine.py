@@ -23,6 +23,7 @@ from socket_server.backlog import backlog_class
 from socket_server.fast_path.direct import Clients, Ended, socket_of_writer
 from socket_server.fast_path.writer import Writer
 from socket_server.finite_json import FiniteJson
+from socket_server.flow import Flow
 from socket_server.metrics import hit
 from socket_server.requests import Refused
 from socket_server.tally import Tally
@@ -86,16 +87,19 @@ class GuardedEngine(engineio.Server):
 
     Args:
         settings: the limits.
+        flow: where is counted what clients get.
         options: of ``engineio.Server``.
     """
 
-    def __init__(self, *, settings: Settings, **options: Any) -> None:
+    def __init__(self, *, settings: Settings, flow: Flow, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
         mode: dict[str, Any] = self._async
         websocket = guarded(mode["websocket"], settings, mode["sleep"])
         self._async: dict[str, Any] = {**mode, "websocket": websocket}
-        self._backlog = backlog_class(mode["queue"], mode["queue_empty"], settings.max_backlog)
+        self._backlog = backlog_class(
+            mode["queue"], mode["queue_empty"], settings.max_backlog, flow
+        )
         #: Connections of each address.
         self.addresses = Tally()
         if settings.fast_path and self.async_mode == "eventlet":
@@ -251,13 +255,20 @@ class GuardedServer(socketio.Server):
             bounded.shut()
 
 
-def new_guarded_server(settings: Settings, **options: Any) -> GuardedServer:
-    """Return a server with the settings' limits; ``options`` as of ``socketio.Server``."""
+def new_guarded_server(settings: Settings, flow: Flow, **options: Any) -> GuardedServer:
+    """Return a server with the settings' limits.
+
+    Args:
+        settings: the limits.
+        flow: where is counted what clients get.
+        options: of ``socketio.Server``.
+    """
     return GuardedServer(
         settings,
         async_handlers=False,
         max_http_buffer_size=settings.max_message,
         # The default would let anybody stay connected to "/" for nothing.
         namespaces=[NAMESPACE],
+        flow=flow,
         **options,
     )

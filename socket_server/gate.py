@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.settings import Settings
 from socket_server.bucket import Buckets
-from socket_server.metrics import CONNECTIONS, hit
+from socket_server.metrics import hit
 from socket_server.tally import Tally
 
 __all__ = ["Gate"]
@@ -44,7 +44,6 @@ class Gate:
         self._addresses = Tally()
         burst = max(settings.connects_per_second, settings.max_connections_per_address)
         self._arrivals = Buckets(settings.connects_per_second, burst, clock)
-        CONNECTIONS.set_function(lambda: len(self._visits))
 
     def __len__(self) -> int:
         return len(self._visits)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from bridge.errors import JobNotFound, TokenError
+from bridge.errors import JobNotFound, TokenError, WrongShard
 from bridge.settings import Settings
 from socket_server.auth import Auth
+from socket_server.health import Health
 from socket_server.journal import Journal
 from socket_server.lookup import Lookup
-from socket_server.manager import JobsManager
 
 __all__ = ["new_health", "new_http"]
 
 STATIC = Path(__file__).parent / "web" / "static"
 
+#: Status of a request to a server that cannot answer it, and never will (RFC 9110, 15.5.20).
+MISDIRECTED = 421
 #: The page brings no inline script or style, talks to its own server alone, and is in no frame.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -32,7 +35,7 @@ SECURITY_HEADERS = {
 
 
 def new_http(
-    settings: Settings, auth: Auth, journal: Journal, lookup: Lookup, manager: JobsManager
+    settings: Settings, auth: Auth, journal: Journal, lookup: Lookup, health: Health
 ) -> Flask:
     """Return the WSGI application beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
@@ -40,19 +43,23 @@ def new_http(
     http.get("/")(_index(http))
     http.get("/api/page")(_page(auth, settings))
     http.get("/api/jobs/<job>")(_job(auth, journal, lookup))
-    http.get("/healthz")(_healthz(manager))
-    http.get("/readyz")(_readyz(manager))
+    _add_health(http, settings, health)
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
 
 
-def new_health(manager: JobsManager) -> Flask:
+def new_health(settings: Settings, health: Health, registry: CollectorRegistry) -> Flask:
     """Return a WSGI application of health and metrics alone, for a port of its own."""
-    health = Flask("health", static_folder=None)
-    health.get("/healthz")(_healthz(manager))
-    health.get("/readyz")(_readyz(manager))
-    health.get("/metrics")(lambda: Response(generate_latest(), mimetype=CONTENT_TYPE_LATEST))
-    return health
+    http = Flask("health", static_folder=None)
+    _add_health(http, settings, health)
+    http.get("/metrics")(lambda: Response(generate_latest(registry), mimetype=CONTENT_TYPE_LATEST))
+    return http
+
+
+def _add_health(http: Flask, settings: Settings, health: Health) -> None:
+    facts = {"channel": settings.channel, "shard": settings.shard, "shards": settings.shards}
+    http.get("/healthz", endpoint="healthz")(_well(health.illness, **facts))
+    http.get("/readyz", endpoint="readyz")(_well(health.objection, **facts))
 
 
 def _secure(response: Response) -> Response:
@@ -81,6 +88,8 @@ def _page(auth: Auth, settings: Settings) -> Callable[[], Any]:
             grant = auth.grant(request.environ, _bearer())
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
+        except WrongShard as error:
+            return _error(MISDIRECTED, "wrong_shard", str(error))
         tasks = list(settings.tasks) if grant.allows("enqueue") else []
         return jsonify(tasks=tasks, flower_url=settings.flower_url)
 
@@ -92,25 +101,14 @@ def _bearer() -> dict[str, str] | None:
     return {"token": token} if scheme.lower() == "bearer" else None
 
 
-def _healthz(manager: JobsManager) -> Callable[[], Any]:
-    def healthz() -> Any:
-        if manager.alive:
-            return jsonify(status="ok")
-        return jsonify(status="unavailable", reason="the broker is not being listened to"), 503
+def _well(reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
+    def well() -> Any:
+        told = {**facts, "time": time.time()}
+        if (why_not := reason()) is None:
+            return jsonify(status="ok", **told)
+        return jsonify(status="unavailable", reason=why_not, **told), 503
 
-    return healthz
-
-
-def _readyz(manager: JobsManager) -> Callable[[], Any]:
-    def readyz() -> Any:
-        if manager.ready and manager.alive:
-            return jsonify(status="ok")
-        reason = "the broker is not being listened to"
-        if manager.alive:
-            reason = "what was published before the start is still being read"
-        return jsonify(status="unavailable", reason=reason), 503
-
-    return readyz
+    return well
 
 
 def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
@@ -122,6 +120,8 @@ def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
             return jsonify(lookup.find(job, grant) or journal.snapshot(job))
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
+        except WrongShard as error:
+            return _error(MISDIRECTED, "wrong_shard", str(error))
         except JobNotFound as error:
             return _error(404, "not_found", str(error))
 

@@ -171,6 +171,10 @@ class Journal:
         """
         return self._records[job].snapshot
 
+    def snapshots(self) -> list[Snapshot]:
+        """Return the snapshots of all jobs that are held."""
+        return [record.snapshot for record in self._records.values()]
+
     def owner(self, job: str) -> str | None:
         """Return whose job it is; None if it is nobody's or not held."""
         record = self._records.get(job)

@@ -89,9 +89,11 @@ class Stream:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._name = stream.name_of(settings)
+        self._name = stream.name_of(settings.channel)
         #: Offset of the message to be read next; None before the first.
         self.next: int | None = None
+        #: Offset of the first message that was read; None before it.
+        self.first: int | None = None
         #: Offset at which the reader has caught up with what was there when it began.
         self.tail = -1
         #: Whether the broker had nothing more to send for a while.
@@ -140,6 +142,7 @@ class Stream:
         if self.next is not None and offset > self.next:
             self.broken = self.broken or self._forgot(connection)
         self.next = offset + 1
+        self.first = offset if self.first is None else self.first
         yield Message(delivery.body, offset)
 
     def _forgot(self, connection: Any) -> bool:

@@ -20,6 +20,7 @@ from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
 from socket_server.fast_path.direct import Clients
 from socket_server.finite_json import STRICT
+from socket_server.flow import Flow
 from socket_server.listener import Queue, Stream
 from socket_server.message import Message
 from socket_server.wire import Shared
@@ -59,10 +60,17 @@ class JobsManager(socketio.PubSubManager):
     refused = 0
     #: Called when messages of the bus were missed, or may have been.
     on_break: Callable[[], None] = staticmethod(lambda: None)
+    #: What went through.
+    flow: Flow
     #: Whether the message being handled was found to be small and finite when it was decoded.
     _sound = False
     #: Offset of the message being handled, where the bus is a stream; else None.
     place: int | None = None
+
+    @property
+    def replayed(self) -> float:
+        """The part that was read of what had been published before the start, from 0 to 1."""
+        return float(self.ready)
 
     def deliver(self, event: str, data: Any, room: str | list[str], latest: Any = None) -> None:
         """Send to the clients of this server in ``room`` on ``/jobs``.
@@ -81,12 +89,13 @@ class JobsManager(socketio.PubSubManager):
             ).encode()
             self._send(Shared(encoded, latest), clients)
 
-    def deliver_job(self, message: Message, rooms: list[str], latest: Any = None) -> None:
-        """Send an event of a job; see ``deliver``."""
+    def deliver_job(self, message: Message, rooms: list[str], latest: Any = None) -> bool:
+        """Send an event of a job; see ``deliver``. Return whether anybody gets it."""
         clients = self._clients(rooms)
         if clients:  # nobody is asked to encode what nobody gets
             encoded = f'{packet.EVENT}{NAMESPACE},["job",{message.text}]'
             self._send(Shared(encoded, latest), clients)
+        return bool(clients)
 
     def _clients(self, rooms: list[str]) -> Collection[str]:
         """Return the Engine.IO ids of this server's clients in any of the rooms, each once."""
@@ -99,6 +108,7 @@ class JobsManager(socketio.PubSubManager):
 
     def _send(self, shared: Shared, clients: Collection[str]) -> None:
         sockets = self.server.eio.sockets
+        self.flow.delivered += len(clients)
         if not isinstance(sockets, Clients):
             for eio_sid in list(clients):
                 self.server._send_eio_packet(eio_sid, shared)
@@ -231,6 +241,15 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                 if decoded := self._decode(message.body):
                     yield decoded
 
+    @property
+    def replayed(self) -> float:
+        """See ``JobsManager``."""
+        source = self._source
+        if self.ready or not isinstance(source, Stream) or source.first is None:
+            return float(self.ready)
+        todo = source.tail + 1 - source.first
+        return min(1.0, ((source.next or 0) - source.first) / todo) if todo > 0 else 1.0
+
     def _new_source(self, connection: Any) -> Queue | Stream:
         before = self._source
         if self._has_stream(connection):
@@ -322,10 +341,16 @@ def _delay(failures: int) -> float:
     return min(longest, first * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
 
 
-def new_manager(settings: Settings) -> JobsManager:
-    """Return the manager for the settings' broker; it listens once it is initialized."""
+def new_manager(settings: Settings, flow: Flow | None = None) -> JobsManager:
+    """Return the manager for the settings' broker; it listens once it is initialized.
+
+    Args:
+        settings: which broker.
+        flow: where is counted what goes through; default one that nobody reads.
+    """
     transport.register()
     redis = settings.events.startswith(("redis:", "rediss:"))
     kind = RedisJobsManager if redis else KombuJobsManager
     manager: JobsManager = kind(settings)
+    manager.flow = flow or Flow()
     return manager

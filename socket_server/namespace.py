@@ -12,7 +12,7 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client import ENDINGS, Bridge
-from bridge.errors import TokenError
+from bridge.errors import TokenError, WrongShard
 from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.snapshot import Snapshot
 from bridge.tokens import Grant
@@ -20,6 +20,7 @@ from socket_server.auth import Auth
 from socket_server.clients import Clients
 from socket_server.journal import Journal
 from socket_server.limits import Limits
+from socket_server.logs import tell
 from socket_server.lookup import Lookup
 from socket_server.requests import Refused, answered, text, whole
 
@@ -30,6 +31,8 @@ PATIENCE, INTERVAL = 5.0, 0.05
 NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
 #: Seconds within which the first event of a job that was enqueued has come back, or never will.
 FRESH = 60.0
+#: Jobs of a token that are logged, and characters of an id at most.
+SHOWN, MAX_ID = 3, 255
 #: Jobs in one answer.
 MAX_LISTED = 200
 
@@ -58,19 +61,23 @@ class JobsNamespace(socketio.Namespace):
         super().__init__(NAMESPACE)
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
         self._auth, self._limits, self._ready = auth, limits, ready
-        self._clients = Clients(self, limits)
+        #: Who is connected.
+        self.clients = Clients(self, limits)
         #: Owner of each job that was enqueued here a moment ago, and when.
         self._fresh: dict[str, tuple[str, float]] = {}
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        address = environ.get("REMOTE_ADDR")
         try:
             grant = self._auth.grant(environ, auth)
             self._await_ready()
-            self._clients.add(sid, grant)
-        except TokenError as error:
-            raise Refusal(str(error), {"code": "unauthorized", "message": str(error)}) from None
-        except Refused as error:
-            raise Refusal(str(error), error.encode()) from None
+            self.clients.add(sid, grant)
+        except (TokenError, WrongShard, Refused) as error:
+            told = _refusal(error)
+            tell("refuse", request="connect", code=told["code"], address=address)
+            raise Refusal(str(error), told) from None
+        jobs = sorted(grant.jobs)[:SHOWN] or None
+        tell("connect", sid=sid, owner=grant.owner, jobs=jobs, address=address)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -79,12 +86,21 @@ class JobsNamespace(socketio.Namespace):
                 raise Refused("unavailable", NOT_READY)
             self.server.sleep(INTERVAL)
 
-    def on_disconnect(self, sid: str, *_: Any) -> None:
-        self._clients.remove(sid)
+    def on_disconnect(self, sid: str, reason: Any = None, *_: Any) -> None:
+        if client := self.clients.get(sid):
+            tell("disconnect", sid=sid, owner=client.grant.owner, reason=str(reason))
+        self.clients.remove(sid)
+
+    def refused(self, sid: str, request: str, code: str, job: Any) -> None:
+        """Note that a request was refused; see ``requests.answered``."""
+        client = self.clients.get(sid)
+        job = job if isinstance(job, str) and len(job) <= MAX_ID else None
+        owner = client.grant.owner if client else None
+        tell("refuse", request=request, code=code, sid=sid, owner=owner, job=job)
 
     def expire(self) -> None:
         """End the connections whose token has expired, and warn those whose token will soon."""
-        self._clients.expire(time.time())
+        self.clients.expire(time.time())
 
     def admit(self, sid: str) -> None:
         """Count a request.
@@ -92,11 +108,11 @@ class JobsNamespace(socketio.Namespace):
         Raises:
             Refused: there were too many of late.
         """
-        client = self._clients.get(sid)
+        client = self.clients.get(sid)
         self._limits.request(sid, client.grant.owner if client else None)
 
     def _grant(self, sid: str, scope: str) -> Grant:
-        grant = self._clients.of(sid).grant
+        grant = self.clients.of(sid).grant
         if grant.expires <= time.time():
             raise Refused("unauthorized", "the token has expired: connect with a new one")
         if not grant.allows(scope):
@@ -117,22 +133,24 @@ class JobsNamespace(socketio.Namespace):
         self._lookup.await_cursor(job, cursor)
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
-        self._clients.watch(sid, job)
-        return self._journal.view(job, cursor).encode()
+        self.clients.watch(sid, job)
+        view = self._journal.view(job, cursor)
+        tell("watch", sid=sid, job=job, owner=self._journal.owner(job), recovered=view.recovered)
+        return view.encode()
 
     @answered
     def on_unwatch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         self._grant(sid, "watch")
-        self._clients.unwatch(sid, text(request, "job"))
+        self.clients.unwatch(sid, text(request, "job"))
         return {}
 
     @answered
     def on_refresh(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         try:
             grant = self._auth.grant(self.server.get_environ(sid, NAMESPACE) or {}, request)
-        except TokenError as error:
+        except (TokenError, WrongShard) as error:
             raise Refused("unauthorized", str(error)) from None
-        self._clients.refresh(sid, grant, self._journal.owner)
+        self.clients.refresh(sid, grant, self._journal.owner)
         return {"expires": grant.expires if isfinite(grant.expires) else None}
 
     @answered
@@ -142,7 +160,7 @@ class JobsNamespace(socketio.Namespace):
             raise Refused("forbidden", "the token names no owner, only single jobs")
         limit = whole(request, "limit", default=50, most=MAX_LISTED)
         state = text(request, "state", required=False) or None
-        self._clients.watch_all(sid)
+        self.clients.watch_all(sid)
         return {"jobs": self._journal.jobs(owner, limit=limit, state=state)}
 
     @answered
@@ -155,11 +173,11 @@ class JobsNamespace(socketio.Namespace):
             raise Refused(
                 "task_not_allowed", f"{name} may not be enqueued by clients: see TASKBRIDGE_TASKS"
             )
-        self._clients.check_watched(sid)
+        self.clients.check_watched(sid)
         self._limits.enqueue(owner, self._unfinished(owner))
         job = self._bridge.enqueue(name, args, kwargs, owner=owner)
         self._fresh[job.id] = owner, time.monotonic()
-        self._clients.watch(sid, job.id)
+        self.clients.watch(sid, job.id)
         return {"job": job.id, **self._first_view(job.id, name, owner)}
 
     def _unfinished(self, owner: str) -> int:
@@ -189,8 +207,16 @@ class JobsNamespace(socketio.Namespace):
         state = (result or self._journal.snapshot(job))["state"]
         if state in TERMINAL:
             raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
-        self._bridge.request_cancel(job, aside=self._lookup.aside)
+        self._bridge.request_cancel(job, self._journal.owner(job), aside=self._lookup.aside)
         return {"job": job, "state": state}
+
+
+def _refusal(error: TokenError | WrongShard | Refused) -> dict[str, Any]:
+    if isinstance(error, Refused):
+        return error.encode()
+    if isinstance(error, WrongShard):
+        return {"code": "wrong_shard", "message": str(error), "shard": error.shard}
+    return {"code": "unauthorized", "message": str(error)}
 
 
 def _call(request: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 #: Seconds at most that who asks too often is not read.
 MAX_PAUSE = 1.0
 
+FAILED = "the server failed to answer; its log says why"
+
 CODES: dict[type[TaskbridgeError], str] = {
     BrokerUnavailable: "unavailable",
     EnqueueError: "bad_request",
@@ -46,8 +48,10 @@ class Refused(Exception):
 def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any]]) -> Any:
     """Turn a method into a Socket.IO handler that always answers, and never with a traceback.
 
-    The method's object has ``admit(sid)``, which raises :class:`Refused` for who asks too often.
+    The method's object has ``admit(sid)``, which raises :class:`Refused` for who asks too often,
+    and ``refused``, which is told.
     """
+    name = handler.__name__.removeprefix("on_")
 
     @functools.wraps(handler)
     def handle(self: Any, sid: str, request: Any = None, *_: Any) -> dict[str, Any]:
@@ -60,18 +64,17 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any]]) -> A
             if error.code == "too_many_requests":
                 # The next is not even read before: to refuse a flood would cost as much as it does.
                 self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
-            return {"ok": False, "error": error.encode()}
+            refusal = error.encode()
         except TaskbridgeError as error:
-            return _error(CODES.get(type(error), "bad_request"), str(error))
+            refusal = {"code": CODES.get(type(error), "bad_request"), "message": str(error)}
         except Exception:
             logger.exception("taskbridge: a request failed")
-            return _error("internal", "the server failed to answer; its log says why")
+            refusal = {"code": "internal", "message": FAILED}
+        job = request.get("job") if isinstance(request, dict) else None
+        self.refused(sid, name, refusal["code"], job)
+        return {"ok": False, "error": refusal}
 
     return handle
-
-
-def _error(code: str, message: str) -> dict[str, Any]:
-    return {"ok": False, "error": {"code": code, "message": message}}
 
 
 def text(request: dict[str, Any], name: str, *, required: bool = True) -> str:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 PATIENCE, INTERVAL = 5.0, 0.05
 #: Jobs of one queue, those before the others, that are told their place at a time.
 MAX_TOLD = 200
+#: Queues of which the length is a figure, when jobs wait in others.
+MAX_QUEUES = 100
 #: Seconds by which an estimate of the end must have moved to be worth telling.
 STEP = 5.0
 
@@ -127,12 +129,19 @@ class Estimates:
     ) -> None:
         self._delivery, self._journal, self._manager = delivery, journal, manager
         self._lines, self._history, self._gauge = lines, history, gauge
+        #: Messages in each queue in which jobs waited of late.
+        self.levels: dict[str, int] = {}
 
     def tell(self) -> None:
         """Tell each job that waits, and is watched, its place, if that has changed."""
         if not self._lines:
+            self.levels = dict.fromkeys(self.levels, 0)
             return
-        for queue, level in self._gauge.read(self._lines.queues()).items():
+        levels = self._gauge.read(self._lines.queues())
+        # A queue that was seen stays a figure, and does not vanish with the last job in it.
+        known = dict.fromkeys(list(self.levels)[-MAX_QUEUES:], 0)
+        self.levels = {**known, **{queue: level.ready for queue, level in levels.items()}}
+        for queue, level in levels.items():
             ahead = self._lines.ahead(queue, level.ready)
             for job in self._lines.waiting(queue)[:MAX_TOLD]:
                 self._tell(job, queue, level, ahead.get(job))

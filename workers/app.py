@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from bridge import install, transport
+from bridge.celery_app import queue_configuration
 from bridge.errors import TaskbridgeError
 from bridge.settings import Settings
 from workers import stopping
@@ -19,9 +20,6 @@ __all__ = ["app", "new_app"]
 
 logger = logging.getLogger(__name__)
 
-#: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
-#: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
-CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Seconds before a task whose process died is tried again.
 LOST_RETRY_DELAY = 5
 
@@ -92,22 +90,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
-        **_broker_configuration(settings),
+        **queue_configuration(settings),
     }
-
-
-def _broker_configuration(settings: Settings) -> dict[str, Any]:
-    if not settings.broker.startswith(("amqp", "pyamqp")):
-        return {}
-    from kombu import Exchange, Queue
-
-    queue = Queue(
-        "celery",
-        Exchange("celery"),
-        routing_key="celery",
-        consumer_arguments={"x-consumer-timeout": CONSUMER_TIMEOUT},
-    )
-    return {"task_queues": [queue]}
 
 
 def _node_name() -> str:

@@ -121,14 +121,21 @@ def worker(arguments: tuple[str, ...]) -> None:
 
 
 @cli.command(
-    context_settings=PASS, **_examples("taskbridge flower", "taskbridge flower --port=5556")
+    context_settings={"ignore_unknown_options": True},
+    **_examples("taskbridge flower", "taskbridge flower --port=5556"),
 )
+@click.option("--port", default=5555, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[FLOWER ARGUMENTS]...")
-def flower(arguments: tuple[str, ...]) -> None:
-    """Run Flower, for operators; arguments go to it."""
-    from bridge.cli.stack import execute, flower_command
+def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
+    """Run Flower, for operators; other arguments go to it.
 
-    execute([*flower_command("workers.app"), *arguments])
+    TASKBRIDGE_FLOWER_AUTH (user:password) is who may use it, and TASKBRIDGE_BROKER_API is where it
+    learns how long RabbitMQ's queues are.
+    """
+    from bridge.cli.stack import run_flower
+
+    run_flower(Settings.from_environ(), port, address, arguments)
 
 
 @cli.command(

@@ -20,7 +20,7 @@ __all__ = ["show"]
 def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: bool) -> None:
     """Print an owner's jobs, newest first."""
     payload = {"limit": limit, **({"state": state} if state else {})}
-    answer = request(bridge, "jobs", payload, bridge.token(owner=owner))
+    answer = request(bridge, "jobs", payload, bridge.token(owner=owner), bridge.shard(owner))
     if as_json:
         for job in answer["jobs"]:
             click.echo(json.dumps(job))

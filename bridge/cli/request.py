@@ -10,6 +10,7 @@ import socketio
 from bridge.client import Bridge
 from bridge.errors import JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
 from bridge.events import NAMESPACE
+from bridge.status import shard_of_job
 
 __all__ = ["cancel", "request"]
 
@@ -17,14 +18,23 @@ __all__ = ["cancel", "request"]
 TIMEOUT = 10
 
 
-def request(bridge: Bridge, name: str, payload: dict[str, Any], token: str) -> dict[str, Any]:
+def request(
+    bridge: Bridge, name: str, payload: dict[str, Any], token: str, shard: int | None = None
+) -> dict[str, Any]:
     """Return the server's answer.
+
+    Args:
+        bridge: where the server is.
+        name: of the request.
+        payload: of the request.
+        token: what it may do.
+        shard: whose servers are asked, where there are several.
 
     Raises:
         ServerUnavailable: none answers.
         JobNotFound, TokenError, TaskbridgeError: it refused.
     """
-    url = bridge.settings.server_url
+    url = bridge.settings.url_of(shard)
     with socketio.SimpleClient(reconnection=False, handle_sigint=False) as client:
         try:
             client.connect(
@@ -47,6 +57,8 @@ def cancel(bridge: Bridge, job: str) -> None:
     Raises:
         ServerUnavailable, JobNotFound, TokenError, TaskbridgeError: as :func:`request` does.
     """
-    answer = request(bridge, "cancel", {"job": job}, bridge.token(jobs=[job], scope="cancel"))
+    shard = shard_of_job(bridge, job)
+    token = bridge.token(jobs=[job], scope="cancel", shard=shard)
+    answer = request(bridge, "cancel", {"job": job}, token, shard)
     already = "already " if answer["state"] == "cancelling" else ""
     click.echo(f"{already}cancelling {job}")

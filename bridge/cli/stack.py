@@ -14,10 +14,14 @@ import click
 from bridge.errors import SettingsError
 from bridge.settings import Settings
 
-__all__ = ["SERVER", "execute", "flower_command", "prepare", "up", "worker_command"]
+__all__ = ["SERVER", "execute", "flower_command", "prepare", "run_flower", "up", "worker_command"]
 
 SERVER = [sys.executable, "-m", "socket_server"]
 FLOWER_PORT = 5555
+#: Address for this machine alone.
+HERE = "127.0.0.1"
+#: Tasks that Flower holds at most, and seconds after which it forgets a worker that is gone.
+FLOWER_TASKS, FLOWER_OFFLINE = 10_000, 3600
 #: What clients may enqueue when nobody says otherwise: the reference jobs.
 DEMO_TASKS = "workers.jobs.*"
 
@@ -35,9 +39,39 @@ def worker_command(settings: Settings, app: str) -> list[str]:
     return [*_celery(app), "worker", "--loglevel", "INFO", *alone]
 
 
-def flower_command(app: str, port: int = FLOWER_PORT) -> list[str]:
-    """Return the command that runs Flower for a Celery application, on this machine alone."""
-    return [*_celery(app), "flower", "--address=127.0.0.1", f"--port={port}"]
+def flower_command(app: str, port: int = FLOWER_PORT, address: str = HERE) -> list[str]:
+    """Return the command that runs Flower for a Celery application."""
+    return [*_celery(app), "flower", f"--address={address}", f"--port={port}"]
+
+
+def flower_variables(settings: Settings) -> dict[str, str]:
+    """Return what Flower is told by its environment, where no other user of the machine reads it.
+
+    What is set there already stays.
+    """
+    said = {
+        "FLOWER_BASIC_AUTH": settings.flower_auth,
+        "FLOWER_BROKER_API": settings.broker_api,
+        # All that it holds is in memory; a thousand workers' tasks of an hour are enough.
+        "FLOWER_MAX_TASKS": str(FLOWER_TASKS),
+        "FLOWER_PURGE_OFFLINE_WORKERS": str(FLOWER_OFFLINE),
+    }
+    return {name: value for name, value in said.items() if value and name not in os.environ}
+
+
+def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str, ...]) -> None:
+    """Become Flower.
+
+    Raises:
+        SettingsError: it would be open to anybody.
+    """
+    if address not in (HERE, "localhost", "::1") and not settings.flower_auth:
+        raise SettingsError(
+            f"Flower on {address} would let anybody read arguments and stop workers: set "
+            "TASKBRIDGE_FLOWER_AUTH to user:password, or leave out --address"
+        )
+    os.environ.update(flower_variables(settings))
+    execute([*flower_command("workers.app", port, address), *arguments])
 
 
 def _celery(app: str) -> list[str]:
@@ -97,7 +131,7 @@ def _processes(
         variables = {**common, "REMAP_SIGTERM": "SIGQUIT"}
         yield f"worker.{number}", worker_command(settings, app), variables
     if flower_port:
-        yield "flower", flower_command(app, flower_port), common
+        yield "flower", flower_command(app, flower_port), {**common, **flower_variables(settings)}
 
 
 def _note(settings: Settings, url: str, flower_port: int | None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import Settings, stream
+from bridge.shards import channel_of
 
 #: Virtual hosts.
 EVENTS, TASKS = "events", "tasks"
@@ -30,11 +31,12 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
     Args:
         channel: ``TASKBRIDGE_CHANNEL``.
     """
-    write = (NONE, f"^{channel}$", NONE)
+    # With shards, each has a channel of its own.
+    write = (NONE, rf"^{channel}(\.[0-9]+)?$", NONE)
     # A server binds the stream at each connect: a node that was restarted has lost its bindings to
     # the exchange, which is not durable, and sometimes (RabbitMQ 3.10) makes them from these
     # definitions before it forgets them.
-    either = rf"^{channel}(\.stream)?$"
+    either = rf"^{channel}(\.[0-9]+)?(\.stream)?$"
     read = (NONE, either, either)
     return {
         "operator": {EVENTS: (ALL, ALL, ALL), TASKS: (ALL, ALL, ALL)},
@@ -51,7 +53,8 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
         passwords: of each user.
         settings: the channel, and what of it is kept.
     """
-    name, allowed = stream.name_of(settings), rights(settings.channel)
+    allowed = rights(settings.channel)
+    channels = [channel_of(settings, shard) for shard in range(settings.shards)]
     return {
         "vhosts": [{"name": EVENTS}, {"name": TASKS}],
         "users": [_user(user, passwords[user]) for user in allowed],
@@ -62,7 +65,7 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
         ],
         "exchanges": [
             {
-                "name": settings.channel,
+                "name": channel,
                 "vhost": EVENTS,
                 "type": "fanout",
                 "durable": False,  # as python-socketio declares it
@@ -70,25 +73,28 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
                 "internal": False,
                 "arguments": {},
             }
+            for channel in channels
         ],
         "queues": [
             {
-                "name": name,
+                "name": stream.name_of(channel),
                 "vhost": EVENTS,
                 "durable": True,
                 "auto_delete": False,
                 "arguments": stream.arguments(settings),
             }
+            for channel in channels
         ],
         "bindings": [
             {
-                "source": settings.channel,
+                "source": channel,
                 "vhost": EVENTS,
-                "destination": name,
+                "destination": stream.name_of(channel),
                 "destination_type": "queue",
                 "routing_key": "",
                 "arguments": {},
             }
+            for channel in channels
         ],
     }
 

@@ -187,7 +187,7 @@ def test_who_comes_back_to_another_stream_of_the_same_name_is_told_so(fleet):
     [client] = fleet.clients
     until(lambda: len(client.lines) > 20, 60, "some lines")
     with Connection(fleet.stack.settings.broker) as connection:
-        connection.channel().queue_delete(name_of(fleet.stack.settings))
+        connection.channel().queue_delete(name_of(fleet.stack.settings.channel))
     fleet.servers[0].kill()
     fleet.start_server()
     until(lambda: client.over, 60, "the end of the client")

@@ -32,11 +32,11 @@ def channel(settings):
 
 def bindings_lost(channel, settings):
     """Unbind the stream, as RabbitMQ 3.10 does at its start with one made by definitions."""
-    channel.queue_unbind(stream.name_of(settings), settings.channel)
+    channel.queue_unbind(stream.name_of(settings.channel), settings.channel)
 
 
 def messages(channel, settings):
-    return channel.queue_declare(stream.name_of(settings), passive=True).message_count
+    return channel.queue_declare(stream.name_of(settings.channel), passive=True).message_count
 
 
 def test_an_event_that_reached_no_stream_is_refused_and_the_next_one_reaches_it(

@@ -25,7 +25,7 @@ class Bus:
 
     def __init__(self, settings: Settings, url: str | None = None) -> None:
         self._url = url or settings.broker
-        self._name = name_of(settings)
+        self._name = name_of(settings.channel)
 
     def events(self) -> list[Event]:
         """Return all events so far, duplicates left out as every reader does, in order."""

@@ -12,6 +12,7 @@ from socket_server import verdicts
 from socket_server.delivery import Delivery
 from socket_server.history import ENOUGH, History
 from socket_server.journal import Journal
+from socket_server.metrics import Metrics
 from socket_server.queues import Level, Lines
 from socket_server.verdicts import Estimates, Verdicts
 from socket_server.watchdog import Silence, Watchdog
@@ -27,6 +28,7 @@ class Manager:
 
     def deliver_job(self, message, rooms, latest=None):
         self.sent.append((message["type"], message["data"]))
+        return self.watched
 
     def is_watched(self, job, owner):
         return self.watched
@@ -40,7 +42,7 @@ class Server:
         self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
         self.history, self.lines, self.levels = History(), Lines(), {}
         parts = (self.watchdog, self.history, self.lines)
-        self.delivery = Delivery(self.manager, self.journal, *parts)
+        self.delivery = Delivery(self.manager, self.journal, *parts, Metrics())
         gauge = SimpleNamespace(read=lambda queues: self.levels)
         self.estimates = Estimates(
             self.delivery, self.journal, self.manager, self.lines, self.history, gauge

@@ -13,6 +13,7 @@ class Namespace:
 
     def __init__(self, refusal=None):
         self.refusal, self.server, self.slept = refusal, self, []
+        self.told = []
 
     def admit(self, sid):
         if self.refusal:
@@ -20,6 +21,9 @@ class Namespace:
 
     def sleep(self, seconds):
         self.slept.append(seconds)
+
+    def refused(self, *told):
+        self.told.append(told)
 
 
 def ask(handler, *payload):
@@ -35,6 +39,20 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_not_read_for_a_while(w
         "code": "too_many_requests", "message": "too many", "retry_after": wait
     }  # fmt: skip
     assert namespace.slept == [slept]
+
+
+def test_what_is_refused_is_told_with_the_job_that_was_asked_for():
+    namespace = Namespace(Refused("forbidden", "no"))
+
+    def on_watch(*_):
+        """Answer nothing."""
+
+    answered(on_watch)(namespace, "sid", {"job": "j"})
+    answered(on_watch)(namespace, "sid", "nothing")
+    assert namespace.told == [
+        ("sid", "watch", "forbidden", "j"),
+        ("sid", "watch", "forbidden", None),
+    ]
 
 
 def raising(error):

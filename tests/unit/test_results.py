@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery, states
 
-from bridge import results
+from bridge import results, ticker
 from bridge.meter import Meter, Reading
 from bridge.results import STATE, Record, info, track, untrack
 from bridge.run import Run
+from bridge.ticker import Ticker
 from support.wait import until
 
 
@@ -53,9 +54,9 @@ class Bar:
 def alone(monkeypatch):
     """Keep what a test does from other tests; nothing is stored unless it says so."""
     monkeypatch.setattr(results, "_records", {})
-    monkeypatch.setattr(results, "_wake", threading.Event())
-    monkeypatch.setattr(results, "_thread", (os.getpid(), None))
-    monkeypatch.setattr(results, "_failing", False)
+    alone = Ticker("test", results._ticker._complaint)
+    alone._thread = (os.getpid(), None)
+    monkeypatch.setattr(results, "_ticker", alone)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def running(backend, n=1, task="t"):
 
 def store(task="t"):
     """Do what the thread does once a second."""
-    results._store(results._records[task])
+    results._ticker._call(results._records[task].store)
 
 
 def test_the_info_has_the_keys_that_celery_progress_reads():
@@ -163,7 +164,7 @@ def test_nothing_is_stored_once_the_task_has_ended(backend):
     record = results._records["t"]
     untrack("t")
     untrack("t")
-    results._store(record)
+    results._ticker._call(record.store)
     assert (backend.stored, results._records) == ([], {})
 
 
@@ -299,15 +300,15 @@ def test_between_two_writes_of_a_task_lies_a_second(backend, monkeypatch):
 
     stored = backend.stored.append
     backend.stored = SimpleNamespace(append=lambda entry: (story.append("stored"), stored(entry)))
-    monkeypatch.setattr(results, "threading", SimpleNamespace(Event=Pause))
+    monkeypatch.setattr(ticker, "threading", SimpleNamespace(Event=Pause))
     with pytest.raises(Stop):
-        results._loop()
+        results._ticker._loop()
     assert story == [1.0, "stored", 1.0, "stored", 1.0, "stored", 1.0]
 
 
 def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monkeypatch):
-    monkeypatch.setattr(results, "_thread", None)
-    monkeypatch.setattr(results, "INTERVAL", 0.001)
+    monkeypatch.setattr(results._ticker, "_thread", None)
+    monkeypatch.setattr(ticker, "INTERVAL", 0.001)
     for number in range(3):  # it begins with the first task, and goes on with the next
         _, bar = running(backend, n=number, task=f"t{number}")
         until(lambda: backend.stored, 5, "the first write", interval=0.001)
@@ -315,14 +316,14 @@ def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monk
         until(lambda: backend.stored[-1][2]["percent"] == 100, 5, "the next", interval=0.001)
         untrack(f"t{number}")
         backend.stored.clear()
-    assert results._thread[1].daemon
+    assert results._ticker._thread[1].daemon
 
 
 def test_a_forked_process_stores_with_a_thread_of_its_own(backend, monkeypatch):
     started = []
     thread = SimpleNamespace(start=lambda: started.append(os.getpid()))
-    monkeypatch.setattr(results, "_thread", None)
-    monkeypatch.setattr(results.threading, "Thread", lambda **_: thread)
+    monkeypatch.setattr(results._ticker, "_thread", None)
+    monkeypatch.setattr(ticker.threading, "Thread", lambda **_: thread)
     for pid in (1, 1, 2):
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
         track(new_run(), new_task(backend))
@@ -341,11 +342,11 @@ def test_with_celery_itself_the_info_is_seen_until_the_result_is_there():
         run = new_run("c")
         Bar(run, n=1, total=4, desc="rows")
         track(run, work)
-        results._store(results._records["c"])
+        results._ticker._call(results._records["c"].store)
         result = app.AsyncResult("c")
         assert (result.state, result.info) == (STATE, info(run))
         app.backend.mark_as_done("c", 42, work.request)
-        results._store(results._records["c"])
+        results._ticker._call(results._records["c"].store)
         assert (result.state, result.get()) == (states.SUCCESS, 42)
     finally:
         work.pop_request()

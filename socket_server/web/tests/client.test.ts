@@ -143,11 +143,25 @@ test("another token is asked for before one expires, without a new connection", 
   await vi.waitFor(() => expect(socket.asked.map(([name, payload]) => [name, payload])).toEqual([["refresh", { token: "another" }]]));
 });
 
-test("a server that drains spreads its clients' return", () => {
-  const [socket] = live();
+test("a server that drains is heard of, and watched until it hangs up", () => {
+  const [socket, client] = live();
+  const heard: unknown[] = [];
+  client.addEventListener("draining", (event) => heard.push((event as CustomEvent).detail));
   socket.hear("draining", { after: 10 });
-  expect(socket.delays.at(-1)).toBeGreaterThanOrEqual(500);
-  expect(socket.delays.at(-1)).toBeLessThanOrEqual(10_500);
+  expect(heard).toEqual([{ after: 10 }]);
+  expect(client.state).toBe("live");
+});
+
+test("a server of another shard says which is right, and that one is asked", () => {
+  const socket = new FakeSocket();
+  const client = new Client(socket.itself);
+  const wrong = Object.assign(new Error("elsewhere"), { data: { code: "wrong_shard", shard: 3 } });
+  socket.active = false;
+  socket.hear("connect_error", wrong);
+  expect(socket.io.opts.query).toEqual({ shard: "3" });
+  expect(client.state).toBe("live");
+  socket.hear("connect_error", wrong); // where no balancer chooses, asking again is of no use
+  expect(client.state).toBe("refused");
 });
 
 test("an enqueued job is watched from its first event on", async () => {

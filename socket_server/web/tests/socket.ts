@@ -8,8 +8,7 @@ export class FakeSocket {
   active = true;
   /** What was asked and not answered yet: name, payload, and what takes the answer. */
   asked: [name: string, payload: Record<string, unknown>, answer: Answer][] = [];
-  delays: number[] = [];
-  io = { reconnectionDelay: (delay: number) => this.delays.push(delay) };
+  io: { opts: { query?: Record<string, string> } } = { opts: {} };
   #listeners = new Map<string, ((detail: never) => void)[]>();
 
   on(name: string, listener: (detail: never) => void): this {

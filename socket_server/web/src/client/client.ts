@@ -8,7 +8,7 @@ import { WatchedJob } from "./watched-job.js";
 
 const REQUEST_TIMEOUT = 15_000; // milliseconds
 /** Refusals that asking again with the same token cannot change. */
-const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_request"]);
+const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_request", "wrong_shard"]);
 /** Refusals that pass: the same may be asked again after about so many milliseconds. */
 const PASSING: ReadonlySet<string> = new Set(["unavailable", "too_many_requests", "internal"]);
 const AGAIN = 1000;
@@ -32,6 +32,8 @@ export interface ClientEvents {
   missing: { job: string; error: RequestError };
   job: JobEvent;
   token_expiring: { expires?: number };
+  /** The server stops, and ends the connection after so many seconds; we come back by ourselves. */
+  draining: { after?: number };
 }
 
 export interface ConnectOptions {
@@ -44,6 +46,7 @@ export interface ConnectOptions {
   transports?: ("websocket" | "polling")[];
 }
 
+type Refusal = Error & { data?: { code?: string; shard?: number } };
 type Reply = { ok?: boolean; error?: { code?: string; message?: string } } & Record<string, unknown>;
 
 /** Connect and stay connected. */
@@ -72,6 +75,8 @@ export class Client extends targetOf<ClientEvents>() {
   /** Why it is in that state. */
   #message = "";
   #wait = FIRST_WAIT;
+  /** Of the servers that have the jobs, where there are several, and none was found at first. */
+  #shard: number | undefined;
   /** When the connection was last made. */
   #since = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -82,11 +87,12 @@ export class Client extends targetOf<ClientEvents>() {
     this.#socket = socket;
     this.#getToken = getToken;
     socket.on("connect", () => this.#live());
-    socket.on("connect_error", (error: Error & { data?: { code?: string } }) => this.#refused(error));
+    socket.on("connect_error", (error: Refusal) => this.#refused(error));
     socket.on("disconnect", (reason) => this.#lost(reason));
     socket.on("job", (event: JobEvent) => this.#event(event));
     socket.on("token_expiring", (detail) => void this.#expiring(detail ?? {}));
-    socket.on("draining", (detail) => this.#draining(detail?.after));
+    // The server stops, and hangs up after so many seconds: not on all its clients at once.
+    socket.on("draining", (detail) => this.#dispatch("draining", detail));
   }
 
   get state(): ConnectionState {
@@ -255,25 +261,27 @@ export class Client extends targetOf<ClientEvents>() {
     await this.#getToken().then((token) => this.refresh(token)).catch(() => {});
   }
 
-  // The server stops: all its clients come back, not all of them at once.
-  #draining(after: unknown): void {
-    if (typeof after === "number" && after > 0)
-      this.#socket.io.reconnectionDelay(FIRST_WAIT + 1000 * Math.min(after, 60) * Math.random());
-  }
-
   #live(): void {
-    this.#socket.io.reconnectionDelay(FIRST_WAIT);
     this.#since = Date.now();
     const before = [...this.#cursors]; // without what is asked for by those who hear of it now
     this.#enter("live");
     for (const [job, cursor] of before) this.follow(job, cursor).catch(() => {});
   }
 
-  #refused(error: Error & { data?: { code?: string } }): void {
-    const code = error.data?.code;
+  #refused(error: Refusal): void {
+    const { code, shard } = error.data ?? {};
+    if (code === "wrong_shard" && typeof shard === "number" && shard !== this.#shard) return this.#moveTo(shard);
     if (this.#socket.active) return this.#enter(this.#trying, "The server does not answer; trying again.");
     if (code === undefined || FINAL.has(code)) return this.#giveUp(new RequestError(code ?? "unauthorized", error.message));
     return this.#again(error.message);
+  }
+
+  // By the query, which is all that a balancer sees of us, it chooses the server.
+  #moveTo(shard: number): void {
+    this.#shard = shard;
+    this.#socket.disconnect();
+    this.#socket.io.opts.query = { shard: String(shard) };
+    this.#socket.connect();
   }
 
   #giveUp(error: RequestError): void {

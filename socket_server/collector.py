@@ -1,0 +1,106 @@
+"""What can be counted when somebody asks, and need not be kept account of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from socket_server.gate import Gate
+from socket_server.journal import Journal
+from socket_server.manager import JobsManager
+from socket_server.metrics import Metrics
+from socket_server.namespace import JobsNamespace
+from socket_server.verdicts import Estimates
+
+__all__ = ["Collector"]
+
+#: Jobs that are looked at before clients have their turn.
+JOBS_AT_ONCE = 200
+
+
+class Collector:
+    """Reads the parts of a server whenever it is scraped.
+
+    Args:
+        metrics: where it is registered.
+        manager, journal, jobs, gate, estimates: the parts.
+        sleep: lets others go on.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        manager: JobsManager,
+        journal: Journal,
+        jobs: JobsNamespace,
+        gate: Gate,
+        estimates: Estimates,
+        sleep: Callable[[float], Any],
+    ) -> None:
+        self._metrics, self._manager, self._journal = metrics, manager, journal
+        self._jobs, self._gate, self._estimates, self._sleep = jobs, gate, estimates, sleep
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: to be registered, it need not be asked what it has."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all figures."""
+        for name, text, value in self._counters():
+            yield CounterMetricFamily(f"taskbridge_{name}", text, value=value)
+        for name, text, value in self._gauges():
+            yield GaugeMetricFamily(f"taskbridge_{name}", text, value=value)
+        yield self._by_label("queue_messages", QUEUES, "queue", self._estimates.levels)
+        yield self._by_label("clock_skew_seconds", SKEW, "host", self._metrics.emitters.skews())
+        yield self._states()
+
+    def _counters(self) -> Iterator[tuple[str, str, float]]:
+        flow, totals = self._metrics.flow, self._metrics.emitters.totals
+        yield "events_read", "Events that came over the bus.", flow.read
+        yield "events_stale", "Duplicates, and what came of an older run.", flow.stale
+        yield "messages_refused", "Messages of the bus that are no events.", self._manager.refused
+        yield "events_delivered", "Copies of events handed to clients' queues.", flow.delivered
+        yield "events_conflated", "Of those, replaced by a newer one of their bar.", flow.conflated
+        yield "events_dropped", "Of those, let go with a client that was slow.", flow.dropped
+        yield "emitter_events", "Events that emitters have published.", totals["published"]
+        yield "emitter_failures", "Attempts to publish that failed.", totals["failures"]
+        yield "emitter_dropped_lines", "Lines that emitters had to drop.", totals["dropped"]
+
+    def _gauges(self) -> Iterator[tuple[str, str, float]]:
+        manager, clients = self._manager, self._jobs.clients
+        yield "connections", "Connections that are open, whatever they are for.", len(self._gate)
+        yield "clients", "Clients that were let in.", len(clients)
+        yield "watches", "Jobs that clients watch, each for each client.", clients.watches
+        yield "journal_jobs", "Jobs that are held.", len(self._journal)
+        yield "journal_bytes", "Bytes of their events that are held.", self._journal.size
+        yield "listener_alive", "Whether the broker is being listened to.", manager.alive
+        yield "listener_lag_seconds", LAG, self._metrics.flow.lag
+        yield "ready", "Whether what was published before the start was read.", manager.ready
+        yield "replay_progress", "Of that, the part that was read, from 0 to 1.", manager.replayed
+
+    @staticmethod
+    def _by_label(name: str, text: str, label: str, values: dict[str, Any]) -> Metric:
+        family = GaugeMetricFamily(f"taskbridge_{name}", text, labels=[label])
+        for key, value in values.items():
+            family.add_metric([key], value)
+        return family
+
+    def _states(self) -> Metric:
+        held: Counter[tuple[str, str]] = Counter()
+        for number, snapshot in enumerate(self._journal.snapshots()):
+            if number % JOBS_AT_ONCE == 0:
+                self._sleep(0)
+            held[self._metrics.label(snapshot.name), snapshot.state] += 1
+        family = GaugeMetricFamily("taskbridge_jobs", STATES, labels=["task", "state"])
+        for labels, count in held.items():
+            family.add_metric(labels, count)
+        return family
+
+
+QUEUES = "Messages that wait in a queue in which a job waits, or did."
+SKEW = "By how much the clock of a host that reports is behind; ahead where negative."
+LAG = "How long the newest event that says so took until it was read, corrected by clock skew."
+STATES = "Jobs that are held, by the name of the task and their state."
