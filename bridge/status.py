@@ -122,9 +122,13 @@ def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
         bridge.settings.url_of(shard, f"/api/jobs/{quote(job, safe='')}"),
         headers={"Authorization": f"Bearer {token}"},
     )
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        snapshot: dict[str, Any] = json.load(response)
-        return snapshot
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            snapshot: dict[str, Any] = json.load(response)
+            return snapshot
+    except urllib.error.HTTPError as error:
+        error.close()  # it is kept for a while, and its connection need not be
+        raise
 
 
 def from_result(app: Any, job: str) -> dict[str, Any] | None:

@@ -198,6 +198,14 @@ class Wire:
         return getattr(self._websocket, name)
 
 
+class Silence:
+    """Takes what eventlet writes of connections that ended before it closed them."""
+
+    @staticmethod
+    def write(_: str) -> None:
+        """Write nothing."""
+
+
 def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> Any:
     """Return what stands in for a mode's class of WebSockets.
 
@@ -220,6 +228,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 
             def handle(websocket: Any) -> Any:
                 environ.get(UPGRADED, int)()
+                websocket.log = Silence
                 return handler(Wire(websocket, bounded, bucket, sleep))
 
             try:
