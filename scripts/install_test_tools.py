@@ -21,6 +21,10 @@ PACKAGES = {
     "redis-server": "redis-server",
     "chromium": "chromium",
     "openssl": "openssl",
+    "haproxy": "haproxy",
+    "postgresql": "pg_ctlcluster",
+    "prometheus": "promtool",
+    "docker-compose": "docker-compose",
 }
 #: An ordinary user's PATH leaves out where Debian puts a server's program.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/lib/rabbitmq/bin"])

@@ -20,6 +20,9 @@ __all__ = ["app", "new_app"]
 
 logger = logging.getLogger(__name__)
 
+#: Attempts to store a result, over two minutes: Celery doubles the pause between two of them from
+#: 10 milliseconds to 10 seconds.
+RESULT_RETRIES = 20
 #: Seconds before a task whose process died is tried again.
 LOST_RETRY_DELAY = 5
 
@@ -87,6 +90,9 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         # A restarted worker finds its predecessor's exclusive control queue locked for a while.
         "broker_channel_error_retry": True,
+        # A database that is restarted must not fail the jobs that end meanwhile.
+        "result_backend_always_retry": True,
+        "result_backend_max_retries": RESULT_RETRIES,
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],

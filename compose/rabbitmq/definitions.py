@@ -1,7 +1,7 @@
 """Print RabbitMQ's definitions: virtual hosts, users with just the rights they need, the stream.
 
-``python compose/rabbitmq/definitions.py --secrets FOLDER > definitions.json``; the node reads the
-file at each start (``load_definitions`` in its configuration), and makes anew what is not durable.
+``python compose/rabbitmq/definitions.py --secrets FOLDER --output FILE``; each node reads the file
+at each start (``load_definitions`` in its configuration), and makes anew what is not durable.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import kombu
+
 from bridge import Settings, stream
 from bridge.shards import channel_of
 
 #: Virtual hosts.
 EVENTS, TASKS = "events", "tasks"
+TAGS = {"operator": ["administrator"], "flower": ["monitoring"]}
 NONE, ALL = "^$", ".*"
 #: What clients of Celery touch: its queue, and what its remote control and its answers travel on.
 CELERY = ("^celery", r"^(celery.*|amq\.default)$", "^celery$")
+#: What Flower touches: events, remote control and its answers, but no task.
+_FLOWER = r"^(celeryev.*|(.*\.)?celery\.pidbox)$"
+FLOWER = (_FLOWER, _FLOWER, _FLOWER)
 
 
 def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
@@ -43,6 +49,7 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
         "worker": {EVENTS: write, TASKS: (ALL, ALL, ALL)},
         "server": {EVENTS: read, TASKS: CELERY},
         "service": {EVENTS: write, TASKS: CELERY},
+        "flower": {TASKS: FLOWER},
     }
 
 
@@ -99,6 +106,15 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
     }
 
 
+def declare(url: str, settings: Settings) -> None:
+    """Make the streams, with a copy on each node of the cluster, and bind them."""
+    with kombu.Connection(url, connect_timeout=5) as connection:
+        for shard in range(settings.shards):
+            channel = channel_of(settings, shard)
+            exchange = kombu.Exchange(channel, type="fanout", durable=False)
+            stream.declare(connection, exchange, settings.replace(channel=channel))
+
+
 def _user(name: str, password: str) -> dict[str, Any]:
     salt = os.urandom(4)
     digest = salt + hashlib.sha256(salt + password.encode()).digest()
@@ -106,7 +122,8 @@ def _user(name: str, password: str) -> dict[str, Any]:
         "name": name,
         "password_hash": base64.b64encode(digest).decode(),
         "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": ["administrator"] if name == "operator" else [],
+        # Flower asks the management API how long queues are.
+        "tags": TAGS.get(name, []),
     }
 
 
@@ -117,16 +134,38 @@ def main() -> int:
         Exit status: 0, or 1 if a secret is missing.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    folder = "a file of each user's name, with its password: operator, worker, server, service"
-    parser.add_argument("--secrets", type=Path, required=True, help=folder)
+    folder = (
+        "a file of each user's name, with its password: operator, worker, server, service, flower"
+    )
+    parser.add_argument("--secrets", type=Path, help=folder)
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="leave out the stream: a node alone would make it without copies on the others",
+    )
+    whole = "a file with the operator's URL: make the stream now, once the cluster is whole"
+    parser.add_argument("--declare", type=Path, help=whole)
+    parser.add_argument("--output", type=Path, help="default what it is started with")
     options, settings = parser.parse_args(), Settings.from_environ()
+    if not (options.secrets or options.declare):
+        parser.error("--secrets or --declare is needed")
     try:
+        if options.declare:
+            declare(options.declare.read_text().strip(), settings)
+            return 0
         users = rights(settings.channel)
         passwords = {user: (options.secrets / user).read_text().strip() for user in users}
     except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}: put the user's password there\n")
+        sys.stderr.write(f"{error.filename}: {error.strerror}: put the user's secret there\n")
         return 1
-    sys.stdout.write(json.dumps(definitions(passwords, settings), indent=2) + "\n")
+    made = definitions(passwords, settings)
+    if options.cluster:
+        del made["queues"], made["bindings"]
+    text = json.dumps(made, indent=2) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        options.output.write_text(text)
     return 0
 
 

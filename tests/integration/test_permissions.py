@@ -15,7 +15,7 @@ from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
 
-USERS = ("operator", "worker", "server", "service")
+USERS = ("operator", "worker", "server", "service", "flower")
 SCRIPT = ROOT / "compose" / "rabbitmq" / "definitions.py"
 
 
@@ -101,5 +101,5 @@ def test_a_password_that_is_missing_is_named(tmp_path):
     assert done.returncode == 1
     assert (
         done.stderr
-        == f"{tmp_path}/operator: No such file or directory: put the user's password there\n"
+        == f"{tmp_path}/operator: No such file or directory: put the user's secret there\n"
     )

@@ -36,6 +36,15 @@ def talk(lines: int) -> int:
     return lines
 
 
+@shared_task(name="support.narrate")
+def narrate(seconds: float) -> str:
+    """Move a bar for some seconds, and say something twice a second."""
+    for step in progress(range(int(seconds * 2)), desc="story", unit="line"):
+        job.log(f"line {step}")
+        time.sleep(0.5)
+    return "done"
+
+
 @shared_task(name="support.work")
 def work(seconds: float, cleanup: str | None = None) -> str:
     """Move a bar for some seconds; write a file in ``finally``."""
