@@ -52,7 +52,8 @@ class Draining:
 
     def _send_away(self, client: str) -> None:
         if (one := self._sio.eio.sockets.get(client)) is not None:
-            one.close(wait=False)
+            # Without Engine.IO's goodbye, which Python's client takes for final.
+            one.close(wait=False, abort=True)
 
     def _wait(self, deadline: float, *, until_empty: bool = False) -> None:
         while (left := deadline - time.monotonic()) > 0 and not self.hurry:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from bridge.celery_app import CONNECT_TIMEOUT, away
+from bridge import stream
+from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.client import Bridge
 from bridge.errors import TaskbridgeError
 from bridge.probe import PROBE
 from bridge.settings import Settings
+from bridge.shards import channel_of
 
 __all__ = ["examine"]
 
+#: Seconds by which clocks may be apart: less cannot be told from the time that a message takes.
+MAX_APART = 2.0
 #: Seconds that the probe may take from broker to client.
 PROBE_TIMEOUT = 15.0
 
@@ -65,35 +72,127 @@ def _broker(state: dict[str, Any]) -> str:
     return str(url)
 
 
+def _events(state: dict[str, Any]) -> str:
+    """Look for the exchange and the stream of each shard, without making what is missing."""
+    settings = state["bridge"].settings
+    if not stream.is_amqp(settings.events):
+        return "no stream: this broker keeps none, and a server that restarts misses events"
+    from kombu import Connection
+
+    channels = [channel_of(settings, shard) for shard in range(settings.shards)]
+    with Connection(settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
+        for name in channels:
+            try:
+                connection.channel().queue_declare(stream.name_of(name), passive=True)
+            except connection.channel_errors as error:
+                raise Ill(
+                    f"there is no stream {stream.name_of(name)} ({error}): start a server or a "
+                    "worker that may make it, or run compose/rabbitmq/definitions.py"
+                ) from None
+            except connection.connection_errors as error:
+                raise Ill(f"{error}: check TASKBRIDGE_EVENTS_URL") from None
+    return ", ".join(stream.name_of(name) for name in channels)
+
+
+def _results(state: dict[str, Any]) -> str:
+    from kombu.utils.url import sanitize_url
+
+    url = sanitize_url(state["bridge"].settings.results)
+    try:
+        state["bridge"].app.backend.get_task_meta(str(uuid.uuid4()), cache=False)
+    except Exception as error:  # noqa: BLE001 - whatever the backend's library raises
+        reason = str(error).partition("\n")[0]
+        raise Ill(f"no results at {url} ({reason}): check TASKBRIDGE_RESULT_URL") from None
+    return str(url)
+
+
 def _worker(state: dict[str, Any]) -> str:
-    replies = state["bridge"].app.control.ping(timeout=1.5)
-    if not replies:
+    inspect = state["bridge"].app.control.inspect(timeout=1.5)
+    try:
+        found = inspect.conf()
+    except broker_errors() as error:
+        raise Ill(away(state["bridge"].settings, error)) from None
+    except Exception as error:  # noqa: BLE001 - a refusal, of a class of the broker's library
+        raise Ill(f"workers cannot be asked ({error}): use the operator's broker URL") from None
+    if not found:
         raise Ill("no worker answers on this broker: start one with `taskbridge worker`")
-    return ", ".join(sorted(name for reply in replies for name in reply))
+    silent = [name for name, conf in found.items() if not conf.get("worker_send_task_events")]
+    note = f"; without events for Flower (start with -E): {', '.join(silent)}" if silent else ""
+    return ", ".join(sorted(found)) + note
 
 
 def _server(state: dict[str, Any]) -> str:
-    url = state["bridge"].settings.server_url
+    settings = state["bridge"].settings
+    for shard in range(settings.shards):
+        told = _health(settings.url_of(shard, "/healthz"))
+        if (settings.shards, shard) != (told.get("shards"), told.get("shard")):
+            raise Ill(
+                f"at {settings.url_of(shard)} answers a server of shard {told.get('shard')} of "
+                f"{told.get('shards')}, not {shard} of {settings.shards}: set TASKBRIDGE_SHARD and "
+                "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
+            )
+        state["apart"] = told["time"] - time.time()
+    return str(settings.server_url)
+
+
+def _health(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=3):
-            return str(url)
+        with urllib.request.urlopen(url, timeout=3) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
     except OSError as error:
         reason = getattr(error, "reason", error)
         remedy = "start one with `taskbridge serve`, or set TASKBRIDGE_URL"
         raise Ill(f"no healthy socket server at {url} ({reason}): {remedy}") from None
+    except ValueError:
+        raise Ill(f"what answers at {url} is no socket server: set TASKBRIDGE_URL") from None
+
+
+def _clocks(state: dict[str, Any]) -> str:
+    apart = {"the server": state["apart"], "the worker": state["worker_apart"]}
+    for who, seconds in apart.items():
+        if abs(seconds) > MAX_APART:
+            raise Ill(
+                f"the clock of {who} is {abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}"
+                ": run an NTP client on both, or times and estimates are wrong"
+            )
+    return "within " + f"{max(0.1, *map(abs, apart.values())):.1f} s"
+
+
+def _flower(state: dict[str, Any]) -> str:
+    url = state["bridge"].settings.flower_url
+    if not url:
+        return "none: TASKBRIDGE_FLOWER_URL is not set"
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/healthcheck", timeout=3):
+            return str(url)
+    except OSError as error:
+        raise Ill(
+            f"no Flower at {url} ({error}): start it with `taskbridge flower`, or correct "
+            "TASKBRIDGE_FLOWER_URL"
+        ) from None
 
 
 def _probe(state: dict[str, Any]) -> str:
     bridge = state["bridge"]
+    enqueued = time.time()
     job = bridge.enqueue(PROBE, owner="doctor", expires=PROBE_TIMEOUT)
     watcher = bridge.watch(job.id, timeout=PROBE_TIMEOUT)
     seen = list(_until_end(watcher))
+    began = [event["at"] for event in seen if event["type"] == "started"]
+    # It began after it was enqueued and before now, by its worker's clock.
+    state["worker_apart"] = _outside(began[0], enqueued, time.time()) if began else 0.0
     if watcher.snapshot.state != "succeeded":
         raise Ill(
             f"the probe went in and came back {watcher.snapshot.state}: "
             "the worker and the server must share broker, channel and secret"
         )
     return f"broker → worker → server → client, {len(seen)} events"
+
+
+def _outside(value: float, least: float, most: float) -> float:
+    """Return by how much a value is above or below a range."""
+    return max(0.0, value - most) + min(0.0, value - least)
 
 
 def _until_end(watcher: Any) -> Iterator[dict[str, Any]]:
@@ -112,7 +211,11 @@ _CHECKS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("settings", _settings),
     ("secret", _secret),
     ("broker", _broker),
+    ("events", _events),
+    ("results", _results),
     ("worker", _worker),
     ("server", _server),
     ("probe", _probe),
+    ("clocks", _clocks),
+    ("Flower", _flower),
 ]

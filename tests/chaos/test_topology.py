@@ -1,16 +1,23 @@
-"""The production shape, as plain processes: parts of it die, and nobody misses anything."""
+"""The production shape, as plain processes: what operators see of it, and what dies in it."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import signal
 import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections import Counter
+from urllib.parse import quote
 
 import pytest
 
 from support.crowd import Crowd
-from support.topology import Topology
+from support.topology import COMPOSE, Topology
 from support.wait import until
 
 JOBS = int(os.environ.get("TOPOLOGY_JOBS", "500"))
@@ -34,6 +41,8 @@ def topology():
             topology.start_server(f"server-{number}")
             start_worker(topology, f"worker-{number}")
         topology.start_haproxy()
+        topology.start_flower()
+        topology.start_prometheus()
         yield topology
     finally:
         topology.stop()
@@ -41,6 +50,95 @@ def topology():
 
 def start_worker(topology, name):
     return topology.start_worker(name, "--pool", "threads", "--concurrency", THREADS)
+
+
+@pytest.fixture
+def job(topology):
+    """A job that runs for a while, and is cancelled at the end."""
+    with topology.bridge as bridge:
+        job = bridge.enqueue("support.narrate", [60], owner="user-42")
+        yield job
+        bridge.cancel(job.id)
+
+
+def login(topology):
+    return (topology.secrets / "flower_login").read_text()
+
+
+def ask_flower(topology, path):
+    request = urllib.request.Request(f"http://{topology.ip['flower']}:5555{path}")
+    request.add_header("Authorization", "Basic " + b64encode(login(topology).encode()).decode())
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def test_flower_shows_a_running_task_in_progress_and_finds_it_by_its_owner(topology, job, browser):
+    def told():
+        tasks = json.loads(ask_flower(topology, "/api/tasks?limit=100"))
+        return tasks.get(job.id, {}).get("state") == "PROGRESS"
+
+    until(told, 40, "Flower to know of the progress")
+    user, _, password = login(topology).partition(":")
+    context = browser.new_context(http_credentials={"username": user, "password": password})
+    try:
+        page = context.new_page()
+        page.goto(f"http://{topology.ip['flower']}:5555/task/{job.id}")
+        text = page.inner_text("body")
+        assert "PROGRESS" in text
+        assert re.search(r"\d+% · [\d,]+/120 line · story", text)
+        assert f"job={job.id} owner=user-42" in text
+        page.goto(f"http://{topology.ip['flower']}:5555/tasks")
+        page.get_by_text("PROGRESS").first.wait_for()
+    finally:
+        context.close()
+    found = ask_flower(topology, f"/tasks/datatable?{DATATABLE}&search[value]={quote('user-42')}")
+    assert job.id in found
+
+
+#: What Flower's page asks for its list.
+DATATABLE = "draw=1&start=0&length=10&order[0][column]=0&order[0][dir]=asc&columns[0][data]=name"
+
+
+def test_flower_knows_how_long_the_queues_are_and_lets_nobody_in_without_a_login(topology):
+    assert "celery" in ask_flower(topology, "/api/queues/length")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://{topology.ip['flower']}:5555/api/tasks", timeout=5)
+
+
+def test_prometheus_scrapes_every_target_and_its_rules_are_loaded(topology, job):
+    def query(path):
+        return topology.get(f"http://{topology.ip['prometheus']}:9090/api/v1/{path}")["data"]
+
+    def scraped():
+        health = [one["health"] for one in query("targets?state=active")["activeTargets"]]
+        return health == ["up"] * 8
+
+    until(scraped, 60, "all eight targets to be scraped")
+    [group] = query("rules")["groups"]
+    assert len(group["rules"]) == 13
+    clients = query(f"query?query={quote('sum(taskbridge_journal_jobs)')}")["result"]
+    assert float(clients[0]["value"][1]) >= 1, job.id
+
+
+def test_every_figure_of_dashboard_and_alerts_is_one_that_there_is(topology, job):
+    with topology.bridge as bridge:
+        done = bridge.enqueue("support.add", [1, 2], owner="user-42")
+        until(lambda: bridge.status(done.id)["state"] == "succeeded", 20, "a job to end")
+    until(lambda: "taskbridge_job_run_seconds" in exposed(topology), 10, "its figures")
+    names = {
+        re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed(topology)
+    } | {"taskbridge_limit_hits_total"}  # fmt: skip
+    text = (COMPOSE / "grafana/dashboards/taskbridge.json").read_text()
+    text += (COMPOSE / "prometheus/alerts.yml").read_text()
+    used = set(re.findall(r"\b(taskbridge_\w+|process_\w+)\b", text)) - {"taskbridge_"}
+    assert {re.sub(r"_bucket$", "", name) for name in used} - names == set(), job.id
+
+
+def exposed(topology):
+    """Return the names of a server's figures, those included of which there is no value yet."""
+    url = f"http://{topology.ip['server-1']}:8001/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return set(re.findall(r"^# TYPE (\S+)", answer.read().decode(), re.MULTILINE))
 
 
 @pytest.fixture
@@ -123,9 +221,7 @@ def drained(topology, crowd, name):
 
 def assert_spread(gone):
     assert len(gone) > JOBS / 5, "it had its share of the clients"
-    assert gone[-1] < SPREAD + 3
-    quarters = [
-        sum(quarter <= 4 * one / SPREAD < quarter + 1 for one in gone) for quarter in range(4)
-    ]
-    # A server that is busy is late, but never early, and never all at once.
-    assert max(quarters) < len(gone) / 2
+    # A machine that is busy is late, but not with all of them, nor all at once.
+    assert gone[len(gone) * 9 // 10] < SPREAD + 2
+    quarters = Counter(int(4 * one / SPREAD) for one in gone)
+    assert max(quarters.values()) < len(gone) / 2, quarters

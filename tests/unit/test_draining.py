@@ -23,8 +23,8 @@ class Server:
         self.began = clock.now
 
     def _socket(self, one):
-        def close(wait):
-            assert wait is False
+        def close(wait, abort):
+            assert (wait, abort) == (False, True)
             self.left[one] = self._clock.now - self.began
             del self.eio.sockets[one]
 

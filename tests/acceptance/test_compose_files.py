@@ -1,0 +1,85 @@
+"""The files of the production shape: each is one that the program which reads it takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from support.process import ROOT
+from support.tools import need
+from support.topology import COMPOSE
+
+SECRETS = COMPOSE / "make_secrets.py"
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    """A folder with all secrets."""
+    folder = tmp_path_factory.mktemp("production") / "secrets"
+    subprocess.run([sys.executable, SECRETS, "--folder", folder], check=True, timeout=60)
+    return folder
+
+
+def run(*command, **variables):
+    """Run a program that checks a file; return what it printed if it did not like it."""
+    done = subprocess.run(
+        [need(command[0]), *command[1:]],
+        cwd=COMPOSE,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["-f", "compose.single.yaml"]], ids=["cluster", "single"])
+def test_the_compose_files_are_sound(more):
+    files = ["-f", "compose.yaml", *more, "--env-file", ".env.example"]
+    assert run("docker-compose", *files, "config", "--quiet") == ""
+
+
+def test_the_rules_pass_their_own_tests():
+    assert run("promtool", "check", "config", "prometheus/prometheus.yml") == ""
+    assert run("promtool", "test", "rules", "prometheus/alerts.test.yml") == ""
+
+
+@pytest.mark.parametrize(
+    "backends", sorted(file.name for file in (COMPOSE / "haproxy/backends").glob("*.cfg"))
+)
+def test_the_balancer_takes_each_of_its_files(secrets, backends):
+    files = ["-f", "haproxy/haproxy.cfg", "-f", f"haproxy/backends/{backends}"]
+    certificate = str(secrets / "tls_certificate")
+    limits = {"MAX_CONNECTIONS": "1000", "SERVER_1": "127.0.0.1:1", "SERVER_2": "127.0.0.1:2"}
+    assert run("haproxy", "-c", *files, TLS_CERTIFICATE=certificate, **limits) == ""
+
+
+def test_every_file_that_is_mounted_is_there_and_every_secret_is_made(secrets):
+    shape = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+    for service in shape["services"].values():
+        for volume in service.get("volumes", ()):
+            if volume.startswith("./"):
+                assert (COMPOSE / volume.split(":")[0]).exists(), volume
+    made = {file.name for file in secrets.iterdir()}
+    assert {one["file"].removeprefix("secrets/") for one in shape["secrets"].values()} <= made
+
+
+def test_nothing_that_runs_in_production_floats():
+    text = (COMPOSE / "compose.yaml").read_text() + (COMPOSE / "Dockerfile").read_text()
+    images = re.findall(r"^\s*(?:image: |FROM )(\S+)", text, re.MULTILINE)
+    assert len(images) >= 8
+    assert [one for one in images if ":" not in one] == []
+    assert "latest" not in text
+    assert (ROOT / ".dockerignore").exists()
+
+
+def test_secrets_that_are_there_stay(secrets):
+    before = {file.name: file.read_text() for file in secrets.iterdir()}
+    subprocess.run([sys.executable, SECRETS, "--folder", secrets], check=True, timeout=60)
+    assert {file.name: file.read_text() for file in secrets.iterdir()} == before
+    assert secrets.stat().st_mode & 0o777 == 0o700
