@@ -187,6 +187,8 @@ def test_doctor_names_the_first_broken_link_and_its_remedy(run, tmp_path):
 @pytest.mark.parametrize(
     ("variables", "arguments", "status", "sentence"),
     [
+        ({}, ["flower", "--address", "0.0.0.0"], 2, "TASKBRIDGE_FLOWER_AUTH"),
+        ({}, ["flower", "--conf=x", "--address=0.0.0.0"], 2, "TASKBRIDGE_FLOWER_AUTH"),
         ({"TASKBRIDGE_PROT": "1"}, ["token", "--owner", "me"], 2, "TASKBRIDGE_PORT"),
         ({"TASKBRIDGE_PORT": "x"}, ["token", "--owner", "me"], 2, "TASKBRIDGE_PORT"),
         ({"TASKBRIDGE_SECRET": "short"}, ["token", "--owner", "me"], 2, "TASKBRIDGE_SECRET"),

@@ -254,3 +254,50 @@ def test_every_setting_is_in_the_documentation():
     text = (ROOT / "docs" / "settings.md").read_text()
     names = [f"TASKBRIDGE_{one.name.upper()}" for one in fields(Settings)]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_what_may_hold_a_password_can_be_in_a_file(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text(f"{KEY}\n")
+    assert read(SECRET_FILE=str(file)).secret == (KEY,)
+    url = tmp_path / "url"
+    url.write_text("amqp://u:p@h/v\n")
+    assert read(BROKER_URL_FILE=str(url)).broker == "amqp://u:p@h/v"
+
+
+def test_a_file_that_cannot_be_used_is_named_and_what_is_in_it_is_not(tmp_path):
+    file = tmp_path / "secret"
+    assert refusal(SECRET_FILE=str(file)) == (
+        f"TASKBRIDGE_SECRET_FILE={file} cannot be read: No such file or directory"
+    )
+    file.write_text("\n")
+    assert refusal(SECRET_FILE=str(file)) == f"TASKBRIDGE_SECRET_FILE={file} is empty"
+    file.write_text("hush")
+    assert "hush" not in refusal(SECRET_FILE=str(file))
+    assert "both set" in refusal(SECRET_FILE=str(file), SECRET=KEY)
+    file.write_bytes(b"\xff\xfe")
+    assert "not text" in refusal(SECRET_FILE=str(file))
+
+
+def test_what_holds_no_password_is_in_no_file():
+    assert "TASKBRIDGE_CHANNEL" in refusal(CHANNEL_FILE="x")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("QUEUE_TYPE", "mirrored", "classic or quorum"),
+        ("LOG_FORMAT", "xml", "text or json"),
+        ("FLOWER_AUTH", "operator", "user:password"),
+        ("BROKER_API", "rabbitmq:15672", "http"),
+        ("SHARDS", "0", "1 or more"),
+        ("SHARD", "-1", "0 or more"),
+        ("DRAIN_SPREAD", "soon", "number"),
+    ],
+)
+def test_what_an_operator_sets_wrong_is_named(name, text, sentence):
+    assert sentence in refusal(**{name: text})
+
+
+def test_a_login_is_not_quoted():
+    assert "hush" not in refusal(FLOWER_AUTH="hush")

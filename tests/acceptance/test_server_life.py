@@ -1,0 +1,141 @@
+"""A server's life: what it logs and counts, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+
+import pytest
+import socketio
+
+from bridge.events import NAMESPACE
+from support.ports import free_port
+from support.stack import Stack
+from support.wait import until
+from support.watched import Watched
+
+SPREAD = 3.0
+
+
+@pytest.fixture(scope="module")
+def stack(rabbitmq, tmp_path_factory):
+    port = free_port()
+    variables = {
+        "TASKBRIDGE_HEALTH_PORT": str(port),
+        "TASKBRIDGE_LOG_FORMAT": "json",
+        "TASKBRIDGE_DRAIN_SPREAD": str(SPREAD),
+    }
+    stack = Stack(tmp_path_factory.mktemp("life"), rabbitmq.new_vhost(), **variables)
+    stack.health = f"http://127.0.0.1:{port}"
+    try:
+        stack.server = stack.start_server()
+        stack.start_worker()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def figures(stack):
+    with urllib.request.urlopen(f"{stack.health}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        name: float(value)
+        for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    }
+
+
+def logged(stack):
+    """Return what the server said of its clients."""
+    lines = [json.loads(line) for line in stack.server.output.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["logger"] == "socket_server.clients"]
+
+
+def test_a_job_is_counted_from_its_emitter_to_its_watcher(stack):
+    watched = Watched(stack, "support.add", 1, 1)
+    assert watched.end()["state"] == "succeeded"
+    found = figures(stack)
+    assert found["taskbridge_events_read_total"] >= 3
+    assert found["taskbridge_events_delivered_total"] >= 1
+    assert found['taskbridge_jobs_ended_total{state="succeeded",task="support.add"}'] == 1
+    assert found['taskbridge_job_run_seconds_count{task="support.add"}'] == 1
+    assert found['taskbridge_jobs{state="succeeded",task="support.add"}'] == 1
+    assert found["taskbridge_listener_alive"] == found["taskbridge_ready"] == 1
+    assert found["taskbridge_replay_progress"] == 1
+    assert 0 <= found["taskbridge_listener_lag_seconds"] < 5
+    assert [skew for name, skew in found.items() if "clock_skew" in name] == [0.0]
+    # Of a service that enqueues and of a worker; each tells when it begins, and later of more.
+    until(lambda: figures(stack)["taskbridge_delivery_seconds_count"] >= 1, 10, "a sample")
+
+
+def test_what_an_emitter_counts_is_for_operators_alone(stack):
+    watched = Watched(stack, "support.talk", 3)
+    watched.end()
+    assert not [event for event in watched.told if "emitter" in event["data"]]
+
+
+def test_each_client_is_a_line_in_the_log_and_its_token_is_not(stack):
+    token, other = stack.token(owner="me"), stack.token(owner="somebody")
+    job = stack.bridge.enqueue("support.add", [1, 1], owner="me")
+    with socketio.SimpleClient(handle_sigint=False) as client:
+        connect(client, stack, token)
+        assert client.call("watch", {"job": job.id}, timeout=15)["ok"]
+    with socketio.SimpleClient(handle_sigint=False) as client:
+        connect(client, stack, other)
+        assert not client.call("watch", {"job": job.id}, timeout=15)["ok"]
+    with (
+        pytest.raises(socketio.exceptions.ConnectionError),
+        socketio.SimpleClient(reconnection=False, handle_sigint=False) as client,
+    ):
+        connect(client, stack, "forged")
+
+    def told():
+        return {(line["message"], line.get("owner"), line.get("code")) for line in logged(stack)}
+
+    wanted = {
+        ("connect", "me", None),
+        ("watch", "me", None),
+        ("disconnect", "me", None),
+        ("refuse", "somebody", "not_found"),
+        ("refuse", None, "unauthorized"),
+    }
+    until(lambda: wanted <= told(), 10, "a line for each")
+    assert token not in stack.server.output
+    assert "forged" not in stack.server.output
+
+
+def connect(client, stack, token):
+    client.connect(stack.url, namespace=NAMESPACE, auth={"token": token}, transports=["websocket"])
+
+
+def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_ends(stack):
+    job = stack.bridge.enqueue("support.work", [SPREAD + 10], owner="me")
+    client, heard = socketio.Client(reconnection=False, handle_sigint=False), []
+    client.on("draining", lambda told: heard.append(("draining", told)), namespace=NAMESPACE)
+    client.on("job", lambda event: heard.append((event["type"], event)), namespace=NAMESPACE)
+    client.on("disconnect", lambda *_: heard.append(("gone", None)), namespace=NAMESPACE)
+    client.connect(
+        stack.url,
+        namespaces=[NAMESPACE],
+        auth={"token": stack.token(owner="me")},
+        transports=["websocket"],
+    )
+    try:
+        client.call("watch", {"job": job.id}, namespace=NAMESPACE, timeout=15)
+        until(lambda: "progress" in dict(heard), 15, "the job to run")
+        stack.server.signal(15)
+        until(lambda: "draining" in dict(heard), 5, "to be told")
+        after = dict(heard)["draining"]["after"]
+        assert 0 <= after <= SPREAD
+        with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+            urllib.request.urlopen(f"{stack.health}/readyz", timeout=5)
+        assert "draining" in json.load(caught.value)["reason"]
+        until(lambda: "gone" in dict(heard), SPREAD + 5, "to be sent away")
+    finally:
+        client.disconnect()
+        stack.bridge.cancel(job.id)
+    kinds = [kind for kind, _ in heard]
+    if after > 1:
+        assert "progress" in kinds[kinds.index("draining") :]
+    assert stack.server.wait(10) == 0
+    assert re.search(r"1 clients were sent away", stack.server.output)
