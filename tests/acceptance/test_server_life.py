@@ -129,7 +129,8 @@ def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_en
         assert 0 <= after <= SPREAD
         with pytest.raises(urllib.error.HTTPError, match="503") as caught:
             urllib.request.urlopen(f"{stack.health}/readyz", timeout=5)
-        assert "draining" in json.load(caught.value)["reason"]
+        with caught.value as answer:
+            assert "draining" in json.load(answer)["reason"]
         until(lambda: "gone" in dict(heard), SPREAD + 5, "to be sent away")
     finally:
         client.disconnect()

@@ -101,8 +101,9 @@ DATATABLE = "draw=1&start=0&length=10&order[0][column]=0&order[0][dir]=asc&colum
 
 def test_flower_knows_how_long_the_queues_are_and_lets_nobody_in_without_a_login(topology):
     assert "celery" in ask_flower(topology, "/api/queues/length")
-    with pytest.raises(urllib.error.HTTPError, match="401"):
+    with pytest.raises(urllib.error.HTTPError, match="401") as caught:
         urllib.request.urlopen(f"http://{topology.ip['flower']}:5555/api/tasks", timeout=5)
+    caught.value.close()
 
 
 def test_prometheus_scrapes_every_target_and_its_rules_are_loaded(topology, job):

@@ -274,10 +274,7 @@ class Topology:
 
     def is_ready(self, name: str) -> bool:
         """Whether a server says that it is."""
-        try:
-            return bool(self.get(f"http://{self.ip[name]}:8001/readyz")["status"] == "ok")
-        except (OSError, urllib.error.HTTPError):
-            return False
+        return _answers(f"http://{self.ip[name]}:8001/readyz")
 
     def get(self, url: str) -> Any:
         """Return the JSON that is at a URL."""
@@ -320,11 +317,7 @@ class Topology:
         import ssl
 
         trust = ssl.create_default_context(cafile=str(self.certificate))
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=3, context=trust):
-                return True
-        except OSError:
-            return False
+        return _answers(f"{self.url}/readyz", context=trust)
 
     def start_flower(self) -> None:
         """Start Flower, and wait until it answers."""
@@ -338,12 +331,7 @@ class Topology:
         process.until(self._flower_answers, START, "the first answer")
 
     def _flower_answers(self) -> bool:
-        try:
-            url = f"http://{self.ip['flower']}:5555/healthcheck"
-            with urllib.request.urlopen(url, timeout=3):
-                return True
-        except OSError:
-            return False
+        return _answers(f"http://{self.ip['flower']}:5555/healthcheck")
 
     def start_prometheus(self) -> None:
         """Start Prometheus with compose's files, and targets at the addresses that there are."""
@@ -365,6 +353,18 @@ class Topology:
         for process in reversed(list(self.processes.values())):
             process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _answers(url: str, **options: Any) -> bool:
+    """Whether somebody answers there that all is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=3, **options):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
+        return False
 
 
 def _lets_in(url: str) -> bool:
