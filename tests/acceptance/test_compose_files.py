@@ -38,9 +38,12 @@ def run(*command, **variables):
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("more", [[], ["-f", "compose.single.yaml"]], ids=["cluster", "single"])
-def test_the_compose_files_are_sound(more):
-    files = ["-f", "compose.yaml", *more, "--env-file", ".env.example"]
+SHAPES = pytest.mark.parametrize("file", ["compose.yaml", "compose.single.yaml"])
+
+
+@SHAPES
+def test_the_compose_files_are_sound(file):
+    files = ["-f", file, "--env-file", ".env.example"]
     assert run("docker-compose", *files, "config", "--quiet") == ""
 
 
@@ -59,8 +62,9 @@ def test_the_balancer_takes_each_of_its_files(secrets, backends):
     assert run("haproxy", "-c", *files, TLS_CERTIFICATE=certificate, **limits) == ""
 
 
-def test_every_file_that_is_mounted_is_there_and_every_secret_is_made(secrets):
-    shape = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+@SHAPES
+def test_every_file_that_is_mounted_is_there_and_every_secret_is_made(secrets, file):
+    shape = yaml.safe_load((COMPOSE / file).read_text())
     for service in shape["services"].values():
         for volume in service.get("volumes", ()):
             if volume.startswith("./"):

@@ -152,21 +152,21 @@ def crowd(topology):
 
 
 @pytest.fixture
-def jobs(topology, crowd):
+def jobs(topology, crowd, request):
     """As many jobs as clients, each watched by one."""
     with topology.bridge as bridge:
         jobs = [
             bridge.enqueue(
                 "support.narrate", [random.uniform(0.6, 1) * SECONDS], owner=f"o{number}"
             )
-            for number in range(JOBS)
+            for number in range(getattr(request, "param", JOBS))
         ]
         crowd.join([(job.id, job.token) for job in jobs])
         yield jobs
 
 
 def assert_all_ended(crowd):
-    until(lambda: crowd.count(lambda one: one.over) == JOBS, PATIENCE, "the end of all jobs")
+    until(lambda: crowd.count(lambda one: one.over) == len(crowd.members), PATIENCE, "the end")
     unlike = [one.snapshot.encode() for one in crowd.members if one.snapshot.state != "succeeded"]
     assert unlike[:3] == []
     assert crowd.faults() == {}
@@ -174,7 +174,7 @@ def assert_all_ended(crowd):
 
 def end_some(crowd, share):
     """Wait until a part of the jobs has ended, so that there is work while something happens."""
-    wanted = int(share * JOBS)
+    wanted = int(share * len(crowd.members))
     until(lambda: crowd.count(lambda one: one.over) >= wanted, PATIENCE, f"{wanted} jobs to end")
 
 
@@ -197,12 +197,13 @@ def test_a_node_a_server_a_worker_die_and_the_database_restarts_and_every_job_en
     assert_all_ended(crowd)
 
 
+@pytest.mark.parametrize("jobs", [JOBS // 2], indirect=True)
 @pytest.mark.usefixtures("jobs")
 def test_servers_and_workers_are_restarted_in_turn_and_nobody_misses_an_event(topology, crowd):
     end_some(crowd, 0.05)
     for number in (1, 2):
         gone = drained(topology, crowd, f"server-{number}")
-        assert_spread(gone)
+        assert_spread(gone, len(crowd.members) / 2)
         topology.start_server(f"server-{number}")
     for number in (1, 2):
         assert topology.processes[f"worker-{number}"].stop(40) in (0, -signal.SIGKILL)
@@ -216,12 +217,14 @@ def drained(topology, crowd, name):
     process = topology.processes[name]
     process.signal(signal.SIGTERM)
     assert process.wait(SPREAD + 15) == 0
-    until(lambda: crowd.count(lambda one: one.connected) == JOBS, 30, "all clients to be back")
+    until(
+        lambda: crowd.count(lambda one: one.connected) == len(crowd.members), 30, "all to be back"
+    )
     return sorted(at - begun for one in crowd.members for at in one.losses if at > begun)
 
 
-def assert_spread(gone):
-    assert len(gone) > JOBS / 5, "it had its share of the clients"
+def assert_spread(gone, fair):
+    assert len(gone) > fair / 2, "it had its share of the clients"
     # A machine that is busy is late, but not with all of them, nor all at once.
     assert gone[len(gone) * 9 // 10] < SPREAD + 2
     quarters = Counter(int(4 * one / SPREAD) for one in gone)
