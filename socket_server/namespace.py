@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -31,8 +32,9 @@ PATIENCE, INTERVAL = 5.0, 0.05
 NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
 #: Seconds within which the first event of a job that was enqueued has come back, or never will.
 FRESH = 60.0
-#: Jobs of a token that are logged, and characters of an id at most.
-SHOWN, MAX_ID = 3, 255
+#: Jobs of a token that are logged.
+SHOWN = 3
+ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Jobs in one answer.
 MAX_LISTED = 200
 
@@ -94,7 +96,8 @@ class JobsNamespace(socketio.Namespace):
     def refused(self, sid: str, request: str, code: str, job: Any) -> None:
         """Note that a request was refused; see ``requests.answered``."""
         client = self.clients.get(sid)
-        job = job if isinstance(job, str) and len(job) <= MAX_ID else None
+        # What is no id may be anything, a token in the wrong place among it.
+        job = job if isinstance(job, str) and ID.fullmatch(job) else None
         owner = client.grant.owner if client else None
         tell("refuse", request=request, code=code, sid=sid, owner=owner, job=job)
 

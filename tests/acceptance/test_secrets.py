@@ -52,7 +52,7 @@ def test_arguments_are_kept_from_operators_on_request(stack, seen, redact):
     [(args, kwargs)] = until(lambda: received(seen, job.id), 30, "Celery's event")
     assert (SECRET in args) is not redact
     if redact:
-        assert (args, kwargs) == ("<redacted>", "<redacted>")
+        assert (args, kwargs) == ("<redacted>", f"<redacted> job={job.id} owner=me")
     until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 20, "the job to end")
     assert stack.bridge.status(job.id)["result"] == SECRET + "x"
 
