@@ -32,6 +32,14 @@ class InOrder(engineio.Client):
     def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
         return super()._trigger_event(event, *args, **{**options, "run_async": False})
 
+    def _read_loop_websocket(self) -> None:
+        connection = self.ws
+        try:
+            super()._read_loop_websocket()
+        finally:
+            # engineio forgets a connection that was reset, and leaves its socket open.
+            connection.shutdown()
+
 
 class InOrderClient(socketio.Client):
     """A client to which events and answers come in the order in which the server sent them."""

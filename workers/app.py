@@ -26,6 +26,9 @@ RESULT_RETRIES = 20
 #: Seconds before a task whose process died is tried again.
 LOST_RETRY_DELAY = 5
 
+#: Celery's names of its database result backend, and what is in its place for SQLite.
+DATABASE, SQLITE = ("db", "database"), "workers.sqlite_results:ForkSafeBackend"
+
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
 
 
@@ -64,6 +67,8 @@ def new_app(settings: Settings) -> Celery:
     if settings.embedded or settings.result_url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
     app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
+    if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
+        app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))
     install(app, settings)
     stopping.install(settings.stop_grace)

@@ -102,6 +102,10 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
     if broker_url:
         os.environ["TASKBRIDGE_BROKER_URL"] = broker_url
     settings = prepare(Settings.from_environ())
+    if settings.shards > 1:
+        raise SettingsError(
+            "`taskbridge up` has no balancer that finds a job's shard: unset TASKBRIDGE_SHARDS"
+        )
     ports = _ports(settings, servers)
     flower_port = next(_free(FLOWER_PORT)) if flower else None
     manager = Manager()

@@ -10,6 +10,7 @@ import pytest
 import socketio
 
 from bridge.events import NAMESPACE
+from bridge.watcher import InOrderClient
 from support.ports import free_port
 from support.stack import Stack
 from support.wait import until
@@ -52,14 +53,15 @@ def logged(stack):
 
 
 def test_a_job_is_counted_from_its_emitter_to_its_watcher(stack):
-    watched = Watched(stack, "support.add", 1, 1)
+    # Long enough to be delivered as it happens, and not with the answer to `watch` alone.
+    watched = Watched(stack, "support.work", 3)
     assert watched.end()["state"] == "succeeded"
     found = figures(stack)
     assert found["taskbridge_events_read_total"] >= 3
     assert found["taskbridge_events_delivered_total"] >= 1
-    assert found['taskbridge_jobs_ended_total{state="succeeded",task="support.add"}'] == 1
-    assert found['taskbridge_job_run_seconds_count{task="support.add"}'] == 1
-    assert found['taskbridge_jobs{state="succeeded",task="support.add"}'] == 1
+    assert found['taskbridge_jobs_ended_total{state="succeeded",task="support.work"}'] == 1
+    assert found['taskbridge_job_run_seconds_count{task="support.work"}'] == 1
+    assert found['taskbridge_jobs{state="succeeded",task="support.work"}'] == 1
     assert found["taskbridge_listener_alive"] == found["taskbridge_ready"] == 1
     assert found["taskbridge_replay_progress"] == 1
     assert 0 <= found["taskbridge_listener_lag_seconds"] < 5
@@ -110,7 +112,7 @@ def connect(client, stack, token):
 
 def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_ends(stack):
     job = stack.bridge.enqueue("support.work", [SPREAD + 10], owner="me")
-    client, heard = socketio.Client(reconnection=False, handle_sigint=False), []
+    client, heard = InOrderClient(reconnection=False, handle_sigint=False), []
     client.on("draining", lambda told: heard.append(("draining", told)), namespace=NAMESPACE)
     client.on("job", lambda event: heard.append((event["type"], event)), namespace=NAMESPACE)
     client.on("disconnect", lambda *_: heard.append(("gone", None)), namespace=NAMESPACE)

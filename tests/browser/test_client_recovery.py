@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.link import Link
 from support.wait import until
 
-LINES = 200
+LINES = 400
 
 WATCH = """
 async ({ token, job }) => {
@@ -51,8 +51,10 @@ def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack):
         def seen():
             return page.evaluate("window.seen")
 
-        for part in (20, 60, 100, 140, 180):
-            until(lambda part=part: len(seen()["lines"]) >= part, 30, f"{part} lines")
+        for number in range(4):
+            news = len(seen()["lines"]) + 20
+            until(lambda number=number: len(seen()["recovered"]) > number, 30, "an answer")
+            until(lambda news=news: len(seen()["lines"]) >= news, 30, f"{news} lines")
             link.cut()
         until(lambda: seen()["ended"], 30, "the end of the job")
         assert seen()["lines"] == [f"line {number}" for number in range(LINES)]

@@ -1,0 +1,73 @@
+"""Celery's database result backend on SQLite, for a worker that forks while it stores.
+
+SQLite counts the locks of a process in its memory. A child that is forked while another thread of
+its parent is in a transaction inherits that count without the lock, and finds its database locked
+for as long as it lives. A worker's parent stores that tasks were revoked while Celery's supervisor
+thread may be replacing a child.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from celery.backends.database import DatabaseBackend
+from celery.backends.database.session import SessionManager
+from sqlalchemy import event
+
+__all__ = ["ForkSafeBackend"]
+
+#: Seconds that a fork waits for transactions to end.
+PATIENCE = 10.0
+
+
+class _Connections:
+    """Those that are in use in this process; none is while it forks."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(
+            before=self._before, after_in_parent=self._after, after_in_child=self._reset
+        )
+
+    def _reset(self) -> None:
+        self._used, self._changed = 0, threading.Condition()
+
+    def _before(self) -> None:
+        self._changed.acquire()
+        self._changed.wait_for(lambda: not self._used, PATIENCE)
+
+    def _after(self) -> None:
+        self._changed.release()
+
+    def take(self, *_: Any) -> None:
+        """Note that one is used."""
+        with self._changed:
+            self._used += 1
+
+    def give_back(self, *_: Any) -> None:
+        """Note that one is not used any more."""
+        with self._changed:
+            self._used -= 1
+            self._changed.notify_all()
+
+
+_connections = _Connections()
+
+
+class _Sessions(SessionManager):
+    def get_engine(self, dburi: str, **options: Any) -> Any:
+        engine = super().get_engine(dburi, **options)
+        if not event.contains(engine, "checkout", _connections.take):
+            event.listen(engine, "checkout", _connections.take)
+            event.listen(engine, "checkin", _connections.give_back)
+        return engine
+
+
+class ForkSafeBackend(DatabaseBackend):
+    """Stores results in SQLite."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.session_manager = _Sessions()
