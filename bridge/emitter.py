@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import Any
 
+from bridge import tracing
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
 from bridge.figures import Figures
 from bridge.outbox import Entry, Outbox, Push, Report
@@ -73,6 +74,8 @@ class Emitter:
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Hand over a lifecycle event; the sender is woken at once."""
+        if trace := tracing.carrier():
+            data = {**(data or {}), tracing.FIELD: trace}
         self._outbox.put(Report(run, kind, data or {}, time.time()))
         self._start()
         self._hurry()

@@ -50,14 +50,18 @@ def untrack(task_id: str) -> None:
     _ticker.remove(task_id)
 
 
-def note_job(headers: dict[str, Any], owner: str | None) -> None:
+def note_job(headers: dict[str, Any], owner: str | None, page: str | None = None) -> None:
     """Let operators find a task by its job and its owner: they look among its arguments.
 
     Args:
         headers: of the message that is about to be published.
         owner: whose job it is.
+        page: URL of the page on which its watchers see it, to which a link is added.
     """
-    told = f"job={headers.get('root_id')}" + (f" owner={owner}" if owner else "")
+    job = headers.get("root_id")
+    told = f"job={job}" + (f" owner={owner}" if owner else "")
+    if page:
+        told += f" page={page.rstrip('/')}/#job={job}"
     text = headers.get("kwargsrepr")
     if isinstance(text, str) and told not in text:  # as it may be when it is tried again
         headers["kwargsrepr"] = f"{text} {told}"

@@ -94,7 +94,7 @@ def _before_publish(
         if asked.redact or _is_secret(sender, asked.settings):
             headers["argsrepr"] = headers["kwargsrepr"] = REDACTED
         if sender not in INTERNAL:
-            monitoring.note_job(headers, asked.owner)
+            monitoring.note_job(headers, asked.owner, asked.settings.url)
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
 

@@ -98,6 +98,8 @@ class Settings:
     stop_grace: float = _setting(types.seconds, 10.0)
     #: Over how long a server that stops spreads the return of its clients.
     drain_spread: float = _setting(types.seconds, 2.0)
+    #: Whether spans are sent by OpenTelemetry, as its own OTEL_* variables say; extra ``otel``.
+    tracing: bool = _setting(types.flag, False)
     #: Form of a server's log: text, or json with an object a line.
     log_format: str = _setting(types.log_format, "text")
     #: Connections at most: in all, of one address, and of one owner.

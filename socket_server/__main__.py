@@ -23,6 +23,7 @@ import eventlet.tpool  # noqa: E402
 import eventlet.websocket  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 
+from bridge import tracing  # noqa: E402
 from bridge.emitter import flush_all  # noqa: E402
 from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
@@ -63,6 +64,7 @@ def main() -> int:
     try:
         settings = Settings.from_environ()
         logs.configure(settings.log_format)
+        tracing.start(settings, "taskbridge-server")
         return serve(new_server(settings), settings)
     except TaskbridgeError as error:
         sys.stderr.write(f"taskbridge: {error}\n")

@@ -33,6 +33,7 @@ from socket_server.manager import JobsManager, new_manager
 from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
 from socket_server.queues import Gauge, Lines
+from socket_server.tracing import new_tracer
 from socket_server.verdicts import Estimates, Verdicts
 from socket_server.watchdog import Watchdog
 
@@ -139,6 +140,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
     delivery = Delivery(manager, journal, watchdog, history, lines, metrics)
+    delivery.delivered = new_tracer(settings)
     manager.on_event = delivery.take
     health = Health(manager)
     http = socketio.WSGIApp(sio, new_http(settings, auth, journal, lookup, health))

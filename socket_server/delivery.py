@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from bridge import tracing
 from bridge.events import Event, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
 from socket_server.history import History
@@ -12,6 +13,7 @@ from socket_server.manager import JobsManager
 from socket_server.message import Message
 from socket_server.metrics import Metrics
 from socket_server.queues import Lines
+from socket_server.tracing import Delivered
 from socket_server.watchdog import Watchdog
 
 __all__ = ["Delivery"]
@@ -45,17 +47,21 @@ class Delivery:
         self._manager, self._journal = manager, journal
         self._watchdog, self._history, self._lines = watchdog, history, lines
         self._metrics = metrics
+        #: Makes spans, if anything does.
+        self.delivered: Delivered | None = None
 
     def take(self, event: Event) -> None:
         """Take in an event of the bus."""
         self._metrics.flow.read += 1
         # Of no use to clients, and none of their business.
-        told = event.data.pop("emitter", None)
+        told, trace = event.data.pop("emitter", None), event.data.pop(tracing.FIELD, None)
         message = self._journal.fold(event, self._manager.place)
         self._metrics.flow.stale += message is None
         watched = self._send(event, message)
         if told:
             self._metrics.heard(told, event.at, watched=watched, live=self._manager.ready)
+        if trace and watched and self.delivered:
+            self.delivered(event, trace)
 
     def tell(self, event: Event) -> None:
         """Take in an event that this server has made for its own clients."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery, Task, signals
 
-from bridge import install, transport
+from bridge import install, tracing, transport
 from bridge.celery_app import queue_configuration
 from bridge.errors import TaskbridgeError
 from bridge.settings import Settings
@@ -114,6 +114,25 @@ def _node_name() -> str:
 def _name_node(sender: str | None = None, instance: Any = None, **_: Any) -> None:
     if instance is not None and sender and sender.startswith("celery@"):
         instance.hostname = sender.replace("celery@", _node_name().replace("%h", ""), 1)
+
+
+@signals.worker_init.connect
+def _trace(**_: Any) -> None:
+    # In the parent: OpenTelemetry sees to it itself that its threads are in the children too.
+    try:
+        tracing.start(_settings, "taskbridge-worker")
+    except TaskbridgeError as error:
+        sys.stderr.write(f"taskbridge: {error}\n")
+        os._exit(2)
+
+
+@signals.worker_process_shutdown.connect
+def _send_spans(**_: Any) -> None:
+    # A child of the pool ends without its exit handlers.
+    if _settings.tracing:
+        from opentelemetry import trace
+
+        trace.get_tracer_provider().shutdown()  # type: ignore[attr-defined]
 
 
 @signals.worker_ready.connect

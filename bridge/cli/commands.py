@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bridge import tracing
 from bridge.client import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
 from bridge.settings import PREFIX, Settings
@@ -162,6 +163,7 @@ def enqueue(
 ) -> None:
     """Enqueue the task NAME and print the job's id."""
     bridge = Bridge()
+    tracing.start(bridge.settings, "taskbridge")
     options: dict[str, Any] = {"queue": queue} if queue else {}
     job = bridge.enqueue(name, args, kwargs, owner=owner, redact=redact, **options)
     click.echo(job.id)

@@ -179,3 +179,22 @@ def test_a_server_without_its_past_is_said_to_have_left_a_gap(page, new_stack, o
     expect(page.locator("#connection")).to_have_text("Live, with a gap", timeout=SOON)
     expect(page.locator("#banner")).to_contain_text("some lines of a log may have been missed")
     stack.bridge.cancel(job.id)
+
+
+def test_a_link_to_a_job_brings_it_into_view_among_many(page, stack, owner):
+    jobs = [run(stack, owner, "support.add", number, 1) for number in range(30)]
+    first = jobs[0]
+    token = stack.token(owner=owner, scope=EVERYTHING)
+    page.goto(f"{stack.url}/#token={token}&job={first.id}")
+    expect(card(page, first)).to_be_in_viewport(timeout=SOON)
+    assert page.url == f"{stack.url}/#job={first.id}"
+    expect(card(page, jobs[-1])).not_to_be_in_viewport()
+    page.evaluate("job => { location.hash = `job=${job}` }", jobs[-1].id)
+    expect(card(page, jobs[-1])).to_be_in_viewport()
+
+
+def test_a_link_to_a_job_of_somebody_else_says_so(page, stack, owner):
+    other = run(stack, uuid.uuid4().hex, "support.add", 1, 1)
+    page.goto(f"{stack.url}/#token={stack.token(owner=owner)}&job={other.id}")
+    expect(page.locator("#banner")).to_contain_text("job", timeout=SOON)
+    expect(card(page, other)).to_have_count(0)

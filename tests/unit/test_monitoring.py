@@ -97,6 +97,12 @@ def test_operators_find_a_task_by_its_job_and_its_owner():
     assert headers["kwargsrepr"] == "{'a': 1} job=j owner=me"
 
 
+def test_operators_find_the_page_of_a_job():
+    headers = {"root_id": "j", "kwargsrepr": "{}"}
+    monitoring.note_job(headers, None, "https://jobs.example.org/")
+    assert headers["kwargsrepr"] == "{} job=j page=https://jobs.example.org/#job=j"
+
+
 def seen_by_flower(*kinds):
     """Return the state of a task in a monitor that got these events."""
     state = State()

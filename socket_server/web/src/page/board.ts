@@ -76,6 +76,12 @@ export class Board {
     entry?.node.scrollIntoView({ block: "nearest" });
   }
 
+  /** Bring a job into view that may not be on the page yet. */
+  async show(job: string): Promise<void> {
+    if (!this.#entries.has(job)) await this.#client.follow(job);
+    this.reveal(job);
+  }
+
   /** Take everything off the page. */
   clear(): void {
     clearInterval(this.#clock);

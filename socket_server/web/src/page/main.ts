@@ -34,12 +34,25 @@ function follow(token: string, grant: TokenGrant): void {
     if (mine !== client) return;
     showConnection(state, message);
     if (state !== "live") return;
-    shown.load().catch((error: Error) => setNote(byId("banner"), error.message));
+    shown
+      .load()
+      .then(() => point(shown))
+      .catch((error: Error) => setNote(byId("banner"), error.message));
     void learn(token, shown);
   });
   mine.addEventListener("token_expiring", () => {
     if (mine === client) setNote(byId("banner"), EXPIRES);
   });
+}
+
+// A link to one job, such as operators find in Flower: #job=<id>.
+async function point(shown: Board): Promise<void> {
+  const job = linked();
+  if (job) await shown.show(job);
+}
+
+function linked(): string | null {
+  return new URLSearchParams(location.hash.slice(1)).get("job");
 }
 
 // What the page may offer, beside what the token says.
@@ -81,5 +94,6 @@ document.adoptedStyleSheets = [...document.adoptedStyleSheets, ...(barsStyle.sty
 setUpForm(byId<HTMLFormElement>("start-form"), byId("start-message"), start);
 addEventListener("hashchange", () => {
   if (new URLSearchParams(location.hash.slice(1)).has("token")) open();
+  else if (board) point(board).catch((error: Error) => setNote(byId("banner"), error.message));
 });
 open();

@@ -4,10 +4,13 @@ const KEY = "taskbridge.token";
 
 /** Take the token out of `#token=…` (and out of the address bar), else the one kept; or null. */
 export function takeToken(): string | null {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const given = hash.get("token");
   if (given === null) return stored();
   // Gone from the address bar, it is not in a screenshot, a bookmark or a copied link.
-  history.replaceState(history.state, "", location.pathname + location.search);
+  hash.delete("token");
+  const rest = hash.size ? `#${hash}` : "";
+  history.replaceState(history.state, "", location.pathname + location.search + rest);
   const token = given.trim();
   keep(token);
   return token || null;
