@@ -24,7 +24,7 @@ demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path
 up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
-# With loadgroup, and no groups, each test goes to the process that is free first.
+# Which test goes to which process is said in tests/conftest.py.
 test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent

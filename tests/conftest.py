@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
@@ -38,6 +39,25 @@ FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest, so that both processes of pytest-xdist end together."""
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+
+
+#: Files whose tests share what takes long to start: one process of pytest-xdist runs them all.
+TOGETHER = ("tests/chaos/test_topology.py",)
+
+
+class Scheduling(LoadGroupScheduling):
+    """Each test goes to the process that is free first, but for those of some files."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Return who says which process runs which tests."""
+    # Not by marks: xdist 3.8 writes them into test ids, which pytest 9.2 does not let it do.
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,7 +28,7 @@ THREADS = "150"
 #: Seconds until all jobs have ended, some of them run twice.
 PATIENCE = 180
 
-pytestmark = [pytest.mark.xdist_group("topology"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 
 @pytest.fixture(scope="module")
