@@ -137,7 +137,8 @@ def from_result(app: Any, job: str) -> dict[str, Any] | None:
     state = result.state
     if state == "PENDING":  # Celery's word for "never heard of it"
         return None
-    ended = result.date_done.timestamp() if result.date_done else None
+    done = result.date_done  # asked once: until the task is over, each time asks the backend
+    ended = done.timestamp() if done else None
     return {
         **Snapshot(job).encode(),
         "name": result.name or "",

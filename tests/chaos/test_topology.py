@@ -124,7 +124,7 @@ def test_prometheus_scrapes_every_target_and_its_rules_are_loaded(topology, job)
 def test_every_figure_of_dashboard_and_alerts_is_one_that_there_is(topology, job):
     with topology.bridge as bridge:
         done = bridge.enqueue("support.add", [1, 2], owner="user-42")
-        until(lambda: bridge.status(done.id)["state"] == "succeeded", 20, "a job to end")
+        until(lambda: bridge.app.AsyncResult(done.id).ready(), 30, "a job to end")
     until(lambda: "taskbridge_job_run_seconds" in exposed(topology), 10, "its figures")
     names = {
         re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed(topology)
