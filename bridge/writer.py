@@ -124,7 +124,11 @@ class KombuWriter(socketio.KombuManager):
 
     def close(self) -> None:
         """End the connection."""
+        # kombu forgets a connection to a dead peer without closing its socket.
+        dead = self.publisher_connection._connection
         self.publisher_connection.release()
+        if hasattr(dead, "collect"):
+            dead.collect()
 
     def _forget(self) -> None:
         # `collect` drops the socket without a goodbye, which would wait for a dead peer.

@@ -10,6 +10,7 @@ import time
 import uuid
 
 import pytest
+import requests
 import socketio
 
 from bridge.events import Event
@@ -42,9 +43,13 @@ def on_redis(redis_server, tmp_path_factory):
 def connect():
     """Connect clients of the application's namespace; all are ended with the test."""
     clients = []
+    # python-engineio leaves the connections of a session that it has made itself open.
+    session = requests.Session()
 
     def connect(stack, namespace="/app", transports=("websocket",), auth=None):
-        client = socketio.SimpleClient(reconnection=False, handle_sigint=False)
+        client = socketio.SimpleClient(
+            reconnection=False, handle_sigint=False, http_session=session
+        )
         clients.append(client)
         client.connect(stack.url, namespace=namespace, auth=auth, transports=list(transports))
         return client
@@ -52,6 +57,7 @@ def connect():
     yield connect
     for client in clients:
         client.disconnect()
+    session.close()
 
 
 def welcomed(client):
