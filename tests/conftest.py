@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import engineio
 import pytest
 from xdist.scheduler import LoadGroupScheduling
 
@@ -31,6 +32,24 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
 
+
+def _close_what_was_reset(read=engineio.Client._read_loop_websocket):
+    """Let python-engineio's clients close a connection that was reset.
+
+    They forget it with its socket open; the warning of that would fail any test that comes later.
+    """
+
+    def read_and_close(client):
+        connection = client.ws
+        try:
+            read(client)
+        finally:
+            connection.shutdown()
+
+    engineio.Client._read_loop_websocket = read_and_close
+
+
+_close_what_was_reset()
 
 #: Folders of tests, those that take longest first.
 FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
