@@ -53,8 +53,8 @@ def logged(stack):
 
 
 def test_a_job_is_counted_from_its_emitter_to_its_watcher(stack):
-    # Long enough to be delivered as it happens, and not with the answer to `watch` alone.
-    watched = Watched(stack, "support.work", 3)
+    # Long enough for what its emitter tells of itself every five seconds to be delivered.
+    watched = Watched(stack, "support.work", 7)
     assert watched.end()["state"] == "succeeded"
     found = figures(stack)
     assert found["taskbridge_events_read_total"] >= 3
