@@ -274,7 +274,8 @@ class Bridge:
         url = self.settings.url_of(shard)
         # Asked for anew before it expires, so that none needs to live as long as a job may.
         token = lambda: self.token(jobs=[job], shard=shard)  # noqa: E731
-        return Watcher(url, token, job, timeout=timeout, cursor=cursor)
+        path = self.settings.socket_path
+        return Watcher(url, token, job, timeout=timeout, cursor=cursor, path=path)
 
     def cancel(self, job: str) -> str:
         """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.
@@ -338,6 +339,7 @@ class Bridge:
         room: str | None = None,
         everyone: bool = False,
         namespace: str = "/",
+        skip: str | None = None,
     ) -> None:
         """Send an application's own event, without waiting for anything.
 
@@ -349,11 +351,14 @@ class Bridge:
             room: send it to a room of the application's own namespace.
             everyone: send it to all clients of that namespace.
             namespace: the application's namespace, for ``room`` and ``everyone``.
+            skip: id of a connection to the namespace (``sid``) that does not get it, as a rule
+                of the client that caused it.
 
         Raises:
             EnqueueError: not exactly one destination is given, or the event cannot be sent.
         """
         from bridge.emitter import emitter_for
+        from bridge.outbox import Push
 
         rooms = {"owner": owner and room_of_owner(owner), "job": job and room_of_job(job)}
         given = [name for name in (owner, job, room, everyone or None) if name is not None]
@@ -366,6 +371,5 @@ class Bridge:
             raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
         ours = rooms["owner"] or rooms["job"]
         shard = self.shard(owner) if owner else None
-        emitter_for(self.settings).push(
-            event, data, NAMESPACE if ours else namespace, ours or room, shard
-        )
+        where = NAMESPACE if ours else namespace
+        emitter_for(self.settings).push(Push(event, data, where, ours or room, shard, skip))

@@ -87,11 +87,9 @@ class Emitter:
         self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
         self._start()
 
-    def push(
-        self, event: str, data: Any, namespace: str, room: str | None, shard: int | None = None
-    ) -> None:
-        """Hand over an application's own event, to be sent as it is; default to all shards."""
-        self._outbox.put(Push(event, data, namespace, room, shard))
+    def push(self, push: Push) -> None:
+        """Hand over an application's own event, to be sent as it is."""
+        self._outbox.put(push)
         self._start()
         self._hurry()
 
@@ -228,7 +226,9 @@ class Emitter:
         # Who is in a room may be at any server, unless the room is an owner's.
         shards = range(self._settings.shards) if entry.shard is None else [entry.shard]
         for shard in shards:
-            self._writer(shard).emit(entry.event, entry.data, entry.namespace, entry.room)
+            self._writer(shard).emit(
+                entry.event, entry.data, entry.namespace, entry.room, skip_sid=entry.skip
+            )
 
     def _writer(self, shard: int) -> Any:
         channel = channel_of(self._settings, shard)

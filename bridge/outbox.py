@@ -76,6 +76,8 @@ class Push(NamedTuple):
     room: str | None
     #: To whose servers it goes; None for all.
     shard: int | None = None
+    #: Id of the connection that does not get it.
+    skip: str | None = None
 
 
 #: What is sent; a threading.Event among it is set once all before it was sent.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bridge import setting_types as types
 from bridge.errors import SettingsError
@@ -48,11 +49,12 @@ class Settings:
     shards: int = _setting(types.count, 1)
     #: Which of them, from 0 on, this server serves.
     shard: int = _setting(types.whole, 0)
-    #: Address that the socket server binds.
+    #: Address that the socket server binds; 0.0.0.0 for all.
     host: str = _setting(str, "127.0.0.1")
     #: Port that the socket server binds.
     port: int = _setting(types.port, 8000)
-    #: A port of its own for /healthz, so that health answers when the main port is full.
+    #: A second port, with /healthz, /readyz and /metrics alone, which answers when the main one is
+    #: full.
     health_port: int | None = _setting(types.port, None)
     #: Where clients reach the socket server; None means what ``taskbridge up`` noted, else
     #: http://host:port.
@@ -65,7 +67,7 @@ class Settings:
     flower_auth: str | None = _setting(types.login, None, hidden=True)
     #: RabbitMQ's management API, from which Flower learns how long queues are.
     broker_api: str | None = _setting(types.origin, None, hidden=True)
-    #: Certificate chain and key, in PEM, of a server that speaks TLS itself.
+    #: Certificate chain, and key, in PEM, of a server that speaks TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
     #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed.
@@ -77,7 +79,7 @@ class Settings:
     token_issuer: str | None = _setting(str, None)
     #: How far the clocks of who signs a token and of a server may be apart.
     token_leeway: float = _setting(types.seconds, 5.0)
-    #: Engine.IO transports that the server offers.
+    #: Engine.IO transports that the server offers: ``websocket``, ``polling``.
     transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.
     tasks: tuple[str, ...] = _setting(types.listed, ())
@@ -120,7 +122,8 @@ class Settings:
     #: What one owner's clients may enqueue a minute, and have unfinished at once.
     enqueues_per_minute: float = _setting(types.number, 60.0)
     max_unfinished: int = _setting(types.count, 100)
-    #: Bytes that wait for a client that does not keep up, and how long it may take none of them.
+    #: Bytes that wait for a client that does not keep up (an eighth of it once it has taken nothing
+    #: for half a second), and how long it may take none of them.
     max_backlog: int = _setting(types.count, 256 * 1024)
     slow_after: float = _setting(types.seconds, 10.0)
     #: Whether a server goes the ways that are quicker than those of the libraries below it.
@@ -233,6 +236,11 @@ class Settings:
         """Return a URL at the socket server; a balancer tells by it to which shard it goes."""
         query = "" if shard is None or self.shards == 1 else f"?shard={shard}"
         return f"{self.server_url}{path}{query}"
+
+    @property
+    def socket_path(self) -> str:
+        """Path of Socket.IO at the server: below that of its URL, where that has one."""
+        return f"{urlsplit(self.server_url).path}/socket.io".strip("/")
 
 
 def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:

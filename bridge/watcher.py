@@ -58,6 +58,7 @@ class Watcher:
         job: its id.
         timeout: seconds without any connection after which to give up; None means never.
         cursor: where to go on; None means the beginning.
+        path: of Socket.IO at the server.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Watcher:
         *,
         timeout: float | None = None,
         cursor: str | None = None,
+        path: str = "socket.io",
     ) -> None:
         self.snapshot = Snapshot(job)
         #: Place up to which this client has seen the job.
@@ -79,7 +81,7 @@ class Watcher:
         self._seen: dict[str, tuple[int, int, int]] = {}
         #: Those without a place of their own: of a cancel, and what a server makes of silence.
         self._told: set[tuple[str, str, float]] = set()
-        self._url, self._token, self._timeout = url, token, timeout
+        self._url, self._token, self._timeout, self._path = url, token, timeout, path
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._client = InOrderClient(**RECONNECT, handle_sigint=False)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
@@ -180,6 +182,7 @@ class Watcher:
                     namespaces=[NAMESPACE],
                     auth=self._auth,
                     transports=["websocket"],
+                    socketio_path=self._path,
                 )
                 return
             except socketio.exceptions.ConnectionError as error:

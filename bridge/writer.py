@@ -41,7 +41,12 @@ class Writer(Protocol):
     """A write-only manager whose ``emit`` is bounded in time and raises when it failed."""
 
     def emit(
-        self, event: str, data: Any, namespace: str | None = ..., room: str | None = ...
+        self,
+        event: str,
+        data: Any,
+        namespace: str | None = ...,
+        room: str | None = ...,
+        skip_sid: str | None = ...,
     ) -> None: ...
 
     def close(self) -> None: ...

@@ -34,6 +34,7 @@ from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
 from socket_server.queues import Gauge, Lines
 from socket_server.tracing import new_tracer
+from socket_server.turn import Turn, new_turn
 from socket_server.verdicts import Estimates, Verdicts
 from socket_server.watchdog import Watchdog
 
@@ -92,7 +93,8 @@ class SocketServer:
         while True:
             self.sio.sleep(seconds)
             try:
-                work()
+                with self.sio.turn:
+                    work()
             except Exception:  # the server must outlive whatever one round met
                 logger.exception("taskbridge: housekeeping failed")
 
@@ -124,15 +126,17 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     epoch = stream.name_of(served.channel) if stream.is_amqp(settings.events) else None
     journal = Journal(retention=settings.retention, epoch=epoch)
     manager.on_break = journal.restart
+    turn = manager.turn = new_turn(async_mode)
     sio = new_guarded_server(
         settings,
         metrics.flow,
+        turn,
         async_mode=async_mode,
         client_manager=manager,
         cors_allowed_origins=list(settings.origins) or None,
         transports=list(settings.transports),
     )
-    bridge, aside = Bridge(settings=settings), Aside()
+    bridge, aside = Bridge(settings=settings), Aside(turn)
     lookup = Lookup(bridge, journal, sio.sleep, aside)
     auth, limits, gate = Auth(settings), Limits(settings), Gate(settings)
     jobs = JobsNamespace(bridge, journal, lookup, auth, limits, lambda: manager.ready)
@@ -143,16 +147,16 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     delivery.delivered = new_tracer(settings)
     manager.on_event = delivery.take
     health = Health(manager)
-    http = socketio.WSGIApp(sio, new_http(settings, auth, journal, lookup, health))
+    http = socketio.WSGIApp(sio, _in_turn(new_http(settings, auth, journal, lookup, health), turn))
     front = Front(http, settings, gate, sio.sleep)
-    estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings))
+    estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings), turn)
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, sio.sleep)
     metrics.registry.register(collector)
     return SocketServer(
         bridge=bridge,
         sio=sio,
         wsgi=front,
-        health=new_health(settings, health, metrics.registry),
+        health=_in_turn(new_health(settings, health, metrics.registry), turn),
         well=health,
         draining=Draining(sio, settings.drain_spread),
         spread=settings.drain_spread,
@@ -173,3 +177,15 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
             journal.prune,
         ),
     )
+
+
+def _in_turn(app: Flask, turn: Turn) -> Flask:
+    """Let a Flask application answer when it has its turn."""
+    answer = app.wsgi_app
+
+    def answer_in_turn(environ: dict[str, Any], start_response: Any) -> Any:
+        with turn:
+            return answer(environ, start_response)
+
+    app.wsgi_app = answer_in_turn  # type: ignore[method-assign]
+    return app

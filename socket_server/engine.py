@@ -27,6 +27,7 @@ from socket_server.flow import Flow
 from socket_server.metrics import hit
 from socket_server.requests import Refused
 from socket_server.tally import Tally
+from socket_server.turn import Turn
 from socket_server.wire import BOUNDED, are_packets, guarded
 
 __all__ = ["GuardedServer", "new_guarded_server"]
@@ -153,10 +154,17 @@ def _has_packets(environ: dict[str, Any]) -> bool:
 
 
 class GuardedServer(socketio.Server):
-    """A Socket.IO server that lets nothing but the protocol's requests through to ``/jobs``."""
+    """A Socket.IO server that lets nothing but the protocol's requests through to ``/jobs``.
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
-        self._settings = settings
+    Args:
+        settings: the limits.
+        turn: whose turn it is in what the server knows; handlers of an application's own
+            namespaces run outside of it.
+        options: of ``socketio.Server``.
+    """
+
+    def __init__(self, settings: Settings, turn: Turn, **options: Any) -> None:
+        self._settings, self.turn = settings, turn
         #: When those connected who have not shown yet what they may do.
         self._strangers: dict[str, float] = {}
         self._attempts: Counter[str] = Counter()
@@ -165,19 +173,34 @@ class GuardedServer(socketio.Server):
     def _engineio_server_class(self) -> type[GuardedEngine]:
         return GuardedEngine
 
+    def sleep(self, seconds: float = 0) -> None:
+        """Wait, while others have their turn; see ``socketio.Server``."""
+        self.turn.outside(super().sleep, seconds)
+
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
-        self._strangers[eio_sid] = time.monotonic()
-        self.eio.addresses.enter(environ.get("REMOTE_ADDR", ""))
-        return super()._handle_eio_connect(eio_sid, environ)
+        with self.turn:
+            self._strangers[eio_sid] = time.monotonic()
+            self.eio.addresses.enter(environ.get("REMOTE_ADDR", ""))
+            return super()._handle_eio_connect(eio_sid, environ)
 
     def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
-        self.eio.addresses.leave(self.environ.get(eio_sid, {}).get("REMOTE_ADDR", ""))
-        super()._handle_eio_disconnect(eio_sid, *reason)
-        self._strangers.pop(eio_sid, None)
-        self._attempts.pop(eio_sid, None)
-        self._binary_packet.pop(eio_sid, None)
+        with self.turn:
+            self.eio.addresses.leave(self.environ.get(eio_sid, {}).get("REMOTE_ADDR", ""))
+            super()._handle_eio_disconnect(eio_sid, *reason)
+            self._strangers.pop(eio_sid, None)
+            self._attempts.pop(eio_sid, None)
+            self._binary_packet.pop(eio_sid, None)
+
+    def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
+        if namespace == NAMESPACE:
+            return super()._trigger_event(event, namespace, *args)
+        return self.turn.outside(super()._trigger_event, event, namespace, *args)
 
     def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        with self.turn:
+            self._take_message(eio_sid, data)
+
+    def _take_message(self, eio_sid: str, data: Any) -> None:
         try:
             if not data:
                 raise Malformed("an empty message")
@@ -255,16 +278,18 @@ class GuardedServer(socketio.Server):
             bounded.shut()
 
 
-def new_guarded_server(settings: Settings, flow: Flow, **options: Any) -> GuardedServer:
+def new_guarded_server(settings: Settings, flow: Flow, turn: Turn, **options: Any) -> GuardedServer:
     """Return a server with the settings' limits.
 
     Args:
         settings: the limits.
         flow: where is counted what clients get.
+        turn: whose turn it is.
         options: of ``socketio.Server``.
     """
     return GuardedServer(
         settings,
+        turn,
         async_handlers=False,
         max_http_buffer_size=settings.max_message,
         # The default would let anybody stay connected to "/" for nothing.

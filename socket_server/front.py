@@ -55,11 +55,12 @@ class Front:
         refusal = self._refusal(environ, staying)
         if refusal:
             environ.get(HANG_UP, int)()
-        answer = refusal(start_response) if refusal else self._app(environ, start_response)
-        if staying:  # it is over, or was refused
-            self._gate.end(*peer)
-            return answer
-        return ClosingIterator(answer, lambda: self._gate.end(*peer))
+        try:
+            answer = refusal(start_response) if refusal else self._app(environ, start_response)
+        finally:
+            if staying:  # it is over, or was refused
+                self._gate.end(*peer)
+        return answer if staying else ClosingIterator(answer, lambda: self._gate.end(*peer))
 
     def _time_for(self, environ: dict[str, Any], staying: bool) -> dict[str, Any]:
         if staying:

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from bridge.errors import JobNotFound, TokenError, WrongShard
 from bridge.settings import Settings
 from socket_server.auth import Auth
+from socket_server.celery_progress import as_celery_progress
 from socket_server.health import Health
 from socket_server.journal import Journal
 from socket_server.lookup import Lookup
@@ -42,7 +43,9 @@ def new_http(
     http.after_request(_secure)
     http.get("/")(_index(http))
     http.get("/api/page")(_page(auth, settings))
-    http.get("/api/jobs/<job>")(_job(auth, journal, lookup))
+    job = _job(auth, journal, lookup)
+    http.get("/api/jobs/<job_>", endpoint="job")(lambda job_: job(job_, _bearer()))
+    http.get("/api/progress/<job_>", endpoint="progress")(_progress(job, settings))
     _add_health(http, settings, health)
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
@@ -111,13 +114,20 @@ def _well(reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
     return well
 
 
-def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
-    def job(job: str) -> Any:
+Credentials = dict[str, str] | None
+
+
+def _job(
+    auth: Auth, journal: Journal, lookup: Lookup
+) -> Callable[[str, Credentials], dict[str, Any] | tuple[Response, int]]:
+    """Return what finds a job's snapshot, or says why not."""
+
+    def job(job: str, credentials: Credentials) -> dict[str, Any] | tuple[Response, int]:
         try:
-            grant = auth.grant(request.environ, _bearer())
+            grant = auth.grant(request.environ, credentials)
             if not grant.allows("watch"):
                 return _error(403, "forbidden", "the token's scope does not allow watch")
-            return jsonify(lookup.find(job, grant) or journal.snapshot(job))
+            return lookup.find(job, grant) or journal.snapshot(job)
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
         except WrongShard as error:
@@ -126,6 +136,24 @@ def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str], Any]:
             return _error(404, "not_found", str(error))
 
     return job
+
+
+def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Callable[[str], Any]:
+    """Return what answers as celery-progress's own view does, to its own script."""
+
+    def progress(job_: str) -> Any:
+        # That script sends no headers: its token is in the URL, or the cookie of a session is.
+        told = request.args.get("token")
+        found = job(job_, {"token": told} if told else _bearer())
+        answer = jsonify(as_celery_progress(found)) if isinstance(found, dict) else found[0]
+        status = 200 if isinstance(found, dict) else found[1]
+        if (origin := request.headers.get("Origin")) in settings.origins:
+            answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Access-Control-Allow-Credentials"] = "true"
+            answer.headers["Vary"] = "Origin"
+        return answer, status
+
+    return progress
 
 
 def _error(status: int, code: str, message: str) -> tuple[Response, int]:

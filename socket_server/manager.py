@@ -23,6 +23,7 @@ from socket_server.finite_json import STRICT
 from socket_server.flow import Flow
 from socket_server.listener import Queue, Stream
 from socket_server.message import Message
+from socket_server.turn import Cooperative, Turn
 from socket_server.wire import Shared
 
 __all__ = ["JobsManager", "new_manager"]
@@ -66,13 +67,21 @@ class JobsManager(socketio.PubSubManager):
     _sound = False
     #: Offset of the message being handled, where the bus is a stream; else None.
     place: int | None = None
+    #: Whose turn it is.
+    turn: Turn = Cooperative()
 
     @property
     def replayed(self) -> float:
         """The part that was read of what had been published before the start, from 0 to 1."""
         return float(self.ready)
 
-    def deliver(self, event: str, data: Any, room: str | list[str], latest: Any = None) -> None:
+    def _break(self) -> None:
+        with self.turn:
+            self.on_break()
+
+    def deliver(
+        self, event: str, data: Any, room: str | list[str], latest: Any = None, skip: Any = None
+    ) -> None:
         """Send to the clients of this server in ``room`` on ``/jobs``.
 
         Args:
@@ -80,8 +89,13 @@ class JobsManager(socketio.PubSubManager):
             data: a JSON object, or a tuple of what becomes several arguments.
             room: one or several; who is in more than one of them gets one copy.
             latest: with which this replaces what still waits for a client that is behind.
+            skip: id, or list of ids, of connections to ``/jobs`` that do not get it.
         """
         clients = self._clients([room] if isinstance(room, str) else room)
+        if skip:
+            sids = [one for one in (skip if isinstance(skip, list) else [skip]) if type(one) is str]
+            left_out = {self.eio_sid_from_sid(sid, NAMESPACE) for sid in sids}
+            clients = [one for one in clients if one not in left_out]
         if clients:
             arguments = list(data) if isinstance(data, tuple) else [data]
             encoded = self.server.packet_class(
@@ -124,11 +138,12 @@ class JobsManager(socketio.PubSubManager):
         return room_of_job(job) in here or (owner is not None and room_of_owner(owner) in here)
 
     def _handle_emit(self, message: dict[str, Any]) -> None:
-        if message.get("namespace") != NAMESPACE:
-            super()._handle_emit(message)
-        elif not self._accept(message):
-            self.refused += 1
-            logger.warning("taskbridge: refused a message on the bus that is not an event")
+        with self.turn:
+            if message.get("namespace") != NAMESPACE:
+                super()._handle_emit(message)
+            elif not self._accept(message):
+                self.refused += 1
+                logger.warning("taskbridge: refused a message on the bus that is not an event")
 
     def _accept(self, message: dict[str, Any]) -> bool:
         room, event, data = message.get("room"), message.get("event"), message.get("data")
@@ -140,7 +155,7 @@ class JobsManager(socketio.PubSubManager):
             return False
         if event == "job":
             return self._accept_job(room, data)
-        self.deliver(event, tuple(data), room)
+        self.deliver(event, tuple(data), room, skip=message.get("skip_sid"))
         return True
 
     def _accept_job(self, room: str, data: list[Any]) -> bool:
@@ -257,7 +272,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         else:
             self._source = Queue(f"{self.channel}.{self.host_id}", self._exchange())
         if before is not None and (isinstance(before, Queue) or before is not self._source):
-            self.on_break()  # what came in between went by
+            self._break()  # what came in between went by
         return self._source
 
     def _has_stream(self, connection: Any) -> bool:
@@ -278,7 +293,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         else:
             if source.broken:
                 source.broken = False
-                self.on_break()
+                self._break()
             self.ready = self.ready or source.idle or (source.next or 0) > source.tail
 
     def _decode(self, body: Any) -> dict[str, Any] | None:
@@ -320,7 +335,7 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     def _redis_connect(self) -> None:
         super()._redis_connect()
         if self._was_connected:
-            self.on_break()  # what was published in between went by
+            self._break()  # what was published in between went by
         self._was_connected = True
 
     def _publish(self, data: Any) -> None:

@@ -178,7 +178,7 @@ class JobsNamespace(socketio.Namespace):
             )
         self.clients.check_watched(sid)
         self._limits.enqueue(owner, self._unfinished(owner))
-        job = self._bridge.enqueue(name, args, kwargs, owner=owner)
+        job = self.server.turn.outside(self._bridge.enqueue, name, args, kwargs, owner=owner)
         self._fresh[job.id] = owner, time.monotonic()
         self.clients.watch(sid, job.id)
         return {"job": job.id, **self._first_view(job.id, name, owner)}
@@ -210,7 +210,8 @@ class JobsNamespace(socketio.Namespace):
         state = (result or self._journal.snapshot(job))["state"]
         if state in TERMINAL:
             raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
-        self._bridge.request_cancel(job, self._journal.owner(job), aside=self._lookup.aside)
+        cancel, owner = self._bridge.request_cancel, self._journal.owner(job)
+        self.server.turn.outside(cancel, job, owner, aside=self._lookup.aside)
         return {"job": job, "state": state}
 
 

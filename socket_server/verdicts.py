@@ -17,6 +17,7 @@ from socket_server.history import History
 from socket_server.journal import Journal
 from socket_server.manager import JobsManager
 from socket_server.queues import Gauge, Level, Lines
+from socket_server.turn import Turn
 from socket_server.watchdog import Silence
 
 __all__ = ["Estimates", "Verdicts"]
@@ -55,6 +56,10 @@ class Verdicts:
 
         May take some seconds.
         """
+        with self._sio.turn:
+            self._judge(silence)
+
+    def _judge(self, silence: Silence) -> None:
         if silence.job not in self._journal:
             return
         snapshot = self._journal.of(silence.job)
@@ -116,6 +121,7 @@ class Estimates:
         lines: which jobs wait in which queue.
         history: how long jobs took.
         gauge: asks the broker about its queues.
+        turn: which others have while the broker is asked.
     """
 
     def __init__(
@@ -126,9 +132,11 @@ class Estimates:
         lines: Lines,
         history: History,
         gauge: Gauge,
+        turn: Turn,
     ) -> None:
         self._delivery, self._journal, self._manager = delivery, journal, manager
         self._lines, self._history, self._gauge = lines, history, gauge
+        self._turn = turn
         #: Messages in each queue in which jobs waited of late.
         self.levels: dict[str, int] = {}
 
@@ -137,7 +145,7 @@ class Estimates:
         if not self._lines:
             self.levels = dict.fromkeys(self.levels, 0)
             return
-        levels = self._gauge.read(self._lines.queues())
+        levels = self._turn.outside(self._gauge.read, self._lines.queues())
         # A queue that was seen stays a figure, and does not vanish with the last job in it.
         known = dict.fromkeys(list(self.levels)[-MAX_QUEUES:], 0)
         self.levels = {**known, **{queue: level.ready for queue, level in levels.items()}}

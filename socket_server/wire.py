@@ -232,8 +232,11 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 return handler(Wire(websocket, bounded, bucket, sleep))
 
             try:
+                own = stock(handle, server)
+                if isinstance(options := getattr(own, "server_args", None), dict):
+                    options["max_message_size"] = most  # of simple-websocket, which has a bound
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
-                return stock(handle, server).__call__(environ, start_response)
+                return own.__call__(environ, start_response)
             finally:
                 if source is not None:
                     environ["eventlet.input"] = source

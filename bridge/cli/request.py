@@ -38,7 +38,11 @@ def request(
     with socketio.SimpleClient(reconnection=False, handle_sigint=False) as client:
         try:
             client.connect(
-                url, namespace=NAMESPACE, auth={"token": token}, transports=["websocket"]
+                url,
+                namespace=NAMESPACE,
+                auth={"token": token},
+                transports=["websocket"],
+                socketio_path=bridge.settings.socket_path,
             )
             answer: dict[str, Any] = client.call(name, payload, timeout=TIMEOUT)
         except socketio.exceptions.SocketIOError as error:

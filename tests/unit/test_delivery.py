@@ -14,6 +14,7 @@ from socket_server.history import ENOUGH, History
 from socket_server.journal import Journal
 from socket_server.metrics import Metrics
 from socket_server.queues import Level, Lines
+from socket_server.turn import Cooperative
 from socket_server.verdicts import Estimates, Verdicts
 from socket_server.watchdog import Silence, Watchdog
 
@@ -44,8 +45,15 @@ class Server:
         parts = (self.watchdog, self.history, self.lines)
         self.delivery = Delivery(self.manager, self.journal, *parts, Metrics())
         gauge = SimpleNamespace(read=lambda queues: self.levels)
+        self.turn = Cooperative()
         self.estimates = Estimates(
-            self.delivery, self.journal, self.manager, self.lines, self.history, gauge
+            self.delivery,
+            self.journal,
+            self.manager,
+            self.lines,
+            self.history,
+            gauge,
+            self.turn,
         )
         self.stored = None
         self.meanwhile = lambda: None
@@ -58,7 +66,9 @@ class Server:
             self.meanwhile()
             return self.stored
 
-        sio = SimpleNamespace(start_background_task=lambda call: call(), sleep=lambda _: None)
+        sio = SimpleNamespace(
+            start_background_task=lambda call: call(), sleep=lambda _: None, turn=self.turn
+        )
         return aside, sio
 
     def take(self, kind, run=RUN, seq=0, job="j", task=None, name="n", at=None, **data):

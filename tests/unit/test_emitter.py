@@ -16,7 +16,7 @@ from bridge import outbox
 from bridge.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
 from bridge.events import Event, finite_json
 from bridge.meter import Meter, Reading
-from bridge.outbox import Line
+from bridge.outbox import Line, Push
 from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.settings import Settings
 from support.clock import Clock
@@ -32,7 +32,7 @@ class Broker:
         self.closed = False
         self.sent = []
 
-    def emit(self, event, data, namespace=None, room=None):
+    def emit(self, event, data, namespace=None, room=None, skip_sid=None):
         self.attempts += 1
         if self.away:
             raise OSError("connection refused")
@@ -292,8 +292,8 @@ def test_a_cancelled_job_is_noticed_each_time(emitter, broker, tmp_path):
 
 
 def test_what_is_not_json_is_dropped_with_a_log_line_and_holds_up_nothing(emitter, broker, caplog):
-    emitter.push("one", {1, 2}, "/", None)
-    emitter.push("two", 2, "/", "room")
+    emitter.push(Push("one", {1, 2}, "/", None))
+    emitter.push(Push("two", 2, "/", "room"))
     emitter.cycle()
     assert [(event, room) for event, _, _, room in broker.sent] == [("two", "room")]
     assert "not JSON was dropped" in caplog.text

@@ -26,7 +26,7 @@ class Manager(KombuJobsManager):
         self.events, self.delivered, self.applied = [], [], []
         self.on_event = self.events.append
 
-    def deliver(self, event, data, room):
+    def deliver(self, event, data, room, skip=None):
         self.delivered.append((event, data, room))
 
 

@@ -7,6 +7,7 @@ import pytest
 from bridge import Bridge, tokens
 from bridge.emitter import Emitter
 from bridge.errors import SettingsError, WrongShard
+from bridge.outbox import Push
 from bridge.run import Run
 from bridge.settings import Settings
 from bridge.shards import channel_of, job_id, served_by, shard_of
@@ -94,7 +95,7 @@ def test_each_event_goes_to_its_shard_and_a_push_to_a_room_goes_to_all(monkeypat
         def __init__(self, channel):
             self.channel = channel
 
-        def emit(self, event, data, namespace=None, room=None):
+        def emit(self, event, data, namespace=None, room=None, skip_sid=None):
             sent.append((self.channel, event))
 
     monkeypatch.setattr("bridge.writer.new_writer", lambda one: Writer(one.channel))
@@ -102,8 +103,8 @@ def test_each_event_goes_to_its_shard_and_a_push_to_a_room_goes_to_all(monkeypat
     monkeypatch.setattr(emitter, "_start", lambda: None)
     for owner in ("me", None):
         emitter.put(Run(job="j", task="j", name="n", owner=owner), "started")
-    emitter.push("mine", {}, "/jobs", "owner:me", bridge.shard("me"))
-    emitter.push("all", {}, "/app", None)
+    emitter.push(Push("mine", {}, "/jobs", "owner:me", bridge.shard("me")))
+    emitter.push(Push("all", {}, "/app", None))
     emitter.cycle()
     mine, unowned = f"taskbridge.{bridge.shard('me')}", f"taskbridge.{shard_of('j', SHARDS)}"
     assert sent[:3] == [(mine, "job"), (unowned, "job"), (mine, "mine")]

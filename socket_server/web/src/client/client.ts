@@ -37,7 +37,7 @@ export interface ClientEvents {
 }
 
 export interface ConnectOptions {
-  /** The server's origin; default the page's own. */
+  /** Where the server is, with the path below which it is, if any; default the page's origin. */
   url?: string;
   token?: string;
   /** Asked for a token at each connection, and for another before one expires. */
@@ -52,7 +52,9 @@ type Reply = { ok?: boolean; error?: { code?: string; message?: string } } & Rec
 /** Connect and stay connected. */
 export function connect({ url = "", token, getToken, transports = ["websocket"] }: ConnectOptions): Client {
   const ask = getToken ?? (async () => token ?? "");
-  const socket = io(`${url}/jobs`, {
+  const at = new URL(url || "/", location.href);
+  const socket = io(`${at.origin}/jobs`, {
+    path: `${at.pathname.replace(/\/$/, "")}/socket.io`,
     auth: (answer) => void ask().then((one) => answer({ token: one }), () => answer({})),
     transports,
     tryAllTransports: true,

@@ -28,7 +28,7 @@ function open(): void {
 }
 
 function follow(token: string, grant: TokenGrant): void {
-  const mine = (client = connect({ token, transports: transports() }));
+  const mine = (client = connect({ url: new URL(".", location.href).href, token, transports: transports() }));
   const shown = (board = new Board(mine, { grant, again: (job) => void again(job), resumed: showResumed }));
   mine.addEventListener("state", ({ detail: { state, message } }) => {
     if (mine !== client) return;

@@ -1,0 +1,128 @@
+"""The server as a WSGI application, for the web server that an application already has.
+
+``taskbridge serve`` (eventlet) is the quickest, and the only one that bounds connections before
+they ask for anything. This is for gunicorn with threads or gevent, and for one process that is the
+application and its socket server at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from bridge.settings import Settings
+from socket_server.app import SocketServer, new_server
+
+__all__ = ["PREFIX", "Application", "create_app"]
+
+logger = logging.getLogger("socket_server")
+
+#: Where the page, the scripts and the API are beside an application; ``/socket.io/`` stays.
+PREFIX = "/taskbridge"
+SOCKETS = "/socket.io/"
+
+WSGI = Callable[[dict[str, Any], Any], Any]
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    wsgi_app: WSGI | None = None,
+    prefix: str = PREFIX,
+    async_mode: str | None = None,
+) -> Application:
+    """Return a WSGI application that is a socket server, and another application beside it.
+
+    It begins to listen to the broker at its first request, in the process that got it; call
+    :meth:`Application.start` to have it listen before.
+
+    Args:
+        settings: default ``Settings.from_environ()``.
+        wsgi_app: gets all requests but those below ``prefix`` and ``/socket.io/``. Without one
+            the server answers at ``/`` itself.
+        prefix: where the page, the scripts and the API are beside ``wsgi_app``.
+        async_mode: ``threading`` or ``gevent``, as in python-socketio; default what the process
+            was patched for.
+
+    Raises:
+        SettingsError: a setting is wrong, there is no secret, or the prefix is none.
+    """
+    settings = settings or Settings.from_environ()
+    return Application(new_server(settings, async_mode=async_mode or _mode()), wsgi_app, prefix)
+
+
+class Application:
+    """What :func:`create_app` returns.
+
+    Args:
+        server: the socket server.
+        wsgi_app: the application beside it.
+        prefix: where the server is beside it.
+    """
+
+    def __init__(self, server: SocketServer, wsgi_app: WSGI | None, prefix: str) -> None:
+        #: Its ``sio`` is an ordinary ``socketio.Server``, for namespaces of an application's own.
+        self.server = server
+        self._wsgi_app, self._prefix = wsgi_app, "/" + prefix.strip("/")
+        self._started: int | None = None
+        self._starting = threading.Lock()
+
+    def start(self) -> None:
+        """Listen to the broker, in this process; more calls do nothing."""
+        with self._starting:
+            if self._started != os.getpid():
+                self._started = os.getpid()
+                self._start()
+
+    def _start(self) -> None:
+        server = self.server
+        if server.sio.async_mode.startswith("gevent"):
+            from gevent import get_hub
+
+            # One thread: what gevent has patched of the result backend's library is not for two.
+            pool = get_hub().threadpool
+            pool.maxsize = 1
+            server.aside.run = lambda call, *arguments: pool.apply(call, arguments)
+        server.start()
+        if port := server.bridge.settings.health_port:
+            _serve_health(server.health, server.bridge.settings.host, port)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer a request; see PEP 3333."""
+        if self._started != os.getpid():
+            self.start()
+        path = environ.get("PATH_INFO", "")
+        if self._wsgi_app is None or path.startswith(SOCKETS):
+            return self.server.wsgi(environ, start_response)
+        if path == self._prefix or path.startswith(self._prefix + "/"):
+            environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._prefix
+            environ["PATH_INFO"] = path[len(self._prefix) :]
+            return self.server.wsgi(environ, start_response)
+        return self._wsgi_app(environ, start_response)
+
+
+def _mode() -> str:
+    """Return the mode for which this process was patched."""
+    patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    return "gevent" if patched and patched("socket") else "threading"
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        """Say nothing of each time that somebody looks."""
+
+
+def _serve_health(health: Flask, host: str, port: int) -> None:
+    try:
+        server = make_server(host, port, health, threaded=True, request_handler=_Quiet)
+    except (OSError, SystemExit) as error:  # werkzeug exits when the port is taken
+        logger.warning("taskbridge: no health at %s:%s: %s", host, port, error)
+        return
+    threading.Thread(target=server.serve_forever, daemon=True, name="taskbridge-health").start()
