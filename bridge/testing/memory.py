@@ -1,0 +1,151 @@
+"""A bridge in memory: what is enqueued runs at once, in the calling thread."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bridge.arguments import check
+from bridge.client import ENDINGS, Bridge, Job
+from bridge.errors import EnqueueError, JobEnded, JobNotFound
+from bridge.events import Event, EventType
+from bridge.settings import Settings
+from bridge.snapshot import Snapshot
+from bridge.testing.recorder import Reported, failure, recording
+
+__all__ = ["MemoryBridge", "Pushed"]
+
+#: Signs the tokens of tests, which no server ever sees.
+SECRET = "of bridge.testing, for tokens that no server sees"
+
+
+#: Celery's words for how a job ended.
+STATES = {"succeeded": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED"}
+
+
+class Pushed(NamedTuple):
+    """What ``push`` was given."""
+
+    event: str
+    data: Any
+    destination: dict[str, Any]
+
+
+class MemoryBridge(Bridge):
+    """In the place of a :class:`bridge.Bridge`: its calls, without any of its processes.
+
+    Tasks run eagerly, as with Celery's ``apply``; a job has ended when ``enqueue`` returns.
+
+    Args:
+        app: the Celery application whose tasks are found by their names; default the current one.
+    """
+
+    def __init__(self, app: Any = None) -> None:
+        super().__init__(app=app, settings=Settings(secret=(SECRET,)))
+        #: What was recorded of each job, by its id, in the order of their enqueuing.
+        self.jobs: dict[str, Reported] = {}
+        #: What was pushed.
+        self.pushed: list[Pushed] = []
+        self._snapshots: dict[str, Snapshot] = {}
+
+    @property
+    def app(self) -> Any:
+        """The Celery application."""
+        from celery import current_app
+
+        return self._app or current_app
+
+    def enqueue(
+        self,
+        task: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        redact: bool = False,
+        **options: Any,
+    ) -> Job:
+        """Run a job, and return it; see :meth:`bridge.Bridge.enqueue`.
+
+        Raises:
+            EnqueueError: the application has no such task, or the arguments cannot be used.
+        """
+        check(task, args, kwargs, owner)
+        signature = self._signature(task, args, kwargs)
+        with recording(owner=owner, name=signature.task) as reported:
+            self.jobs[reported.job] = reported
+            reported.end(*_outcome(signature.apply(**options)))
+        snapshot = self._snapshots[reported.job] = Snapshot(reported.job)
+        for event in reported.events:
+            snapshot.apply(Event.decode(event))
+        return Job(reported.job, signature.task, owner, self)
+
+    def _signature(self, task: Any, args: Any, kwargs: Any) -> Any:
+        if not isinstance(task, str):
+            return task
+        if task not in self.app.tasks:
+            raise EnqueueError(f"there is no task {task} in {self.app.main}: is it imported?")
+        return self.app.tasks[task].s(*(args or ()), **(kwargs or {}))
+
+    @contextlib.contextmanager
+    def owner(self, owner: str) -> Iterator[None]:
+        """Run what ``.delay()`` enqueues inside the ``with`` block, as jobs of this owner."""
+        from celery.app.task import Task
+        from celery.result import EagerResult
+
+        original = Task.apply_async
+
+        def apply_async(task: Any, args: Any = None, kwargs: Any = None, **_: Any) -> Any:
+            job = self.enqueue(task.s(*(args or ()), **(kwargs or {})), owner=owner)
+            told = self.status(job.id)
+            return EagerResult(job.id, told.get("result"), STATES[told["state"]])
+
+        Task.apply_async = apply_async
+        try:
+            yield
+        finally:
+            Task.apply_async = original
+
+    def status(self, job: str) -> dict[str, Any]:
+        """Return a job's snapshot.
+
+        Raises:
+            JobNotFound: it was not enqueued here.
+        """
+        if job not in self._snapshots:
+            raise JobNotFound(f"no job {job} was enqueued on this bridge")
+        return self._snapshots[job].encode()
+
+    def watch(self, job: str, **_: Any) -> Any:
+        """Yield a job's events.
+
+        Raises:
+            JobNotFound: it was not enqueued here.
+        """
+        self.status(job)
+        return iter(self.jobs[job].events)
+
+    def cancel(self, job: str) -> str:
+        """Refuse: a job has ended when ``enqueue`` returns. Cancel it with ``reported.cancel()``.
+
+        Raises:
+            JobNotFound: it was not enqueued here.
+            JobEnded: always else.
+        """
+        state = self.status(job)["state"]
+        raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
+
+    def push(self, event: str, data: Any = None, **destination: Any) -> None:
+        """Record an application's own event; see :meth:`bridge.Bridge.push`."""
+        given = {name: value for name, value in destination.items() if value}
+        self.pushed.append(Pushed(event, data, given))
+
+
+def _outcome(result: Any) -> tuple[EventType, dict[str, Any]]:
+    """Return what Celery's eager result means for a job."""
+    if result.successful():
+        return "succeeded", {"result": result.get(disable_sync_subtasks=False)}
+    results = [result, *getattr(result, "results", ())]
+    errors = [one.result for one in results if getattr(one, "state", "") == "FAILURE"]
+    return failure(errors[0] if errors else None)

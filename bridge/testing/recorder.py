@@ -1,0 +1,225 @@
+"""A job that records what is reported in it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from bridge import capture, current
+from bridge.errors import JobCancelled
+from bridge.events import Event, EventType
+from bridge.meter import Meter
+from bridge.run import Run
+from bridge.settings import Settings
+
+__all__ = ["Bar", "Line", "Reported", "assert_progress", "record"]
+
+#: What is captured unless a test says otherwise: what the default settings capture.
+CAPTURED = Settings().capture
+
+
+class Bar(NamedTuple):
+    """A bar as it was shown last."""
+
+    desc: str
+    n: float
+    total: float | None
+    unit: str
+    postfix: str
+    closed: bool
+
+
+class Line(NamedTuple):
+    """A log line."""
+
+    message: str
+    level: str
+
+
+class RecordedRun(Run):
+    """A run that forgets no bar, also of those that are taken off the screen."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.meters: list[Meter] = []
+
+    def show(self, bar: Any, meter: Meter, position: int | None = None, **options: Any) -> int:
+        """Show a bar; see ``Run``."""
+        line = super().show(bar, meter, position, **options)
+        self.meters.append(meter)
+        return line
+
+
+class Reported:
+    """What was reported in a job; in the place of the emitter that would send it.
+
+    Args:
+        run: the job's.
+    """
+
+    def __init__(self, run: RecordedRun) -> None:
+        self._run = run
+        #: Log lines, in order.
+        self.logs: list[Line] = []
+        #: Types of the lifecycle events, in order: ``started`` and how it ended.
+        self.states: list[str] = []
+        #: All events but progress, as they would travel.
+        self.events: list[dict[str, Any]] = []
+        self._chunks: list[str | bytes] = []
+
+    @property
+    def job(self) -> str:
+        """Id of the job."""
+        return self._run.job
+
+    @property
+    def bars(self) -> list[Bar]:
+        """All bars that were shown, in the order in which they were made."""
+        return [_bar(meter) for meter in self._run.meters]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What ``job.set_meta`` has set."""
+        return dict(self._run.meta)
+
+    @property
+    def output(self) -> str:
+        """What ``job.output`` was given, as one text; bytes are read as UTF-8."""
+        return "".join(
+            chunk if isinstance(chunk, str) else chunk.decode("utf-8", "replace")
+            for chunk in self._chunks
+        )
+
+    @property
+    def messages(self) -> list[str]:
+        """The texts of the log lines."""
+        return [line.message for line in self.logs]
+
+    def cancel(self) -> None:
+        """Cancel the job: the next report of its code raises ``JobCancelled``."""
+        self._run.cancelled = True
+        self._run.notice_cancel()
+
+    def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
+        """Take a lifecycle event."""
+        self.states.append(kind)
+        self._keep(run.event(kind, data or {}))
+
+    def put_line(
+        self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
+    ) -> None:
+        """Take a log line or a piece of output."""
+        if kind == "log":
+            line = Line(text if isinstance(text, str) else text.decode(), level)
+            self.logs.append(line)
+            told = {"message": line.message, "level": level, "at": at or time.time()}
+            self._keep(run.event("log", {"lines": [told]}))
+        else:
+            self._chunks.append(text)
+            shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+            self._keep(run.event("output", {"chunks": [shown]}))
+
+    def _keep(self, event: Event) -> None:
+        self.events.append(event.encode())
+
+    def end(self, kind: EventType, data: dict[str, Any] | None = None) -> None:
+        """Note how the job ended."""
+        if (progress := self._run.sample(force=True)) is not None:
+            self._keep(progress)
+        self.put(self._run, kind, data)
+
+
+def _bar(meter: Meter) -> Bar:
+    reading = meter.reading
+    text = {name: str(getattr(reading, name) or "") for name in ("desc", "unit", "postfix")}
+    return Bar(n=reading.n, total=reading.total, closed=meter.over(), **text)
+
+
+@contextlib.contextmanager
+def record(
+    *, owner: str | None = None, name: str = "test", captured: Iterable[str] = CAPTURED
+) -> Iterator[Reported]:
+    """Be a job inside the ``with`` block, and record what is reported in it.
+
+    Args:
+        owner: whose job it is.
+        name: of the task.
+        captured: kinds of ``TASKBRIDGE_CAPTURE``; those of the default settings.
+
+    Raises:
+        Whatever the block does; the record says ``failed``, or ``cancelled``.
+    """
+    with recording(owner=owner, name=name, captured=captured) as reported:
+        try:
+            yield reported
+        except BaseException as error:
+            reported.end(*failure(error))
+            raise
+        reported.end("succeeded")
+
+
+def failure(error: object) -> tuple[EventType, dict[str, Any]]:
+    """Return what an exception means for a job, as its last event tells it."""
+    if isinstance(error, JobCancelled):
+        return "cancelled", {}
+    return "failed", {"error": {"class": type(error).__name__, "message": str(error)}}
+
+
+@contextlib.contextmanager
+def recording(
+    *, owner: str | None, name: str, captured: Iterable[str] = CAPTURED
+) -> Iterator[Reported]:
+    """Do what :func:`record` does, but for the end, which the block has to note."""
+    job, kinds, settings = str(uuid.uuid4()), frozenset(captured), Settings()
+    run = RecordedRun(job=job, task=job, name=name, owner=owner, capture=kinds)
+    reported, outer = Reported(run), current.here()
+    capture.prepare(settings)
+    current.enter(run, reported)  # type: ignore[arg-type]  # in the emitter's place
+    capture.attach(kinds, settings)
+    reported.put(run, "started", {"attempt": 1})
+    try:
+        yield reported
+    finally:
+        run.over = True
+        current.leave(job)
+        if outer is not None:
+            current.enter(*outer)
+
+
+def assert_progress(
+    reported: Reported,
+    *,
+    desc: str | None = None,
+    total: float | None = None,
+    n: float | None = None,
+    unit: str | None = None,
+    finished: bool = True,
+) -> Bar:
+    """Return the first bar that is as described; fail, and list the bars, if there is none.
+
+    Args:
+        reported: what was recorded.
+        desc: its text.
+        total: its total.
+        n: where it got to.
+        unit: its unit.
+        finished: whether it has to have reached its total, if it has one.
+
+    Raises:
+        AssertionError: there is no such bar.
+    """
+    __tracebackhide__ = True
+    wanted = {"desc": desc, "total": total, "n": n, "unit": unit}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    for bar in reported.bars:
+        done = bar.total is None or bar.n >= bar.total
+        if (done or not finished) and all(getattr(bar, k) == v for k, v in wanted.items()):
+            return bar
+    shown = "\n".join(f"  {bar}" for bar in reported.bars) or "  none at all"
+    asked = ", ".join(f"{name}={value!r}" for name, value in wanted.items())
+    raise AssertionError(
+        f"no bar{' that finished' * finished} with {asked or 'anything'}; there were\n{shown}"
+    )
