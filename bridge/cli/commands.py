@@ -225,3 +225,11 @@ def doctor() -> None:
     from bridge.cli.doctor import examine
 
     sys.exit(examine())
+
+
+@cli.command(**_examples("taskbridge settings", "taskbridge settings | grep LIMIT"))
+def settings() -> None:
+    """List all settings, with their defaults and meanings; a dot marks those that are set."""
+    from bridge.cli.listing import show_settings
+
+    show_settings()

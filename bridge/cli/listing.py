@@ -1,20 +1,23 @@
-"""``taskbridge jobs``: an owner's jobs as a table."""
+"""``taskbridge jobs`` and ``taskbridge settings``: tables."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from bridge import reference
 from bridge.cli.format import COLOURS, duration
 from bridge.cli.request import request
 from bridge.client import Bridge
 
-__all__ = ["show"]
+__all__ = ["show", "show_settings"]
 
 
 def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: bool) -> None:
@@ -47,3 +50,20 @@ def _progress(job: dict[str, Any]) -> str:
     if not job["bars"] or not job["bars"][0]["total"]:
         return ""
     return f"{100 * job['bars'][0]['n'] / job['bars'][0]['total']:.0f} %"
+
+
+def show_settings() -> None:
+    """Print all settings: on a terminal as a table, else a line each."""
+    given = {name.removesuffix("_FILE") for name in os.environ if os.environ[name]}
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "variable", "default", "meaning"):
+        table.add_column(column, no_wrap=column == "variable")
+    for one in reference.settings():
+        mark = "●" if one.variable in given else ""
+        if console.is_terminal:
+            table.add_row(mark, one.variable, one.default, escape(one.meaning))
+        else:
+            click.echo("\t".join([mark, *one]))
+    if console.is_terminal:
+        console.print(table)

@@ -1,0 +1,69 @@
+"""All settings with their defaults and meanings, read out of where they are defined."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import MISSING, fields
+from typing import Any, NamedTuple
+
+from bridge.settings import PREFIX, Settings
+
+__all__ = ["Described", "as_markdown", "settings"]
+
+#: A setting in the source of :class:`bridge.settings.Settings`.
+FIELD = re.compile(r"    (\w+): .* = _setting\(")
+
+
+class Described(NamedTuple):
+    """A setting, for a person."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+def settings() -> list[Described]:
+    """Return all settings, in the order of their definition.
+
+    What a setting means is the ``#:`` comment before it, or before the one that it follows.
+    """
+    meanings = _meanings()
+    return [
+        Described(f"{PREFIX}{one.name.upper()}", _shown(one.default), meanings[one.name])
+        for one in fields(Settings)
+    ]
+
+
+def _meanings() -> dict[str, str]:
+    found: dict[str, str] = {}
+    comment: list[str] = []
+    for line in inspect.getsource(Settings).splitlines():
+        if line.startswith("    #: "):
+            comment.append(line[7:])
+        elif match := FIELD.match(line):
+            text = " ".join(comment).replace("``", "`")
+            found[match[1]] = text or found[list(found)[-1]]
+            comment = []
+        elif line.startswith("    # "):
+            comment.append(line[6:])
+    return found
+
+
+def _shown(value: Any) -> str:
+    if value is None or value is MISSING or value == ():
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_markdown() -> str:
+    """Return them as a table."""
+    rows = [
+        f"| `{one.variable}` | {f'`{one.default}`' if one.default else ''} | {one.meaning} |"
+        for one in settings()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
