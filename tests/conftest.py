@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import engineio
@@ -11,6 +12,7 @@ from xdist.scheduler import LoadGroupScheduling
 from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
 from support.redis import Redis
+from support.service import RabbitMQService
 from support.stack import Stack
 from support.tools import need
 
@@ -98,7 +100,10 @@ def _processes(fixtures):
 
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory):
-    """A RabbitMQ node for the whole session."""
+    """A RabbitMQ node for the whole session; with TEST_RABBITMQ_API, one that is there."""
+    if api := os.environ.get("TEST_RABBITMQ_API"):
+        yield RabbitMQService(api)
+        return
     node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
     try:
         yield node.start()

@@ -12,7 +12,7 @@ import socketio
 from bridge.events import NAMESPACE
 from bridge.watcher import InOrderClient
 from support.ports import free_port
-from support.stack import Stack
+from support.stack import MODE, Stack
 from support.wait import until
 from support.watched import Watched
 
@@ -110,6 +110,7 @@ def connect(client, stack, token):
     client.connect(stack.url, namespace=NAMESPACE, auth={"token": token}, transports=["websocket"])
 
 
+@pytest.mark.skipif(MODE != "eventlet", reason="gunicorn ends its connections in its own way")
 def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_ends(stack):
     job = stack.bridge.enqueue("support.work", [SPREAD + 10], owner="me")
     client, heard = InOrderClient(reconnection=False, handle_sigint=False), []

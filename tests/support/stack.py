@@ -15,8 +15,10 @@ from support.ports import free_port
 from support.process import ROOT, Process
 from support.wait import until
 
-__all__ = ["SECRET", "Stack"]
+__all__ = ["MODE", "SECRET", "Stack"]
 
+#: What serves: eventlet, or gunicorn with threading or gevent.
+MODE = os.environ.get("SERVER_MODE", "eventlet")
 SECRET = "a secret for tests that is long enough to sign with"
 
 
@@ -81,10 +83,18 @@ class Stack:
 
     def start_server(self, **variables: str) -> Process:
         """Start a socket server and wait until it listens to the broker."""
-        server = self.start("server", sys.executable, "-m", "socket_server", **variables)
-        server.await_output("serving on")
+        server = self.start("server", *self.server_command(), **variables)
+        server.await_output("serving on" if MODE == "eventlet" else "Listening at")
         until(self.healthy, 30, "the server to be healthy")
         return server
+
+    def server_command(self) -> list[str]:
+        """Return the command line of a server; with SERVER_MODE, of another than the default."""
+        if MODE == "eventlet":
+            return [sys.executable, "-m", "socket_server"]
+        kind = {"threading": ["gthread", "--threads=100"], "gevent": ["gevent"]}[MODE]
+        options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]
+        return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 
     def start_worker(self, *arguments: str, **variables: str) -> Process:
         """Start a worker of two processes and wait until it is ready."""
