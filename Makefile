@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint web bench
+.PHONY: help demo up test lint web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,12 @@ lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/npm.py run check --silent
+
+docs: .venv/lint.stamp  ## this documentation, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+dist: .venv/lint.stamp $(PAGE)  ## wheel and source archive, in dist
+	@$(BIN)/python -m build --quiet
 
 web: $(PAGE)  ## the page, its client and the element
 
