@@ -79,6 +79,9 @@ class Settings:
     token_issuer: str | None = _setting(str, None)
     #: How far the clocks of who signs a token and of a server may be apart.
     token_leeway: float = _setting(types.seconds, 5.0)
+    #: Whether GET /api/progress/<id> takes a token in its URL, where logs and histories see it; for
+    #: celery-progress's script, while pages move over.
+    url_tokens: bool = _setting(types.flag, False)
     #: Engine.IO transports that the server offers: ``websocket``, ``polling``.
     transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.

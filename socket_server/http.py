@@ -24,6 +24,7 @@ STATIC = Path(__file__).parent / "web" / "static"
 
 #: Status of a request to a server that cannot answer it, and never will (RFC 9110, 15.5.20).
 MISDIRECTED = 421
+NO_URL_TOKENS = "a token in a URL is taken only with TASKBRIDGE_URL_TOKENS=1"
 #: The page brings no inline script or style, talks to its own server alone, and is in no frame.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -144,7 +145,10 @@ def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Cal
     def progress(job_: str) -> Any:
         # That script sends no headers: its token is in the URL, or the cookie of a session is.
         told = request.args.get("token")
-        found = job(job_, {"token": told} if told else _bearer())
+        if told and not settings.url_tokens:
+            found: Any = _error(401, "unauthorized", NO_URL_TOKENS)
+        else:
+            found = job(job_, {"token": told} if told else _bearer())
         answer = jsonify(as_celery_progress(found)) if isinstance(found, dict) else found[0]
         status = 200 if isinstance(found, dict) else found[1]
         if (origin := request.headers.get("Origin")) in settings.origins:

@@ -184,3 +184,15 @@ def test_http_refuses_with_a_status_and_a_code(stack, header, status, code):
         urllib.request.urlopen(request, timeout=10)
     with refused.value as answer:
         assert (answer.status, json.load(answer)["error"]["code"]) == (status, code)
+
+
+def test_a_token_in_a_url_is_not_taken_unless_that_was_asked_for(stack):
+    job = stack.bridge.enqueue("support.add", [1, 2], owner="me")
+    url = f"{stack.url}/api/progress/{job.id}"
+    with pytest.raises(urllib.error.HTTPError, match="401") as caught:
+        urllib.request.urlopen(f"{url}?token={job.token}", timeout=10)
+    with caught.value as answer:
+        assert "TASKBRIDGE_URL_TOKENS=1" in json.load(answer)["error"]["message"]
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {job.token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["state"] in ("PENDING", "STARTED", "SUCCESS")

@@ -26,6 +26,7 @@ def stack(rabbitmq, tmp_path_factory, request):
     kind = {"threading": ["gthread", "--threads=50"], "gevent": ["gevent"]}[request.param]
     stack = Stack(tmp_path_factory.mktemp("mounted"), rabbitmq.new_vhost())
     stack.env["TASKBRIDGE_URL"] = f"{stack.url}/taskbridge"
+    stack.env["TASKBRIDGE_URL_TOKENS"] = "1"
     stack.env["TASKBRIDGE_HEALTH_PORT"] = str(free_port())
     command = ["-m", "gunicorn", "support.mounted:app", f"--bind=127.0.0.1:{stack.port}"]
     try:
