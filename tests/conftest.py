@@ -59,7 +59,16 @@ FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest, so that both processes of pytest-xdist end together."""
+    items[:] = [item for item in items if not (_is_of(item, ON_RABBITMQ) and "[embed" in item.name)]
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+
+
+#: Files of tests of what a browser does with events, whatever broker they came over.
+ON_RABBITMQ = ("test_accessibility.py", "test_client_recovery.py", "test_snapshot_twin.py")
+
+
+def _is_of(item, files):
+    return item.path.name in files
 
 
 #: Files whose tests share what takes long to start: one process of pytest-xdist runs them all.

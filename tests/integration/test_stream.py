@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import kombu
 import pytest
 
@@ -73,12 +75,19 @@ def test_an_offset_that_the_broker_took_for_itself_is_not_a_message_that_was_mis
     assert not reader.source.broken
 
 
+def come_back(source, settings):
+    """Read a message over a new connection; if none comes, over another, as a server does."""
+    for _ in range(3):
+        with contextlib.suppress(stream.StreamAway), kombu.Connection(settings.events) as another:
+            return Reader(source, another).take(1)
+    raise AssertionError("the broker sends nothing on any connection")
+
+
 def test_who_comes_back_too_late_knows_that_messages_were_missed(settings, connection):
     publish(connection, 1)
     source = Stream(settings)
     Reader(source, connection).take(1)
     publish(connection, 12 * MESSAGES)
-    with kombu.Connection(settings.events) as another:
-        [offset] = Reader(source, another).take(1)
+    [offset] = come_back(source, settings)
     assert offset > 2
     assert source.broken
