@@ -28,8 +28,6 @@ WAIT = 1.0
 LAST = 0.5
 #: Seconds that a stream which is not empty is given to show its first message.
 SLOW = 5.0
-#: Seconds without a message after which a stream that has one is asked anew.
-STUCK = 10.0
 #: Bytes that are taken from the socket at a time. py-amqp asks for each part of each frame, nine
 #: calls a message; with much more than this it would copy what is left after each part too often.
 READ_AHEAD = 8192
@@ -104,11 +102,7 @@ class Stream:
         self.broken = False
 
     def read(self, connection: Any) -> Iterator[Message | None]:
-        """Yield messages until the connection fails; None whenever there is none for a while.
-
-        Raises:
-            StreamAway: there is a message, and it does not come.
-        """
+        """Yield messages until the connection fails; None whenever there is none for a while."""
         self.tail = self._last(connection)
         if self.next is not None and self.tail < self.next - 1:
             # Another stream of the same name: what was to be read next is far in its future.
@@ -122,24 +116,15 @@ class Stream:
             callback=lambda message: inbox.append(delivery_of(message)),
             arguments=self._start(),
         )
-        read, heard = self._reader(connection, channel, inbox), time.monotonic()
+        read = self._reader(connection, channel, inbox)
         while True:
             yield None
             self.idle = not read() and not inbox
-            if not self.idle:
-                heard = time.monotonic()
-            elif self._has_more() and time.monotonic() - heard > STUCK:
-                # Seen once, with 3.10, of a reader that began in a file just being removed.
-                raise stream.StreamAway("the stream sends nothing, though there is something")
             while inbox:
                 delivery = inbox.popleft()
                 yield from self._take(connection, delivery)
                 if delivery.tag % (PREFETCH // 2) == 0:
                     channel.basic_ack(delivery.tag, multiple=True)
-
-    def _has_more(self) -> bool:
-        """Whether a message that was there at the beginning has not come yet."""
-        return self.next is not None and self.next <= self.tail
 
     def _reader(self, connection: Any, channel: Any, inbox: deque[Delivery]) -> Callable[[], bool]:
         """Return what puts deliveries into the inbox, and returns whether something had come."""

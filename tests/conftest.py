@@ -71,8 +71,8 @@ def _is_of(item, files):
     return item.path.name in files
 
 
-#: Files whose tests share what takes long to start: one process of pytest-xdist runs them all.
-TOGETHER = ("tests/chaos/test_topology.py",)
+#: Files whose tests share what takes long to make: one process of pytest-xdist runs them all.
+TOGETHER = ("tests/chaos/test_topology.py", "tests/acceptance/test_quickstart.py")
 
 
 class Scheduling(LoadGroupScheduling):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import kombu
 import pytest
 
@@ -42,6 +40,7 @@ class Reader:
 
     def __init__(self, source, connection):
         self.source, self._messages = source, source.read(connection)
+        next(self._messages)  # from here on it has asked the broker
 
     def take(self, count):
         """Read so many messages; return their offsets."""
@@ -75,19 +74,15 @@ def test_an_offset_that_the_broker_took_for_itself_is_not_a_message_that_was_mis
     assert not reader.source.broken
 
 
-def come_back(source, settings):
-    """Read a message over a new connection; if none comes, over another, as a server does."""
-    for _ in range(3):
-        with contextlib.suppress(stream.StreamAway), kombu.Connection(settings.events) as another:
-            return Reader(source, another).take(1)
-    raise AssertionError("the broker sends nothing on any connection")
-
-
 def test_who_comes_back_too_late_knows_that_messages_were_missed(settings, connection):
     publish(connection, 1)
     source = Stream(settings)
     Reader(source, connection).take(1)
     publish(connection, 12 * MESSAGES)
-    [offset] = come_back(source, settings)
+    with kombu.Connection(settings.events) as another:
+        reader = Reader(source, another)
+        # The broker may have forgotten all of them, if it began a new file with the last.
+        publish(connection, 1)
+        [offset] = reader.take(1)
     assert offset > 2
     assert source.broken

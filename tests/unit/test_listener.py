@@ -6,13 +6,9 @@ import socket
 from struct import pack
 from types import SimpleNamespace
 
-import pytest
 from amqp.transport import TCPTransport
 
-from bridge.settings import Settings
-from bridge.stream import StreamAway
-from socket_server import listener
-from socket_server.listener import STUCK, Stream, read_ahead
+from socket_server.listener import read_ahead
 
 
 class CountingSocket:
@@ -44,24 +40,3 @@ def test_many_frames_are_taken_from_the_socket_at_once():
 
 def test_a_transport_that_is_not_amqp_is_left_alone():
     read_ahead(SimpleNamespace(connection=SimpleNamespace()))
-
-
-def test_a_stream_that_keeps_back_what_it_has_is_asked_anew(monkeypatch):
-    now = [0.0]
-    source = Stream(Settings())
-    source.next = 5
-    monkeypatch.setattr(listener.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(source, "_last", lambda connection: 7)
-    monkeypatch.setattr(source, "_reader", lambda *_: lambda: False)
-    channel = SimpleNamespace(basic_qos=lambda *_: None, basic_consume=lambda *_, **__: None)
-    connection = SimpleNamespace(connection=None, channel=lambda: channel)
-    messages = source.read(connection)
-    assert [next(messages) for _ in range(3)] == [None] * 3
-    now[0] = STUCK + 1
-    with pytest.raises(StreamAway, match="sends nothing"):
-        next(messages)
-    source.next = 8  # it has had all that was there, and silence is just that
-    messages = source.read(connection)
-    next(messages)
-    now[0] += STUCK + 1
-    assert next(messages) is None
