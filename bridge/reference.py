@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from bridge.settings import PREFIX, Settings
@@ -45,13 +45,11 @@ def _meanings() -> dict[str, str]:
             text = " ".join(comment).replace("``", "`")
             found[match[1]] = text or found[list(found)[-1]]
             comment = []
-        elif line.startswith("    # "):
-            comment.append(line[6:])
     return found
 
 
 def _shown(value: Any) -> str:
-    if value is None or value is MISSING or value == ():
+    if value is None or value == ():
         return ""
     if isinstance(value, bool):
         return str(int(value))

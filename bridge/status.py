@@ -15,7 +15,7 @@ from bridge.snapshot import Snapshot
 if TYPE_CHECKING:
     from bridge.client import Bridge
 
-__all__ = ["from_result", "shard_of_job", "state_of", "status"]
+__all__ = ["IN_CELERY", "from_result", "shard_of_job", "state_of", "status"]
 
 #: Seconds to wait for the server before the result backend is asked.
 TIMEOUT = 3.0
@@ -32,6 +32,8 @@ STATES = {
     "FAILURE": "failed",
     "REVOKED": "cancelled",
 }
+#: And ours in Celery's; of two words, its first.
+IN_CELERY = {ours: celerys for celerys, ours in reversed(STATES.items())}
 
 
 def status(bridge: Bridge, job: str) -> dict[str, Any]:

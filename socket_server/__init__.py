@@ -1,4 +1,4 @@
-"""The Socket.IO server."""
+"""The deployable Socket.IO server: reads events from the broker, pushes them to watchers."""
 
 from __future__ import annotations
 

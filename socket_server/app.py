@@ -143,8 +143,8 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
-    delivery = Delivery(manager, journal, watchdog, history, lines, metrics)
-    delivery.delivered = new_tracer(settings)
+    parts = watchdog, history, lines, metrics
+    delivery = Delivery(manager, journal, *parts, new_tracer(settings))
     manager.on_event = delivery.take
     health = Health(manager)
     http = socketio.WSGIApp(sio, _in_turn(new_http(settings, auth, journal, lookup, health), turn))

@@ -9,19 +9,10 @@ import math
 import time
 from typing import Any
 
+from bridge.status import IN_CELERY
+
 __all__ = ["as_celery_progress"]
 
-#: Celery's words for our states.
-STATES = {
-    "queued": "PENDING",
-    "running": "STARTED",
-    "retrying": "RETRY",
-    "cancelling": "STARTED",
-    "succeeded": "SUCCESS",
-    "failed": "FAILURE",
-    "lost": "FAILURE",
-    "cancelled": "REVOKED",
-}
 COMPLETED = {"pending": False, "current": 100, "total": 100, "percent": 100}
 
 
@@ -31,7 +22,7 @@ def as_celery_progress(snapshot: dict[str, Any]) -> dict[str, Any]:
     Args:
         snapshot: of the job, as the protocol has it.
     """
-    state = STATES.get(snapshot["state"], "STARTED")
+    state = {**IN_CELERY, "lost": "FAILURE"}.get(snapshot["state"], "STARTED")
     if state == "SUCCESS":
         result = snapshot.get("result")
         return {"state": state, "complete": True, "success": True, "progress": COMPLETED,

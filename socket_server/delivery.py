@@ -33,6 +33,7 @@ class Delivery:
         history: is told how long jobs took.
         lines: is told which jobs wait.
         metrics: is told what operators can scrape.
+        delivered: makes spans of deliveries; None for none.
     """
 
     def __init__(
@@ -43,12 +44,11 @@ class Delivery:
         history: History,
         lines: Lines,
         metrics: Metrics,
+        delivered: Delivered | None = None,
     ) -> None:
         self._manager, self._journal = manager, journal
         self._watchdog, self._history, self._lines = watchdog, history, lines
-        self._metrics = metrics
-        #: Makes spans, if anything does.
-        self.delivered: Delivered | None = None
+        self._metrics, self._delivered = metrics, delivered
 
     def take(self, event: Event) -> None:
         """Take in an event of the bus."""
@@ -60,8 +60,8 @@ class Delivery:
         watched = self._send(event, message)
         if told:
             self._metrics.heard(told, event.at, watched=watched, live=self._manager.ready)
-        if trace and watched and self.delivered:
-            self.delivered(event, trace)
+        if trace and watched and self._delivered:
+            self._delivered(event, trace)
 
     def tell(self, event: Event) -> None:
         """Take in an event that this server has made for its own clients."""

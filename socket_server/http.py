@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bridge.errors import JobNotFound, TokenError, WrongShard
@@ -45,8 +45,8 @@ def new_http(
     http.get("/")(_index(http))
     http.get("/api/page")(_page(auth, settings))
     job = _job(auth, journal, lookup)
-    http.get("/api/jobs/<job_>", endpoint="job")(lambda job_: job(job_, _bearer()))
-    http.get("/api/progress/<job_>", endpoint="progress")(_progress(job, settings))
+    http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
+    http.get("/api/progress/<id>", endpoint="progress")(_progress(job, settings))
     _add_health(http, settings, health)
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
@@ -142,20 +142,18 @@ def _job(
 def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Callable[[str], Any]:
     """Return what answers as celery-progress's own view does, to its own script."""
 
-    def progress(job_: str) -> Any:
+    def progress(id: str) -> Any:
         # That script sends no headers: its token is in the URL, or the cookie of a session is.
-        told = request.args.get("token")
-        if told and not settings.url_tokens:
-            found: Any = _error(401, "unauthorized", NO_URL_TOKENS)
-        else:
-            found = job(job_, {"token": told} if told else _bearer())
-        answer = jsonify(as_celery_progress(found)) if isinstance(found, dict) else found[0]
-        status = 200 if isinstance(found, dict) else found[1]
+        token = request.args.get("token")
+        if token and not settings.url_tokens:
+            return _error(401, "unauthorized", NO_URL_TOKENS)
+        found = job(id, {"token": token} if token else _bearer())
+        answer = make_response(as_celery_progress(found) if isinstance(found, dict) else found)
         if (origin := request.headers.get("Origin")) in settings.origins:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Allow-Credentials"] = "true"
             answer.headers["Vary"] = "Origin"
-        return answer, status
+        return answer
 
     return progress
 

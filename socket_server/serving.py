@@ -17,6 +17,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from bridge.errors import SettingsError
 from bridge.settings import Settings
 from socket_server.app import SocketServer, new_server
 
@@ -52,8 +53,10 @@ def create_app(
             was patched for.
 
     Raises:
-        SettingsError: a setting is wrong, there is no secret, or the prefix is none.
+        SettingsError: a setting is wrong, there is no secret, or the prefix is empty.
     """
+    if not prefix.strip("/"):
+        raise SettingsError("the prefix must name a path, such as /taskbridge")
     settings = settings or Settings.from_environ()
     return Application(new_server(settings, async_mode=async_mode or _mode()), wsgi_app, prefix)
 

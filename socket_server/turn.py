@@ -33,13 +33,15 @@ class Turn:
 
     def outside(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Return what a call returns that may wait, made while others have their turn."""
-        if not getattr(self._mine, "depth", 0):
-            return call(*arguments, **options)
-        self._lock.release()
+        depth, self._mine.depth = getattr(self._mine, "depth", 0), 0
+        if depth:
+            self._lock.release()
         try:
             return call(*arguments, **options)
         finally:
-            self._lock.acquire()
+            if depth:
+                self._lock.acquire()
+            self._mine.depth = depth
 
 
 class Cooperative(Turn):

@@ -36,7 +36,8 @@ class _Connections:
 
     def _before(self) -> None:
         self._changed.acquire()
-        self._changed.wait_for(lambda: not self._used, PATIENCE)
+        # After that it forks all the same: better a child that may be locked out than no child.
+        self._changed.wait_for(lambda: self._used <= 0, PATIENCE)
 
     def _after(self) -> None:
         self._changed.release()
@@ -70,4 +71,6 @@ class ForkSafeBackend(DatabaseBackend):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.session_manager = _Sessions()
+        own, stock = _Sessions(), vars(self)["session_manager"]
+        own.engine_callback = getattr(stock, "engine_callback", None)  # of newer Celery's settings
+        self.session_manager = own

@@ -227,7 +227,7 @@ def doctor() -> None:
     sys.exit(examine())
 
 
-@cli.command(**_examples("taskbridge settings", "taskbridge settings | grep LIMIT"))
+@cli.command(**_examples("taskbridge settings", "taskbridge settings | grep MAX_"))
 def settings() -> None:
     """List all settings, with their defaults and meanings; a dot marks those that are set."""
     from bridge.cli.listing import show_settings

@@ -12,16 +12,13 @@ from bridge.errors import EnqueueError, JobEnded, JobNotFound
 from bridge.events import Event, EventType
 from bridge.settings import Settings
 from bridge.snapshot import Snapshot
+from bridge.status import IN_CELERY
 from bridge.testing.recorder import Reported, failure, recording
 
 __all__ = ["MemoryBridge", "Pushed"]
 
 #: Signs the tokens of tests, which no server ever sees.
 SECRET = "of bridge.testing, for tokens that no server sees"
-
-
-#: Celery's words for how a job ended.
-STATES = {"succeeded": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED"}
 
 
 class Pushed(NamedTuple):
@@ -99,7 +96,7 @@ class MemoryBridge(Bridge):
         def apply_async(task: Any, args: Any = None, kwargs: Any = None, **_: Any) -> Any:
             job = self.enqueue(task.s(*(args or ()), **(kwargs or {})), owner=owner)
             told = self.status(job.id)
-            return EagerResult(job.id, told.get("result"), STATES[told["state"]])
+            return EagerResult(job.id, told.get("result"), IN_CELERY[told["state"]])
 
         Task.apply_async = apply_async
         try:

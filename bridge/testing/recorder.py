@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 import uuid
@@ -12,6 +13,7 @@ from bridge import capture, current
 from bridge.errors import JobCancelled
 from bridge.events import Event, EventType
 from bridge.meter import Meter
+from bridge.outbox import LINES, MAX_BYTES, Outbox, Report
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -61,19 +63,50 @@ class Reported:
     """
 
     def __init__(self, run: RecordedRun) -> None:
-        self._run = run
-        #: Log lines, in order.
-        self.logs: list[Line] = []
-        #: Types of the lifecycle events, in order: ``started`` and how it ended.
-        self.states: list[str] = []
-        #: All events but progress, as they would travel.
-        self.events: list[dict[str, Any]] = []
-        self._chunks: list[str | bytes] = []
+        self._run, self._outbox = run, Outbox()
+        self._events: list[Event] = []
 
     @property
     def job(self) -> str:
         """Id of the job."""
         return self._run.job
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """All events so far, as they would travel; of progress, what comes before another event."""
+        gathered = [one for one in self._outbox.gather(MAX_BYTES) if isinstance(one, Event)]
+        self._events += gathered
+        return [event.encode() for event in self._events]
+
+    @property
+    def states(self) -> list[str]:
+        """Types of the lifecycle events, in order: ``started`` and how it ended."""
+        talk = ("progress", *LINES)
+        return [event["type"] for event in self.events if event["type"] not in talk]
+
+    @property
+    def logs(self) -> list[Line]:
+        """Log lines, in order."""
+        return [Line(line["message"], line["level"]) for line in self._said("log")]
+
+    @property
+    def messages(self) -> list[str]:
+        """The texts of the log lines."""
+        return [line.message for line in self.logs]
+
+    @property
+    def output(self) -> str:
+        """What ``job.output`` was given, as one text; bytes are read as UTF-8."""
+        return "".join(
+            chunk
+            if isinstance(chunk, str)
+            else base64.b64decode(chunk["base64"]).decode("utf-8", "replace")
+            for chunk in self._said("output")
+        )
+
+    def _said(self, kind: str) -> list[Any]:
+        found = [event["data"][LINES[kind]] for event in self.events if event["type"] == kind]
+        return [line for lines in found for line in lines]
 
     @property
     def bars(self) -> list[Bar]:
@@ -85,19 +118,6 @@ class Reported:
         """What ``job.set_meta`` has set."""
         return dict(self._run.meta)
 
-    @property
-    def output(self) -> str:
-        """What ``job.output`` was given, as one text; bytes are read as UTF-8."""
-        return "".join(
-            chunk if isinstance(chunk, str) else chunk.decode("utf-8", "replace")
-            for chunk in self._chunks
-        )
-
-    @property
-    def messages(self) -> list[str]:
-        """The texts of the log lines."""
-        return [line.message for line in self.logs]
-
     def cancel(self) -> None:
         """Cancel the job: the next report of its code raises ``JobCancelled``."""
         self._run.cancelled = True
@@ -105,30 +125,16 @@ class Reported:
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Take a lifecycle event."""
-        self.states.append(kind)
-        self._keep(run.event(kind, data or {}))
+        self._outbox.put(Report(run, kind, data or {}, time.time()))
 
     def put_line(
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
     ) -> None:
         """Take a log line or a piece of output."""
-        if kind == "log":
-            line = Line(text if isinstance(text, str) else text.decode(), level)
-            self.logs.append(line)
-            told = {"message": line.message, "level": level, "at": at or time.time()}
-            self._keep(run.event("log", {"lines": [told]}))
-        else:
-            self._chunks.append(text)
-            shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
-            self._keep(run.event("output", {"chunks": [shown]}))
-
-    def _keep(self, event: Event) -> None:
-        self.events.append(event.encode())
+        self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
 
     def end(self, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Note how the job ended."""
-        if (progress := self._run.sample(force=True)) is not None:
-            self._keep(progress)
         self.put(self._run, kind, data)
 
 

@@ -52,5 +52,6 @@ def connect(sid, environ, auth=None):
 
 @sio.on("shout", namespace="/chat")
 def shout(sid, text):
+    sio.sleep(0.01)  # as a handler that waits for something does
     sio.emit("shouted", text, room="lobby", skip_sid=sid, namespace="/chat")
     return len(text)

@@ -55,6 +55,23 @@ def test_others_have_their_turn_while_somebody_waits():
     assert not turn._lock.locked()
 
 
+def test_who_is_outside_may_take_a_turn_of_its_own_and_wait_in_it():
+    turn, held = Turn(), []
+
+    def inner():
+        turn.outside(lambda: held.append(turn._lock.locked()))
+        with turn:
+            held.append(turn._lock.locked())
+            turn.outside(lambda: held.append(turn._lock.locked()))
+        held.append(turn._lock.locked())
+
+    with turn:
+        turn.outside(inner)
+        held.append(turn._lock.locked())
+    assert held == [False, True, False, False, True]
+    assert not turn._lock.locked()
+
+
 def test_a_call_that_fails_outside_leaves_the_turn_as_it_was():
     turn = Turn()
 
