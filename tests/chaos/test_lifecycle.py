@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from bridge.events import TERMINAL
-from support.process import kill_all
+from support.process import is_dead, kill_all
 from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
@@ -187,7 +186,7 @@ def test_a_worker_whose_process_is_frozen_stops_and_hands_its_job_to_another(dep
     start_worker(deployed)
     first.signal(signal.SIGTERM)
     first.wait(30)
-    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+    until(lambda: is_dead(pid), 10, "the frozen process to be gone")
     status = deployed.bridge.status
     until(lambda: status(job.id)["state"] == "succeeded", 30, "another worker to run it")
     assert status(job.id)["tasks"][0]["attempt"] == 2

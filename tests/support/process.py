@@ -174,6 +174,15 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def is_dead(pid: int) -> bool:
+    """Tell whether a process has ended; one whose parent does not ask for it counts."""
+    try:
+        # The name before it is in parentheses, and may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def kill_all(process: Process) -> None:
     """Kill a process and its children at once, wherever they are, as when their host dies."""
     for pid in [process.pid, *children_of(process.pid)]:
