@@ -28,6 +28,10 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
+#: Milliseconds that a page may take to show what a test expects of it, on a busy machine.
+SOON = 30_000
+
+
 def pytest_configure():
     """Let fixtures end their processes when SIGTERM ends pytest, as ``timeout`` does."""
     # A shell ignores it for what it runs in the background, and so would all that tests start.
@@ -178,8 +182,9 @@ def browser(chromium):
 
     Not for the whole session: while it is open, no other test could run an asyncio loop.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=SOON)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
         yield browser

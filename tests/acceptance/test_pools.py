@@ -130,8 +130,8 @@ def test_a_job_whose_worker_is_killed_is_run_by_another(pools, pool):
     worker = stack.processes[-1]
     job = Watched(stack, "support.linger", 3)
     job.pid()
-    stack.start_worker("--pool", pool)
     kill_all(worker)
+    stack.start_worker("--pool", pool)
     snapshot = job.end()
     assert snapshot["state"] == "succeeded"
     assert snapshot["tasks"][0]["attempt"] == 2

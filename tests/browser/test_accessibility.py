@@ -10,7 +10,6 @@ from playwright.sync_api import expect
 
 from support.axe import violations
 
-SOON = 30_000
 EVERYTHING = "watch cancel enqueue"
 LOOKS = {
     "light": {},
@@ -46,8 +45,8 @@ def test_axe_finds_no_violation(browser, stack, owner, link, look):
     try:
         page = context.new_page()
         page.goto(link)
-        expect(page.locator("#active .job")).to_have_count(1, timeout=SOON)
-        expect(page.locator("#ended .job")).to_have_count(3, timeout=SOON)
+        expect(page.locator("#active .job")).to_have_count(1)
+        expect(page.locator("#ended .job")).to_have_count(3)
         page.locator("#ended .log summary").first.click()
         expect(page.get_by_role("log").first).to_be_visible()
         assert violations(page) == []
@@ -66,7 +65,7 @@ def test_axe_finds_no_violation_without_a_token(page, stack):
 
 def test_a_job_is_started_searched_and_cancelled_by_keyboard_alone(page, link):
     page.goto(link)
-    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Live")
 
     def tab_to(condition):
         for _ in range(60):
@@ -85,7 +84,7 @@ def test_a_job_is_started_searched_and_cancelled_by_keyboard_alone(page, link):
     page.keyboard.type(json.dumps([60.0]))
     page.keyboard.press("Enter")
     card = page.locator(".job")
-    expect(card).to_have_attribute("data-state", "running", timeout=SOON)
+    expect(card).to_have_attribute("data-state", "running")
     tab_to("at.closest('.log') && at.tagName === 'SUMMARY'")
     page.keyboard.press("Enter")
     expect(page.get_by_role("log")).to_be_visible()
@@ -97,7 +96,7 @@ def test_a_job_is_started_searched_and_cancelled_by_keyboard_alone(page, link):
         if page.evaluate("document.activeElement.classList.contains('cancel')"):
             break
     page.keyboard.press("Enter")
-    expect(card).to_have_attribute("data-state", "cancelled", timeout=SOON)
+    expect(card).to_have_attribute("data-state", "cancelled")
 
 
 def test_nothing_moves_for_those_who_asked_for_less_motion(browser, stack, owner, link):
@@ -106,7 +105,7 @@ def test_nothing_moves_for_those_who_asked_for_less_motion(browser, stack, owner
     try:
         page = context.new_page()
         page.goto(link)
-        expect(page.get_by_role("progressbar", name="work")).to_be_visible(timeout=SOON)
+        expect(page.get_by_role("progressbar", name="work")).to_be_visible()
         style = "fill => getComputedStyle(fill).transitionDuration"
         assert page.locator(".fill").first.evaluate(style) == "0s"
     finally:

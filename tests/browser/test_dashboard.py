@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 from support.stack import Stack
 from support.wait import until
 
-SOON = 30_000
 EVERYTHING = "watch cancel enqueue"
 FLOWER = "http://flower.example:5555"
 
@@ -37,7 +36,7 @@ def owner():
 def open_page(page, stack, owner):
     def open_page():
         page.goto(f"{stack.url}/#token={stack.token(owner=owner, scope=EVERYTHING)}")
-        expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+        expect(page.locator("#connection")).to_have_text("Live")
         return page
 
     return open_page
@@ -91,10 +90,10 @@ def test_any_task_that_the_server_allows_is_started_and_run_again(open_page):
     page = open_page()
     start_other(page, "support.add", "[20, 3]")
     first = page.locator(".job").first
-    expect(first.locator(".result")).to_have_text("23", timeout=SOON)
+    expect(first.locator(".result")).to_have_text("23")
     page.reload()  # what this tab has started, it can start again
-    page.get_by_role("button", name="Run add again").click(timeout=SOON)
-    expect(page.locator("#ended .job")).to_have_count(2, timeout=SOON)
+    page.get_by_role("button", name="Run add again").click()
+    expect(page.locator("#ended .job")).to_have_count(2)
     assert page.locator(".result").all_text_contents() == ["23", "23"]
 
 
@@ -119,7 +118,7 @@ def test_a_job_that_moves_has_a_plot_of_its_speed(open_page, stack, owner):
     page = open_page()
     job = stack.bridge.enqueue("support.work", [5.0], owner=owner)
     plot = card(page, job).get_by_role("img")
-    expect(plot).to_be_visible(timeout=SOON)
+    expect(plot).to_be_visible()
     assert "throughput, up to " in plot.get_attribute("aria-label")
 
 
@@ -128,8 +127,8 @@ def test_a_chord_lists_its_tasks_and_ends_with_its_body(open_page, stack, owner)
     one = signature("support.work", args=[1], immutable=True)
     body = signature("support.add", args=[1, 2], immutable=True)
     job = stack.bridge.enqueue(chord([one, one, one], body), owner=owner)
-    card(page, job).get_by_text("Tasks (").click(timeout=SOON)
-    expect(card(page, job)).to_have_attribute("data-state", "succeeded", timeout=SOON)
+    card(page, job).get_by_text("Tasks (").click()
+    expect(card(page, job)).to_have_attribute("data-state", "succeeded")
     rows = card(page, job).locator(".task-list li")
     expect(rows.filter(has_text="succeeded")).to_have_count(4)
     expect(card(page, job).locator(".tasks-title")).to_have_text("Tasks (4 of 4 done)")
@@ -143,7 +142,7 @@ def test_a_reload_in_mid_job_goes_on_where_it_was(open_page, stack, owner):
     before = int(bar.get_attribute("aria-valuenow"))
     page.reload()
     until(lambda: int(bar.get_attribute("aria-valuenow") or 0) >= before, 30, "the bar to be back")
-    expect(card(page, job)).to_have_attribute("data-state", "succeeded", timeout=SOON)
+    expect(card(page, job)).to_have_attribute("data-state", "succeeded")
 
 
 def test_a_server_that_was_killed_and_is_back_has_missed_nothing(page, new_stack, rabbitmq, owner):
@@ -151,16 +150,16 @@ def test_a_server_that_was_killed_and_is_back_has_missed_nothing(page, new_stack
     server = stack.start_server()
     stack.start_worker()
     page.goto(f"{stack.url}/#token={stack.token(owner=owner)}")
-    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Live")
     job = stack.bridge.enqueue("support.counts", [400], owner=owner)
-    expect(card(page, job)).to_have_attribute("data-state", "running", timeout=SOON)
+    expect(card(page, job)).to_have_attribute("data-state", "running")
     card(page, job).locator(".log summary").click()
-    expect(card(page, job).locator(".line").nth(20)).to_be_attached(timeout=SOON)
+    expect(card(page, job).locator(".line").nth(20)).to_be_attached()
     server.kill()
-    expect(page.locator("#connection")).to_have_text("Reconnecting…", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Reconnecting…")
     stack.start_server()
-    expect(page.locator("#connection")).to_have_text("Live, nothing missed", timeout=SOON)
-    expect(card(page, job)).to_have_attribute("data-state", "succeeded", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Live, nothing missed")
+    expect(card(page, job)).to_have_attribute("data-state", "succeeded")
     lines = card(page, job).locator(".line .text").all_text_contents()
     assert lines == [f"line {number}" for number in range(400)]
 
@@ -170,13 +169,13 @@ def test_a_server_without_its_past_is_said_to_have_left_a_gap(page, new_stack, o
     server = stack.start_server()
     stack.start_worker()
     page.goto(f"{stack.url}/#token={stack.token(owner=owner)}")
-    expect(page.locator("#connection")).to_have_text("Live", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Live")
     job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
-    expect(card(page, job)).to_have_attribute("data-state", "running", timeout=SOON)
+    expect(card(page, job)).to_have_attribute("data-state", "running")
     server.kill()
-    expect(page.locator("#connection")).to_have_text("Reconnecting…", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Reconnecting…")
     stack.start_server()
-    expect(page.locator("#connection")).to_have_text("Live, with a gap", timeout=SOON)
+    expect(page.locator("#connection")).to_have_text("Live, with a gap")
     expect(page.locator("#banner")).to_contain_text("some lines of a log may have been missed")
     stack.bridge.cancel(job.id)
 
@@ -186,7 +185,7 @@ def test_a_link_to_a_job_brings_it_into_view_among_many(page, stack, owner):
     first = jobs[0]
     token = stack.token(owner=owner, scope=EVERYTHING)
     page.goto(f"{stack.url}/#token={token}&job={first.id}")
-    expect(card(page, first)).to_be_in_viewport(timeout=SOON)
+    expect(card(page, first)).to_be_in_viewport()
     assert page.url == f"{stack.url}/#job={first.id}"
     expect(card(page, jobs[-1])).not_to_be_in_viewport()
     page.evaluate("job => { location.hash = `job=${job}` }", jobs[-1].id)
@@ -196,5 +195,5 @@ def test_a_link_to_a_job_brings_it_into_view_among_many(page, stack, owner):
 def test_a_link_to_a_job_of_somebody_else_says_so(page, stack, owner):
     other = run(stack, uuid.uuid4().hex, "support.add", 1, 1)
     page.goto(f"{stack.url}/#token={stack.token(owner=owner)}&job={other.id}")
-    expect(page.locator("#banner")).to_contain_text("job", timeout=SOON)
+    expect(page.locator("#banner")).to_contain_text("job")
     expect(card(page, other)).to_have_count(0)

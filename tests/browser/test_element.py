@@ -16,8 +16,6 @@ from support.ports import free_port
 from support.stack import Stack
 from support.wait import until
 
-SOON = 30_000
-
 PAGE = """<!doctype html>
 <html lang="en" dir="{dir}"><head><meta charset="utf-8"><title>An application</title>
 <script type="module" src="{server}/static/job-progress.js"></script></head>
@@ -79,8 +77,8 @@ def shown(page, stack, application):
 def test_one_tag_and_one_element_show_a_job_to_its_end(shown):
     _, element = shown("support.work", 2.0)
     bar = element.get_by_role("progressbar", name="work")
-    expect(bar).to_have_attribute("aria-valuemax", "200", timeout=SOON)
-    expect(element.locator("[part=state]")).to_have_text("succeeded", timeout=SOON)
+    expect(bar).to_have_attribute("aria-valuemax", "200")
+    expect(element.locator("[part=state]")).to_have_text("succeeded")
     expect(bar).to_have_attribute("aria-valuenow", "200")
     expect(element.get_by_role("status")).to_have_text("work succeeded")
 
@@ -89,38 +87,38 @@ def test_one_tag_and_one_element_show_a_job_to_its_end(shown):
 def test_axe_finds_no_violation_on_its_page(shown, page, task):
     _, element = shown(task, *([60.0] if task == "support.work" else []))
     state = "running" if task == "support.work" else "failed"
-    expect(element.locator("[part=state]")).to_have_text(state, timeout=SOON)
+    expect(element.locator("[part=state]")).to_have_text(state)
     assert violations(page) == []
 
 
 def test_its_button_cancels_the_job(shown):
     _, element = shown("support.work", 60.0)
-    element.get_by_role("button", name="Cancel work").click(timeout=SOON)
-    expect(element.locator("[part=state]")).to_have_text("cancelled", timeout=SOON)
+    element.get_by_role("button", name="Cancel work").click()
+    expect(element.locator("[part=state]")).to_have_text("cancelled")
     expect(element.get_by_role("button")).to_have_count(0)
 
 
 def test_a_token_that_may_only_watch_is_offered_no_button(shown):
     _, element = shown("support.work", 2.0, scope="watch")
-    expect(element.locator("[part=state]")).to_have_text("running", timeout=SOON)
+    expect(element.locator("[part=state]")).to_have_text("running")
     expect(element.get_by_role("button")).to_have_count(0)
 
 
 def test_a_failed_job_says_why(shown):
     _, element = shown("support.fail")
-    expect(element.locator("[part=error]")).to_have_text("this was bound to fail", timeout=SOON)
+    expect(element.locator("[part=error]")).to_have_text("this was bound to fail")
 
 
 def test_the_last_lines_of_its_log_are_shown(shown):
     _, element = shown("support.talk", 20)
-    expect(element.locator("[part=log] li")).to_have_count(3, timeout=SOON)
-    expect(element.locator("[part=log] li").last).to_contain_text("19", timeout=SOON)
+    expect(element.locator("[part=log] li")).to_have_count(3)
+    expect(element.locator("[part=log] li").last).to_contain_text("19")
 
 
 def test_where_text_runs_from_right_to_left_so_does_the_bar(shown):
     _, element = shown("support.work", 4.0, dir="rtl")
     fill = element.locator("[part=fill]")
-    expect(fill).to_have_attribute("style", re.compile(r"--share: 0\.[1-8]"), timeout=SOON)
+    expect(fill).to_have_attribute("style", re.compile(r"--share: 0\.[1-8]"))
     moved = "fill => new DOMMatrix(getComputedStyle(fill).transform).e"
     assert fill.evaluate(moved) > 0
 
@@ -129,7 +127,7 @@ def test_it_keeps_to_the_colours_of_the_page(shown, page):
     _, element = shown("support.work", 2.0)
     page.add_style_tag(content="job-progress { --job-progress-accent: rgb(1, 2, 3) }")
     colour = "fill => getComputedStyle(fill).backgroundColor"
-    expect(element.locator("[part=fill]")).to_be_attached(timeout=SOON)
+    expect(element.locator("[part=fill]")).to_be_attached()
     assert element.locator("[part=fill]").evaluate(colour) == "rgb(1, 2, 3)"
 
 

@@ -168,9 +168,8 @@ def test_a_worker_that_stops_hands_a_long_job_to_another(deployed, tmp_path):
     file = tmp_path / "cleaned"
     job = Watched(stack, "support.linger", 8, str(file))
     job.pid()
-    first = worker_of(stack)
+    worker_of(stack).signal(signal.SIGTERM)
     start_worker(stack)
-    first.signal(signal.SIGTERM)
     handed = job.until("retrying")
     assert "another one will run it" in handed["data"]["reason"]
     snapshot = assert_ended_once(job, "succeeded")
@@ -183,8 +182,8 @@ def test_a_worker_whose_process_is_frozen_stops_and_hands_its_job_to_another(dep
     pid = job.pid()
     first = worker_of(deployed)
     os.kill(pid, signal.SIGSTOP)
-    start_worker(deployed)
     first.signal(signal.SIGTERM)
+    start_worker(deployed)
     first.wait(30)
     until(lambda: is_dead(pid), 10, "the frozen process to be gone")
     status = deployed.bridge.status
@@ -202,11 +201,10 @@ def test_a_worker_that_stops_loses_an_early_acknowledged_job_and_says_so(deploye
 
 
 def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
-    job = Watched(stack, "support.linger", 6)
+    job = Watched(stack, "support.linger", 3)
     job.pid()
-    first = worker_of(stack)
-    stack.start_worker()
-    kill_all(first)
+    kill_all(worker_of(stack))
+    start_worker(stack)
     snapshot = assert_ended_once(job, "succeeded")
     assert snapshot["tasks"][0]["attempt"] == 2
 
