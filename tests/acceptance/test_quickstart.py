@@ -18,7 +18,6 @@ from support.process import ROOT, Process
 pytestmark = pytest.mark.timeout(400)
 
 
-
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
     """A folder with the source archive, and the wheel that was built from it."""
