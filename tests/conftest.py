@@ -27,7 +27,6 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
-
 #: Milliseconds that a page may take to show what a test expects of it, on a busy machine.
 SOON = 30_000
 
@@ -63,16 +62,14 @@ FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest, so that both processes of pytest-xdist end together."""
-    items[:] = [item for item in items if not (_is_of(item, ON_RABBITMQ) and "[embed" in item.name)]
+    items[:] = [
+        item for item in items if item.path.name not in ON_RABBITMQ or "[embed" not in item.name
+    ]
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
 
 
 #: Files of tests of what a browser does with events, whatever broker they came over.
 ON_RABBITMQ = ("test_accessibility.py", "test_client_recovery.py", "test_snapshot_twin.py")
-
-
-def _is_of(item, files):
-    return item.path.name in files
 
 
 #: Files whose tests share what takes long to make: one process of pytest-xdist runs them all.
