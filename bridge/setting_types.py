@@ -168,14 +168,24 @@ def origins(text: str) -> tuple[str, ...]:
     return found
 
 
-def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return addresses, or networks of them."""
-    from ipaddress import ip_network
-
+def networks(text: str) -> tuple[IPv4Network | IPv6Network | str, ...]:
+    """Return addresses, or networks of them; ``unix`` stays as it is."""
     try:
-        return tuple(ip_network(one) for one in listed(text))
+        return tuple(one if one == "unix" else _network(one) for one in listed(text))
     except ValueError as error:
-        raise ValueError(f"must list addresses or networks such as 10.0.0.0/8: {error}") from None
+        raise ValueError(
+            f"must list addresses or networks such as 10.0.0.0/8, or unix: {error}"
+        ) from None
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Return a network; IPv4 where it is mapped to IPv6."""
+    from ipaddress import IPv6Network, ip_network
+
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and (mapped := network.network_address.ipv4_mapped):
+        return ip_network((mapped, network.prefixlen - 96))
+    return network
 
 
 def function(text: str) -> str:

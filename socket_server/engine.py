@@ -19,14 +19,15 @@ from socketio import packet
 
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
+from socket_server.addresses import AddressLimits, counted_as
 from socket_server.backlog import backlog_class
 from socket_server.fast_path.direct import Clients, Ended, socket_of_writer
 from socket_server.fast_path.writer import Writer
 from socket_server.finite_json import FiniteJson
 from socket_server.flow import Flow
+from socket_server.front import FULL
 from socket_server.metrics import hit
 from socket_server.requests import Refused
-from socket_server.tally import Tally
 from socket_server.turn import Turn
 from socket_server.wire import BOUNDED, are_packets, guarded
 
@@ -42,7 +43,6 @@ MAX_ATTEMPTS = 5
 BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
 #: Parts of a binary message, for namespaces of an application's own.
 MAX_ATTACHMENTS = 10
-FULL = b'{"error":{"code":"too_many_connections","message":"too many connections"}}'
 
 
 class Malformed(ValueError):
@@ -101,8 +101,8 @@ class GuardedEngine(engineio.Server):
         self._backlog = backlog_class(
             mode["queue"], mode["queue_empty"], settings.max_backlog, flow
         )
-        #: Connections of each address.
-        self.addresses = Tally()
+        #: Clients of each address; those who poll are connected between their requests too.
+        self.addresses = AddressLimits(settings)
         if settings.fast_path and self.async_mode == "eventlet":
             self.writer = Writer(self)
             self.sockets: dict[str, Any] = Clients()
@@ -121,19 +121,13 @@ class GuardedEngine(engineio.Server):
     def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Handle a request; see ``engineio.Server``."""
         query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""))
-        address = environ.get("REMOTE_ADDR", "")
-        if "sid" not in query and self._is_full(address):
-            hit("max_connections_per_address")
-            start_response("429 Too Many Requests", [("Content-Type", "application/json")])
-            return [FULL]
+        if "sid" not in query and self.addresses.is_full(_address(environ)):
+            return FULL(start_response)
         if environ.get("REQUEST_METHOD") == "POST" and not _has_packets(environ):
             hit("malformed")
             start_response("400 Bad Request", [("Content-Type", "text/plain")])
             return [b"not packets"]
         return super().handle_request(environ, start_response)
-
-    def _is_full(self, address: str) -> bool:
-        return self.addresses[address] >= self._settings.max_connections_per_address
 
     def too_slow(self) -> list[tuple[str, str]]:
         """Return clients that do not keep up, and the limit that each ran into."""
@@ -144,6 +138,10 @@ class GuardedEngine(engineio.Server):
             elif one.queue.stuck() > self._settings.slow_after:
                 found.append((sid, "slow_after"))
         return found
+
+
+def _address(environ: dict[str, Any]) -> str:
+    return counted_as(environ.get("REMOTE_ADDR", ""))
 
 
 def _has_packets(environ: dict[str, Any]) -> bool:
@@ -179,13 +177,15 @@ class GuardedServer(socketio.Server):
 
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         with self.turn:
+            if not self.eio.addresses.enter(_address(environ)):
+                return False  # several have come at once
             self._strangers[eio_sid] = time.monotonic()
-            self.eio.addresses.enter(environ.get("REMOTE_ADDR", ""))
             return super()._handle_eio_connect(eio_sid, environ)
 
     def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
         with self.turn:
-            self.eio.addresses.leave(self.environ.get(eio_sid, {}).get("REMOTE_ADDR", ""))
+            if (environ := self.environ.get(eio_sid)) is not None:
+                self.eio.addresses.leave(_address(environ))
             super()._handle_eio_disconnect(eio_sid, *reason)
             self._strangers.pop(eio_sid, None)
             self._attempts.pop(eio_sid, None)

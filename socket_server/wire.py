@@ -27,6 +27,9 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
+#: Where WSGI servers put a connection's socket; eventlet's is in its input.
+EVENTLET = "eventlet.input"
+SOCKETS = (EVENTLET, "werkzeug.socket", "gunicorn.socket")
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
@@ -37,6 +40,8 @@ BURST = 2.0
 PIECE = 1024
 #: Reads after which others have their turn; a frame takes two or three.
 READS = 16
+#: Seconds between two looks whether what was read ahead is taken, and looks once it is.
+UNREAD, PATIENCE = 0.02, 25
 #: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
 SHORT = 6
 #: Kinds of WebSocket frames.
@@ -107,6 +112,9 @@ class TooLarge(OSError):
 class BoundedSocket:
     """A socket that counts what is read, so that fragments and control frames count together.
 
+    simple-websocket reads ahead, in a thread of its own, into a list without a bound. Its thread
+    waits here while as much as one message may take was read and is not taken from that list yet.
+
     Args:
         socket: from which is read.
         most: bytes that may come before a message is complete.
@@ -116,8 +124,15 @@ class BoundedSocket:
     def __init__(self, socket: Any, most: int, sleep: Callable[[float], Any]) -> None:
         self._socket, self._most, self._sleep = socket, most, sleep
         self.received = 0
+        #: Complete messages that were read ahead; None if none ever are.
+        self.ahead: list[Any] | None = None
         self._reads = 0
         self._is_shut = False
+
+    def complete(self) -> None:
+        """Note that a message was taken."""
+        if not self.ahead:
+            self.received = 0
 
     def shut(self) -> None:
         """End the connection at once: what has come already is not read any more either."""
@@ -131,16 +146,28 @@ class BoundedSocket:
         Raises:
             TooLarge: more came than one message may take.
         """
+        self._await_taken()
         data: bytes = b"" if self._is_shut else self._socket.recv(size)
         self.received += len(data)
-        if self.received > self._most:
-            hit("max_message")
-            raise TooLarge("a message is too large")
+        if self.received > self._most and self.ahead is None:
+            self._refuse()
         # Small frames that have come already are read without ever waiting for the network.
         self._reads += 1
         if self._reads % READS == 0:
             self._sleep(0)
         return data
+
+    def _await_taken(self) -> None:
+        patience = PATIENCE  # whoever took the last message may not have said so yet
+        while self.received > self._most and not self._is_shut:
+            patience -= 0 if self.ahead else 1
+            if patience < 0:
+                self._refuse()
+            self._sleep(UNREAD)
+
+    def _refuse(self) -> None:
+        hit("max_message")
+        raise TooLarge("a message is too large")
 
     def get_socket(self) -> BoundedSocket:
         """Return this, as what eventlet's WSGI server puts into the environment does."""
@@ -174,7 +201,7 @@ class Wire:
         """Return the next message; None once the client has hung up, or sends what is none."""
         message = self._websocket.wait()
         if self._bounded is not None:
-            self._bounded.received = 0
+            self._bounded.complete()
         if message is not None and not is_packet(message):
             hit("malformed")
             return None
@@ -219,16 +246,20 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
-            source, bounded = environ.get("eventlet.input"), None
+            place = next((name for name in SOCKETS if name in environ), "")
+            source, bounded = environ.get(place), None
             if source is not None:
-                bounded = BoundedSocket(source.get_socket(), most, sleep)
-                environ[BOUNDED] = environ["eventlet.input"] = bounded
+                bare = source.get_socket() if place == EVENTLET else source
+                bounded = BoundedSocket(bare, most, sleep)
+                environ[BOUNDED] = environ[place] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
             def handle(websocket: Any) -> Any:
                 environ.get(UPGRADED, int)()
                 websocket.log = Silence
+                if bounded is not None and (ws := getattr(websocket, "ws", None)) is not None:
+                    bounded.ahead = ws.input_buffer
                 return handler(Wire(websocket, bounded, bucket, sleep))
 
             try:
@@ -239,7 +270,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 return own.__call__(environ, start_response)
             finally:
                 if source is not None:
-                    environ["eventlet.input"] = source
+                    environ[place] = source
 
         return serve
 
