@@ -227,6 +227,19 @@ class GuardedServer(socketio.Server):
 
     def _handle_disconnect(self, eio_sid: str, *rest: Any) -> None:
         super()._handle_disconnect(eio_sid, *rest)
+        self._note_stranger(eio_sid)
+
+    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Disconnect a client from a namespace; see ``socketio.Server``.
+
+        Its connection is ended as well unless it connects to another one in time.
+        """
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or "/")
+        super().disconnect(sid, namespace, ignore_queue)
+        if eio_sid is not None:
+            self._note_stranger(eio_sid)
+
+    def _note_stranger(self, eio_sid: str) -> None:
         if eio_sid in self.environ:
             self._strangers.setdefault(eio_sid, time.monotonic())
 

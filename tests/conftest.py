@@ -76,11 +76,17 @@ ON_RABBITMQ = ("test_accessibility.py", "test_client_recovery.py", "test_snapsho
 TOGETHER = ("tests/chaos/test_topology.py", "tests/acceptance/test_quickstart.py")
 
 
+#: A file whose tests share what takes long to make with those of the same mode: the first parameter.
+IN_MODES = "tests/chaos/test_hostile.py"
+
+
 class Scheduling(LoadGroupScheduling):
     """Each test goes to the process that is free first, but for those of some files."""
 
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
+        if file == IN_MODES:
+            return nodeid.partition("[")[2].partition("-")[0]
         return file if file in TOGETHER else nodeid
 
 

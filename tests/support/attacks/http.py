@@ -126,7 +126,7 @@ def websocket_of_the_last_century(target: Target) -> None:
 
 @attack
 def transports_that_are_not_offered(target: Target) -> None:
-    for query in ("transport=polling", "transport=flash", "transport=websocket&j=1", "sid=x"):
+    for query in ("transport=flash", "transport=Polling", "transport=websocket&j=1", "sid=x"):
         with target.raw() as raw:
             reply = raw.request(f"GET /socket.io/?EIO=4&{query} HTTP/1.1")
             assert reply.status == 400

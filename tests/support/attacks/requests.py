@@ -53,7 +53,7 @@ def room_by_name(target: Target) -> None:
 def owner_in_a_request(target: Target) -> None:
     with target.intruder() as raw:
         answer = raw.ask("jobs", {"owner": target.owner, "sub": target.owner})
-        assert all(one["owner"] == "intruder" for one in answer["jobs"])
+        assert all(one["owner"] == target.own for one in answer["jobs"])
 
 
 @attack
@@ -89,7 +89,7 @@ def enumeration_of_jobs(target: Target) -> None:
 
 @attack
 def enumeration_of_jobs_over_http(target: Target) -> None:
-    token, answers = target.bridge.token(owner="intruder"), set()
+    token, answers = target.bridge.token(owner=target.own), set()
     for job in (target.job, str(uuid.uuid4())):
         with target.raw() as raw:
             line = f"GET /api/jobs/{job} HTTP/1.1"
