@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from socket import SHUT_RDWR
 from typing import Any
 
 from engineio import packet
 
 from bridge.settings import Settings
+from socket_server.answer import Answer
+from socket_server.backlog import FIRST_PAUSE, LONGEST_PAUSE, Backlog
 from socket_server.bucket import Bucket
+from socket_server.frame import BINARY, frame
 from socket_server.metrics import hit
 
 __all__ = [
@@ -37,10 +39,12 @@ BURST = 2.0
 PIECE = 1024
 #: Reads after which others have their turn; a frame takes two or three.
 READS = 16
+#: Messages that are read before they are asked for, where a thread does so.
+READ_AHEAD = 4
+#: Where WSGI servers put a connection's socket.
+SOCKETS = ("eventlet.input", "gunicorn.socket")
 #: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
 SHORT = 6
-#: Kinds of WebSocket frames.
-TEXT, BINARY = 1, 2
 #: Between the packets of one polling request, and how many python-engineio takes.
 SEPARATOR, MOST_PACKETS = "\x1e", 16
 
@@ -58,7 +62,7 @@ class Shared(packet.Packet):
         self.latest = latest
         payload = f"{packet.MESSAGE}{text}".encode()
         #: The frame, as it is sent (RFC 6455, section 5.2).
-        self.data = _frame(payload)
+        self.data = frame(payload)
         self.size = len(self.data)
         self._begin = self.size - len(payload)
 
@@ -82,22 +86,13 @@ class Framed:
     def __init__(self, one: packet.Packet) -> None:
         encoded = one.encode()
         binary = isinstance(encoded, bytes)
-        self.data = _frame(encoded, BINARY) if binary else _frame(encoded.encode())
+        self.data = frame(encoded, BINARY) if binary else frame(encoded.encode())
         self.size = len(self.data)
 
 
 def framed(one: Any) -> Any:
     """Return a packet with its ``data`` as a WebSocket frame; None, which is the end, as it is."""
-    return one if one is None or isinstance(one, Shared | Framed) else Framed(one)
-
-
-def _frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    length, head = len(payload), 0x80 | opcode
-    if length < 126:
-        return struct.pack("!BB", head, length) + payload
-    if length < 65536:
-        return struct.pack("!BBH", head, 126, length) + payload
-    return struct.pack("!BBQ", head, 127, length) + payload
+    return one if one is None or isinstance(one, Shared | Framed | Answer) else Framed(one)
 
 
 class TooLarge(OSError):
@@ -150,14 +145,42 @@ class BoundedSocket:
         return getattr(self._socket, name)
 
 
+class PacedSocket(BoundedSocket):
+    """A socket of simple-websocket, which has a thread that reads whatever comes, without a bound.
+
+    Args:
+        socket: from which is read.
+        sleep: of the mode; lets others have their turn.
+    """
+
+    def __init__(self, socket: Any, sleep: Callable[[float], Any]) -> None:
+        super().__init__(socket, 0, sleep)
+        #: Messages that were read and that nobody has asked for yet.
+        self.unread: Sized = ()
+
+    def recv(self, size: int) -> bytes:
+        """Read, once few messages wait to be asked for; see ``socket.recv``."""
+        pause = FIRST_PAUSE
+        while len(self.unread) >= READ_AHEAD and not self._is_shut:
+            self._sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+        return b"" if self._is_shut else self._socket.recv(size)
+
+    def send(self, data: bytes) -> int:
+        """Write all of it; gevent's ``socket.send`` writes what there is room for."""
+        self._socket.sendall(data)
+        return len(data)
+
+
 class Wire:
-    """A WebSocket that is read no faster than a client may talk.
+    """A WebSocket that is read no faster than a client may talk, and takes what it is answered.
 
     Args:
         websocket: of the mode.
         bounded: counts what is read; None where the mode gives no access to its socket.
         bucket: lets messages through.
         sleep: of the mode.
+        backlog: what waits for the client; None for nothing.
     """
 
     def __init__(
@@ -166,12 +189,15 @@ class Wire:
         bounded: BoundedSocket | None,
         bucket: Bucket,
         sleep: Callable[[float], Any],
+        backlog: Backlog | None = None,
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
-        self._bucket, self._sleep = bucket, sleep
+        self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
 
     def wait(self) -> Any:
         """Return the next message; None once the client has hung up, or sends what is none."""
+        if self._backlog is not None:
+            self._backlog.await_taken(self._sleep)
         message = self._websocket.wait()
         if self._bounded is not None:
             self._bounded.received = 0
@@ -186,13 +212,21 @@ class Wire:
         return message
 
     def send(self, message: Any) -> None:
-        """Send a message; of a shared one the very bytes, where the mode takes frames."""
-        if not isinstance(message, Shared):
-            self._websocket.send(message)
-        elif (send := getattr(self._websocket, "_send", None)) is not None:
-            send(message.data)
+        """Send a message: of a shared one the very bytes, and an answer in pieces."""
+        if isinstance(message, Shared):
+            self._send(message.data)
+        elif isinstance(message, Answer):
+            while not message.done:
+                self._send(message.frame())
         else:
-            self._websocket.send(message.text)
+            self._websocket.send(message)
+
+    def _send(self, data: bytes) -> None:
+        """Write frames."""
+        if (send := getattr(self._websocket, "_send", None)) is not None:
+            send(data)
+        else:
+            self._websocket.ws.sock.send(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._websocket, name)
@@ -219,17 +253,19 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
-            source, bounded = environ.get("eventlet.input"), None
-            if source is not None:
-                bounded = BoundedSocket(source.get_socket(), most, sleep)
-                environ[BOUNDED] = environ["eventlet.input"] = bounded
+            given = {key: environ[key] for key in SOCKETS if key in environ}
+            bounded = environ[BOUNDED] = _bounded(environ, most, sleep)
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
             def handle(websocket: Any) -> Any:
                 environ.get(UPGRADED, int)()
                 websocket.log = Silence
-                return handler(Wire(websocket, bounded, bucket, sleep))
+                if isinstance(bounded, PacedSocket):
+                    bounded.unread = websocket.ws.input_buffer
+                # A method of python-engineio's socket.
+                backlog = handler.__self__.queue  # type: ignore[attr-defined]
+                return handler(Wire(websocket, bounded, bucket, sleep, backlog))
 
             try:
                 own = stock(handle, server)
@@ -238,12 +274,25 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
             finally:
-                if source is not None:
-                    environ["eventlet.input"] = source
+                environ.update(given)
 
         return serve
 
     return new
+
+
+def _bounded(
+    environ: dict[str, Any], most: int, sleep: Callable[[float], Any]
+) -> BoundedSocket | None:
+    """Put a bounded socket into the place of that of a connection, and return it."""
+    bounded: BoundedSocket
+    if (source := environ.get("eventlet.input")) is not None:
+        bounded = environ["eventlet.input"] = BoundedSocket(source.get_socket(), most, sleep)
+    elif (source := environ.get("gunicorn.socket")) is not None:
+        bounded = environ["gunicorn.socket"] = PacedSocket(source, sleep)
+    else:
+        return None
+    return bounded
 
 
 def is_packet(message: str | bytes) -> bool:

@@ -65,7 +65,7 @@ def test_the_embedded_broker_tells_how_many_wait_and_that_there_is_no_worker(set
         queue.put({})
         queue.put({})
         gauge = Gauge(settings)
-        assert gauge.read(["celery", "nobody's"]) == {"celery": (2, False)}
+        assert gauge.read(["celery", "nobody's"]) == {"celery": (2, False), "nobody's": None}
         gauge.close()
 
 
