@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.events import Event, finite_json
-from socket_server.journal import Journal
+from socket_server.journal import MAX_PAGE, MAX_VERDICTS, Journal
 from support.clock import Clock
 
 
@@ -285,3 +285,78 @@ def test_an_owner_who_becomes_known_later_finds_the_job(journal):
     journal.fold(event("log", seq=1, owner="o"))
     assert journal.owner("j") == "o"
     assert listed(journal, "o") == ["j"]
+
+
+def queued(journal, job, at, owner="o"):
+    journal.fold(event("queued", job=job, run=0, at=at, owner=owner))
+
+
+def pages_of(journal, **options):
+    """Return the jobs of each page."""
+    found, after = [], None
+    while not found or after:
+        page = journal.jobs("o", after=after, **options)
+        found.append([json.loads(one)["job"] for one in page.jobs])
+        after = page.next
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 200])
+def test_all_pages_together_are_all_jobs_each_once(limit):
+    journal = Journal()
+    for number in range(40):
+        # Some at the same moment, and large enough for several pages.
+        queued(journal, f"{number:02}", 1000.0 + number // 3)
+        bars = [{"position": 0, "n": 1, "desc": "x" * 1_500}]
+        journal.fold(event("progress", job=f"{number:02}", tick=1, bars=bars))
+    pages = pages_of(journal, limit=limit)
+    assert [job for page in pages for job in page] == [f"{n:02}" for n in reversed(range(40))]
+    assert max(map(len, pages)) <= limit
+    assert max(len(finite_json(journal.snapshot(job))) for job in pages[0]) < MAX_PAGE
+    assert sum(map(len, journal.jobs("o", limit=limit).jobs)) <= MAX_PAGE
+
+
+def test_a_page_goes_on_where_the_last_ended_whatever_came_meanwhile(journal):
+    for number in range(4):
+        queued(journal, f"j{number}", 1000.0 + number)
+    page = journal.jobs("o", limit=2)
+    queued(journal, "new", 2000.0)
+    assert listed(journal, "o", after=page.next) == ["j1", "j0"]
+
+
+def test_a_page_of_jobs_in_a_state_is_followed_by_others_in_it(journal):
+    for number in range(5):
+        queued(journal, f"j{number}", 1000.0 + number)
+    for number in (0, 2, 4):
+        journal.fold(event("started", job=f"j{number}"))
+    assert pages_of(journal, limit=2, state="running") == [["j4", "j2"], ["j0"]]
+
+
+@pytest.mark.parametrize("after", ["", "x", ":", "1.0", "1.0:", ":j", "nan:j", "inf:j", "1e999:j"])
+def test_what_is_no_place_in_the_list_is_refused(journal, after):
+    queued(journal, "j", 1000.0)
+    with pytest.raises(ValueError, match=r"no place|could not convert"):
+        journal.jobs("o", limit=9, after=after)
+
+
+def test_verdicts_that_are_told_again_are_bounded():
+    journal = Journal()
+    for number in range(300):
+        task = f"t{number}"
+        journal.fold(Event(job="j", task=task, type="started", run=1, at=1000.0, owner="o"))
+        snapshot = journal.of("j")
+        journal.fold(snapshot.verdict(snapshot.task(task), "lost", 1001.0, reason="x" * 100))
+    view = journal.view("j")
+    assert 0 < sum(map(len, view.verdicts)) <= MAX_VERDICTS
+
+
+def test_who_is_to_be_told_hears_of_each_job_that_is_forgotten(journal, clock):
+    gone = []
+    journal.on_forget = gone.append
+    for number in range(6):
+        journal.fold(event("started", job=f"j{number}"))
+    assert gone == ["j0"]
+    journal.fold(event("succeeded", job="j5", seq=1))
+    clock.now = 5000.0
+    journal.prune()
+    assert gone == ["j0", "j5"]
