@@ -120,6 +120,10 @@ class Settings:
     #: Requests a second: of one connection, and of one owner.
     requests_per_second: float = _setting(types.number, 20.0)
     owner_requests_per_second: float = _setting(types.number, 100.0)
+    #: Bytes of answers a second: of one connection, and of one owner. Four times as many may come
+    #: at once, and then one answer of any size.
+    answer_bytes_per_second: int = _setting(types.count, 2 * 1024 * 1024)
+    owner_answer_bytes_per_second: int = _setting(types.count, 8 * 1024 * 1024)
     #: Jobs that one connection watches at most.
     max_watched: int = _setting(types.count, 1_000)
     #: What one owner's clients may enqueue a minute, and have unfinished at once.

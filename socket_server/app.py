@@ -143,6 +143,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
+    journal.on_forget = lines.leave
     parts = watchdog, history, lines, metrics
     delivery = Delivery(manager, journal, *parts, new_tracer(settings))
     manager.on_event = delivery.take

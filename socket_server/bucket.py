@@ -83,13 +83,20 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, key: Hashable) -> float:
-        """Take a token of ``key``'s bucket; see :meth:`Bucket.take`."""
+    def take(self, key: Hashable, tokens: float = 1.0) -> float:
+        """Take tokens of ``key``'s bucket; see :meth:`Bucket.take`."""
+        return self._of(key).take(tokens)
+
+    def owe(self, key: Hashable, tokens: float) -> float:
+        """Take tokens of ``key``'s bucket in any case; see :meth:`Bucket.owe`."""
+        return self._of(key).owe(tokens)
+
+    def _of(self, key: Hashable) -> Bucket:
         if key not in self._buckets:
             if len(self._buckets) >= self._most:
                 self._buckets.popitem(last=False)
             self._buckets[key] = self._new()
-        return self._buckets[key].take()
+        return self._buckets[key]
 
     def prune(self) -> None:
         """Forget those that are full."""

@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bridge.errors import JobNotFound, TokenError, WrongShard
+from bridge.room import shorter
 from bridge.settings import Settings
 from socket_server.auth import Auth
 from socket_server.celery_progress import as_celery_progress
@@ -128,7 +129,8 @@ def _job(
             grant = auth.grant(request.environ, credentials)
             if not grant.allows("watch"):
                 return _error(403, "forbidden", "the token's scope does not allow watch")
-            return lookup.find(job, grant) or journal.snapshot(job)
+            found = lookup.find(job, grant)
+            return shorter(found) if found else journal.snapshot(job)
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
         except WrongShard as error:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from socket import SHUT_RDWR
 from typing import Any
 
 from engineio import packet
 
 from bridge.settings import Settings
+from socket_server.answer import Answer
+from socket_server.backlog import FIRST_PAUSE, LONGEST_PAUSE, Backlog
 from socket_server.bucket import Bucket
+from socket_server.frame import BINARY, frame
 from socket_server.metrics import hit
 
 __all__ = [
@@ -40,12 +42,12 @@ BURST = 2.0
 PIECE = 1024
 #: Reads after which others have their turn; a frame takes two or three.
 READS = 16
-#: Seconds between two looks whether what was read ahead is taken, and looks once it is.
-UNREAD, PATIENCE = 0.02, 25
+#: Looks whether what was read ahead is taken, once it is: whoever took it may not have said so yet.
+PATIENCE = 25
+#: Messages that are read before they are asked for, where a thread does so.
+READ_AHEAD = 4
 #: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
 SHORT = 6
-#: Kinds of WebSocket frames.
-TEXT, BINARY = 1, 2
 #: Between the packets of one polling request, and how many python-engineio takes.
 SEPARATOR, MOST_PACKETS = "\x1e", 16
 
@@ -63,7 +65,7 @@ class Shared(packet.Packet):
         self.latest = latest
         payload = f"{packet.MESSAGE}{text}".encode()
         #: The frame, as it is sent (RFC 6455, section 5.2).
-        self.data = _frame(payload)
+        self.data = frame(payload)
         self.size = len(self.data)
         self._begin = self.size - len(payload)
 
@@ -87,22 +89,13 @@ class Framed:
     def __init__(self, one: packet.Packet) -> None:
         encoded = one.encode()
         binary = isinstance(encoded, bytes)
-        self.data = _frame(encoded, BINARY) if binary else _frame(encoded.encode())
+        self.data = frame(encoded, BINARY) if binary else frame(encoded.encode())
         self.size = len(self.data)
 
 
 def framed(one: Any) -> Any:
     """Return a packet with its ``data`` as a WebSocket frame; None, which is the end, as it is."""
-    return one if one is None or isinstance(one, Shared | Framed) else Framed(one)
-
-
-def _frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    length, head = len(payload), 0x80 | opcode
-    if length < 126:
-        return struct.pack("!BB", head, length) + payload
-    if length < 65536:
-        return struct.pack("!BBH", head, 126, length) + payload
-    return struct.pack("!BBQ", head, 127, length) + payload
+    return one if one is None or isinstance(one, Shared | Framed | Answer) else Framed(one)
 
 
 class TooLarge(OSError):
@@ -111,9 +104,6 @@ class TooLarge(OSError):
 
 class BoundedSocket:
     """A socket that counts what is read, so that fragments and control frames count together.
-
-    simple-websocket reads ahead, in a thread of its own, into a list without a bound. Its thread
-    waits here while as much as one message may take was read and is not taken from that list yet.
 
     Args:
         socket: from which is read.
@@ -124,15 +114,12 @@ class BoundedSocket:
     def __init__(self, socket: Any, most: int, sleep: Callable[[float], Any]) -> None:
         self._socket, self._most, self._sleep = socket, most, sleep
         self.received = 0
-        #: Complete messages that were read ahead; None if none ever are.
-        self.ahead: list[Any] | None = None
         self._reads = 0
         self._is_shut = False
 
     def complete(self) -> None:
         """Note that a message was taken."""
-        if not self.ahead:
-            self.received = 0
+        self.received = 0
 
     def shut(self) -> None:
         """End the connection at once: what has come already is not read any more either."""
@@ -146,10 +133,8 @@ class BoundedSocket:
         Raises:
             TooLarge: more came than one message may take.
         """
-        self._await_taken()
-        data: bytes = b"" if self._is_shut else self._socket.recv(size)
-        self.received += len(data)
-        if self.received > self._most and self.ahead is None:
+        data = self._recv(size)
+        if self.received > self._most:
             self._refuse()
         # Small frames that have come already are read without ever waiting for the network.
         self._reads += 1
@@ -157,13 +142,10 @@ class BoundedSocket:
             self._sleep(0)
         return data
 
-    def _await_taken(self) -> None:
-        patience = PATIENCE  # whoever took the last message may not have said so yet
-        while self.received > self._most and not self._is_shut:
-            patience -= 0 if self.ahead else 1
-            if patience < 0:
-                self._refuse()
-            self._sleep(UNREAD)
+    def _recv(self, size: int) -> bytes:
+        data: bytes = b"" if self._is_shut else self._socket.recv(size)
+        self.received += len(data)
+        return data
 
     def _refuse(self) -> None:
         hit("max_message")
@@ -177,14 +159,54 @@ class BoundedSocket:
         return getattr(self._socket, name)
 
 
+class PacedSocket(BoundedSocket):
+    """A socket of simple-websocket, which has a thread that reads whatever comes, without a bound.
+
+    That thread waits here while messages, or as many bytes as one of them may take, were read and
+    nobody has asked for them yet.
+    """
+
+    #: Messages that were read and that nobody has asked for yet.
+    unread: Sized = ()
+
+    def complete(self) -> None:
+        """Note that a message was taken."""
+        if not self.unread:
+            self.received = 0
+
+    def recv(self, size: int) -> bytes:
+        """Read, once little waits to be asked for; see ``socket.recv``.
+
+        Raises:
+            TooLarge: more came than one message may take.
+        """
+        pause, patience = FIRST_PAUSE, PATIENCE
+        while self._is_ahead() and not self._is_shut:
+            patience -= not self.unread
+            if patience < 0:
+                self._refuse()
+            self._sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+        return self._recv(size)
+
+    def _is_ahead(self) -> bool:
+        return len(self.unread) >= READ_AHEAD or self.received > self._most
+
+    def send(self, data: bytes) -> int:
+        """Write all of it; gevent's ``socket.send`` writes what there is room for."""
+        self._socket.sendall(data)
+        return len(data)
+
+
 class Wire:
-    """A WebSocket that is read no faster than a client may talk.
+    """A WebSocket that is read no faster than a client may talk, and takes what it is answered.
 
     Args:
         websocket: of the mode.
         bounded: counts what is read; None where the mode gives no access to its socket.
         bucket: lets messages through.
         sleep: of the mode.
+        backlog: what waits for the client; None for nothing.
     """
 
     def __init__(
@@ -193,12 +215,15 @@ class Wire:
         bounded: BoundedSocket | None,
         bucket: Bucket,
         sleep: Callable[[float], Any],
+        backlog: Backlog | None = None,
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
-        self._bucket, self._sleep = bucket, sleep
+        self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
 
     def wait(self) -> Any:
         """Return the next message; None once the client has hung up, or sends what is none."""
+        if self._backlog is not None:
+            self._backlog.await_taken(self._sleep)
         message = self._websocket.wait()
         if self._bounded is not None:
             self._bounded.complete()
@@ -213,13 +238,21 @@ class Wire:
         return message
 
     def send(self, message: Any) -> None:
-        """Send a message; of a shared one the very bytes, where the mode takes frames."""
-        if not isinstance(message, Shared):
-            self._websocket.send(message)
-        elif (send := getattr(self._websocket, "_send", None)) is not None:
-            send(message.data)
+        """Send a message: of a shared one the very bytes, and an answer in pieces."""
+        if isinstance(message, Shared):
+            self._send(message.data)
+        elif isinstance(message, Answer):
+            while not message.done:
+                self._send(message.frame())
         else:
-            self._websocket.send(message.text)
+            self._websocket.send(message)
+
+    def _send(self, data: bytes) -> None:
+        """Write frames."""
+        if (send := getattr(self._websocket, "_send", None)) is not None:
+            send(data)
+        else:
+            self._websocket.ws.sock.send(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._websocket, name)
@@ -246,21 +279,19 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
-            place = next((name for name in SOCKETS if name in environ), "")
-            source, bounded = environ.get(place), None
-            if source is not None:
-                bare = source.get_socket() if place == EVENTLET else source
-                bounded = BoundedSocket(bare, most, sleep)
-                environ[BOUNDED] = environ[place] = bounded
+            given = {key: environ[key] for key in SOCKETS if key in environ}
+            bounded = environ[BOUNDED] = _bounded(environ, most, sleep)
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
             def handle(websocket: Any) -> Any:
                 environ.get(UPGRADED, int)()
                 websocket.log = Silence
-                if bounded is not None and (ws := getattr(websocket, "ws", None)) is not None:
-                    bounded.ahead = ws.input_buffer
-                return handler(Wire(websocket, bounded, bucket, sleep))
+                if isinstance(bounded, PacedSocket):
+                    bounded.unread = websocket.ws.input_buffer
+                # A method of python-engineio's socket.
+                backlog = handler.__self__.queue  # type: ignore[attr-defined]
+                return handler(Wire(websocket, bounded, bucket, sleep, backlog))
 
             try:
                 own = stock(handle, server)
@@ -269,12 +300,28 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
             finally:
-                if source is not None:
-                    environ[place] = source
+                environ.update(given)
 
         return serve
 
     return new
+
+
+def _bounded(
+    environ: dict[str, Any], most: int, sleep: Callable[[float], Any]
+) -> BoundedSocket | None:
+    """Put a bounded socket into the place of that of a connection, and return it."""
+    place = next((name for name in SOCKETS if name in environ), None)
+    if place is None:
+        return None
+    source = environ[place]
+    bounded = (
+        BoundedSocket(source.get_socket(), most, sleep)
+        if place == EVENTLET
+        else PacedSocket(source, most, sleep)
+    )
+    environ[place] = bounded
+    return bounded
 
 
 def is_packet(message: str | bytes) -> bool:

@@ -22,16 +22,27 @@ __all__ = ["show", "show_settings"]
 
 def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: bool) -> None:
     """Print an owner's jobs, newest first."""
-    payload = {"limit": limit, **({"state": state} if state else {})}
-    answer = request(bridge, "jobs", payload, bridge.token(owner=owner), bridge.shard(owner))
+    jobs = _all(bridge, owner, {"state": state} if state else {}, limit)
     if as_json:
-        for job in answer["jobs"]:
+        for job in jobs:
             click.echo(json.dumps(job))
         return
-    if not answer["jobs"]:
+    if not jobs:
         click.echo(f"{owner} has no jobs here", err=True)
         return
-    Console().print(_table(answer["jobs"]))
+    Console().print(_table(jobs))
+
+
+def _all(bridge: Bridge, owner: str, payload: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Return an owner's jobs from as many pages as it takes."""
+    token, shard = bridge.token(owner=owner), bridge.shard(owner)
+    jobs: list[dict[str, Any]] = []
+    while True:
+        answer = request(bridge, "jobs", {**payload, "limit": limit - len(jobs)}, token, shard)
+        jobs += answer["jobs"]
+        if not (answer["jobs"] and answer.get("next") and len(jobs) < limit):
+            return jobs
+        payload = {**payload, "next": answer["next"]}
 
 
 def _table(jobs: list[dict[str, Any]]) -> Table:

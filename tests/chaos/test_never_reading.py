@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
+import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bridge.emitter import emitter_for
+from bridge.errors import JobNotFound
+from support.largest import REQUESTS, publish_largest
 from support.raw import Raw
 from support.wait import until
 
@@ -22,15 +27,23 @@ SLOW_AFTER = 5.0
 HOSTS = 10
 
 
+#: What else would stop so many clients, or so much that is asked for.
+LIMITS = {
+    "TASKBRIDGE_SLOW_AFTER": str(SLOW_AFTER),
+    "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
+    "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": str(2 * CLIENTS),
+    "TASKBRIDGE_OWNER_REQUESTS_PER_SECOND": "10000",
+}
+UNLIMITED = {
+    "TASKBRIDGE_ANSWER_BYTES_PER_SECOND": str(1 << 40),
+    "TASKBRIDGE_OWNER_ANSWER_BYTES_PER_SECOND": str(1 << 40),
+}
+OWNER = "crowd"
+
+
 @pytest.fixture
 def stack(rabbitmq, new_stack):
-    limits = {
-        "TASKBRIDGE_SLOW_AFTER": str(SLOW_AFTER),
-        "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
-        "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": str(CLIENTS),
-        "TASKBRIDGE_OWNER_REQUESTS_PER_SECOND": "10000",
-    }
-    stack = new_stack(rabbitmq.new_vhost(), **limits)
+    stack = new_stack(rabbitmq.new_vhost(), **LIMITS)
     stack.start_server()
     return stack
 
@@ -50,12 +63,11 @@ def memory(pid):
 
 
 def connect(stack, number, owner):
-    """Return a client that asks for everything of its owner, and reads no more."""
+    """Return a client of an owner."""
     address = f"127.0.1.{1 + number % HOSTS}"
     raw = Raw("127.0.0.1", stack.port, address, receive_buffer=2048)
     try:
         assert raw.open().connect(stack.token(owner=owner, ttl=3600)).startswith("40/jobs,")
-        assert raw.ask("jobs", {})["ok"]
     except BaseException:
         raw.close()
         raise
@@ -69,7 +81,8 @@ def test_the_server_grows_little_and_all_are_gone_within_the_limit(stack, shared
     owners = ["crowd"] * CLIENTS if shared else [f"owner-{number}" for number in range(CLIENTS)]
     with ExitStack() as clients:
         for number, owner in enumerate(owners):
-            clients.enter_context(connect(stack, number, owner))
+            client = clients.enter_context(connect(stack, number, owner))
+            assert client.ask("jobs", {})["ok"]  # and reads no more
         before, most = memory(server.pid), 0
 
         def gone():
@@ -91,3 +104,99 @@ def test_the_server_grows_little_and_all_are_gone_within_the_limit(stack, shared
     assert growth < EACH
     assert after < EACH
     assert stack.healthy()
+
+
+class Polling:
+    """A client without a WebSocket; it takes its answers with requests of plain HTTP.
+
+    Args:
+        stack: whose server.
+        number: of the client.
+    """
+
+    def __init__(self, stack, number):
+        self._url, self._path = stack.url, "/socket.io/?EIO=4&transport=polling"
+        self._path += f"&sid={json.loads(self._ask()[1:])['sid']}"
+        token = stack.token(owner=OWNER, ttl=3600)
+        assert self._ask(f"40/jobs,{json.dumps({'token': token})}".encode()) == "OK"
+        assert self._ask().startswith("40/jobs,")
+        address = f"127.0.1.{1 + number % HOSTS}"
+        self._asking, self._taking = (
+            Raw("127.0.0.1", stack.port, address, receive_buffer=2048) for _ in range(2)
+        )
+
+    def _ask(self, body=None):
+        with urllib.request.urlopen(self._url + self._path, body, timeout=10) as answer:
+            return answer.read().decode()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._asking.close()
+        self._taking.close()
+
+    def say(self, text):
+        """Send a packet whose answer is begun to be taken, but not read."""
+        body = text.encode()
+        head = f"POST {self._path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._asking.send(head.encode() + body)
+        self._taking.send(f"GET {self._path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+
+#: Each way in which a server writes to clients; how many of them there are, and more settings.
+WAYS = {
+    "eventlet": ("eventlet", CLIENTS, {}),
+    "eventlet on the libraries' own ways": ("eventlet", 100, {"TASKBRIDGE_FAST_PATH": "0"}),
+    "threads": ("threading", 40, {}),
+    "gevent": ("gevent", 100, {}),
+    "polling": ("eventlet", 100, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
+    "polling with threads": ("threading", 20, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
+}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_largest_answers_cost_little_when_nobody_reads_them(
+    rabbitmq, new_stack, monkeypatch, way
+):
+    mode, count, settings = WAYS[way]
+    count = min(count, CLIENTS)
+    monkeypatch.setattr("support.stack.MODE", mode)
+    stack = new_stack(rabbitmq.new_vhost(), **LIMITS, **UNLIMITED, **settings)
+    server = stack.start_server()
+    last = publish_largest(stack.settings, OWNER)
+    until(lambda: is_running(stack, last), 60, "all events to be read")
+    new = Polling if way.startswith("polling") else lambda *who: connect(*who, OWNER)
+    pid = worker_of(server.pid) if mode != "eventlet" else server.pid
+    with ExitStack() as stack_of_clients:
+        clients = [stack_of_clients.enter_context(new(stack, number)) for number in range(count)]
+        before, most = memory(pid), 0
+        for number, (name, payload) in enumerate(REQUESTS * 2, 1):
+            for client in clients:
+                client.say(f"42/jobs,{number}{json.dumps([name, payload])}")
+        deadline = time.monotonic() + SLOW_AFTER + 60
+
+        def gone():
+            nonlocal most
+            most = max(most, memory(pid))
+            dropped = server.output.count("disconnected a client: slow") >= count
+            return dropped or (way.startswith("polling") and time.monotonic() > deadline - 50)
+
+        until(gone, 60, "all of them to be gone", interval=0.05)
+    growth = (most - before) / count
+    sys.stdout.write(f"{way}: {count} clients: {growth:,.0f} bytes each at most\n")
+    assert growth < EACH
+    assert stack.healthy()
+
+
+def is_running(stack, job):
+    try:
+        return stack.bridge.status(job)["state"] == "running"
+    except JobNotFound:
+        return False
+
+
+def worker_of(pid):
+    """Return the process of gunicorn's worker."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])

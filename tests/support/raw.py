@@ -195,7 +195,7 @@ class Raw:
         """Return the next text message, answering pings; empty once the server has hung up."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            opcode, payload = self._frame(deadline - time.monotonic())
+            opcode, payload = self._message(deadline)
             if opcode == TEXT and payload == b"2":
                 self.say("3")
             elif opcode == TEXT:
@@ -204,16 +204,24 @@ class Raw:
                 return ""
         raise AssertionError(f"no message within {timeout:g} s")
 
-    def _frame(self, timeout: float) -> tuple[int | None, bytes]:
+    def _message(self, deadline: float) -> tuple[int | None, bytes]:
+        """Return kind and payload of the next message, whose frames are joined."""
+        opcode, payload, final = self._frame(deadline - time.monotonic())
+        while opcode == TEXT and not final:
+            _, more, final = self._frame(deadline - time.monotonic())
+            payload += more
+        return opcode, payload
+
+    def _frame(self, timeout: float) -> tuple[int | None, bytes, bool]:
         try:
             first, second = self._take(2, timeout)
             length = second & 127
             if length > 125:
                 size = self._take(2 if length == 126 else 8, timeout)
                 length = int.from_bytes(size)
-            return first & 15, self._take(length, timeout)
+            return first & 15, self._take(length, timeout), bool(first & 0x80)
         except (ConnectionError, EOFError):
-            return None, b""
+            return None, b"", True
 
     def _take(self, size: int, timeout: float) -> bytes:
         self.socket.settimeout(max(0.01, timeout))
