@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime
 import json
 import time
@@ -36,10 +37,14 @@ MAX_TRACEBACK_BYTES = 32 * 1024
 MAX_DEPTH = 64
 #: Longest name of a class that travels, in bytes of JSON.
 MAX_CLASS_BYTES = 255
-#: Exceptions that say more than their first argument, or say it otherwise.
+#: Exceptions whose text is more than their argument. They are made again of what is stored.
 _NAMED: dict[str, type[BaseException]] = {
-    one.__name__: one
-    for one in (WorkerLostError, SoftTimeLimitExceeded, TimeLimitExceeded, KeyError)
+    **{one.__name__: one for one in (WorkerLostError, SoftTimeLimitExceeded, TimeLimitExceeded)},
+    **{
+        name: one
+        for name, one in vars(builtins).items()
+        if isinstance(one, type) and issubclass(one, OSError | KeyError)
+    },
 }
 
 HANDED_BACK = "the worker that ran it was stopped: another one will run it from the beginning"
@@ -68,8 +73,8 @@ def result(value: Any) -> dict[str, Any]:
 def _may_travel(value: Any) -> bool:
     """Whether a value is neither nested too deep nor certain to be too large.
 
-    A value that is small in memory can be huge as JSON: a list that holds another one twice, which
-    holds a third one twice.
+    A value that is small in memory can be huge as JSON: a list that holds another one twice,
+    which holds a third one twice.
     """
     left, level = MAX_RESULT_BYTES, [value]
     for _ in range(MAX_DEPTH):
@@ -158,11 +163,10 @@ def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
 
 
 def stored_error(value: Any) -> dict[str, Any] | None:
-    """Return an exception as it travels, from what Celery stores of it; None if it is something else.
+    """Return an exception as it travels, from what Celery stores of it; None if it is none.
 
     Args:
-        value: as read from the result backend. The class that it names is neither looked up nor
-            made, but for some of Celery's.
+        value: as read from the result backend. The class that it names is not looked up.
     """
     if not isinstance(value, dict) or not isinstance(name := value.get("exc_type"), str):
         return None
@@ -170,9 +174,8 @@ def stored_error(value: Any) -> dict[str, Any] | None:
     if not _may_travel(arguments):
         arguments = ()
     name = cut(name.rpartition(".")[2], MAX_CLASS_BYTES)
-    exception = _NAMED.get(name, Exception)(
-        *(arguments if isinstance(arguments, list | tuple) else (arguments,))
-    )
+    arguments = arguments if isinstance(arguments, list | tuple) else (arguments,)
+    exception = _NAMED.get(name, Exception)(*arguments)
     return {"class": name, "message": cut(_message(exception), MAX_LOG_BYTES)}
 
 

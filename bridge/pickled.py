@@ -28,8 +28,10 @@ _MARK = object()
 
 #: Opcodes whose argument is the value.
 _VALUES = frozenset(
-    ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
-    + ("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
+    [
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    ]
 )
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,

@@ -2,8 +2,7 @@
 
 Celery's own reader unpickles, and makes exceptions of classes that a row names. Whoever may write
 to the result backend would run code in each program that reads from it. This reader takes JSON, and
-the plain data of pickles. It imports and calls nothing that is stored, and reads a bounded number of
-bytes.
+the plain data of pickles. It imports and calls nothing that is stored, and its work is bounded.
 """
 
 from __future__ import annotations
