@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from bridge import Settings
@@ -60,9 +63,11 @@ def test_a_worker_and_flower_on_their_own_have_no_key_either(environ, command):
     assert variables["TASKBRIDGE_HOME"]
 
 
-def test_a_worker_reads_no_key_whatever_its_environment_has(environ, tmp_path):
-    environ.delenv("TASKBRIDGE_SECRET")
-    environ.setenv("TASKBRIDGE_SECRET_FILE", str(tmp_path / "missing"))
-    from bridge.settings import without_keys
-
-    assert Settings.from_environ(without_keys(stack.os.environ)).secret == ()
+def test_the_shipped_worker_reads_no_key_whatever_its_environment_has(tmp_path):
+    program = "from workers.app import _settings; assert _settings.secret == ()"
+    for key in (KEY, {"TASKBRIDGE_SECRET_FILE": str(tmp_path / "missing")}):
+        env = {"TASKBRIDGE_HOME": str(tmp_path), "PATH": "", **key}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
