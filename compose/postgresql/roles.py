@@ -4,9 +4,9 @@
 run again: it changes passwords, and adds what a newer Celery needs.
 
 - ``worker`` stores results: it reads and writes rows, and makes or changes no table.
-- ``server`` and ``service`` read results, without arguments and tracebacks. They may insert the
-  marks of cancelled jobs (``bridge/cancel_mark.py``), and can change or delete no row, not even a
-  mark.
+- ``server`` reads results, without arguments and tracebacks; ``service`` reads all of them, as
+  Celery's ``AsyncResult`` does. Both may insert the marks of cancelled jobs
+  (``bridge/cancel_mark.py``), and can change or delete no row, not even a mark.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy import create_engine
 
 from bridge.cancel_mark import PREFIX
 
-WRITERS, READERS = ("worker",), ("server", "service")
+WRITERS, READERS, SERVICES = ("worker",), ("server", "service"), ("service",)
 #: Columns that bridge/stored_result.py reads, and that a mark has.
 READ, MARKED = (
     ("task_id", "status", "result", "date_done", "name"),
@@ -40,6 +40,7 @@ REVOKE ALL ON {results}, {groups} FROM {writers}, {readers};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {results}, {groups} TO {writers};
 GRANT USAGE ON SEQUENCE {result_ids}, {group_ids} TO {writers};
 GRANT SELECT ({read}), INSERT (id, {marked}) ON {results} TO {readers};
+GRANT SELECT ON {results}, {groups} TO {services};
 GRANT USAGE ON SEQUENCE {result_ids} TO {readers};
 ALTER TABLE {results} ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS writers ON {results};
@@ -82,6 +83,7 @@ def _names(database: str) -> dict[str, sql.Composable]:
         "database": sql.Identifier(database),
         "writers": _listed(WRITERS),
         "readers": _listed(READERS),
+        "services": _listed(SERVICES),
         "results": sql.Identifier(results.name),
         "groups": sql.Identifier(groups.name),
         "result_ids": sql.Identifier(results.c.id.default.name),

@@ -98,10 +98,13 @@ def test_a_service_that_meets_no_server_reads_redis_as_data(redis_server, new_st
         "large": encoded(status=state, result="x" * 3_000_000),
         "plain": encoded(status=state, result=[1]),
     }
+    client.flushdb()
     for task, value in keys.items():
         client.set(f"celery-task-meta-{task}", value)
-    with pytest.raises(JobNotFound):
-        stack.bridge.status("pickled")
+    client.lpush("celery-task-meta-no-text", "x")
+    for task in ("pickled", "no-text"):
+        with pytest.raises(JobNotFound):
+            stack.bridge.status(task)
     name = {"SUCCESS": "succeeded", "FAILURE": "failed"}[state]
     found = {task: stack.bridge.status(task) for task in ("raised", "large", "plain")}
     assert {one["state"] for one in found.values()} == {name}

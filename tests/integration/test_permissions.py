@@ -199,11 +199,15 @@ READER = {
     "make a mark of a result": (
         ROW.format("", "t", "SUCCESS", "") + " ON CONFLICT (task_id) DO UPDATE SET status = 'X'"
     ),
+    "store a group": "INSERT INTO celery_tasksetmeta (id, taskset_id) VALUES (9, 'g')",
+    "set the count of rows": "SELECT setval('task_id_sequence', 1)",
+}
+#: What a service may read, and a server may not.
+SERVICE = {
     "read a traceback": "SELECT traceback FROM celery_taskmeta",
     "read arguments": "SELECT args, kwargs FROM celery_taskmeta",
     "read all": "SELECT * FROM celery_taskmeta",
     "read groups": "SELECT * FROM celery_tasksetmeta",
-    "set the count of rows": "SELECT setval('task_id_sequence', 1)",
 }
 
 
@@ -211,6 +215,17 @@ READER = {
 @pytest.mark.parametrize("statement", [*NOBODY.values(), *READER.values()], ids=NOBODY | READER)
 def test_who_reads_results_can_do_nothing_else(results, role, statement):
     assert refused(results, role, statement)
+
+
+@pytest.mark.parametrize("statement", SERVICE.values(), ids=SERVICE)
+def test_a_service_reads_what_celery_asks_for_and_a_server_less(results, statement):
+    assert refused(results, "server", statement)
+    assert not refused(results, "service", statement)
+
+
+def test_a_service_asks_celery_itself(results):
+    with Bridge(settings=settings_of(results, "service")) as bridge:
+        assert bridge.app.AsyncResult("t").get(timeout=10) == {"rows": 7}
 
 
 @pytest.mark.parametrize("statement", NOBODY.values(), ids=NOBODY)

@@ -311,6 +311,7 @@ ROWS = {
     "bytes for a state": {"status": b"\xff"},
     "a long state": {"status": "X" * 51},
     "no date": {"date_done": "yesterday"},
+    "a state without end": {"status": "X" * 1_000_000},
 }
 
 
@@ -342,6 +343,20 @@ def test_a_malformed_key_is_unknown_with_one_line(tmp_path, caplog, content):
     (tmp_path / "celery-task-meta-t").write_bytes(content)
     assert from_result(app, "t") is None
     assert [one.getMessage().partition(":")[0] for one in caplog.records] == ["taskbridge"]
+
+
+def test_texts_without_end_beside_a_result_are_left_out(database, reader):
+    plant(database, "t", b"1", date_done="2" * 1_000_000, name="n" * 1_000_000)
+    found = from_result(reader, "t")
+    assert (found["state"], found["ended_at"], found["name"]) == ("succeeded", None, "")
+
+
+def test_the_name_of_a_task_is_read_where_celery_stores_it(settings):
+    own = Celery("own", backend=settings.results)
+    own.conf.result_extended = True
+    _ = own.backend.ResultSession().close()
+    plant(settings.home / "results.sqlite", "t", b"1", name="shop.export")
+    assert from_result(own, "t")["name"] == "shop.export"
 
 
 # Marks, and what applications accept
