@@ -5,15 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import stream
+from bridge.home import make_home
 from bridge.settings import Settings
 
-__all__ = ["CONNECT_TIMEOUT", "away", "broker_errors", "new_app", "queue_configuration"]
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "JSON_ONLY",
+    "away",
+    "broker_errors",
+    "new_app",
+    "queue_configuration",
+]
 
 #: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
 #: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Seconds to wait for a broker before saying that it is away.
 CONNECT_TIMEOUT = 2.0
+#: Nothing that arrives, and no result, is unpickled.
+JSON_ONLY = {
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "event_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+}
 
 
 def new_app(settings: Settings, results: str) -> Any:
@@ -29,9 +45,15 @@ def new_app(settings: Settings, results: str) -> Any:
 
     transport.register()
     app = Celery("taskbridge", broker=settings.broker, backend=results, set_as_current=False)
-    app.conf.update(broker_connection_timeout=CONNECT_TIMEOUT, **queue_configuration(settings))
+    app.conf.update(
+        broker_connection_timeout=CONNECT_TIMEOUT,
+        # Workers make the tables: who reads results may have no right to.
+        database_create_tables_at_setup=False,
+        **JSON_ONLY,
+        **queue_configuration(settings),
+    )
     if settings.embedded or settings.result_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        make_home(settings.home)
     return app
 
 

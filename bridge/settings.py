@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bridge import setting_types as types
 from bridge.errors import SettingsError
 
-__all__ = ["PREFIX", "Settings"]
+__all__ = ["PREFIX", "Settings", "without_keys"]
 
 PREFIX = "TASKBRIDGE_"
 
@@ -248,6 +248,12 @@ class Settings:
     def socket_path(self) -> str:
         """Path of Socket.IO at the server: below that of its URL, where that has one."""
         return f"{urlsplit(self.server_url).path}/socket.io".strip("/")
+
+
+def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a process that neither signs tokens nor verifies them."""
+    keys = (f"{PREFIX}SECRET", f"{PREFIX}SECRET_FILE")
+    return {name: value for name, value in environ.items() if name not in keys}
 
 
 def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bridge.errors import JobNotFound
+from bridge.events import TERMINAL
 from bridge.shards import shard_of
 from bridge.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from bridge.client import Bridge
+    from bridge.stored_result import StoredResult
 
 __all__ = ["IN_CELERY", "from_result", "shard_of_job", "state_of", "status"]
 
@@ -135,35 +137,31 @@ def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
 
 def from_result(app: Any, job: str) -> dict[str, Any] | None:
     """Return what Celery's result backend knows, as a snapshot; None if it knows nothing."""
-    result = app.AsyncResult(job)
-    state = result.state
-    if state == "PENDING":  # Celery's word for "never heard of it"
+    from bridge import stored_result
+
+    found = stored_result.read(app.backend, job)
+    if found is None or found.state == "PENDING":  # Celery's word for "never heard of it"
         return None
-    done = result.date_done  # asked once: until the task is over, each time asks the backend
-    ended = done.timestamp() if done else None
+    outcome = _outcome(found)
     return {
         **Snapshot(job).encode(),
-        "name": result.name or "",
-        "state": _state(result, state),
-        "at": ended,
-        "ended_at": ended,
+        "name": found.name,
+        "at": found.ended_at,
+        "ended_at": found.ended_at,
         "total": 1,
-        "done": int(result.ready()),
-        **_outcome(result, state),
+        "done": int(outcome["state"] in TERMINAL),
+        **outcome,
         "source": "result",
     }
 
 
-def _state(result: Any, state: str) -> str:
-    cause = type(result.result).__name__ if state == "FAILURE" else ""
-    return ENDS.get(cause) or STATES.get(state, "running")
-
-
-def _outcome(result: Any, state: str) -> dict[str, Any]:
+def _outcome(found: StoredResult) -> dict[str, Any]:
     from bridge import outcome
 
-    if state == "SUCCESS":
-        return outcome.result(result.result)
-    if state == "FAILURE":
-        return {"error": outcome.error(result.result)}
-    return {}
+    state = STATES.get(found.state, "running")
+    if state == "succeeded":
+        return {"state": state, **outcome.result(found.result)}
+    error = outcome.stored_error(found.result) if state == "failed" else None
+    if error is None:
+        return {"state": state}
+    return {"state": ENDS.get(error["class"], state), "error": error}

@@ -11,9 +11,10 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from bridge import install, tracing, transport
-from bridge.celery_app import queue_configuration
+from bridge.celery_app import JSON_ONLY, queue_configuration
 from bridge.errors import TaskbridgeError
-from bridge.settings import Settings
+from bridge.home import make_home
+from bridge.settings import Settings, without_keys
 from workers import stopping
 
 __all__ = ["app", "new_app"]
@@ -65,7 +66,7 @@ def new_app(settings: Settings) -> Celery:
     """
     transport.register()
     if settings.embedded or settings.result_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        make_home(settings.home)
     app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
@@ -98,9 +99,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # A database that is restarted must not fail the jobs that end meanwhile.
         "result_backend_always_retry": True,
         "result_backend_max_retries": RESULT_RETRIES,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
+        **JSON_ONLY,
         **queue_configuration(settings),
     }
 
@@ -142,7 +141,8 @@ def _say_what_it_is(**_: Any) -> None:
 
 
 try:
-    _settings = Settings.from_environ()
+    # A worker signs no token and verifies none.
+    _settings = Settings.from_environ(without_keys(os.environ))
 except TaskbridgeError as error:
     # Celery would print a traceback of its own import.
     sys.stderr.write(f"taskbridge: {error}\n")

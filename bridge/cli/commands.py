@@ -14,7 +14,7 @@ import click
 from bridge import tracing
 from bridge.client import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
-from bridge.settings import PREFIX, Settings
+from bridge.settings import PREFIX, Settings, without_keys
 
 __all__ = ["cli"]
 
@@ -117,8 +117,9 @@ def worker(arguments: tuple[str, ...]) -> None:
     from bridge.cli.stack import execute, worker_command
 
     # Celery's own way is to wait for ever, until whoever stops it loses patience and kills it.
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
-    execute([*worker_command(Settings.from_environ(), "workers.app"), *arguments])
+    environ = {"REMAP_SIGTERM": "SIGQUIT", **without_keys(os.environ)}
+    command = worker_command(Settings.from_environ(environ), "workers.app")
+    execute([*command, *arguments], environ)
 
 
 @cli.command(

@@ -21,6 +21,7 @@ from bridge.cli.stack import prepare
 from bridge.cli.watch import follow
 from bridge.client import Bridge
 from bridge.errors import TaskbridgeError
+from bridge.home import make_home
 from bridge.settings import Settings
 
 __all__ = ["run"]
@@ -45,7 +46,7 @@ def run(path: Path | None, *, once: bool) -> int:
     """
     folder = (path or Path(sysconfig.get_paths()["stdlib"])).absolute()
     settings = Settings.from_environ()
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(settings.home)
     # A home of its own, so that a demo never meets another stack of this folder.
     home = Path(tempfile.mkdtemp(prefix="demo-", dir=settings.home)).absolute()
     try:

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from bridge import stream
+from bridge import stored_result, stream
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.client import Bridge
-from bridge.errors import TaskbridgeError
+from bridge.errors import SettingsError, TaskbridgeError
 from bridge.probe import PROBE
 from bridge.settings import Settings
 from bridge.shards import channel_of
@@ -31,6 +31,10 @@ class Ill(Exception):
     """A check failed; the text says what to change."""
 
 
+class Skipped(Exception):
+    """A check cannot be made with these settings; the text says why."""
+
+
 def examine() -> int:
     """Run all checks, each only if those before it passed.
 
@@ -42,6 +46,8 @@ def examine() -> int:
     for name, check in checks:
         try:
             click.echo(f"{click.style('ok', fg='green')}       {name:<9}{check(state)}")
+        except Skipped as reason:
+            click.echo(f"skipped  {name:<9}{reason}")
         except (Ill, TaskbridgeError) as error:
             click.echo(f"{click.style('failed', fg='red')}   {name:<9}{error}")
             for later, _ in checks:
@@ -56,7 +62,10 @@ def _settings(state: dict[str, Any]) -> str:
 
 
 def _secret(state: dict[str, Any]) -> str:
-    return f"{len(state['bridge'].settings.keys)} key(s)"
+    try:
+        return f"{len(state['bridge'].settings.keys)} key(s)"
+    except SettingsError:
+        return "none: right for a worker and for Flower; servers and services need one"
 
 
 def _broker(state: dict[str, Any]) -> str:
@@ -99,7 +108,7 @@ def _results(state: dict[str, Any]) -> str:
 
     url = sanitize_url(state["bridge"].settings.results)
     try:
-        state["bridge"].app.backend.get_task_meta(str(uuid.uuid4()), cache=False)
+        stored_result.read(state["bridge"].app.backend, str(uuid.uuid4()))
     except Exception as error:  # noqa: BLE001 - whatever the backend's library raises
         reason = str(error).partition("\n")[0]
         raise Ill(f"no results at {url} ({reason}): check TASKBRIDGE_RESULT_URL") from None
@@ -149,7 +158,7 @@ def _health(url: str) -> dict[str, Any]:
 
 
 def _clocks(state: dict[str, Any]) -> str:
-    apart = {"the server": state["apart"], "the worker": state["worker_apart"]}
+    apart = {"the server": state["apart"], "the worker": state.get("worker_apart", 0.0)}
     for who, seconds in apart.items():
         if abs(seconds) > MAX_APART:
             raise Ill(
@@ -175,6 +184,10 @@ def _flower(state: dict[str, Any]) -> str:
 
 def _probe(state: dict[str, Any]) -> str:
     bridge = state["bridge"]
+    try:
+        bridge.token(owner="doctor")
+    except SettingsError:
+        raise Skipped("without a secret no job can be watched") from None
     enqueued = time.time()
     job = bridge.enqueue(PROBE, owner="doctor", expires=PROBE_TIMEOUT)
     watcher = bridge.watch(job.id, timeout=PROBE_TIMEOUT)

@@ -177,6 +177,15 @@ def test_doctor_finds_a_whole_stack_well(run):
     assert "broker → worker → server → client" in done.stdout
 
 
+def test_doctor_needs_no_secret_where_a_worker_runs(run):
+    worker = {"TASKBRIDGE_SECRET": "", "TASKBRIDGE_SECRET_FILE": ""}
+    done = run("doctor", **worker)
+    assert done.returncode == 0, done.stdout
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert ["skipped", "probe", "without a secret no job can be watched"] in lines
+    assert {line[0] for line in lines if line[1] != "probe"} == {"ok"}
+
+
 def test_doctor_names_the_first_broken_link_and_its_remedy(run, tmp_path):
     home = {"TASKBRIDGE_HOME": str(tmp_path), "TASKBRIDGE_BROKER_URL": ""}
     done = run("doctor", **home)
@@ -306,6 +315,7 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
             [sys.executable, "-m", "bridge.cli", "doctor"], env=env, check=False, timeout=60
         )
         assert doctor.returncode == 0
+        assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
         up.signal(signal.SIGINT)
         assert up.wait(10) == 0
     assert processes_of(tmp_path) == []
