@@ -14,6 +14,7 @@ __all__ = [
     "broker",
     "capture",
     "count",
+    "databases",
     "file",
     "flag",
     "function",
@@ -28,6 +29,8 @@ __all__ = [
     "port",
     "seconds",
     "queue_type",
+    "root",
+    "roots",
     "secrets",
     "whole",
 ]
@@ -39,6 +42,11 @@ SECRET_BYTES = 32
 CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
 
 BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
+
+#: Folders of which no part may be a root: what is in them is not files that somebody keeps.
+NO_ROOTS = tuple(Path(name) for name in ("/dev", "/proc", "/sys"))
+
+DATABASE = re.compile(r"([A-Za-z0-9][\w-]{0,62})=([a-z][\w+]*://.*)", re.ASCII)
 
 ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
@@ -204,3 +212,32 @@ def file(text: str) -> Path:
     except OSError as error:
         raise ValueError(f"must be a file that can be read ({error.strerror})") from None
     return path
+
+
+def root(text: str) -> Path:
+    """Return the path of a folder to which jobs are confined; it need not exist here."""
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text:
+        raise ValueError(f"must be an absolute path such as /srv/data, not {text!r}")
+    real = path.resolve()
+    if real == Path(real.anchor) or any(real.is_relative_to(one) for one in NO_ROOTS):
+        raise ValueError(f"must be a folder of files, which {text!r} is not")
+    return path
+
+
+def roots(text: str) -> tuple[Path, ...]:
+    """Return paths of folders to which jobs are confined."""
+    return tuple(root(one) for one in listed(text))
+
+
+def databases(text: str) -> tuple[tuple[str, str], ...]:
+    """Return names of databases with their URLs."""
+    found = [DATABASE.fullmatch(one) for one in listed(text)]
+    pairs = tuple((match[1], match[2]) for match in found if match)
+    # Not even a part of it is quoted: there may be a password in it.
+    if len(pairs) < len(found) or len(dict(pairs)) < len(pairs):
+        raise ValueError(
+            "must list databases such as sales=postgresql+psycopg://user:password@host/name, each "
+            "name once (a comma inside a URL is written %2C)"
+        )
+    return pairs

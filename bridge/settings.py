@@ -88,6 +88,14 @@ class Settings:
     tasks: tuple[str, ...] = _setting(types.listed, ())
     #: Modules with tasks that the shipped worker application loads.
     include: tuple[str, ...] = _setting(types.listed, ())
+    #: Folders, as absolute paths, that the reference jobs may read; empty means none.
+    input_roots: tuple[Path, ...] = _setting(types.roots, ())
+    #: Folder, as an absolute path, below which the reference jobs write, each in a folder of its
+    #: own; None means that they write nothing.
+    output_root: Path | None = _setting(types.root, None)
+    #: Databases that the job ``import_csv`` may fill: ``name=URL``, separated by commas, with URLs
+    #: of SQLAlchemy.
+    databases: tuple[tuple[str, str], ...] = _setting(types.databases, (), hidden=True)
     #: How far back a server that starts reads what it missed, which the broker keeps as long.
     replay: float = _setting(types.seconds, 3600.0)
     #: Bytes that the broker keeps for that at most; what is oldest goes first.
@@ -183,6 +191,26 @@ class Settings:
             )
         if self.keyfile and not self.certfile:
             raise SettingsError("TASKBRIDGE_KEYFILE needs TASKBRIDGE_CERTFILE beside it")
+        self._check_roots()
+
+    def _check_roots(self) -> None:
+        kept = {"TASKBRIDGE_HOME": self.home.resolve()}
+        if self.output_root:
+            output, home = self.output_root.resolve(), kept["TASKBRIDGE_HOME"]
+            if output.is_relative_to(home) or home.is_relative_to(output):
+                raise SettingsError(
+                    f"TASKBRIDGE_OUTPUT_ROOT={self.output_root} and TASKBRIDGE_HOME={self.home} "
+                    "must not be inside one another: choose another folder for one of them"
+                )
+            kept["TASKBRIDGE_OUTPUT_ROOT"] = output
+        for root in self.input_roots:
+            if name := next(
+                (n for n, one in kept.items() if root.resolve().is_relative_to(one)), None
+            ):
+                raise SettingsError(
+                    f"TASKBRIDGE_INPUT_ROOTS lists {root}, which is inside {name}, where jobs may "
+                    "read nothing: choose another folder"
+                )
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed (already parsed values)."""

@@ -142,7 +142,7 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
 
 @cli.command(
     **_examples(
-        """taskbridge enqueue workers.jobs.checksum --kwargs '{"path": "."}' --owner me --watch""",
+        """taskbridge enqueue workers.jobs.checksum --kwargs '{"path": "a"}' --owner me --watch""",
         """taskbridge enqueue my.task --args '[1, 2]' --owner me""",
     )
 )

@@ -23,8 +23,6 @@ FLOWER_PORT = 5555
 HERE = "127.0.0.1"
 #: Tasks that Flower holds at most, and seconds after which it forgets a worker that is gone.
 FLOWER_TASKS, FLOWER_OFFLINE = 10_000, 3600
-#: What clients may enqueue when nobody says otherwise: the reference jobs.
-DEMO_TASKS = "workers.jobs.*"
 
 
 def execute(command: list[str], environ: Mapping[str, str] | None = None) -> None:
@@ -144,9 +142,7 @@ def _processes(
     if flower_port and settings.flower_url is None:
         common["TASKBRIDGE_FLOWER_URL"] = f"http://127.0.0.1:{flower_port}"
     for number, port in enumerate(ports, start=1):
-        tasks = ",".join(settings.tasks) or DEMO_TASKS
-        more = {"TASKBRIDGE_PORT": str(port), "TASKBRIDGE_TASKS": tasks}
-        yield f"server.{number}", SERVER, {**os.environ, **common, **more}
+        yield f"server.{number}", SERVER, {**os.environ, **common, "TASKBRIDGE_PORT": str(port)}
     for number in range(1, workers + 1):
         # A soft shutdown hands a running job back, where a warm one would wait for its end.
         variables = {**without_keys(os.environ), **common, "REMAP_SIGTERM": "SIGQUIT"}
@@ -162,7 +158,11 @@ def _note(settings: Settings, url: str, flower_port: int | None) -> None:
         click.echo(f"Flower   http://127.0.0.1:{flower_port}/")
     if settings.embedded:
         click.echo("broker   embedded: for one machine, not for production")
-    click.echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
+    if settings.tasks:
+        click.echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
+    else:
+        click.echo('token    taskbridge token --owner me --scope "watch cancel"')
+        click.echo("clients  may enqueue nothing: TASKBRIDGE_TASKS names the tasks that they may")
 
 
 def _ports(settings: Settings, servers: int) -> list[int]:

@@ -15,11 +15,16 @@ import uuid
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from bridge import Bridge, Settings
 from bridge.cli.commands import cli
 from support.process import Process
+from support.stranger import Stranger, attempts
 from support.terminal import Terminal
 from support.wait import until
+
+EVERYTHING = "watch cancel enqueue"
 
 
 @pytest.fixture
@@ -72,8 +77,7 @@ def bad_input(folder, problem):
     if problem == "corrupt":
         (folder / "in").mkdir()
         (folder / "in" / "a.jpg").write_text("not a picture")
-        kwargs = {"folder": str(folder / "in"), "output": str(folder / "out")}
-        return "workers.jobs.thumbnails", kwargs, "picture"
+        return "workers.jobs.thumbnails", {"folder": str(folder / "in")}, "picture"
     table = folder / "t.csv"
     table.write_text("" if problem == "empty" else "a,b\n1\n1,2,3\n")
     return "workers.jobs.import_csv", {"path": str(table)}, "t.csv"
@@ -293,11 +297,9 @@ def test_a_demo_runs_one_job_and_ends_all_it_started(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     states = set(re.findall(r"bytes.*: (\d+)%", done.stdout))
     assert len(states - {"0", "100"}) >= 10
-    manifest = tmp_path / "home" / "checksum.sha256"
-    check = subprocess.run(
-        ["sha256sum", "--quiet", "-c", manifest], cwd=tmp_path / "in", check=False
-    )
-    assert check.returncode == 0
+    (verify,) = re.findall(r"^verify +(.*)", done.stdout, re.MULTILINE)
+    assert f"{tmp_path}/home/demo-output/demo/" in verify
+    assert subprocess.run(["sh", "-c", verify], check=False).returncode == 0
     assert processes_of(tmp_path) == []
 
 
@@ -311,6 +313,9 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
         flower = re.search(r"Flower +(http\S+)", up.output)[1]
         until(lambda: "taskbridge-" in fetched(f"{flower}workers"), 30, "Flower to see the worker")
         assert (tmp_path / "home" / "secret").stat().st_mode & 0o777 == 0o600
+        page = re.search(r"page +(http\S+)/", up.output)[1]
+        assert refused_of(tmp_path / "home", page, tmp_path) == {"task_not_allowed"}
+        assert "may enqueue nothing: TASKBRIDGE_TASKS names the tasks" in up.output
         doctor = subprocess.run(
             [sys.executable, "-m", "bridge.cli", "doctor"], env=env, check=False, timeout=60
         )
@@ -319,6 +324,51 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
         up.signal(signal.SIGINT)
         assert up.wait(10) == 0
     assert processes_of(tmp_path) == []
+
+
+def refused_of(home, url, outside):
+    """Have a client with every scope ask for what it should not get; return the answers' codes."""
+    bridge = Bridge(settings=Settings.from_environ({"TASKBRIDGE_HOME": str(home)}))
+    with Stranger(url, bridge.token(owner="eve", scope=EVERYTHING)) as eve:
+        asked = [eve.enqueue(*attempt) for attempt in attempts(home, outside)]
+    return {answer["error"]["code"] for answer in asked}
+
+
+def test_a_client_of_the_demo_reaches_nothing_but_the_demos_folder(tmp_path):
+    outside = strangers_folder(tmp_path / "canary-outside")
+    folder = strangers_folder(tmp_path / "in")
+    (folder / "link.csv").symlink_to(outside / "table.csv")
+    env = {name: value for name, value in os.environ.items() if "TASKBRIDGE" not in name}
+    env["TASKBRIDGE_HOME"] = str(tmp_path / "home")
+    command = [sys.executable, "-m", "bridge.cli", "demo", "--path", str(folder)]
+    with Process(command, log=tmp_path / "log", env=env) as demo:
+        demo.await_output("Ctrl-C ends the demo", 90)
+        url, token = re.search(r"page +(http\S+)/#token=(\S+)", demo.output).groups()
+        (home,) = (tmp_path / "home").glob("demo-????????")
+        before = {path: path.read_bytes() for path in [home / "secret", *outside.iterdir()]}
+        with Stranger(url, token) as eve:
+            told = [eve.outcome(*attempt) for attempt in attempts(home, outside)]
+            honest = [eve.outcome(f"workers.jobs.{name}", kwargs) for name, kwargs in [
+                ("checksum", {"path": str(folder), "output": "m"}), ("checksum", {"path": "."}),
+                ("import_csv", {"path": "table.csv"}), ("thumbnails", {"folder": "."}),
+            ]]  # fmt: skip
+        assert {path: path.read_bytes() for path in before} == before
+        assert [one["state"] for one in honest] == ["succeeded"] * 4
+        for one in told:
+            assert one["error"]["class"] == "InputError" or one["result"] is None, one
+        assert "canary" not in str(told).replace(str(outside), "")
+        demo.signal(signal.SIGINT)
+        assert demo.wait(20) == 0
+    written = {path.relative_to(tmp_path).parts[:3] for path in (tmp_path / "home").rglob("*.*")}
+    assert written == {("home", "demo-output", "demo")}
+
+
+def strangers_folder(folder):
+    """Make a folder with a table and a picture; return it."""
+    folder.mkdir()
+    (folder / "table.csv").write_text("a,b\ncanary,1\n")
+    Image.new("RGB", (5, 5)).save(folder / "a.png")
+    return folder
 
 
 def fetched(url):

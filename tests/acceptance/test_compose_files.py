@@ -47,6 +47,15 @@ def test_the_compose_files_are_sound(file):
     assert run("docker-compose", *files, "config", "--quiet") == ""
 
 
+@SHAPES
+def test_clients_may_enqueue_nothing_and_jobs_reach_nothing_unless_the_operator_says_so(file):
+    text = (COMPOSE / file).read_text() + (COMPOSE / ".env.example").read_text()
+    for name in ("TASKS", "INPUT_ROOTS", "OUTPUT_ROOT"):
+        assert f"TASKBRIDGE_{name}: ${{TASKBRIDGE_{name}:-}}\n" in text
+        assert f"\nTASKBRIDGE_{name}=\n" in text
+    assert "workers.jobs" not in text
+
+
 def test_the_rules_pass_their_own_tests():
     assert run("promtool", "check", "config", "prometheus/prometheus.yml") == ""
     assert run("promtool", "test", "rules", "prometheus/alerts.test.yml") == ""

@@ -26,13 +26,16 @@ class Stack:
     """A socket server and workers, started one by one.
 
     Args:
-        home: folder of the embedded broker, results and logs.
+        home: folder of the embedded broker, results and logs; the reference jobs read what is
+            beside it, and write into a folder beside it too (``output``).
         broker_url: None for the embedded broker.
         variables: more of the environment, or other values.
     """
 
     def __init__(self, home: Path, broker_url: str | None = None, **variables: str) -> None:
         self.home = home
+        self.output = home.with_name(f"{home.name}-output")
+        self.output.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.env = {
             **{
@@ -47,6 +50,9 @@ class Stack:
             "TASKBRIDGE_SECRET": SECRET,
             "TASKBRIDGE_PORT": str(self.port),
             "TASKBRIDGE_TASKS": "workers.jobs.*,support.*",
+            # The reference jobs read what tests make beside the stack's folder.
+            "TASKBRIDGE_INPUT_ROOTS": str(home.parent),
+            "TASKBRIDGE_OUTPUT_ROOT": str(self.output),
             "TASKBRIDGE_INCLUDE": "support.tasks",
             "TASKBRIDGE_CANCEL_GRACE": "2",
             **({"TASKBRIDGE_BROKER_URL": broker_url} if broker_url else {}),
