@@ -24,11 +24,11 @@ demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path
 up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
-# Which test goes to which process is said in tests/conftest.py.
+# A whole file goes to one process, and so is made once what its tests share.
 test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff check .
