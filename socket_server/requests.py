@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TaskbridgeError
+from bridge.identifiers import flaw
 
 __all__ = ["Refused", "answered", "text", "whole"]
 
@@ -78,7 +79,7 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any]]) -> A
 
 
 def text(request: dict[str, Any], name: str, *, required: bool = True) -> str:
-    """Return a field of a request that must be a string of 1 to 255 characters.
+    """Return a field of a request that must be an identifier.
 
     Raises:
         Refused: it is missing or something else.
@@ -86,9 +87,9 @@ def text(request: dict[str, Any], name: str, *, required: bool = True) -> str:
     value = request.get(name)
     if value is None and not required:
         return ""
-    if not isinstance(value, str) or not 0 < len(value) <= 255:
-        raise Refused("bad_request", f"{name} must be a string of 1 to 255 characters")
-    return value
+    if (reason := flaw(value)) is not None:
+        raise Refused("bad_request", f"{name} {reason}")
+    return str(value)
 
 
 def whole(request: dict[str, Any], name: str, *, default: int, most: int) -> int:
