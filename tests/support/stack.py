@@ -31,6 +31,9 @@ class Stack:
         variables: more of the environment, or other values.
     """
 
+    #: What serves; a test may choose another for its own.
+    mode = MODE
+
     def __init__(self, home: Path, broker_url: str | None = None, **variables: str) -> None:
         self.home = home
         self.port = free_port()
@@ -84,15 +87,15 @@ class Stack:
     def start_server(self, **variables: str) -> Process:
         """Start a socket server and wait until it listens to the broker."""
         server = self.start("server", *self.server_command(), **variables)
-        server.await_output("serving on" if MODE == "eventlet" else "Listening at")
+        server.await_output("serving on" if self.mode == "eventlet" else "Listening at")
         until(self.healthy, 30, "the server to be healthy")
         return server
 
     def server_command(self) -> list[str]:
         """Return the command line of a server; with SERVER_MODE, of another than the default."""
-        if MODE == "eventlet":
+        if self.mode == "eventlet":
             return [sys.executable, "-m", "socket_server"]
-        kind = {"threading": ["gthread", "--threads=100"], "gevent": ["gevent"]}[MODE]
+        kind = {"threading": ["gthread", "--threads=100"], "gevent": ["gevent"]}[self.mode]
         options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]
         return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 

@@ -157,9 +157,7 @@ def test_a_function_that_failed_for_a_while_has_cost_nobody_the_connection(
     assert sum(one.levelname == "ERROR" for one in caplog.records) == 2  # each outage
 
 
-def test_what_a_narrowed_grant_does_not_name_is_not_watched_any_more(
-    server, client, script, clock
-):
+def test_what_a_narrowed_grant_does_not_name_is_not_watched_any_more(server, client, script, clock):
     script.says(Grant(owner="ada", jobs=frozenset({"shared"}), scope=frozenset({"watch"})))
     pass_time(server, clock, TTL)
     tell(server, "shared", owner="eve")
