@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.errors import EnqueueError
 from bridge.events import finite_json
+from bridge.identifiers import check_identifier
 
 __all__ = ["as_json", "check"]
 
@@ -18,12 +19,11 @@ def check(task: Any, args: Any, kwargs: Any, owner: str | None) -> None:
         EnqueueError: it cannot; the message says which of them must change.
     """
     if isinstance(task, str):
-        if not task or len(task) > 255:
-            raise EnqueueError("a task's name must have 1 to 255 characters")
+        check_identifier(task, "a task's name", EnqueueError)
     elif not hasattr(task, "apply_async") or not isinstance(task, dict):
         raise EnqueueError("enqueue needs a task's name or a Celery signature, such as add.s(2, 2)")
-    if owner is not None and not 0 < len(owner) <= 255:
-        raise EnqueueError("an owner must have 1 to 255 characters")
+    if owner is not None:
+        check_identifier(owner, "an owner", EnqueueError)
     if args is not None and isinstance(args, str | bytes | Mapping):
         raise EnqueueError("args must be a list, kwargs an object with names")
     as_json(list(args or ()), "args")

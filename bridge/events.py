@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from bridge.errors import EventError
+from bridge.identifiers import MAX_CHARACTERS, is_encodable
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -169,10 +170,14 @@ def _is_sound(message: dict[str, Any]) -> bool:
         at, data = message["at"], message["data"]
         return (
             type(job) is type(task) is type(name) is str
-            and 0 < len(job) <= 255
-            and 0 < len(task) <= 255
-            and len(name) <= 255
-            and (owner is None or (type(owner) is str and 0 < len(owner) <= 255))
+            and 0 < len(job) <= MAX_CHARACTERS
+            and 0 < len(task) <= MAX_CHARACTERS
+            and len(name) <= MAX_CHARACTERS
+            and (owner is None or (type(owner) is str and 0 < len(owner) <= MAX_CHARACTERS))
+            and job.isascii()
+            and task.isascii()
+            and name.isascii()
+            and (owner is None or owner.isascii())
             and message["type"] in TYPES
             and type(run) is type(seq) is type(tick) is int
             and 0 <= run < 2**63
@@ -195,7 +200,12 @@ def _has_names(value: dict[Any, Any]) -> bool:
 
 
 def _identifier(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255
+    return _short(value) and len(value) > 0
+
+
+def _short(value: Any) -> bool:
+    # Control characters are let through here: older services did not refuse such owners.
+    return isinstance(value, str) and len(value) <= MAX_CHARACTERS and is_encodable(value)
 
 
 def _counter(value: Any) -> bool:
@@ -211,7 +221,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "task": _identifier,
     "type": lambda value: isinstance(value, str) and value in TYPES,
     "at": lambda value: _number(value) and 0 <= value < 2**53,
-    "name": lambda value: isinstance(value, str) and len(value) <= 255,
+    "name": _short,
     "owner": lambda value: value is None or _identifier(value),
     "run": _counter,
     "seq": _counter,
@@ -268,7 +278,7 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "meta": _object,
     "error": _object,
     "reason": lambda value: isinstance(value, str),
-    "queue": lambda value: value is None or isinstance(value, str) or _object(value),
+    "queue": lambda value: value is None or _identifier(value) or _object(value),
     "expires_at": lambda value: value is None or _number(value),
     "retry_at": lambda value: value is None or _number(value),
     "emitter": _emitter,

@@ -74,6 +74,9 @@ class Settings:
     trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
     #: ``package.module:function``, which lets clients in by a session of the application's own.
     auth: str | None = _setting(types.function, None)
+    #: How long what it granted holds at most: it is asked again before that, for as long as the
+    #: client is connected. So long at most a client stays whose session has ended.
+    session_ttl: float = _setting(types.seconds, 300.0)
     #: What tokens must say they are for, and by whom they were made; None means that nobody asks.
     token_audience: str | None = _setting(str, None)
     token_issuer: str | None = _setting(str, None)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from bridge.errors import JobNotFound
 from bridge.events import TERMINAL
+from bridge.identifiers import check_identifier
 from bridge.shards import shard_of
 from bridge.snapshot import Snapshot
 
@@ -78,7 +79,11 @@ def shard_of_job(bridge: Bridge, job: str) -> int | None:
     """Return the shard whose servers have a job; None where there is but one.
 
     An id that :meth:`Bridge.enqueue` has made tells it; others are asked for.
+
+    Raises:
+        JobNotFound: that cannot be a job's id.
     """
+    check_identifier(job, "a job's id", JobNotFound)
     shards = bridge.settings.shards
     if shards == 1:
         return None
@@ -103,6 +108,7 @@ def _unknown(job: str) -> str:
 
 def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
     """Return what the server says that has the job, else what any other made of its result."""
+    check_identifier(job, "a job's id", JobNotFound)
     found: dict[str, Any] | None = None
     missing: Exception | None = None
     for shard in _likely(job, bridge.settings.shards):

@@ -81,6 +81,9 @@ class SocketServer:
         self.sio.manager_initialized = True
         self.sio.start_background_task(self._again, HOUSEKEEPING, self._keep_house)
         self.sio.start_background_task(self._again, ESTIMATING, self.estimates.tell)
+        if self.bridge.settings.auth:
+            often = min(HOUSEKEEPING, self.bridge.settings.session_ttl / 20)
+            self.sio.start_background_task(self._again, often, self.jobs.renew)
 
     def drain(self) -> None:
         """Send all clients away, each at its own time; more come to those that are left."""

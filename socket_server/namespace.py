@@ -13,19 +13,20 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client import ENDINGS, Bridge
-from bridge.errors import TokenError, WrongShard
+from bridge.errors import JobNotFound, TokenError, WrongShard
 from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.room import shorter
 from bridge.snapshot import Snapshot
 from bridge.tokens import Grant
 from socket_server.answer import Body
-from socket_server.auth import Auth
+from socket_server.auth import Admission, Auth
 from socket_server.clients import Clients
 from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.logs import tell
 from socket_server.lookup import Lookup
 from socket_server.requests import Refused, answered, text, whole
+from socket_server.sessions import Sessions
 from socket_server.tally import Tally
 
 __all__ = ["JobsNamespace"]
@@ -71,7 +72,10 @@ class JobsNamespace(socketio.Namespace):
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
         self._auth, self._limits, self._ready = auth, limits, ready
         #: Who is connected.
-        self.clients = Clients(self, limits)
+        ttl = bridge.settings.session_ttl
+        self.clients = Clients(self, limits, ttl)
+        #: Those of them that came by a session of the application's own.
+        self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
         #: Owner of each job that was enqueued here a moment ago, and when.
         self._fresh: dict[str, tuple[str, float]] = {}
         #: Jobs of each owner that the broker is just being given.
@@ -80,15 +84,22 @@ class JobsNamespace(socketio.Namespace):
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         address = environ.get("REMOTE_ADDR")
         try:
-            grant = self._auth.grant(environ, auth)
+            admission = self._auth.admit(environ, auth)
             self._await_ready()
-            self.clients.add(sid, grant)
+            self._add(sid, admission, auth)
         except (TokenError, WrongShard, Refused) as error:
             told = _refusal(error)
             tell("refuse", request="connect", code=told["code"], address=address)
             raise Refusal(str(error), told) from None
+        grant = admission.grant
         jobs = sorted(grant.jobs)[:SHOWN] or None
         tell("connect", sid=sid, owner=grant.owner, jobs=jobs, address=address)
+
+    def _add(self, sid: str, admission: Admission, auth: Any) -> None:
+        # It may have hung up while its session was looked for: it would be kept for ever.
+        if self.server.get_environ(sid, NAMESPACE) is None:
+            raise Refused("unauthorized", "the connection has ended")
+        self.clients.add(sid, admission.grant, self.sessions.of(admission, auth))
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -113,6 +124,10 @@ class JobsNamespace(socketio.Namespace):
     def expire(self) -> None:
         """End the connections whose token has expired, and warn those whose token will soon."""
         self.clients.expire(time.time())
+
+    def renew(self) -> None:
+        """Ask for the grants of sessions that end soon."""
+        self.sessions.renew(self.server)
 
     def admit(self, sid: str) -> None:
         """Count a request.
@@ -139,7 +154,14 @@ class JobsNamespace(socketio.Namespace):
     def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
         """Return the job that the request names, and its snapshot if it is not held any more."""
         grant, job = self._grant(sid, scope), text(request, "job")
-        return job, self._lookup.find(job, grant)
+        found = self._lookup.find(job, grant)
+        self._check_named(sid, job, scope)
+        return job, found
+
+    def _check_named(self, sid: str, job: str, scope: str) -> None:
+        """Refuse a job that the grant does not name any more: it may have changed meanwhile."""
+        if not self._grant(sid, scope).names(job, self._journal.owner(job)):
+            raise JobNotFound(f"no job {job} that this token names")
 
     @answered
     def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
@@ -148,6 +170,7 @@ class JobsNamespace(socketio.Namespace):
         if result is not None:
             return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
+        self._check_named(sid, job, "watch")
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
         self.clients.watch(sid, job)
@@ -164,10 +187,12 @@ class JobsNamespace(socketio.Namespace):
     @answered
     def on_refresh(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            grant = self._auth.grant(self.server.get_environ(sid, NAMESPACE) or {}, request)
+            admission = self._auth.admit(self.server.get_environ(sid, NAMESPACE) or {}, request)
+            session = self.sessions.of(admission, request)
         except (TokenError, WrongShard) as error:
             raise Refused("unauthorized", str(error)) from None
-        self.clients.refresh(sid, grant, self._journal.owner)
+        grant = admission.grant
+        self.clients.refresh(sid, grant, self._journal.owner, session)
         return {"expires": grant.expires if isfinite(grant.expires) else None}
 
     @answered

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TaskbridgeError
+from bridge.identifiers import MAX_CHARACTERS, flaw
 from socket_server.answer import Body
 
 __all__ = ["Refused", "answered", "text", "whole"]
@@ -16,9 +17,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds at most that who asks too often is not read.
 MAX_PAUSE = 1.0
-
-#: Characters of a field at most, as a rule.
-MAX_TEXT = 255
 
 FAILED = "the server failed to answer; its log says why"
 
@@ -84,8 +82,10 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body
     return handle
 
 
-def text(request: dict[str, Any], name: str, *, required: bool = True, most: int = MAX_TEXT) -> str:
-    """Return a field of a request that must be a string of 1 to ``most`` characters.
+def text(
+    request: dict[str, Any], name: str, *, required: bool = True, most: int = MAX_CHARACTERS
+) -> str:
+    """Return a field of a request that must be an identifier of 1 to ``most`` characters.
 
     Raises:
         Refused: it is missing or something else.
@@ -93,9 +93,9 @@ def text(request: dict[str, Any], name: str, *, required: bool = True, most: int
     value = request.get(name)
     if value is None and not required:
         return ""
-    if not isinstance(value, str) or not 0 < len(value) <= most:
-        raise Refused("bad_request", f"{name} must be a string of 1 to {most} characters")
-    return value
+    if (reason := flaw(value, most)) is not None:
+        raise Refused("bad_request", f"{name} {reason}")
+    return str(value)
 
 
 def whole(request: dict[str, Any], name: str, *, default: int, most: int) -> int:
