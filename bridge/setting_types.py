@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge import broker_url
+
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 __all__ = [
+    "authorities",
     "broker",
     "capture",
     "count",
@@ -37,8 +40,6 @@ SECRET_BYTES = 32
 
 #: What can be captured of code that knows nothing of taskbridge.
 CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
-
-BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
 
 ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
@@ -96,10 +97,8 @@ def flag(text: str) -> bool:
 
 
 def broker(text: str) -> str:
-    """Return a broker's URL."""
-    scheme = text.partition("://")[0]
-    if scheme not in BROKER_SCHEMES:
-        raise ValueError(f"must start with one of {', '.join(s + '://' for s in BROKER_SCHEMES)}")
+    """Return a broker's URL, or several separated by semicolons."""
+    broker_url.check_files(broker_url.parse(text).files)
     return text
 
 
@@ -184,6 +183,12 @@ def function(text: str) -> str:
     if not (name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         raise ValueError("must name a function as package.module:function")
     return text
+
+
+def authorities(text: str) -> Path:
+    """Return the path of a file with certificates of authorities."""
+    broker_url.check_authorities(text)
+    return Path(text)
 
 
 def file(text: str) -> Path:

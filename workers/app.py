@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from bridge import install, tracing, transport
-from bridge.celery_app import queue_configuration
+from bridge.celery_app import connection_configuration, queue_configuration
 from bridge.errors import TaskbridgeError
 from bridge.settings import Settings
 from workers import stopping
@@ -66,7 +66,7 @@ def new_app(settings: Settings) -> Celery:
     transport.register()
     if settings.embedded or settings.result_url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
-    app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
+    app = Celery("workers", amqp="bridge.connection:AMQP", task_cls=WatchedTask)
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))
@@ -101,6 +101,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
+        **connection_configuration(settings, settings.results),
         **queue_configuration(settings),
     }
 

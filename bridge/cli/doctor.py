@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bridge import stream
+from bridge import stream, tls
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.client import Bridge
 from bridge.errors import TaskbridgeError
@@ -77,10 +77,10 @@ def _events(state: dict[str, Any]) -> str:
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.events):
         return "no stream: this broker keeps none, and a server that restarts misses events"
-    from kombu import Connection
+    from bridge.connection import connect
 
     channels = [channel_of(settings, shard) for shard in range(settings.shards)]
-    with Connection(settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
+    with connect(settings, settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
         for name in channels:
             try:
                 connection.channel().queue_declare(stream.name_of(name), passive=True)
@@ -90,7 +90,7 @@ def _events(state: dict[str, Any]) -> str:
                     "worker that may make it, or run compose/rabbitmq/definitions.py"
                 ) from None
             except connection.connection_errors as error:
-                raise Ill(f"{error}: check TASKBRIDGE_EVENTS_URL") from None
+                raise Ill(f"{tls.explain(error)}: check TASKBRIDGE_EVENTS_URL") from None
     return ", ".join(stream.name_of(name) for name in channels)
 
 
