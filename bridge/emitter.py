@@ -16,6 +16,7 @@ from collections import deque
 from typing import Any
 
 from bridge import tracing
+from bridge.allowance import Shares
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
 from bridge.figures import Figures
 from bridge.outbox import Entry, Outbox, Push, Report
@@ -48,7 +49,7 @@ class Emitter:
         import bridge.writer  # noqa: F401
 
         self._settings = settings
-        self._outbox = Outbox()
+        self._outbox = Outbox(Shares(settings.line_bytes_per_second))
         self._unsent: deque[Entry] = deque()
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()

@@ -44,6 +44,10 @@ class Settings:
     #: Certificate and key, in PEM, that a broker is shown which asks for one.
     broker_certfile: Path | None = _setting(types.file, None)
     broker_keyfile: Path | None = _setting(types.file, None)
+    #: Bytes of log lines and output that the tasks of one process send a second, on average over a
+    #: minute; one task half of it, and own events as much. Of what is more, the oldest lines are
+    #: dropped, counted, and shown as missing.
+    line_bytes_per_second: int = _setting(types.count, 256 * 1024)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
     #: Type of the queue of tasks on RabbitMQ: classic, or quorum, which a cluster replicates.
