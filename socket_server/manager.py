@@ -58,6 +58,10 @@ class JobsManager(socketio.PubSubManager):
     alive = False
     #: Whether all that was there at the start has been read.
     ready = False
+    #: Whether events of the past are read, before which others may have been forgotten.
+    late = False
+    #: Offset of the message to be read next, where the bus is a stream; else None.
+    written: int | None = None
     #: Messages that were refused since the start.
     refused = 0
     #: Called when messages of the bus were missed, or may have been.
@@ -269,6 +273,17 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             return float(self.ready)
         todo = source.tail + 1 - source.first
         return min(1.0, ((source.next or 0) - source.first) / todo) if todo > 0 else 1.0
+
+    @property
+    def late(self) -> bool:  # type: ignore[override]
+        """See ``JobsManager``."""
+        source = self._source
+        return not self.ready and isinstance(source, Stream) and bool(source.first)
+
+    @property
+    def written(self) -> int | None:  # type: ignore[override]
+        """See ``JobsManager``."""
+        return self._source.next if isinstance(self._source, Stream) else None
 
     def _new_source(self, connection: Any) -> Queue | Stream:
         before = self._source

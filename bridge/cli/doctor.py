@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import urllib.request
 import uuid
@@ -132,7 +133,18 @@ def _server(state: dict[str, Any]) -> str:
                 "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
             )
         state["apart"] = told["time"] - time.time()
-    return str(settings.server_url)
+        state["reach"] = min(told.get("reach") or math.inf, state.get("reach", math.inf))
+    return str(settings.server_url) + _shortage(state["reach"], settings.replay)
+
+
+def _shortage(reach: float, replay: float) -> str:
+    """Return what to say of a stream that reaches back so many seconds; nothing if it is enough."""
+    if reach >= replay:
+        return ""
+    return (
+        f"; the stream of events reaches back {reach:.0f} s of TASKBRIDGE_REPLAY={replay:g}: "
+        "raise TASKBRIDGE_STREAM_BYTES, or let tasks log less"
+    )
 
 
 def _health(url: str) -> dict[str, Any]:
