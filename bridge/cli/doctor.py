@@ -133,7 +133,8 @@ def _server(state: dict[str, Any]) -> str:
                 "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
             )
         state["apart"] = told["time"] - time.time()
-        state["reach"] = min(told.get("reach") or math.inf, state.get("reach", math.inf))
+        reach = told.get("reach")  # not of a server of 0.1.0, and none before it has looked
+        state["reach"] = min(math.inf if reach is None else reach, state.get("reach", math.inf))
     return str(settings.server_url) + _shortage(state["reach"], settings.replay)
 
 
