@@ -13,6 +13,7 @@ __all__ = [
     "JSON_ONLY",
     "away",
     "broker_errors",
+    "connection_configuration",
     "new_app",
     "queue_configuration",
 ]
@@ -44,17 +45,38 @@ def new_app(settings: Settings, results: str) -> Any:
     from bridge import transport
 
     transport.register()
-    app = Celery("taskbridge", broker=settings.broker, backend=results, set_as_current=False)
+    app = Celery("taskbridge", amqp="bridge.connection:AMQP", set_as_current=False)
     app.conf.update(
         broker_connection_timeout=CONNECT_TIMEOUT,
         # Workers make the tables: who reads results may have no right to.
         database_create_tables_at_setup=False,
         **JSON_ONLY,
+        **connection_configuration(settings, results),
         **queue_configuration(settings),
     )
     if settings.embedded or settings.result_url is None:
         make_home(settings.home)
     return app
+
+
+def connection_configuration(settings: Settings, results: str) -> dict[str, Any]:
+    """Return what Celery is told of its broker and result backend, verified TLS included.
+
+    The application must be one whose ``amqp`` is ``bridge.connection:AMQP``.
+
+    Args:
+        settings: which broker, and files for TLS.
+        results: URL of the result backend.
+    """
+    from bridge import tls
+
+    broker, backend = tls.target(settings, settings.broker), tls.target(settings, results)
+    return {
+        "broker_url": broker.url,
+        "broker_use_ssl": broker.ssl or False,
+        "result_backend": backend.url,
+        **({"redis_backend_use_ssl": backend.ssl} if backend.ssl else {}),
+    }
 
 
 def queue_configuration(settings: Settings) -> dict[str, Any]:
@@ -88,5 +110,9 @@ def away(settings: Settings, error: Exception) -> str:
     """Return the sentence that says so, without the URL's password."""
     from kombu.utils.url import sanitize_url
 
+    from bridge import tls
+
     url = sanitize_url(settings.broker)
+    if tls.refused(error):
+        return f"no trusted connection to {url}: {tls.explain(error)}"
     return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge import broker_url
+
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 __all__ = [
+    "authorities",
     "broker",
     "capture",
     "count",
@@ -40,8 +43,6 @@ SECRET_BYTES = 32
 
 #: What can be captured of code that knows nothing of taskbridge.
 CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
-
-BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
 
 #: Folders of which no part may be a root: what is in them is not files that somebody keeps.
 NO_ROOTS = tuple(Path(name) for name in ("/dev", "/proc", "/sys"))
@@ -104,10 +105,8 @@ def flag(text: str) -> bool:
 
 
 def broker(text: str) -> str:
-    """Return a broker's URL."""
-    scheme = text.partition("://")[0]
-    if scheme not in BROKER_SCHEMES:
-        raise ValueError(f"must start with one of {', '.join(s + '://' for s in BROKER_SCHEMES)}")
+    """Return a broker's URL, or several separated by semicolons."""
+    broker_url.check_files(broker_url.parse(text).files)
     return text
 
 
@@ -202,6 +201,12 @@ def function(text: str) -> str:
     if not (name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         raise ValueError("must name a function as package.module:function")
     return text
+
+
+def authorities(text: str) -> Path:
+    """Return the path of a file with certificates of authorities."""
+    broker_url.check_authorities(text)
+    return Path(text)
 
 
 def file(text: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge import broker_url
 from bridge import setting_types as types
 from bridge.errors import SettingsError
 
@@ -37,6 +38,16 @@ class Settings:
     broker_url: str | None = _setting(types.broker, None, hidden=True)
     #: Broker of events, where they do not travel on that of tasks: another virtual host, say.
     events_url: str | None = _setting(types.broker, None, hidden=True)
+    #: Certificates, in PEM, of the authorities that may have signed that of an amqps:// or rediss://
+    #: broker; None means those of the system.
+    broker_cafile: Path | None = _setting(types.authorities, None)
+    #: Certificate and key, in PEM, that a broker is shown which asks for one.
+    broker_certfile: Path | None = _setting(types.file, None)
+    broker_keyfile: Path | None = _setting(types.file, None)
+    #: Bytes of log lines and output that the tasks of one process send a second, on average over a
+    #: minute; one task half of it, and own events as much. Of what is more, the oldest lines are
+    #: dropped, counted, and shown as missing.
+    line_bytes_per_second: int = _setting(types.count, 256 * 1024)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
     #: Type of the queue of tasks on RabbitMQ: classic, or quorum, which a cluster replicates.
@@ -194,6 +205,7 @@ class Settings:
             )
         if self.keyfile and not self.certfile:
             raise SettingsError("TASKBRIDGE_KEYFILE needs TASKBRIDGE_CERTFILE beside it")
+        self._check_broker_certificate()
         self._check_roots()
 
     def _check_roots(self) -> None:
@@ -214,6 +226,16 @@ class Settings:
                     f"TASKBRIDGE_INPUT_ROOTS lists {root}, which is inside {name}, where jobs may "
                     "read nothing: choose another folder"
                 )
+
+    def _check_broker_certificate(self) -> None:
+        certificate, key = self.broker_certfile, self.broker_keyfile
+        if key and not certificate:
+            raise SettingsError("TASKBRIDGE_BROKER_KEYFILE needs TASKBRIDGE_BROKER_CERTFILE too")
+        if certificate:
+            try:
+                broker_url.check_pair(str(certificate), str(key) if key else None)
+            except ValueError as error:
+                raise SettingsError(f"TASKBRIDGE_BROKER_CERTFILE={certificate} {error}") from None
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed (already parsed values)."""

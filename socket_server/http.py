@@ -63,8 +63,8 @@ def new_health(settings: Settings, health: Health, registry: CollectorRegistry) 
 
 def _add_health(http: Flask, settings: Settings, health: Health) -> None:
     facts = {"channel": settings.channel, "shard": settings.shard, "shards": settings.shards}
-    http.get("/healthz", endpoint="healthz")(_well(health.illness, **facts))
-    http.get("/readyz", endpoint="readyz")(_well(health.objection, **facts))
+    http.get("/healthz", endpoint="healthz")(_well(health, health.illness, **facts))
+    http.get("/readyz", endpoint="readyz")(_well(health, health.objection, **facts))
 
 
 def _secure(response: Response) -> Response:
@@ -106,9 +106,9 @@ def _bearer() -> dict[str, str] | None:
     return {"token": token} if scheme.lower() == "bearer" else None
 
 
-def _well(reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
+def _well(health: Health, reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
     def well() -> Any:
-        told = {**facts, "time": time.time()}
+        told = {**facts, "time": time.time(), "reach": health.reach}
         if (why_not := reason()) is None:
             return jsonify(status="ok", **told)
         return jsonify(status="unavailable", reason=why_not, **told), 503

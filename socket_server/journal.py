@@ -116,17 +116,22 @@ class Journal:
     def __contains__(self, job: object) -> bool:
         return job in self._records
 
-    def fold(self, event: Event, offset: int | None = None) -> Message | None:
+    def fold(
+        self, event: Event, offset: int | None = None, *, late: bool = False
+    ) -> Message | None:
         """Take an event in.
 
         Args:
             event: what came over the bus.
             offset: its place in the stream; default a count of this journal's own.
+            late: whether earlier events of its job may be there no more.
 
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
         """
-        record = self._records.get(event.job) or Record(event.job)
+        record = self._records.get(event.job) or Record(
+            event.job, headless=late and not _begins(event)
+        )
         if not record.snapshot.apply(event):
             return None
         self._offset += 1
@@ -317,3 +322,11 @@ def _decode_next(text: str) -> tuple[float, str]:
     if not (colon and job and math.isfinite(place := float(at))):
         raise ValueError("it is no place in a list of jobs")
     return place, job
+
+
+def _begins(event: Event) -> bool:
+    """Whether a job's first event is this one, and not another that was forgotten."""
+    if event.type == "queued":
+        return event.task == event.job or "total" in event.data
+    first_attempt = event.seq == 0 and event.data.get("attempt", 1) == 1
+    return event.type == "started" and event.task == event.job and first_attempt

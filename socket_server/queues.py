@@ -8,9 +8,8 @@ from collections.abc import Container, Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
-import kombu
-
 from bridge import stream, transport
+from bridge.connection import connect
 from bridge.settings import Settings
 
 __all__ = ["Gauge", "Level", "Lines"]
@@ -168,7 +167,7 @@ class Gauge:
     def _level(self, queue: str) -> Level | None:
         if self._connection is None:
             options = {"connect_timeout": PATIENCE, "transport_options": self._options()}
-            self._connection = kombu.Connection(self._settings.broker, **options)
+            self._connection = connect(self._settings, self._settings.broker, **options)
         # A channel of its own: the broker closes it when there is no such queue.
         channel = self._connection.channel()
         try:

@@ -32,17 +32,22 @@ def place_of(event: Event, offset: int) -> Place:
 
 
 class Record:
-    """One job in the journal. A server holds many, so it is kept small."""
+    """One job in the journal. A server holds many, so it is kept small.
+
+    Args:
+        job: its id.
+        headless: whether events were missed before the first that is held.
+    """
 
     __slots__ = ("_events", "forgotten", "last", "size", "snapshot")
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
         #: Events that must be delivered: offset, check and JSON, which takes a third of what it
         #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
         self._events: list[tuple[int, int, str]] = []
         #: Place of the newest event that is held no more.
-        self.forgotten = BEGINNING
+        self.forgotten = GAP if headless else BEGINNING
         #: Place of the newest event that must be delivered.
         self.last = BEGINNING
         #: Characters of all that are held.

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from bridge import install, tracing, transport
-from bridge.celery_app import JSON_ONLY, queue_configuration
+from bridge.celery_app import JSON_ONLY, connection_configuration, queue_configuration
 from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
@@ -67,7 +67,7 @@ def new_app(settings: Settings) -> Celery:
     transport.register()
     if settings.embedded or settings.result_url is None:
         make_home(settings.home)
-    app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
+    app = Celery("workers", amqp="bridge.connection:AMQP", task_cls=WatchedTask)
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))
@@ -100,6 +100,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "result_backend_always_retry": True,
         "result_backend_max_retries": RESULT_RETRIES,
         **JSON_ONLY,
+        **connection_configuration(settings, settings.results),
         **queue_configuration(settings),
     }
 

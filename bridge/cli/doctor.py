@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import urllib.request
 import uuid
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from bridge import stored_result, stream
+from bridge import stored_result, stream, tls
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.client import Bridge
 from bridge.errors import SettingsError, TaskbridgeError
@@ -86,10 +87,10 @@ def _events(state: dict[str, Any]) -> str:
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.events):
         return "no stream: this broker keeps none, and a server that restarts misses events"
-    from kombu import Connection
+    from bridge.connection import connect
 
     channels = [channel_of(settings, shard) for shard in range(settings.shards)]
-    with Connection(settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
+    with connect(settings, settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
         for name in channels:
             try:
                 connection.channel().queue_declare(stream.name_of(name), passive=True)
@@ -99,7 +100,7 @@ def _events(state: dict[str, Any]) -> str:
                     "worker that may make it, or run compose/rabbitmq/definitions.py"
                 ) from None
             except connection.connection_errors as error:
-                raise Ill(f"{error}: check TASKBRIDGE_EVENTS_URL") from None
+                raise Ill(f"{tls.explain(error)}: check TASKBRIDGE_EVENTS_URL") from None
     return ", ".join(stream.name_of(name) for name in channels)
 
 
@@ -141,7 +142,19 @@ def _server(state: dict[str, Any]) -> str:
                 "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
             )
         state["apart"] = told["time"] - time.time()
-    return str(settings.server_url)
+        reach = told.get("reach")  # not of a server of 0.1.0, and none before it has looked
+        state["reach"] = min(math.inf if reach is None else reach, state.get("reach", math.inf))
+    return str(settings.server_url) + _shortage(state["reach"], settings.replay)
+
+
+def _shortage(reach: float, replay: float) -> str:
+    """Return what to say of a stream that reaches back so many seconds; nothing if it is enough."""
+    if reach >= replay:
+        return ""
+    return (
+        f"; the stream of events reaches back {reach:.0f} s of TASKBRIDGE_REPLAY={replay:g}: "
+        "raise TASKBRIDGE_STREAM_BYTES, or let tasks log less"
+    )
 
 
 def _health(url: str) -> dict[str, Any]:

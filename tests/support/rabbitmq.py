@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kombu import Connection
 
+from support.certificates import Certificate
 from support.ports import free_port, is_listening
 from support.process import Process
 from support.tools import need
@@ -130,6 +131,22 @@ class RabbitMQ:
                 f"[{names}]).",
             )
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{self._vhosts.pop(0)}"
+
+    def listen_tls(self, certificate: Certificate, authority: Path, more: str = "") -> int:
+        """Listen at another port, over TLS, until the node stops; return the port.
+
+        Args:
+            certificate: of the node.
+            authority: file with the certificate by which clients' own are checked.
+            more: options of Erlang's ``ssl``, as Erlang, with a comma at the end.
+        """
+        port, files = free_port(), {"certfile": certificate.chain, "keyfile": certificate.key}
+        told = ",".join(
+            f'{{{name},"{file}"}}' for name, file in {**files, "cacertfile": authority}.items()
+        )
+        listener = f'{{"127.0.0.1",{port}}}, [{more}{told}], 2'
+        self.control("eval", f"rabbit_networking:start_ssl_listener({listener}).")
+        return port
 
     def control(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` with these arguments and return what it prints."""

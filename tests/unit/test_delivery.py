@@ -32,6 +32,7 @@ class Manager:
 
     def __init__(self):
         self.ready, self.place, self.watched, self.sent = True, None, True, []
+        self.late = False
 
     def deliver_job(self, message, rooms, latest=None):
         self.sent.append((message["type"], message["data"]))

@@ -21,10 +21,9 @@ def journal(clock):
     return Journal(retention=60, epoch="e1", max_jobs=5, max_events=4, clock=clock)
 
 
-def event(kind, job="j", seq=0, tick=0, at=1000.0, owner="o", run=1, **data):
-    return Event(
-        job=job, task=job, type=kind, run=run, seq=seq, tick=tick, at=at, owner=owner, data=data
-    )
+def event(kind, job="j", seq=0, tick=0, at=1000.0, owner="o", run=1, task=None, **data):
+    place = {"run": run, "seq": seq, "tick": tick}
+    return Event(job=job, task=task or job, type=kind, at=at, owner=owner, data=data, **place)
 
 
 def fill(journal, count, job="j", **options):
@@ -99,6 +98,31 @@ def test_a_job_whose_beginning_was_not_seen_is_not_recovered_for_who_comes_first
     view = journal.view("j")
     assert (view.recovered, seqs(view)) == (False, [3])
     assert journal.view("j", view.cursor).recovered
+
+
+@pytest.mark.parametrize(
+    ("first", "whole"),
+    [
+        (event("queued", task="j"), True),
+        (event("queued", task="first of a chord", total=3), True),
+        (event("queued", task="spawned", more=1), False),
+        (event("started", task="j", seq=0), True),
+        (event("started", task="j", seq=0, attempt=2), False),
+        (event("started", task="second of a chain", seq=0), False),
+        (event("log", task="j", seq=0), False),
+    ],
+)
+def test_what_is_read_of_a_stream_that_forgot_its_beginning_is_whole_from_a_jobs_first_event_on(
+    journal, first, whole
+):
+    journal.fold(first, 7, late=True)
+    journal.fold(event("succeeded", task="j", run=9, seq=0), 8, late=True)
+    assert journal.view("j").recovered is whole
+    cursor = journal.view("j").cursor
+    journal.fold(event("log", task="other", run=9, seq=0), 9)
+    assert journal.view("j", cursor).recovered
+    journal.fold(event("started", job="new", task="second", seq=0), 10)
+    assert journal.view("new").recovered
 
 
 def test_offsets_of_a_stream_make_a_cursor_good_on_every_server(journal, clock):
