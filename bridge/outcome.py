@@ -12,7 +12,8 @@ from celery import states
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
 from bridge.errors import InputError
-from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut
+from bridge.nesting import shallow_json
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -44,8 +45,8 @@ EXPIRED = "it was not started before it expired"
 def result(value: Any) -> dict[str, Any]:
     """Return what ``succeeded`` says of a task's result."""
     try:
-        text = finite_json(value)
-    except (TypeError, ValueError, RecursionError):
+        text = shallow_json(value)
+    except (TypeError, ValueError):
         return {"result_omitted": True}
     if len(text) > MAX_RESULT_BYTES:
         return {"result_omitted": True}
@@ -129,4 +130,7 @@ def _message(exception: BaseException) -> str:
     if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
         limit = f" of {seconds:g} s" if isinstance(seconds, int | float) else ""
         return f"it took longer than its time limit{limit}"
-    return str(exception)
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - anybody's __str__, or a value nested too deeply
+        return "it has no message that can be shown"

@@ -86,6 +86,8 @@ class Settings:
     transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.
     tasks: tuple[str, ...] = _setting(types.listed, ())
+    #: Bytes of JSON that the arguments of one task may take when a job is enqueued.
+    argument_bytes: int = _setting(types.count, 1024 * 1024)
     #: Modules with tasks that the shipped worker application loads.
     include: tuple[str, ...] = _setting(types.listed, ())
     #: How far back a server that starts reads what it missed, which the broker keeps as long.
