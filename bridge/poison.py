@@ -183,14 +183,22 @@ def _is_deep(message: Any, payload: Any) -> bool:
 def _check_embedded(embed: Any) -> None:
     if embed is not None and not isinstance(embed, dict):
         raise InvalidTaskError("embed in its message must be an object")
-    parts = [(name, (embed or {}).get(name) or []) for name in EMBEDDED]
-    for name, part in [*parts, ("chord", [(embed or {}).get("chord") or {"task": ""}])]:
+    parts = {name: (embed or {}).get(name) or [] for name in EMBEDDED}
+    if chord := (embed or {}).get("chord"):
+        parts["chord"] = [chord]
+    for name, part in parts.items():
         if not isinstance(part, list | tuple) or not all(map(_is_signature, part)):
             raise InvalidTaskError(f"{name} in its message must hold signatures")
 
 
 def _is_signature(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("task"), str)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("task"), str)
+        and isinstance(value.get("args") or [], list | tuple)
+        and isinstance(value.get("kwargs") or {}, dict)
+        and isinstance(value.get("options"), dict)
+    )
 
 
 def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
