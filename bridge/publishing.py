@@ -33,10 +33,12 @@ REDACTED = "<redacted>"
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: What of a task's header its first event tells.
 TOLD = ("total", "more", "queue", "expires_at")
+#: Tasks that a job may have at most: one that waits for more would never end.
+MAX_TASKS = 10_000_000
 #: What the values of a task's header must be; values of other names are left alone.
 SOUND: dict[str, Callable[[Any], bool]] = {
     "owner": lambda value: value is None or is_identifier(value),
-    **dict.fromkeys(("total", "more"), is_counter),
+    **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
     **dict.fromkeys(("at", "expires_at"), is_number),
     "queue": lambda value: isinstance(value, str),
 }
