@@ -138,7 +138,7 @@ def _embedded(message: Any) -> dict[str, Any]:
 
 def _call(payload: Any) -> tuple[Any, Any, Any]:
     """Return positional arguments, keyword arguments and what follows the task."""
-    if isinstance(payload, dict):
+    if isinstance(payload, dict) and ("args" in payload or "task" in payload):
         embed = {name: payload.get(name) for name in ("callbacks", "errbacks", "chord")}
         return payload.get("args", ()), payload.get("kwargs", {}), embed
     if not isinstance(payload, list | tuple) or len(payload) != 3:

@@ -54,6 +54,7 @@ POISONS: dict[str, dict[str, Any]] = {
     "a body that is a string": _body("abc"),
     "a body that is a number": _body(7),
     "a body that is an object": _body({"a": 1}),
+    "a body that is an object with three names": _body({"a": 1, "b": 2, "c": 3}),
     "a body with two parts": _body([[], {}]),
     "a body with four parts": _body([[], {}, {}, {}]),
     "a body of another type": {"content_type": "application/x-python-serialize"},
