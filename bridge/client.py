@@ -119,10 +119,12 @@ class Bridge:
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
-            EnqueueError: the name or the arguments cannot be used.
+            EnqueueError: the name or the arguments cannot be used: they are not JSON, nested more
+                than 100 levels deep, more than 1,000, or larger than
+                ``TASKBRIDGE_ARGUMENT_BYTES``.
             BrokerUnavailable: no broker answers.
         """
-        check(task, args, kwargs, owner)
+        check(task, args, kwargs, owner, self.settings.argument_bytes)
         job = job_id(owner, self.settings.shards)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}
@@ -130,6 +132,8 @@ class Bridge:
             send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
         except broker_errors() as error:
             raise BrokerUnavailable(away(self.settings, error)) from error
+        except RecursionError:
+            raise EnqueueError("the signature is nested too deeply for Celery") from None
         return Job(job, task if isinstance(task, str) else task.task, owner, self)
 
     def _send_name(

@@ -15,6 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLo
 
 from bridge.errors import InputError
 from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.nesting import MAX_DEPTH
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -33,8 +34,6 @@ __all__ = [
 
 #: Longest traceback that travels, in bytes of JSON.
 MAX_TRACEBACK_BYTES = 32 * 1024
-#: Deepest nesting of a result that travels; what reads it may nest calls as deep.
-MAX_DEPTH = 64
 #: Longest name of a class that travels, in bytes of JSON.
 MAX_CLASS_BYTES = 255
 #: Exceptions whose text is more than their argument. They are made again of what is stored.
@@ -63,7 +62,7 @@ def result(value: Any) -> dict[str, Any]:
         return {"result_omitted": True}
     try:
         text = finite_json(value)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         return {"result_omitted": True}
     if len(text) > MAX_RESULT_BYTES:
         return {"result_omitted": True}
@@ -188,4 +187,7 @@ def _message(exception: BaseException) -> str:
     if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
         limit = f" of {seconds:g} s" if isinstance(seconds, int | float) else ""
         return f"it took longer than its time limit{limit}"
-    return str(exception)
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - anybody's __str__, or a value nested too deeply
+        return "it has no message that can be shown"

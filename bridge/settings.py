@@ -100,6 +100,8 @@ class Settings:
     transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.
     tasks: tuple[str, ...] = _setting(types.listed, ())
+    #: Bytes of JSON that the arguments of one task may take when a job is enqueued.
+    argument_bytes: int = _setting(types.count, 1024 * 1024)
     #: Modules with tasks that the shipped worker application loads.
     include: tuple[str, ...] = _setting(types.listed, ())
     #: Folders, as absolute paths, that the reference jobs may read; empty means none.

@@ -183,7 +183,8 @@ def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[st
             continue
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
             raise TokenError("the token is not valid: it is not for this application") from None
-        except (jwt.InvalidTokenError, UnicodeEncodeError):  # the latter of a lone surrogate
+        # The latter two of a lone surrogate, and of JSON that is nested too deeply.
+        except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
             break
     raise TokenError("the token is not valid: it was not signed by this application")
 

@@ -16,6 +16,7 @@ from bridge import stream, tls, transport
 from bridge.connection import connect
 from bridge.errors import EventError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job, room_of_owner
+from bridge.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
 from socket_server.fast_path.direct import Clients
@@ -322,7 +323,8 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             if len(body) <= MAX_MESSAGE:
                 decoded = STRICT.decode(body if isinstance(body, str) else body.decode())
                 self._sound = len(body) <= MAX_EVENT_BYTES
-                if isinstance(decoded, dict):
+                deep = may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(decoded, MAX_MESSAGE_DEPTH)
+                if isinstance(decoded, dict) and not deep:
                     return decoded
         except (TypeError, ValueError, RecursionError):
             pass

@@ -42,7 +42,7 @@ def _json(kind: type, name: str) -> Callable[..., Any]:
     def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         try:
             parsed = json.loads(value) if value else kind()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"is not JSON: {error}") from None
         if not isinstance(parsed, kind):
             raise click.BadParameter(f"must be a JSON {name}")

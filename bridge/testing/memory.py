@@ -69,7 +69,7 @@ class MemoryBridge(Bridge):
         Raises:
             EnqueueError: the application has no such task, or the arguments cannot be used.
         """
-        check(task, args, kwargs, owner)
+        check(task, args, kwargs, owner, self.settings.argument_bytes)
         signature = self._signature(task, args, kwargs)
         with recording(owner=owner, name=signature.task) as reported:
             self.jobs[reported.job] = reported

@@ -8,14 +8,17 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import chain, chord, group, shared_task
 from rich.progress import track
 from tqdm.auto import tqdm
 
 from bridge import job, progress
+from support.poison import nested
 
 
 @shared_task(name="support.add")
@@ -260,3 +263,42 @@ def replace(self, kind: str):  # type: ignore[no-untyped-def]
     one = add.si(1, 1)
     canvas = {"task": one, "chain": chain(one, one, one), "group": group(one, one)}
     return self.replace(canvas[kind])
+
+
+class Unpicklable(Exception):
+    """Has something that cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("unpicklable")
+        self.held = threading.Lock()
+
+
+class Unloadable(Exception):
+    """Can be pickled, and not loaded again."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("unloadable")
+
+
+class Unsayable(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@shared_task(name="support.awkward")
+def awkward(kind: str, levels: int = 0) -> Any:
+    """Return or raise what is hard to hand on."""
+    deep = nested(levels)
+    if kind == "result":
+        return deep
+    if kind == "meta":
+        job.set_meta(deep=deep)
+        return "done"
+    raise {
+        "deep": lambda: ValueError(deep),
+        "unpicklable": Unpicklable,
+        "unloadable": lambda: Unloadable(1, 2),
+        "unsayable": Unsayable,
+    }[kind]()

@@ -7,6 +7,7 @@ import time
 import uuid
 
 from support.attacks import Target, attack
+from support.poison import nested
 from support.raw import Raw
 
 
@@ -128,6 +129,25 @@ def arguments_of_another_shape(target: Target) -> None:
         for request in ({"args": {}}, {"kwargs": []}, {"name": 7}, {"name": None}, 7, [], "x"):
             payload = {"name": "support.add", **request} if isinstance(request, dict) else request
             assert_refused(raw.ask("enqueue", payload), "bad_request")
+
+
+@attack
+def arguments_that_are_nested_too_deeply(target: Target) -> None:
+    with target.intruder() as raw:
+        for levels in (101, 250, 490):
+            for value in (nested(levels), nested(levels, "dict"), nested(levels, "mixed")):
+                for arguments in ({"args": [value]}, {"kwargs": {"x": value}}, {"args": value}):
+                    answer = raw.ask("enqueue", {"name": "support.add", **arguments})
+                    assert_refused(answer, "bad_request", "too_many_requests", "too_many_jobs")
+
+
+@attack
+def requests_that_are_nested_too_deeply(target: Target) -> None:
+    with target.intruder() as raw:
+        for name in ("watch", "unwatch", "cancel", "refresh", "enqueue", "jobs"):
+            for field in ("job", "token", "name", "cursor", "limit", "state", "args"):
+                answer = raw.ask(name, {field: nested(400)})
+                assert answer["ok"] or answer["error"]["code"] != "internal", answer
 
 
 @attack
