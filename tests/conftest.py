@@ -70,8 +70,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
 
 
-#: Files of tests of what a browser does with events, whatever broker they came over.
-ON_RABBITMQ = ("test_accessibility.py", "test_client_recovery.py", "test_snapshot_twin.py")
+#: Files of tests of what a client does with events, or may ask for, whatever broker there is.
+ON_RABBITMQ = (
+    "test_accessibility.py",
+    "test_client_recovery.py",
+    "test_refusals.py",
+    "test_secrets.py",
+    "test_snapshot_twin.py",
+)
 
 
 @pytest.hookimpl(wrapper=True)

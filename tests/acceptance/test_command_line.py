@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,24 @@ from support.wait import until
 @pytest.fixture
 def run(stack):
     """Run a command with the stack's settings; other variables may be given."""
+    return partial(run_with, stack)
 
-    def run(*arguments, timeout=60, **variables):
-        return subprocess.run(
-            [sys.executable, "-m", "bridge.cli", *arguments],
-            env={**stack.env, **variables},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
 
-    return run
+@pytest.fixture
+def run_once(stacks):
+    """Run a command whose answer does not depend on the broker."""
+    return partial(run_with, stacks("embedded"))
+
+
+def run_with(stack, *arguments, timeout=60, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "bridge.cli", *arguments],
+        env={**stack.env, **variables},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -206,9 +213,9 @@ def test_doctor_names_the_first_broken_link_and_its_remedy(run, tmp_path):
     ],
 )
 def test_a_mistake_gets_one_sentence_and_the_right_status(
-    run, variables, arguments, status, sentence
+    run_once, variables, arguments, status, sentence
 ):
-    done = run(*arguments, **variables)
+    done = run_once(*arguments, **variables)
     assert done.returncode == status, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -222,30 +229,30 @@ def test_a_mistake_gets_one_sentence_and_the_right_status(
         ({"TASKBRIDGE_PROT": "1"}, "TASKBRIDGE_PORT"),
     ],
 )
-def test_a_server_without_usable_settings_does_not_start(run, variables, sentence):
-    done = run("serve", **variables)
+def test_a_server_without_usable_settings_does_not_start(run_once, variables, sentence):
+    done = run_once("serve", **variables)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_named(run):
+def test_a_port_in_use_is_named(run_once):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run("serve", TASKBRIDGE_PORT=port)
+        done = run_once("serve", TASKBRIDGE_PORT=port)
         assert done.returncode == 1
         assert port in done.stderr
         assert "TASKBRIDGE_PORT" in done.stderr
         assert "Traceback" not in done.stderr
-        assert run("up", TASKBRIDGE_PORT=port).returncode == 2
+        assert run_once("up", TASKBRIDGE_PORT=port).returncode == 2
 
 
-def test_a_worker_with_a_wrong_setting_says_so_without_a_traceback(stack):
+def test_a_worker_with_a_wrong_setting_says_so_without_a_traceback(stacks):
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
-        env={**stack.env, "TASKBRIDGE_PROT": "1"},
+        env={**stacks("embedded").env, "TASKBRIDGE_PROT": "1"},
         capture_output=True,
         text=True,
         timeout=60,
