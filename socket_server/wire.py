@@ -286,10 +286,11 @@ def _bounded(
 ) -> BoundedSocket | None:
     """Put a bounded socket into the place of that of a connection, and return it."""
     bounded: BoundedSocket
-    if (source := environ.get("eventlet.input")) is not None:
-        bounded = environ["eventlet.input"] = BoundedSocket(source.get_socket(), most, sleep)
-    elif (source := environ.get("gunicorn.socket")) is not None:
+    # Under gunicorn there are both: python-engineio adds the other.
+    if (source := environ.get("gunicorn.socket")) is not None:
         bounded = environ["gunicorn.socket"] = PacedSocket(source, sleep)
+    elif (source := environ.get("eventlet.input")) is not None:
+        bounded = environ["eventlet.input"] = BoundedSocket(source.get_socket(), most, sleep)
     else:
         return None
     return bounded
