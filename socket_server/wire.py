@@ -29,9 +29,10 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
-#: Where WSGI servers put a connection's socket; eventlet's is in its input.
+#: Where WSGI servers put a connection's socket; eventlet's is in its input, which python-engineio
+#: makes up for gunicorn too.
 EVENTLET = "eventlet.input"
-SOCKETS = (EVENTLET, "werkzeug.socket", "gunicorn.socket")
+SOCKETS = ("gunicorn.socket", "werkzeug.socket", EVENTLET)
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.

@@ -9,13 +9,14 @@ import sys
 import time
 import urllib.request
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from bridge.emitter import emitter_for
 from bridge.errors import JobNotFound
-from support.largest import REQUESTS, publish_largest
+from support.largest import REQUESTS, history_of, publish_largest
 from support.raw import Raw
 from support.wait import until
 
@@ -144,6 +145,8 @@ class Polling:
         self._taking.send(f"GET {self._path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
 
+#: Events of a job before it is watched, and those that come while the answer is on its way.
+HISTORY, LIVE = 800, 40
 #: Each way in which a server writes to clients; how many of them there are, and more settings.
 WAYS = {
     "eventlet": ("eventlet", CLIENTS, {}),
@@ -151,7 +154,7 @@ WAYS = {
     "threads": ("threading", 40, {}),
     "gevent": ("gevent", 100, {}),
     "polling": ("eventlet", 100, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
-    "polling with threads": ("threading", 20, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
+    "polling with threads": ("threading", 40, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
 }
 
 
@@ -169,6 +172,8 @@ def test_the_largest_answers_cost_little_when_nobody_reads_them(
     until(lambda: is_running(stack, last), 60, "all events to be read")
     new = Polling if way.startswith("polling") else lambda *who: connect(*who, OWNER)
     pid = worker_of(server.pid) if mode != "eventlet" else server.pid
+    if mode == "threading":
+        fill_pool(stack)
     with ExitStack() as stack_of_clients:
         clients = [stack_of_clients.enter_context(new(stack, number)) for number in range(count)]
         before, most = memory(pid), 0
@@ -200,3 +205,46 @@ def is_running(stack, job):
 def worker_of(pid):
     """Return the process of gunicorn's worker."""
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def fill_pool(stack):
+    """Make gunicorn start all its threads, which stay: they are not what a client costs."""
+    with ExitStack() as clients:
+        for number in range(90):
+            clients.enter_context(connect(stack, number, OWNER))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("way", ["eventlet", "threads", "gevent"])
+def test_who_reads_a_long_history_slowly_gets_all_of_it_and_what_came_meanwhile(
+    rabbitmq, new_stack, monkeypatch, way
+):
+    monkeypatch.setattr("support.stack.MODE", WAYS[way][0])
+    stack = new_stack(rabbitmq.new_vhost(), **LIMITS)
+    stack.start_server()
+    with history_of(stack.settings, "long", OWNER) as publish:
+        for _ in range(HISTORY):
+            publish("x" * 3_000)
+        until(lambda: is_running(stack, "long"), 20, "the job")
+        with connect(stack, 0, OWNER) as client:
+            client.say('42/jobs,1["watch",{"job":"long"}]')
+            client.say('42/jobs,2["jobs",{}]')
+            for _ in range(LIVE):
+                publish("live")
+            assert stack.bridge.status("long")["state"] == "running"
+            # Byte by byte, as it were: the server's part of it has to wait for the client.
+            begin = "43/jobs,1["
+            answer = client.message(timeout=60)
+            assert answer.startswith(begin)
+            [told] = json.loads(answer[len(begin) - 1 :])
+            assert told["recovered"]
+            seqs = [event["seq"] for event in told["events"]]
+            while len(seqs) < HISTORY + LIVE:
+                message = client.message()
+                if message.startswith('42/jobs,["job"'):
+                    seqs.append(json.loads(message[8:])[1]["seq"])
+                else:
+                    assert message.startswith("43/jobs,2[")
+        assert seqs == list(range(HISTORY + LIVE))
+        watched = list(islice(stack.bridge.watch("long", timeout=20), HISTORY + LIVE))
+        assert [event["seq"] for event in watched] == seqs

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from bridge.events import NAMESPACE, Event, room_of_job
 from bridge.settings import Settings
 from bridge.writer import new_writer
 
-__all__ = ["FULL", "MANY", "REQUESTS", "WIDE", "publish_largest"]
+__all__ = ["FULL", "MANY", "REQUESTS", "WIDE", "history_of", "publish_largest"]
 
 #: A job with as long a history as a server keeps, one with as many tasks as it lists, and those of
 #: a long list.
@@ -31,6 +35,23 @@ LOADED: dict[str, Any] = {
 }
 
 
+@contextmanager
+def history_of(settings: Settings, job: str, owner: str) -> Iterator[Callable[[str], None]]:
+    """Yield what publishes lines of a job's log, one event each."""
+    writer, numbers = new_writer(settings), count()
+
+    def publish(message: str) -> None:
+        line = {"at": 0.0, "level": "INFO", "message": message}
+        told = {"type": "log", "at": time.time(), "run": 1, "seq": next(numbers)}
+        event = Event(job=job, task=job, owner=owner, data={"lines": [line]}, **told)
+        writer.emit("job", event.encode(), namespace=NAMESPACE, room=room_of_job(job))
+
+    try:
+        yield publish
+    finally:
+        writer.close()
+
+
 def publish_largest(settings: Settings, owner: str, *, loaded_with: dict[str, Any] = LOADED) -> str:
     """Publish events of all these jobs of an owner.
 
@@ -42,6 +63,9 @@ def publish_largest(settings: Settings, owner: str, *, loaded_with: dict[str, An
     Returns:
         The id of the job that was published last.
     """
+    with history_of(settings, FULL, owner) as log:
+        for _ in range(EVENTS):
+            log("x" * 8_000)
     writer = new_writer(settings)
 
     def publish(job: str, kind: Any, data: dict[str, Any], **place: Any) -> None:
@@ -50,9 +74,6 @@ def publish_largest(settings: Settings, owner: str, *, loaded_with: dict[str, An
         writer.emit("job", event.encode(), namespace=NAMESPACE, room=room_of_job(job))
 
     try:
-        for number in range(EVENTS):
-            line = {"at": 0.0, "level": "INFO", "message": "x" * 8_000}
-            publish(FULL, "log", {"lines": [line]}, seq=number)
         for number in range(TASKS):
             task = f"task {number}"
             publish(WIDE, "started", {"attempt": 1, "total": TASKS}, task=task)

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.settings import Settings
 from socket_server.answer import Answer, Body
 from socket_server.bucket import Bucket
 from socket_server.wire import (
+    BOUNDED,
     READ_AHEAD,
     BoundedSocket,
     PacedSocket,
@@ -18,6 +20,7 @@ from socket_server.wire import (
     TooLarge,
     Wire,
     are_packets,
+    guarded,
     is_packet,
     unmask,
 )
@@ -173,6 +176,35 @@ def test_a_thread_that_reads_ahead_ends_a_connection_whose_message_does_not_end(
     paced.recv(4)
     with pytest.raises(TooLarge):
         paced.recv(4)
+
+
+@pytest.mark.parametrize("gunicorn", [True, False])
+def test_the_socket_that_a_websocket_takes_from_its_server_is_bounded(gunicorn):
+    sockets, place = SimpleNamespace(get_socket=lambda: "plain"), {}
+
+    class Stock:
+        def __init__(self, handle, server):
+            self.handle = handle
+
+        def __call__(self, environ, start_response):
+            place.update(environ)
+            self.handle(SimpleNamespace(ws=SimpleNamespace(input_buffer=["3"])))
+
+    class Client:
+        queue = None
+
+        def serve(self, wire):
+            place["wire"] = wire
+
+    environ = {"eventlet.input": sockets, **({"gunicorn.socket": "plain"} if gunicorn else {})}
+    before = dict(environ)
+    guarded(Stock, Settings(), nobody)(Client().serve, None)(environ, None)
+    bounded = place["gunicorn.socket" if gunicorn else "eventlet.input"]
+    assert isinstance(bounded, PacedSocket) is gunicorn
+    assert isinstance(bounded, BoundedSocket)
+    assert place[BOUNDED] is place["wire"]._bounded is bounded
+    assert not gunicorn or bounded.unread == ["3"]
+    assert {key: environ[key] for key in before} == before
 
 
 def test_all_of_what_is_sent_is_written():
