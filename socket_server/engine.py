@@ -146,7 +146,10 @@ def _address(environ: dict[str, Any]) -> str:
 
 def _has_packets(environ: dict[str, Any]) -> bool:
     """Whether a polling request's body can be read; the front has seen to its size."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    try:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    except OSError:  # it has gone, or took too long
+        return False
     environ["wsgi.input"] = io.BytesIO(body)
     return are_packets(body)
 
@@ -272,6 +275,10 @@ class GuardedServer(socketio.Server):
                 self.drop(eio_sid, "connect_timeout", "it did not connect to a namespace")
         for eio_sid, limit in self.eio.too_slow():
             self.drop(eio_sid, limit, "slow")
+        for eio_sid, environ in list(self.environ.items()):
+            bounded = environ.get(BOUNDED)
+            if bounded is not None and bounded.stuck() > self._settings.slow_after:
+                self.drop(eio_sid, "slow_after", "slow")
 
     def drop(self, eio_sid: str, limit: str, why: str) -> None:
         """End a client's connection at once, even if it reads nothing.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from collections.abc import Callable
 from socket import SHUT_RDWR
 from typing import Any
 
 from engineio import packet
+from simple_websocket import ConnectionClosed
+from wsproto.utilities import ProtocolError
 
 from bridge.settings import Settings
 from socket_server.bucket import Bucket
@@ -27,9 +30,10 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
-#: Where WSGI servers put a connection's socket; eventlet's is in its input.
+#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks for it;
+#: eventlet's is in its input, which python-engineio puts beside that of gunicorn.
 EVENTLET = "eventlet.input"
-SOCKETS = (EVENTLET, "werkzeug.socket", "gunicorn.socket")
+SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
@@ -126,6 +130,8 @@ class BoundedSocket:
         self.received = 0
         #: Complete messages that were read ahead; None if none ever are.
         self.ahead: list[Any] | None = None
+        #: Since when something is sent; seconds, monotonic.
+        self.sending: float | None = None
         self._reads = 0
         self._is_shut = False
 
@@ -156,6 +162,23 @@ class BoundedSocket:
         if self._reads % READS == 0:
             self._sleep(0)
         return data
+
+    def send(self, data: bytes) -> int:
+        """Send all of it, as simple-websocket expects of ``socket.send``.
+
+        Where sockets do not block, as gevent's, that would send what there is room for.
+        """
+        self.sending = time.monotonic()
+        try:
+            self._socket.sendall(data)
+        finally:
+            self.sending = None
+        return len(data)
+
+    def stuck(self) -> float:
+        """Return for how many seconds the client has taken nothing of what is sent."""
+        since = self.sending
+        return 0.0 if since is None else time.monotonic() - since
 
     def _await_taken(self) -> None:
         patience = PATIENCE  # whoever took the last message may not have said so yet
@@ -211,6 +234,13 @@ class Wire:
             hit("messages_per_second")
         self._sleep(pause)  # others have their turn before each message, were it for no time
         return message
+
+    def close(self) -> None:
+        """End the connection; simple-websocket would leave its socket open, and a thread with it."""
+        with contextlib.suppress(OSError, ConnectionClosed):  # it may be over already
+            self._websocket.close()
+        if self._bounded is not None and self._bounded.ahead is not None:
+            self._bounded.shut()
 
     def send(self, message: Any) -> None:
         """Send a message; of a shared one the very bytes, where the mode takes frames."""
@@ -268,6 +298,9 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     options["max_message_size"] = most  # of simple-websocket, which has a bound
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
+            except ProtocolError:  # of simple-websocket's handshake
+                start_response("400 Bad Request", [("Content-Type", "text/plain")])
+                return [b"not a WebSocket"]
             finally:
                 if source is not None:
                     environ[place] = source
