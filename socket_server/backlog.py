@@ -84,6 +84,8 @@ class Backlog:
         if block:
             self._handed_out, self._taken_at = 0, None
         packet = super().get(block, timeout)  # type: ignore[misc]
+        if packet is None:  # the end is there for each request that waits for packets
+            self.put(None)  # type: ignore[attr-defined]
         self._handed_out += _size(packet)
         if self._taken_at is None:
             self._taken_at = self.clock()

@@ -204,6 +204,8 @@ class GuardedServer(socketio.Server):
             self._take_message(eio_sid, data)
 
     def _take_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid not in self.environ:
+            return  # it was ended by what came in the same request before
         try:
             if not data:
                 raise Malformed("an empty message")

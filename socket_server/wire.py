@@ -290,7 +290,9 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 websocket.log = Silence
                 if bounded is not None and (ws := getattr(websocket, "ws", None)) is not None:
                     bounded.ahead = ws.input_buffer
-                return handler(Wire(websocket, bounded, bucket, sleep))
+                with contextlib.suppress(OSError):  # it may end in the middle of an upgrade
+                    return handler(Wire(websocket, bounded, bucket, sleep))
+                return []
 
             try:
                 own = stock(handle, server)
