@@ -96,6 +96,8 @@ class Backlog:
             self._handed_out, self._taken_at = 0, None
             self._taken, self._answers_handed_out = self._taken + self._answers_handed_out, 0
         packet = super().get(block, timeout)  # type: ignore[misc]
+        if packet is None:  # the end is there for each request that waits for packets
+            self.put(None)  # type: ignore[attr-defined]
         self._handed_out += _size(packet)
         self._answers_handed_out += isinstance(packet, Answer)
         if self._taken_at is None:

@@ -197,7 +197,10 @@ def _address(environ: dict[str, Any]) -> str:
 
 def _has_packets(environ: dict[str, Any]) -> bool:
     """Whether a polling request's body can be read; the front has seen to its size."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    try:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    except OSError:  # it has gone, or took too long
+        return False
     environ["wsgi.input"] = io.BytesIO(body)
     return are_packets(body)
 
@@ -266,6 +269,8 @@ class GuardedServer(socketio.Server):
             self._take_message(eio_sid, data)
 
     def _take_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid not in self.environ:
+            return  # it was ended by what came in the same request before
         try:
             if not data:
                 raise Malformed("an empty message")
@@ -339,6 +344,10 @@ class GuardedServer(socketio.Server):
                 self.drop(eio_sid, "connect_timeout", "it did not connect to a namespace")
         for eio_sid, limit in self.eio.too_slow():
             self.drop(eio_sid, limit, "slow")
+        for eio_sid, environ in list(self.environ.items()):
+            bounded = environ.get(BOUNDED)
+            if bounded is not None and bounded.stuck() > self._settings.slow_after:
+                self.drop(eio_sid, "slow_after", "slow")
 
     def drop(self, eio_sid: str, limit: str, why: str) -> None:
         """End a client's connection at once, even if it reads nothing.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sized
 from socket import SHUT_RDWR
 from typing import Any
 
 from engineio import packet
+from simple_websocket import ConnectionClosed
+from wsproto.utilities import ProtocolError
 
 from bridge.settings import Settings
 from socket_server.answer import Answer
@@ -29,10 +32,10 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
-#: Where WSGI servers put a connection's socket; eventlet's is in its input, which python-engineio
-#: makes up for gunicorn too.
+#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks;
+#: eventlet's is in its input, which python-engineio puts beside that of gunicorn.
 EVENTLET = "eventlet.input"
-SOCKETS = ("gunicorn.socket", "werkzeug.socket", EVENTLET)
+SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
@@ -152,6 +155,10 @@ class BoundedSocket:
         hit("max_message")
         raise TooLarge("a message is too large")
 
+    def stuck(self) -> float:
+        """Return for how many seconds the client has taken nothing of what is sent through this."""
+        return 0.0
+
     def get_socket(self) -> BoundedSocket:
         """Return this, as what eventlet's WSGI server puts into the environment does."""
         return self
@@ -169,6 +176,8 @@ class PacedSocket(BoundedSocket):
 
     #: Messages that were read and that nobody has asked for yet.
     unread: Sized = ()
+    #: Since when something is sent; seconds, monotonic.
+    _sending: float | None = None
 
     def complete(self) -> None:
         """Note that a message was taken."""
@@ -195,8 +204,17 @@ class PacedSocket(BoundedSocket):
 
     def send(self, data: bytes) -> int:
         """Write all of it; gevent's ``socket.send`` writes what there is room for."""
-        self._socket.sendall(data)
+        self._sending = time.monotonic()
+        try:
+            self._socket.sendall(data)
+        finally:
+            self._sending = None
         return len(data)
+
+    def stuck(self) -> float:
+        """Return for how many seconds the client has taken nothing of what is sent through this."""
+        since = self._sending
+        return 0.0 if since is None else time.monotonic() - since
 
 
 class Wire:
@@ -237,6 +255,13 @@ class Wire:
             hit("messages_per_second")
         self._sleep(pause)  # others have their turn before each message, were it for no time
         return message
+
+    def close(self) -> None:
+        """End the connection; simple-websocket leaves its socket open, and a thread with it."""
+        with contextlib.suppress(OSError, ConnectionClosed):  # it may be over already
+            self._websocket.close()
+        if isinstance(self._bounded, PacedSocket):
+            self._bounded.shut()
 
     def send(self, message: Any) -> None:
         """Send a message: of a shared one the very bytes, and an answer in pieces."""
@@ -292,7 +317,9 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     bounded.unread = websocket.ws.input_buffer
                 # A method of python-engineio's socket.
                 backlog = handler.__self__.queue  # type: ignore[attr-defined]
-                return handler(Wire(websocket, bounded, bucket, sleep, backlog))
+                with contextlib.suppress(OSError):  # it may end in the middle of an upgrade
+                    return handler(Wire(websocket, bounded, bucket, sleep, backlog))
+                return []
 
             try:
                 own = stock(handle, server)
@@ -300,6 +327,9 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     options["max_message_size"] = most  # of simple-websocket, which has a bound
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
+            except ProtocolError:  # of simple-websocket's handshake
+                start_response("400 Bad Request", [("Content-Type", "text/plain")])
+                return [b"not a WebSocket"]
             finally:
                 environ.update(given)
 

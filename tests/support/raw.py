@@ -44,7 +44,8 @@ def _joined(chunks: bytes) -> bytes:
     body = b""
     while chunks:
         size, _, chunks = chunks.partition(b"\r\n")
-        length = int(size, 16)
+        if not (length := int(size, 16)):
+            break
         body, chunks = body + chunks[:length], chunks[length + 2 :]
     return body
 

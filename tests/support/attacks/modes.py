@@ -8,7 +8,20 @@ __all__ = ["MODES", "NOT_IN", "in_mode"]
 MODES = ("eventlet", "threading", "gevent", "haproxy")
 
 #: Attacks that a mode leaves out, and why.
-NOT_IN: dict[str, dict[str, str]] = {}
+NOT_IN: dict[str, dict[str, str]] = {
+    "slow_head": {
+        "threading": "a thread of gunicorn waits for the rest of a head without a bound, so that "
+        "there has to be a proxy before it that does not"
+    },
+    "protocols_of_other_kinds": {
+        "threading": "what has no line end is the beginning of a head: see slow_head"
+    },
+    "more_connections_than_an_address_may_have": {
+        "threading": "gunicorn admits connections: worker_connections, threads",
+        "gevent": "gunicorn admits connections: worker_connections",
+        "haproxy": "HAProxy admits connections: maxconn",
+    },
+}
 
 
 def in_mode(names: list[str], mode: str) -> list[str]:

@@ -20,6 +20,7 @@ def sent(target: Target, data: bytes, *statuses: int) -> bytes:
     assert reply.status in (statuses or REFUSED), (data[:100], reply.status)
     assert b"Traceback" not in reply.body
     assert "set-cookie" not in reply.headers
+    assert "evil.example" not in reply.headers.get("location", "")
     return reply.body
 
 
@@ -122,8 +123,7 @@ def targets_of_all_kinds(target: Target) -> None:
         "https:///",
     ):
         head = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"
-        body = sent(target, head.encode(), 200, 308, 401, *REFUSED)
-        assert b"evil.example" not in body
+        sent(target, head.encode(), 200, 308, 401, *REFUSED)
 
 
 @attack
