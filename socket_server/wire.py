@@ -19,6 +19,7 @@ from socket_server.metrics import hit
 
 __all__ = [
     "BOUNDED",
+    "FIRST",
     "UPGRADED",
     "Shared",
     "are_packets",
@@ -34,6 +35,8 @@ BOUNDED = "taskbridge.socket"
 #: eventlet's is in its input, which python-engineio puts beside that of gunicorn.
 EVENTLET = "eventlet.input"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
+#: Where the environment of a session's first request is, in that of its upgrade.
+FIRST = "taskbridge.first"
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
@@ -281,7 +284,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
             if source is not None:
                 bare = source.get_socket() if place == EVENTLET else source
                 bounded = BoundedSocket(bare, most, sleep)
-                environ[BOUNDED] = environ[place] = bounded
+                environ[place] = environ.get(FIRST, environ)[BOUNDED] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
@@ -290,7 +293,8 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 websocket.log = Silence
                 if bounded is not None and (ws := getattr(websocket, "ws", None)) is not None:
                     bounded.ahead = ws.input_buffer
-                with contextlib.suppress(OSError):  # it may end in the middle of an upgrade
+                # Before an upgrade is complete, python-engineio expects none of what a client may do.
+                with contextlib.suppress(OSError, ValueError):
                     return handler(Wire(websocket, bounded, bucket, sleep))
                 return []
 
