@@ -27,11 +27,11 @@ from socket_server.fast_path.direct import Clients, Ended, socket_of_writer
 from socket_server.fast_path.writer import Writer
 from socket_server.finite_json import FiniteJson
 from socket_server.flow import Flow
-from socket_server.front import FULL
+from socket_server.front import FULL, answer_with, is_websocket
 from socket_server.metrics import hit
 from socket_server.requests import Refused
 from socket_server.turn import Turn
-from socket_server.wire import BOUNDED, SEPARATOR, are_packets, guarded
+from socket_server.wire import BOUNDED, FIRST, SEPARATOR, are_packets, guarded
 
 __all__ = ["GuardedServer", "new_guarded_server"]
 
@@ -45,6 +45,9 @@ MAX_ATTEMPTS = 5
 BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
 #: Parts of a binary message, for namespaces of an application's own.
 MAX_ATTACHMENTS = 10
+
+
+NOT_AGAIN = answer_with("400 Bad Request", body="the session has a WebSocket")
 
 
 class Polled:
@@ -224,6 +227,17 @@ class GuardedServer(socketio.Server):
 
     def _engineio_server_class(self) -> type[GuardedEngine]:
         return GuardedEngine
+
+    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Handle a request; see ``socketio.Server``."""
+        sid = urllib.parse.parse_qs(environ.get("QUERY_STRING", "")).get("sid", [""])[0]
+        if is_websocket(environ) and (first := self.environ.get(sid)) is not None:
+            one = self.eio.sockets.get(sid)
+            if one is None or one.upgrading or one.upgraded:
+                # python-engineio would read from both, and end neither with the session.
+                return NOT_AGAIN(start_response)
+            environ[FIRST] = first
+        return super().handle_request(environ, start_response)
 
     def sleep(self, seconds: float = 0) -> None:
         """Wait, while others have their turn; see ``socketio.Server``."""

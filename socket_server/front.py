@@ -13,7 +13,7 @@ from socket_server.addresses import AddressLimits, Proxies, counted_as
 from socket_server.gate import ANSWER, Gate, key_of
 from socket_server.metrics import hit
 
-__all__ = ["HANG_UP", "Front"]
+__all__ = ["FULL", "HANG_UP", "Front", "answer_with", "is_websocket"]
 
 #: Where the WSGI server puts what ends the connection after the answer.
 HANG_UP = "taskbridge.hang_up"
@@ -52,16 +52,16 @@ class Front:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request."""
         self._sleep(0)  # of those that one connection has sent at once, others wait for one only
-        key, staying = key_of(environ), _is_websocket(environ)
+        key, staying = key_of(environ), is_websocket(environ)
         self._gate.begin(key, environ, self._time_for(environ, staying))
         self._settle_address(environ)
         # What clients offer to compress would cost 300 KiB of memory for each.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         address = counted_as(environ.get("REMOTE_ADDR", ""))
-        admitted = self._limits.enter(address)
+        admitted, refusal = self._limits.enter(address), None
 
         def end() -> None:
-            self._gate.end(key)
+            self._gate.end(key, refused=refusal is not None)
             if admitted:
                 self._limits.leave(address)
 
@@ -101,12 +101,12 @@ class Front:
     def _refusal(self, environ: dict[str, Any], staying: bool, address: str) -> Answer | None:
         if self._limits.is_too_fast(address):
             self._sleep(PAUSE)
-            return _answer("429 Too Many Requests", ("Retry-After", "1"))
+            return answer_with("429 Too Many Requests", ("Retry-After", "1"))
         if self._has_too_much(environ):
             hit("max_message")
-            return _answer("413 Content Too Large")
+            return answer_with("413 Content Too Large")
         if staying and environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in ("8", "13"):
-            return _answer("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
+            return answer_with("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
         return None
 
     def _has_too_much(self, environ: dict[str, Any]) -> bool:
@@ -121,15 +121,17 @@ class Front:
         self._limits.prune()
 
 
-def _is_websocket(environ: dict[str, Any]) -> bool:
+def is_websocket(environ: dict[str, Any]) -> bool:
+    """Whether a request asks for a WebSocket."""
     # With another method a body may follow, whose time is bounded whatever the headers say.
     upgrade = environ.get("HTTP_UPGRADE", "").lower()
     return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
 
 
-def _answer(
+def answer_with(
     status: str, *headers: tuple[str, str], body: str = "", type: str = "text/plain; charset=utf-8"
 ) -> Answer:
+    """Return what gives an answer, after which the connection ends; its body is the status if empty."""
     def answer(start_response: Any) -> list[bytes]:
         start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
         return [(body or status.partition(" ")[2]).encode()]
@@ -138,7 +140,7 @@ def _answer(
 
 
 #: For an address that has as many connections as it may have, or a server that does.
-FULL = _answer(
+FULL = answer_with(
     "429 Too Many Requests",
     ("Retry-After", "1"),
     body=json.dumps({"error": {"code": "too_many_connections", "message": "too many connections"}}),

@@ -97,11 +97,16 @@ class Gate:
         elif (connection := _accepted(environ)) is not None:
             self._visits[key] = Visit(None, connection, deadline, admitted=False)
 
-    def end(self, key: Hashable) -> None:
-        """Note that a request was answered; the next may not take long to come."""
+    def end(self, key: Hashable, *, refused: bool = False) -> None:
+        """Note that a request was answered; the next may not take long to come.
+
+        Args:
+            key: see :func:`key_of`.
+            refused: whether it was not read to its end, as gunicorn would do now.
+        """
         if (visit := self._visits.get(key)) is None:
             return
-        if visit.admitted:
+        if visit.admitted or refused:
             visit.deadline = self._clock() + self._settings.connect_timeout
         else:
             self._visits.pop(key, None)
@@ -109,10 +114,13 @@ class Gate:
     def look_after(self) -> None:
         """End the connections that took too long."""
         now = self._clock()
-        for visit in list(self._visits.values()):
+        for key, visit in list(self._visits.items()):
             if visit.deadline is not None and visit.deadline < now:
-                hit("connect_timeout")
-                visit.deadline = now + self._settings.connect_timeout
+                if visit.admitted:
+                    hit("connect_timeout")
+                    visit.deadline = now + self._settings.connect_timeout
+                else:
+                    self._visits.pop(key, None)
                 with contextlib.suppress(OSError):
                     visit.socket.shutdown(socket.SHUT_RDWR)
         self._limits.prune()

@@ -21,6 +21,7 @@ from socket_server.metrics import hit
 
 __all__ = [
     "BOUNDED",
+    "FIRST",
     "UPGRADED",
     "Shared",
     "are_packets",
@@ -36,6 +37,8 @@ BOUNDED = "taskbridge.socket"
 #: eventlet's is in its input, which python-engineio puts beside that of gunicorn.
 EVENTLET = "eventlet.input"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
+#: Where the environment of a session's first request is, in that of its upgrade.
+FIRST = "taskbridge.first"
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
@@ -306,7 +309,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
             given = {key: environ[key] for key in SOCKETS if key in environ}
-            bounded = environ[BOUNDED] = _bounded(environ, most, sleep)
+            bounded = environ.get(FIRST, environ)[BOUNDED] = _bounded(environ, most, sleep)
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
@@ -317,7 +320,8 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     bounded.unread = websocket.ws.input_buffer
                 # A method of python-engineio's socket.
                 backlog = handler.__self__.queue  # type: ignore[attr-defined]
-                with contextlib.suppress(OSError):  # it may end in the middle of an upgrade
+                # Before an upgrade is complete, python-engineio expects none of what a client may do.
+                with contextlib.suppress(OSError, ValueError):
                     return handler(Wire(websocket, bounded, bucket, sleep, backlog))
                 return []
 

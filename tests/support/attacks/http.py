@@ -87,11 +87,10 @@ def body_without_end(target: Target) -> None:
     with target.raw() as raw:
         raw.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
-        for _ in range(2000):
-            if not raw.send(chunk):
-                break
-        else:
-            raise AssertionError("the server takes all that is sent")
+        deadline = time.monotonic() + 8
+        while raw.send(chunk):
+            assert time.monotonic() < deadline, "the server takes all that is sent"
+            time.sleep(0.01)
 
 
 @attack
@@ -122,7 +121,7 @@ def websocket_of_the_last_century(target: Target) -> None:
         with target.raw() as raw:
             line = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1"
             upgrade = ("Upgrade: websocket", "Connection: Upgrade")
-            assert raw.request(line, *upgrade, *headers).status == 426
+            assert raw.request(line, *upgrade, *headers).status in (400, 426)
 
 
 @attack

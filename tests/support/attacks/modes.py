@@ -16,6 +16,9 @@ NOT_IN: dict[str, dict[str, str]] = {
     "protocols_of_other_kinds": {
         "threading": "what has no line end is the beginning of a head: see slow_head"
     },
+    "body_of_a_request_that_has_none": {
+        "haproxy": "HAProxy waits for a body for as long as `timeout client` says: 30 s"
+    },
     "more_connections_than_an_address_may_have": {
         "threading": "gunicorn admits connections: worker_connections, threads",
         "gevent": "gunicorn admits connections: worker_connections",

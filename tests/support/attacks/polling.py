@@ -9,7 +9,7 @@ import uuid
 from contextlib import ExitStack
 
 from support.attacks import Target, attack
-from support.raw import Raw, Reply
+from support.raw import Reply
 
 PATH = "/socket.io/?EIO=4&transport=polling"
 
@@ -127,18 +127,9 @@ def posts_to_the_session_of_a_websocket(target: Target) -> None:
         sid = json.loads(raw.message()[1:])["sid"]
         assert ask(target, "GET", sid).status == 400
         assert ask(target, "POST", sid, b'40/jobs,{"token":"rubbish"}').status in (200, 400)
-        assert upgrade(raw_of(target), sid).status in (0, 400)
-
-
-def raw_of(target: Target) -> Raw:
-    """Return a connection that ends when nobody uses it any more."""
-    return target.raw()
-
-
-def upgrade(raw: Raw, sid: str) -> Reply:
-    """Ask for a session's WebSocket."""
-    with raw:
-        return raw.upgrade(path=f"/socket.io/?EIO=4&transport=websocket&sid={sid}")
+        with target.raw() as other:
+            path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
+            assert other.upgrade(path=path).status == 400
 
 
 @attack
@@ -172,14 +163,37 @@ def two_upgrades_of_one_session(target: Target) -> None:
     path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
     with target.raw() as one, target.raw() as other:
         assert one.upgrade(path=path).status == 101
-        assert other.upgrade(path=path).status in (101, 400)
-        for raw in (one, other):
-            raw.say("2probe")
-            raw.say("5")
-        one.say("1")
-        other.say("1")
-        other.await_end()
-        one.await_end()
+        one.say("2probe")
+        assert one.message() == "3probe"
+        assert other.upgrade(path=path).status == 400
+        one.say("5")
+        one.say('40/jobs,{"token":"rubbish"}')
+        while (message := one.message()) and not message.startswith("44/jobs,"):
+            pass
+        assert message
+        assert ask(target, "GET", sid).status == 400
+
+
+@attack
+def malformed_after_an_upgrade(target: Target) -> None:
+    """It is hung up on, whichever request the session began with."""
+    sid = begun(target)
+    with target.raw() as raw:
+        raw.upgrade(path=f"/socket.io/?EIO=4&transport=websocket&sid={sid}")
+        raw.say("2probe")
+        raw.say("5")
+        raw.say("42/jobs,1nul")
+        raw.await_end()
+
+
+@attack
+def upgraded_client_without_a_token(target: Target) -> None:
+    sid = begun(target)
+    with target.raw() as raw:
+        raw.upgrade(path=f"/socket.io/?EIO=4&transport=websocket&sid={sid}")
+        raw.say("2probe")
+        raw.say("5")
+        raw.await_end()
 
 
 @attack
