@@ -1,6 +1,8 @@
 # Everything is made from nothing but Python 3.11+; see `make help`.
 
 PYTHON ?= python3
+# Tests at a time.
+PROCESSES ?= 2
 ARGS ?=
 
 BIN := .venv/bin
@@ -28,7 +30,7 @@ up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url am
 test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff check .

@@ -83,6 +83,15 @@ def linger(seconds: float, file: str | None = None) -> str:
     return _sleep_long(seconds, file)
 
 
+@shared_task(name="support.held")
+def held(file: str) -> str:
+    """Tell the process's id, and never look at the job, until there is such a file."""
+    job.set_meta(pid=os.getpid())
+    while not Path(file).exists():
+        time.sleep(0.05)
+    return "done"
+
+
 @shared_task(name="support.linger_early", acks_late=False)
 def linger_early(seconds: float, file: str | None = None) -> str:
     """Do the same, acknowledged when it begins."""
