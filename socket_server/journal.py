@@ -31,6 +31,8 @@ MAX_JOB_BYTES = 8 * 1024 * 1024
 #: Bytes of JSON that an answer holds at most: of a snapshot, of the verdicts that come with it, and
 #: of the snapshots in a page.
 MAX_SNAPSHOT, MAX_VERDICTS, MAX_PAGE = 28 * 1024, 4 * 1024, 30 * 1024
+#: Bytes of snapshots that are kept as JSON.
+MAX_TEXTS = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class Journal:
         # In the order of their last event, so that those silent longest come first.
         self._records: dict[str, Record] = {}
         self._owners: dict[str, dict[str, None]] = {}
+        #: Snapshots as JSON, those that were asked for last and have not changed since.
+        self._texts: dict[str, Encoded] = {}
+        self._texts_size = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -126,6 +131,7 @@ class Journal:
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
         """
+        self._drop_text(event.job)
         record = self._records.get(event.job) or Record(event.job)
         if not record.snapshot.apply(event):
             return None
@@ -166,6 +172,7 @@ class Journal:
     def _forget(self, job: str) -> None:
         record = self._records.pop(job)
         self.size -= record.size
+        self._drop_text(job)
         self.on_forget(job)
         owner = record.snapshot.owner
         if owner and (jobs := self._owners.get(owner)):
@@ -231,8 +238,20 @@ class Journal:
             after = record.forgotten.offset
         last, told = record.last.offset, self._cursor(record.last)
         replay = Replay(self._reader(job), after, last, record.length_after(after))
-        snapshot = Encoded(finite_json(self.snapshot(job)))
-        return View(snapshot, replay, self._verdicts(record.snapshot, told), recovered, told)
+        return View(self._text(job), replay, self._verdicts(record.snapshot, told), recovered, told)
+
+    def _text(self, job: str) -> Encoded:
+        """Return a job's snapshot as JSON, which many ask for after a server's restart."""
+        if (text := self._texts.get(job)) is not None:
+            return text
+        text = self._texts[job] = Encoded(finite_json(self.snapshot(job)))
+        self._texts_size += len(text)
+        while self._texts_size > MAX_TEXTS:
+            self._drop_text(next(iter(self._texts)))
+        return text
+
+    def _drop_text(self, job: str) -> None:
+        self._texts_size -= len(self._texts.pop(job, ""))
 
     def _reader(self, job: str) -> Following:
         """Return what reads a job's events one by one, as long as nothing is missed."""
@@ -281,7 +300,7 @@ class Journal:
                 continue
             if state is not None and one.state != state:
                 continue
-            text = Encoded(finite_json(one.encode(MAX_SNAPSHOT)))
+            text = self._text(job)
             left -= len(text) + 1
             if listed and (left < 0 or len(listed) == limit):
                 return Page(listed, _encode_next(last), len(held))

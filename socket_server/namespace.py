@@ -13,7 +13,7 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client import ENDINGS, Bridge
-from bridge.errors import TokenError, WrongShard
+from bridge.errors import JobNotFound, TokenError, WrongShard
 from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.room import shorter
 from bridge.snapshot import Snapshot
@@ -25,6 +25,7 @@ from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.logs import tell
 from socket_server.lookup import Lookup
+from socket_server.pace import Pace
 from socket_server.requests import Refused, answered, text, whole
 from socket_server.tally import Tally
 
@@ -76,6 +77,7 @@ class JobsNamespace(socketio.Namespace):
         self._fresh: dict[str, tuple[str, float]] = {}
         #: Jobs of each owner that the broker is just being given.
         self._starting = Tally()
+        self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         address = environ.get("REMOTE_ADDR")
@@ -141,6 +143,10 @@ class JobsNamespace(socketio.Namespace):
         grant, job = self._grant(sid, scope), text(request, "job")
         return job, self._lookup.find(job, grant)
 
+    def _await_turn(self) -> None:
+        """Wait for one's turn among those who ask for much."""
+        self.server.turn.outside(self._pace.wait)
+
     @answered
     def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
         cursor = text(request, "cursor", required=False) or None
@@ -148,10 +154,14 @@ class JobsNamespace(socketio.Namespace):
         if result is not None:
             return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
+        self._await_turn()
+        if job not in self._journal:
+            raise JobNotFound(f"no job {job} that this token names")
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
-        self.clients.watch(sid, job)
-        view = self._journal.view(job, cursor)
+        with self._pace.work():
+            self.clients.watch(sid, job)
+            view = self._journal.view(job, cursor)
         tell("watch", sid=sid, job=job, owner=self._journal.owner(job), recovered=view.recovered)
         return view.encode(ok=True)
 
@@ -178,8 +188,10 @@ class JobsNamespace(socketio.Namespace):
         limit = whole(request, "limit", default=50, most=MAX_LISTED)
         state = text(request, "state", required=False) or None
         after = text(request, "next", required=False, most=MAX_NEXT) or None
+        self._await_turn()
         try:
-            page = self._journal.jobs(owner, limit=limit, state=state, after=after)
+            with self._pace.work():
+                page = self._journal.jobs(owner, limit=limit, state=state, after=after)
         except ValueError:
             raise Refused("bad_request", "next must be what the page before came with") from None
         self.clients.watch_all(sid)
