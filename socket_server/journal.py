@@ -17,7 +17,7 @@ from bridge.snapshot import Snapshot
 from socket_server.answer import Body, Encoded
 from socket_server.message import Message
 from socket_server.record import BEGINNING, Place, Record, place_of
-from socket_server.replay import Following, Replay
+from socket_server.excerpt import Following, Excerpt
 
 __all__ = ["Journal", "Page", "View"]
 
@@ -42,7 +42,7 @@ class View:
     #: JSON of the snapshot.
     snapshot: Encoded
     #: Events that are held.
-    replay: Replay
+    excerpt: Excerpt
     #: JSON of verdicts that still stand.
     verdicts: list[str]
     recovered: bool
@@ -51,12 +51,12 @@ class View:
     def encode(self, **more: Any) -> Body:
         """Return it as the answer of ``watch``, with more fields; its events can be read once."""
         told = {"snapshot": self.snapshot, "recovered": self.recovered, "cursor": self.cursor}
-        return Body({**more, **told}, self.replay, ",".join(self.verdicts))
+        return Body({**more, **told}, self.excerpt, ",".join(self.verdicts))
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """All events, decoded; they can be read once."""
-        return [*self.replay.events(), *map(json.loads, self.verdicts)]
+        return [*self.excerpt.events(), *map(json.loads, self.verdicts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +237,10 @@ class Journal:
         if after is None:
             after = record.forgotten.offset
         last, told = record.last.offset, self._cursor(record.last)
-        replay = Replay(self._reader(job), after, last, record.length_after(after))
-        return View(self._text(job), replay, self._verdicts(record.snapshot, told), recovered, told)
+        excerpt = Excerpt(self._reader(job), after, last, record.length_after(after))
+        return View(
+            self._text(job), excerpt, self._verdicts(record.snapshot, told), recovered, told
+        )
 
     def _text(self, job: str) -> Encoded:
         """Return a job's snapshot as JSON, which many ask for after a server's restart."""

@@ -37,7 +37,7 @@ def listed(journal, owner, limit=9, **options):
 
 def whole(body):
     """Return all of an answer, which can be read once."""
-    return body.head + (body.replay.read(10**9) if body.replay else "") + body.end
+    return body.head + (body.excerpt.read(10**9) if body.excerpt else "") + body.end
 
 
 def seqs(view):
