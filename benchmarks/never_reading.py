@@ -1,4 +1,4 @@
-"""What clients that ask for the largest answers and never read cost: memory, and others' latency."""
+"""What clients cost that ask for the largest answers and never read: memory, others' latency."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any
 from engineio import packet
 
 from bridge.events import finite_json
+from socket_server.excerpt import Excerpt
 from socket_server.frame import CONTINUATION, TEXT, frame
-from socket_server.replay import Replay
 from socket_server.turn import Cooperative, Turn
 
 __all__ = ["Answer", "Body", "Encoded"]
@@ -29,27 +29,27 @@ class Body:
 
     Args:
         fields: an object, with values that are JSON or :class:`Encoded`, alone or in lists.
-        replay: becomes the field ``events``, followed by ``more``; None for no such field.
+        excerpt: becomes the field ``events``, followed by ``more``; None for no such field.
         more: events that are encoded already.
     """
 
-    __slots__ = ("end", "head", "replay")
+    __slots__ = ("end", "excerpt", "head")
 
     def __init__(
-        self, fields: Mapping[str, Any], replay: Replay | None = None, more: str = ""
+        self, fields: Mapping[str, Any], excerpt: Excerpt | None = None, more: str = ""
     ) -> None:
         inside = ",".join(f'"{name}":{_encode(value)}' for name, value in fields.items())
-        self.replay = replay
-        if replay is None:
+        self.excerpt = excerpt
+        if excerpt is None:
             self.head, self.end = f"{{{inside}}}", ""
         else:
             self.head = f'{{{inside},"events":['
-            self.end = f"{',' if replay and more else ''}{more}]}}"
+            self.end = f"{',' if excerpt and more else ''}{more}]}}"
 
     @property
     def size(self) -> int:
         """Characters of all of it."""
-        return len(self.head) + len(self.end) + (self.replay.size if self.replay else 0)
+        return len(self.head) + len(self.end) + (self.excerpt.size if self.excerpt else 0)
 
 
 def _encode(value: Any) -> str:
@@ -73,7 +73,7 @@ class Answer(packet.Packet):
 
     def __init__(self, begin: str, body: Body, turn: Turn | None = None) -> None:
         self.packet_type, self.binary = packet.MESSAGE, False
-        self._replay, self._end = body.replay, f"{body.end}]"
+        self._excerpt, self._end = body.excerpt, f"{body.end}]"
         self._turn = turn or Cooperative()
         self._text = f"{packet.MESSAGE}{begin}[{body.head}"
         #: Bytes that it holds; those of the journal are not its own.
@@ -99,13 +99,13 @@ class Answer(packet.Packet):
 
     def _fill(self, most: int) -> None:
         """Have more than so many characters at hand, if there are."""
-        if len(self._text) <= most and self._replay is not None:
+        if len(self._text) <= most and self._excerpt is not None:
             with self._turn:
-                text = self._replay.read(most + 1)
+                text = self._excerpt.read(most + 1)
             self._text += text
-            if not text or not self._replay.left:
-                self._replay = None
-        if len(self._text) <= most and self._replay is None:
+            if not text or not self._excerpt.left:
+                self._excerpt = None
+        if len(self._text) <= most and self._excerpt is None:
             self._text, self._end = self._text + self._end, ""
 
     def frame(self, most: int = PIECE) -> bytes:

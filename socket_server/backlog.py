@@ -20,7 +20,7 @@ HANDED_OUT = 4 * 1024
 #: is not to end a connection that keeps up, nor a dead one to cost much.
 MUCH, PATIENCE = 0.125, 0.5
 #: Seconds between two looks whether an answer was taken: the first and the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
 
 
 class Backlog:

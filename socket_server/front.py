@@ -131,7 +131,8 @@ def is_websocket(environ: dict[str, Any]) -> bool:
 def answer_with(
     status: str, *headers: tuple[str, str], body: str = "", type: str = "text/plain; charset=utf-8"
 ) -> Answer:
-    """Return what gives an answer, after which the connection ends; its body is the status if empty."""
+    """Return what gives an answer and ends the connection; an empty body becomes the status."""
+
     def answer(start_response: Any) -> list[bytes]:
         start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
         return [(body or status.partition(" ")[2]).encode()]

@@ -15,9 +15,9 @@ from typing import Any
 from bridge.events import Event, finite_json
 from bridge.snapshot import Snapshot
 from socket_server.answer import Body, Encoded
+from socket_server.excerpt import Excerpt, Following
 from socket_server.message import Message
 from socket_server.record import BEGINNING, Place, Record, place_of
-from socket_server.replay import Following, Replay
 
 __all__ = ["Journal", "Page", "View"]
 
@@ -31,6 +31,8 @@ MAX_JOB_BYTES = 8 * 1024 * 1024
 #: Bytes of JSON that an answer holds at most: of a snapshot, of the verdicts that come with it, and
 #: of the snapshots in a page.
 MAX_SNAPSHOT, MAX_VERDICTS, MAX_PAGE = 28 * 1024, 4 * 1024, 30 * 1024
+#: Bytes of snapshots that are kept as JSON.
+MAX_TEXTS = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class View:
     #: JSON of the snapshot.
     snapshot: Encoded
     #: Events that are held.
-    replay: Replay
+    excerpt: Excerpt
     #: JSON of verdicts that still stand.
     verdicts: list[str]
     recovered: bool
@@ -49,12 +51,12 @@ class View:
     def encode(self, **more: Any) -> Body:
         """Return it as the answer of ``watch``, with more fields; its events can be read once."""
         told = {"snapshot": self.snapshot, "recovered": self.recovered, "cursor": self.cursor}
-        return Body({**more, **told}, self.replay, ",".join(self.verdicts))
+        return Body({**more, **told}, self.excerpt, ",".join(self.verdicts))
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """All events, decoded; they can be read once."""
-        return [*self.replay.events(), *map(json.loads, self.verdicts)]
+        return [*self.excerpt.events(), *map(json.loads, self.verdicts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class Journal:
         # In the order of their last event, so that those silent longest come first.
         self._records: dict[str, Record] = {}
         self._owners: dict[str, dict[str, None]] = {}
+        #: Snapshots as JSON, those that were asked for last and have not changed since.
+        self._texts: dict[str, Encoded] = {}
+        self._texts_size = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -129,6 +134,7 @@ class Journal:
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
         """
+        self._drop_text(event.job)
         record = self._records.get(event.job) or Record(
             event.job, headless=late and not _begins(event)
         )
@@ -171,6 +177,7 @@ class Journal:
     def _forget(self, job: str) -> None:
         record = self._records.pop(job)
         self.size -= record.size
+        self._drop_text(job)
         self.on_forget(job)
         owner = record.snapshot.owner
         if owner and (jobs := self._owners.get(owner)):
@@ -235,9 +242,23 @@ class Journal:
         if after is None:
             after = record.forgotten.offset
         last, told = record.last.offset, self._cursor(record.last)
-        replay = Replay(self._reader(job), after, last, record.length_after(after))
-        snapshot = Encoded(finite_json(self.snapshot(job)))
-        return View(snapshot, replay, self._verdicts(record.snapshot, told), recovered, told)
+        excerpt = Excerpt(self._reader(job), after, last, record.length_after(after))
+        return View(
+            self._text(job), excerpt, self._verdicts(record.snapshot, told), recovered, told
+        )
+
+    def _text(self, job: str) -> Encoded:
+        """Return a job's snapshot as JSON, which many ask for after a server's restart."""
+        if (text := self._texts.get(job)) is not None:
+            return text
+        text = self._texts[job] = Encoded(finite_json(self.snapshot(job)))
+        self._texts_size += len(text)
+        while self._texts_size > MAX_TEXTS:
+            self._drop_text(next(iter(self._texts)))
+        return text
+
+    def _drop_text(self, job: str) -> None:
+        self._texts_size -= len(self._texts.pop(job, ""))
 
     def _reader(self, job: str) -> Following:
         """Return what reads a job's events one by one, as long as nothing is missed."""
@@ -286,7 +307,7 @@ class Journal:
                 continue
             if state is not None and one.state != state:
                 continue
-            text = Encoded(finite_json(one.encode(MAX_SNAPSHOT)))
+            text = self._text(job)
             left -= len(text) + 1
             if listed and (left < 0 or len(listed) == limit):
                 return Page(listed, _encode_next(last), len(held))

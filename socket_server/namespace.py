@@ -25,6 +25,7 @@ from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.logs import tell
 from socket_server.lookup import Lookup
+from socket_server.pace import Pace
 from socket_server.requests import Refused, answered, text, whole
 from socket_server.sessions import Sessions
 from socket_server.tally import Tally
@@ -80,6 +81,7 @@ class JobsNamespace(socketio.Namespace):
         self._fresh: dict[str, tuple[str, float]] = {}
         #: Jobs of each owner that the broker is just being given.
         self._starting = Tally()
+        self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         address = environ.get("REMOTE_ADDR")
@@ -163,6 +165,10 @@ class JobsNamespace(socketio.Namespace):
         if not self._grant(sid, scope).names(job, self._journal.owner(job)):
             raise JobNotFound(f"no job {job} that this token names")
 
+    def _await_turn(self) -> None:
+        """Wait for one's turn among those who ask for much."""
+        self.server.turn.outside(self._pace.wait)
+
     @answered
     def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
         cursor = text(request, "cursor", required=False) or None
@@ -170,11 +176,15 @@ class JobsNamespace(socketio.Namespace):
         if result is not None:
             return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
+        self._await_turn()
+        if job not in self._journal:
+            raise JobNotFound(f"no job {job} that this token names")
         self._check_named(sid, job, "watch")
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
-        self.clients.watch(sid, job)
-        view = self._journal.view(job, cursor)
+        with self._pace.work():
+            self.clients.watch(sid, job)
+            view = self._journal.view(job, cursor)
         tell("watch", sid=sid, job=job, owner=self._journal.owner(job), recovered=view.recovered)
         return view.encode(ok=True)
 
@@ -203,8 +213,10 @@ class JobsNamespace(socketio.Namespace):
         limit = whole(request, "limit", default=50, most=MAX_LISTED)
         state = text(request, "state", required=False) or None
         after = text(request, "next", required=False, most=MAX_NEXT) or None
+        self._await_turn()
         try:
-            page = self._journal.jobs(owner, limit=limit, state=state, after=after)
+            with self._pace.work():
+                page = self._journal.jobs(owner, limit=limit, state=state, after=after)
         except ValueError:
             raise Refused("bad_request", "next must be what the page before came with") from None
         self.clients.watch_all(sid)

@@ -320,7 +320,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     bounded.unread = websocket.ws.input_buffer
                 # A method of python-engineio's socket.
                 backlog = handler.__self__.queue  # type: ignore[attr-defined]
-                # Before an upgrade is complete, python-engineio expects none of what a client may do.
+                # Before an upgrade is complete, python-engineio lets errors of the client pass.
                 with contextlib.suppress(OSError, ValueError):
                     return handler(Wire(websocket, bounded, bucket, sleep, backlog))
                 return []

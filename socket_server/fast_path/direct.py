@@ -22,7 +22,7 @@ __all__ = ["Clients", "DirectSocket", "Ended", "socket_of_writer"]
 #: behind them can still be replaced by what is newer.
 PIECE = 16 * 1024
 #: Times that is written to a client before others have their turn.
-WRITES = 16
+WRITES = 4
 
 
 class Clients(dict[str, Any]):

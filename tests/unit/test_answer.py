@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.events import Event
 from socket_server.answer import PIECE, Answer, Body, Encoded
 from socket_server.journal import Journal
-from socket_server.replay import Forgotten
+from socket_server.excerpt import Forgotten
 
 
 def event(seq, text="x", job="j"):

@@ -36,7 +36,7 @@ def listed(journal, owner, limit=9, **options):
 
 def whole(body):
     """Return all of an answer, which can be read once."""
-    return body.head + (body.replay.read(10**9) if body.replay else "") + body.end
+    return body.head + (body.excerpt.read(10**9) if body.excerpt else "") + body.end
 
 
 def seqs(view):
@@ -384,3 +384,21 @@ def test_who_is_to_be_told_hears_of_each_job_that_is_forgotten(journal, clock):
     clock.now = 5000.0
     journal.prune()
     assert gone == ["j0", "j5"]
+
+
+def test_a_snapshot_that_many_ask_for_is_encoded_once_until_it_changes(journal, monkeypatch):
+    fill(journal, 2)
+    encoded = journal.view("j").snapshot
+    assert journal.view("j").snapshot is encoded
+    assert journal.jobs("o", limit=1).jobs[0] is encoded
+    journal.fold(event("progress", seq=1, tick=1))
+    assert json.loads(journal.view("j").snapshot) == journal.snapshot("j") != json.loads(encoded)
+    monkeypatch.setattr("socket_server.journal.MAX_TEXTS", 2 * len(encoded))
+    for number in range(5):
+        journal.fold(event("started", job=f"j{number}"))
+        journal.view(f"j{number}")
+        assert journal._texts_size == sum(map(len, journal._texts.values())) <= 2 * len(encoded)
+    journal.restart()
+    for job in [one.job for one in journal.snapshots()]:
+        journal._forget(job)
+    assert (journal._texts, journal._texts_size) == ({}, 0)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Forgotten", "Replay"]
+__all__ = ["Forgotten", "Excerpt"]
 
 #: Returns offset and JSON of the event that comes after an offset; None if it is not held any more.
 Following = Callable[[int], tuple[int, str] | None]
@@ -16,7 +16,7 @@ class Forgotten(OSError):
     """An event that is still to be read is not held any more."""
 
 
-class Replay:
+class Excerpt:
     """The events of a job between two offsets. It holds none of them, only where it is.
 
     Args:
