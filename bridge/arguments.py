@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from bridge.errors import EnqueueError
+from bridge.events import finite_json
 from bridge.identifiers import check_identifier
 from bridge.nesting import MAX_DEPTH, is_deep, shallow_json
 
@@ -60,6 +62,8 @@ def _check_signature(signature: Any, most: int) -> None:
 
     for one in leaves(signature, ("link", "link_error", "chain", "chord")):
         args, kwargs = one.get("args") or (), one.get("kwargs") or {}
+        if not args and not kwargs:
+            continue
         if is_deep(args) or is_deep(kwargs):
             raise EnqueueError(
                 f"the arguments of {one.get('task')} are nested more than {MAX_DEPTH} levels deep"
@@ -70,10 +74,10 @@ def _check_signature(signature: Any, most: int) -> None:
 def _size(value: Any) -> int:
     from kombu.utils.json import dumps
 
-    try:
-        return len(dumps(value))
-    except Exception:  # noqa: BLE001 - any object's encoder; another serializer may know it
-        return 0
+    for encode in (finite_json, dumps):  # the second knows dates as well, and takes longer
+        with contextlib.suppress(Exception):
+            return len(encode(value))
+    return 0  # another serializer may know it
 
 
 def _check_amount(name: Any, number: int, size: int, most: int) -> None:

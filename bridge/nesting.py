@@ -18,6 +18,8 @@ MAX_DEPTH = 100
 #: which have arguments of their own.
 MAX_MESSAGE_DEPTH = 2 * MAX_DEPTH
 
+#: Most of what is in containers, told apart quickly.
+SCALARS = frozenset((str, int, float, bool, type(None)))
 CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
@@ -30,11 +32,13 @@ def is_deep(value: Any, most: int = MAX_DEPTH) -> bool:
     for _ in range(most):
         if not level:
             return False
-        below = {}
-        for one in level:
-            for part in one.values() if isinstance(one, dict) else one:
-                if isinstance(part, CONTAINERS):
-                    below[id(part)] = part  # once, however often it is referred to
+        # Each container once, however often it is referred to.
+        below = {
+            id(part): part
+            for one in level
+            for part in (one.values() if isinstance(one, dict) else one)
+            if type(part) not in SCALARS and isinstance(part, CONTAINERS)
+        }
         level = list(below.values())
     return bool(level)
 
