@@ -8,8 +8,8 @@ from typing import Any
 from engineio import packet
 
 from bridge.events import finite_json
-from socket_server.frame import CONTINUATION, TEXT, frame
 from socket_server.excerpt import Excerpt
+from socket_server.frame import CONTINUATION, TEXT, frame
 from socket_server.turn import Cooperative, Turn
 
 __all__ = ["Answer", "Body", "Encoded"]
@@ -33,7 +33,7 @@ class Body:
         more: events that are encoded already.
     """
 
-    __slots__ = ("end", "head", "excerpt")
+    __slots__ = ("end", "excerpt", "head")
 
     def __init__(
         self, fields: Mapping[str, Any], excerpt: Excerpt | None = None, more: str = ""

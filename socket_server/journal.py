@@ -15,9 +15,9 @@ from typing import Any
 from bridge.events import Event, finite_json
 from bridge.snapshot import Snapshot
 from socket_server.answer import Body, Encoded
+from socket_server.excerpt import Excerpt, Following
 from socket_server.message import Message
 from socket_server.record import BEGINNING, Place, Record, place_of
-from socket_server.excerpt import Following, Excerpt
 
 __all__ = ["Journal", "Page", "View"]
 
