@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bridge.events import Event
 from socket_server.answer import PIECE, Answer, Body, Encoded
-from socket_server.journal import Journal
 from socket_server.excerpt import Forgotten
+from socket_server.journal import Journal
 
 
 def event(seq, text="x", job="j"):
