@@ -73,7 +73,7 @@ class Settings:
     #: Origins that a browser page may come from; empty means the server's own.
     origins: tuple[str, ...] = _setting(types.origins, ())
     #: Where people find Flower; the page links jobs to it. None means no links.
-    flower_url: str | None = _setting(str, None)
+    flower_url: str | None = _setting(types.origin, None)
     #: ``user:password`` of who may use Flower; needed where it listens to other machines.
     flower_auth: str | None = _setting(types.login, None, hidden=True)
     #: RabbitMQ's management API, from which Flower learns how long queues are.

@@ -14,6 +14,7 @@ from bridge import install, tracing, transport
 from bridge.celery_app import JSON_ONLY, connection_configuration, queue_configuration
 from bridge.errors import TaskbridgeError
 from bridge.home import make_home
+from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
 from workers import stopping
 
@@ -114,6 +115,15 @@ def _node_name() -> str:
 def _name_node(sender: str | None = None, instance: Any = None, **_: Any) -> None:
     if instance is not None and sender and sender.startswith("celery@"):
         instance.hostname = sender.replace("celery@", _node_name().replace("%h", ""), 1)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _make_logs_safe(logger: logging.Logger, **_: Any) -> None:
+    # Celery logs arguments, results and errors, which clients had their say in.
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, SafeFormatter):
+            handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
 
 
 @signals.worker_init.connect

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bridge import tracing
+from bridge.cli.console import echo, quiet_logs, safe_errors
 from bridge.client import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
 from bridge.settings import PREFIX, Settings, without_keys
@@ -22,13 +23,22 @@ __all__ = ["cli"]
 class Group(click.Group):
     """A group in which an error that a person can mend is one sentence, not a traceback."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        quiet_logs()
+        with safe_errors():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
+        with safe_errors():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (SettingsError, EnqueueError) as error:
             raise click.UsageError(str(error)) from None
         except TaskbridgeError as error:
-            click.echo(f"taskbridge: {error}", err=True)
+            echo(f"taskbridge: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)
@@ -167,7 +177,7 @@ def enqueue(
     tracing.start(bridge.settings, "taskbridge")
     options: dict[str, Any] = {"queue": queue} if queue else {}
     job = bridge.enqueue(name, args, kwargs, owner=owner, redact=redact, **options)
-    click.echo(job.id)
+    echo(job.id)
     if watching:
         from bridge.cli.watch import follow
 
@@ -217,7 +227,7 @@ def cancel(job: str) -> None:
 @click.option("--ttl", default=900.0, show_default=True, help="Seconds until it expires.")
 def token(owner: str | None, job_ids: tuple[str, ...], scope: str, ttl: float) -> None:
     """Print a token for a client."""
-    click.echo(Bridge().token(owner=owner, jobs=job_ids, scope=scope, ttl=ttl))
+    echo(Bridge().token(owner=owner, jobs=job_ids, scope=scope, ttl=ttl), whole=True)
 
 
 @cli.command(**_examples("taskbridge doctor", "TASKBRIDGE_BROKER_URL=amqp://… taskbridge doctor"))

@@ -16,8 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
+from bridge.cli.console import echo
 from bridge.cli.stack import prepare
 from bridge.cli.watch import follow
 from bridge.client import Bridge
@@ -69,18 +68,18 @@ def run(path: Path | None, *, once: bool) -> int:
 
 def _show(settings: Settings, folder: Path, *, once: bool) -> int:
     bridge = Bridge(settings=settings)
-    click.echo(f"checksum of {folder}")
+    echo(f"checksum of {folder}")
     kwargs = {"path": str(folder), "output": "checksum.sha256"}
     job = bridge.enqueue("workers.jobs.checksum", kwargs=kwargs, owner=OWNER)
     status = follow(bridge, job.id)
     if status == 0:
         check = ["sha256sum", "--quiet", "-c", bridge.status(job.id)["result"]["manifest"]]
-        click.echo(f"verify   {shlex.join(['cd', str(folder)])} && {shlex.join(check)}")
+        echo(f"verify   {shlex.join(['cd', str(folder)])} && {shlex.join(check)}")
     if status == 130 or once:
         return status
     token = bridge.token(owner=OWNER, scope="watch cancel enqueue", ttl=TOKEN_TTL)
-    click.echo(f"page     {settings.server_url}/#token={token}")
-    click.echo("Ctrl-C ends the demo")
+    echo(f"page     {settings.server_url}/#token={token}")
+    echo("Ctrl-C ends the demo")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
     return status
@@ -101,7 +100,7 @@ def _stack(settings: Settings, variables: dict[str, str]) -> Iterator[None]:
         )
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        click.echo("starting the broker, a socket server, a worker and Flower …")
+        echo("starting the broker, a socket server, a worker and Flower …")
         _await_stack(settings, process, log)
         yield
     finally:

@@ -10,10 +10,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import click
-
 from bridge import stored_result, stream, tls
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
+from bridge.cli.console import echo
 from bridge.client import Bridge
 from bridge.errors import SettingsError, TaskbridgeError
 from bridge.probe import PROBE
@@ -46,13 +45,13 @@ def examine() -> int:
     state: dict[str, Any] = {}
     for name, check in checks:
         try:
-            click.echo(f"{click.style('ok', fg='green')}       {name:<9}{check(state)}")
+            echo(f"       {name:<9}{check(state)}", lead="ok", colour="green")
         except Skipped as reason:
-            click.echo(f"skipped  {name:<9}{reason}")
+            echo(f"skipped  {name:<9}{reason}")
         except (Ill, TaskbridgeError) as error:
-            click.echo(f"{click.style('failed', fg='red')}   {name:<9}{error}")
+            echo(f"   {name:<9}{error}", lead="failed", colour="red")
             for later, _ in checks:
-                click.echo(f"skipped  {later}")
+                echo(f"skipped  {later}")
             return 1
     return 0
 

@@ -9,8 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 
-import click
-
+from bridge.cli.console import echo, printer
 from bridge.errors import SettingsError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
@@ -123,7 +122,7 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
         )
     ports = _ports(settings, servers)
     flower_port = next(_free(FLOWER_PORT)) if flower else None
-    manager = Manager()
+    manager = Manager(printer())
     for name, command, variables in _processes(settings, app, workers, ports, flower_port):
         manager.add_process(name, shlex.join(command), env=variables)
     url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{ports[0]}"
@@ -153,16 +152,16 @@ def _processes(
 
 def _note(settings: Settings, url: str, flower_port: int | None) -> None:
     (settings.home / "url").write_text(url)
-    click.echo(f"page     {url}/")
+    echo(f"page     {url}/")
     if flower_port:
-        click.echo(f"Flower   http://127.0.0.1:{flower_port}/")
+        echo(f"Flower   http://127.0.0.1:{flower_port}/")
     if settings.embedded:
-        click.echo("broker   embedded: for one machine, not for production")
+        echo("broker   embedded: for one machine, not for production")
     if settings.tasks:
-        click.echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
+        echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
     else:
-        click.echo('token    taskbridge token --owner me --scope "watch cancel"')
-        click.echo("clients  may enqueue nothing: TASKBRIDGE_TASKS names the tasks that they may")
+        echo('token    taskbridge token --owner me --scope "watch cancel"')
+        echo("clients  may enqueue nothing: TASKBRIDGE_TASKS names the tasks that they may")
 
 
 def _ports(settings: Settings, servers: int) -> list[int]:

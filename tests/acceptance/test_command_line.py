@@ -16,13 +16,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from celery import signature
 from PIL import Image
 
 from bridge import Bridge, Settings
 from bridge.cli.commands import cli
+from bridge.printable import printable
 from support.process import Process
 from support.stranger import Stranger, attempts
-from support.terminal import Terminal
+from support.tasks import HOSTILE
+from support.terminal import DRAWING, Terminal
 from support.wait import until
 
 EVERYTHING = "watch cancel enqueue"
@@ -156,6 +159,58 @@ def test_who_does_not_confirm_has_detached(watching, stack):
     terminal.type("n\n")
     assert terminal.wait() == 130
     assert stack.bridge.status(job.id)["state"] == "running"
+
+
+#: Clipboard, title, screen, in both forms, an override, a line end and wrong markup.
+TEXT = "\x1b]52;c;cm0=\x07\x1b]0;t\x1b\\\x1b[2J\x9b2J\x9d52;c;c=\x9c\u202e\x07\x7f\0\r[/x][bold]END"
+
+
+def assert_nothing_is_obeyed(printed):
+    rest = DRAWING.sub("", printed.replace("\r\n", "\n"))
+    assert printable(rest, lines=True, most=None) == rest
+    assert "[/x][bold]" in rest
+
+
+def test_a_terminal_obeys_nothing_that_a_job_says(stack, owner):
+    owner = f"{owner}[/x][bold]\u202e"
+    job = stack.bridge.enqueue(signature(HOSTILE), [TEXT, 2.0], owner=owner)
+    with Terminal(stack.command("watch", job.id), stack.env, size=(30, 160)) as terminal:
+        for told in ("bar", "line", "out", "forged"):
+            terminal.await_text(told)
+        assert terminal.wait() == 1
+        assert "ValueError: error" in terminal.text
+        assert_nothing_is_obeyed(terminal.raw)
+    with Terminal(stack.command("jobs", "--owner", owner), stack.env, size=(30, 160)) as terminal:
+        assert terminal.wait() == 0
+        assert job.id in terminal.text
+        assert "[/nothing][red]" in terminal.text
+        assert "\u202e" not in terminal.raw
+        assert "\x1b]" not in terminal.raw
+    with Terminal(stack.command("jobs", "--owner", owner + "[/x][bold]"), stack.env) as terminal:
+        assert terminal.wait() == 0
+        assert_nothing_is_obeyed(terminal.raw)
+
+
+def test_what_a_job_writes_is_exact_in_a_pipe_and_all_else_is_safe(run, stack, owner, tmp_path):
+    job = stack.bridge.enqueue(signature(HOSTILE), [TEXT, 0.1], owner=owner)
+    command = stack.command("watch", job.id)
+    done = subprocess.run(command, env=stack.env, capture_output=True, timeout=60, check=False)
+    exact = f"{TEXT}out\n".encode()
+    assert exact in done.stdout
+    assert_nothing_is_obeyed(done.stdout.replace(exact, b"").decode())
+    as_json = run("watch", job.id, "--json").stdout
+    assert printable(as_json, lines=True, most=None) == as_json
+
+
+def test_the_log_of_a_worker_shows_what_a_client_says_as_text_of_one_record(stack, owner):
+    mark = uuid.uuid4().hex
+    job = stack.bridge.enqueue(signature(HOSTILE), [f"{TEXT}\n{mark}", 0.1], owner=owner)
+    until(lambda: stack.bridge.status(job.id)["state"] == "failed", 30, "the job to fail")
+    worker = next(one for one in stack.processes if "ready." in one.output)
+    until(lambda: "ValueError: error" in worker.output and mark in worker.output, 10, "its log")
+    log = worker.output.partition("ready.")[2]  # before that, it lists the tasks that it knows
+    assert_nothing_is_obeyed(log)
+    assert not [line for line in log.splitlines() if line.startswith(mark)]
 
 
 def test_jobs_lists_the_owners_jobs(run, stack, owner):

@@ -311,3 +311,22 @@ def awkward(kind: str, levels: int = 0) -> Any:
         "unloadable": lambda: Unloadable(1, 2),
         "unsayable": Unsayable,
     }[kind]()
+
+
+#: A name that is markup of rich's, and wrong markup at that, and more than text for a terminal.
+HOSTILE = "support.[/nothing][red]\x1b]52;c;cm0=\x07\u202e"
+
+
+@shared_task(name=HOSTILE)
+def hostile(text: str, seconds: float) -> None:
+    """Say a text in every way, and then move its bar for some seconds."""
+    bar = progress(total=1000, desc=f"bar{text}", unit=text)
+    bar.set_postfix_str(text)
+    job.log(f"line{text}\nforged{text}")
+    job.output(f"{text}out\n")
+    job.set_meta(**{text: text})
+    for _ in range(int(seconds * 100)):
+        bar.update(1)
+        time.sleep(0.01)
+    logging.getLogger("hostile").warning("logged %s", text)
+    raise ValueError(f"error{text}")

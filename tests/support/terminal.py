@@ -19,8 +19,10 @@ from typing import Self
 from support.process import ROOT
 from support.wait import until
 
-__all__ = ["Terminal"]
+__all__ = ["DRAWING", "Terminal"]
 
+#: What rich draws with, and click colours with.
+DRAWING = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -57,12 +59,17 @@ class Terminal:
     @property
     def text(self) -> str:
         """All that it has printed, without what moves the cursor."""
+        return ESCAPES.sub("", self.raw)
+
+    @property
+    def raw(self) -> str:
+        """All that it has printed."""
         while select.select([self._ours], [], [], 0)[0]:
             try:
                 self._seen += os.read(self._ours, 65536).decode(errors="replace")
             except OSError:  # it has ended
                 break
-        return ESCAPES.sub("", self._seen)
+        return self._seen
 
     def await_text(self, text: str, timeout: float = 30.0) -> None:
         """Wait until it has printed this."""

@@ -6,6 +6,7 @@ import { Board } from "./board.js";
 import { callOf, remember, type Call } from "./calls.js";
 import { showConnection, showResumed } from "./connection.js";
 import { byId, setNote } from "./dom.js";
+import { flowerOf } from "./flower.js";
 import { offer, setUpForm } from "./form.js";
 import "./style.css";
 import { takeToken } from "./token-store.js";
@@ -61,7 +62,7 @@ async function learn(token: string, shown: Board): Promise<void> {
     const answer = await fetch("api/page", { headers: { Authorization: `Bearer ${token}` } });
     if (!answer.ok) return;
     const { tasks, flower_url: flower } = (await answer.json()) as { tasks: string[]; flower_url: string | null };
-    shown.flower = flower?.replace(/\/$/, "");
+    shown.flower = flowerOf(flower);
     offer(tasks);
   } catch {
     return; // it works without
