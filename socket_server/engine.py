@@ -248,7 +248,9 @@ class GuardedServer(socketio.Server):
         super()._handle_disconnect(eio_sid, *rest)
         self._note_stranger(eio_sid)
 
-    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+    def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
         """Disconnect a client from a namespace; see ``socketio.Server``.
 
         Its connection is ended as well unless it connects to another one in time.

@@ -31,8 +31,8 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
-#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks for it;
-#: eventlet's is in its input, which python-engineio puts beside that of gunicorn.
+#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks for
+#: it; eventlet's is in its input, which python-engineio puts beside that of gunicorn.
 EVENTLET = "eventlet.input"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
 #: Where the environment of a session's first request is, in that of its upgrade.
@@ -239,7 +239,7 @@ class Wire:
         return message
 
     def close(self) -> None:
-        """End the connection; simple-websocket would leave its socket open, and a thread with it."""
+        """End the connection; simple-websocket alone leaves its socket open, and its thread."""
         with contextlib.suppress(OSError, ConnectionClosed):  # it may be over already
             self._websocket.close()
         if self._bounded is not None and self._bounded.ahead is not None:
@@ -284,7 +284,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
             if source is not None:
                 bare = source.get_socket() if place == EVENTLET else source
                 bounded = BoundedSocket(bare, most, sleep)
-                environ[place] = environ.get(FIRST, environ)[BOUNDED] = bounded
+                environ[BOUNDED] = environ[place] = environ.get(FIRST, environ)[BOUNDED] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
@@ -293,7 +293,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 websocket.log = Silence
                 if bounded is not None and (ws := getattr(websocket, "ws", None)) is not None:
                     bounded.ahead = ws.input_buffer
-                # Before an upgrade is complete, python-engineio expects none of what a client may do.
+                # python-engineio lets through what a client does wrong while it upgrades.
                 with contextlib.suppress(OSError, ValueError):
                     return handler(Wire(websocket, bounded, bucket, sleep))
                 return []
@@ -305,6 +305,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
             except ProtocolError:  # of simple-websocket's handshake
+                environ.pop(BOUNDED, None)
                 start_response("400 Bad Request", [("Content-Type", "text/plain")])
                 return [b"not a WebSocket"]
             finally:

@@ -76,7 +76,7 @@ ON_RABBITMQ = ("test_accessibility.py", "test_client_recovery.py", "test_snapsho
 TOGETHER = ("tests/chaos/test_topology.py", "tests/acceptance/test_quickstart.py")
 
 
-#: A file whose tests share what takes long to make with those of the same mode: the first parameter.
+#: A file whose tests share what takes long to make with those of their first parameter.
 IN_MODES = "tests/chaos/test_hostile.py"
 
 
