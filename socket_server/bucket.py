@@ -60,7 +60,7 @@ class Bucket:
 
 
 class Buckets:
-    """A bucket for each key, made when first needed; :meth:`prune` removes those that are full.
+    """A bucket for each key, made when it is first needed.
 
     Args:
         rate: as of :class:`Bucket`.

@@ -12,6 +12,7 @@ from bridge.settings import Settings
 from socket_server.addresses import AddressLimits, Proxies, counted_as
 from socket_server.gate import ANSWER, Gate, key_of
 from socket_server.metrics import hit
+from socket_server.wire import BOUNDED
 
 __all__ = ["FULL", "HANG_UP", "Front", "answer_with", "is_websocket"]
 
@@ -61,7 +62,8 @@ class Front:
         admitted, refusal = self._limits.enter(address), None
 
         def end() -> None:
-            self._gate.end(key, refused=refusal is not None)
+            last = BOUNDED in environ or refusal is not None or _is_last(environ)
+            self._gate.end(key, last=last)
             if admitted:
                 self._limits.leave(address)
 
@@ -73,7 +75,7 @@ class Front:
         except BaseException:
             end()
             raise
-        if staying:  # it is over, or was refused
+        if BOUNDED in environ:  # it was a WebSocket, and is over
             end()
             return answer
         return ClosingIterator(answer, end)
@@ -128,10 +130,17 @@ def is_websocket(environ: dict[str, Any]) -> bool:
     return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
 
 
+def _is_last(environ: dict[str, Any]) -> bool:
+    """Whether a client's connection ends with its request (RFC 9112, section 9.3)."""
+    connection = environ.get("HTTP_CONNECTION", "").lower()
+    old = environ.get("SERVER_PROTOCOL") == "HTTP/1.0" and "keep-alive" not in connection
+    return old or "close" in connection
+
+
 def answer_with(
     status: str, *headers: tuple[str, str], body: str = "", type: str = "text/plain; charset=utf-8"
 ) -> Answer:
-    """Return what gives an answer and ends the connection; an empty body becomes the status."""
+    """Return what answers, and ends the connection; without a body the answer is the status."""
 
     def answer(start_response: Any) -> list[bytes]:
         start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])

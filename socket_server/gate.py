@@ -97,34 +97,38 @@ class Gate:
         elif (connection := _accepted(environ)) is not None:
             self._visits[key] = Visit(None, connection, deadline, admitted=False)
 
-    def end(self, key: Hashable, *, refused: bool = False) -> None:
+    def end(self, key: Hashable, *, last: bool = False) -> None:
         """Note that a request was answered; the next may not take long to come.
 
         Args:
             key: see :func:`key_of`.
-            refused: whether it was not read to its end, as gunicorn would do now.
+            last: whether the connection ends with it. gunicorn would read the rest of a request
+                that was refused, and its thread that accepts would wait for the client to close.
         """
         if (visit := self._visits.get(key)) is None:
             return
-        if visit.admitted or refused:
+        if visit.admitted:
             visit.deadline = self._clock() + self._settings.connect_timeout
-        else:
-            self._visits.pop(key, None)
+            return
+        self._visits.pop(key, None)
+        if last:
+            _shut(visit.socket)
 
     def look_after(self) -> None:
         """End the connections that took too long."""
         now = self._clock()
-        for key, visit in list(self._visits.items()):
+        for visit in list(self._visits.values()):
             if visit.deadline is not None and visit.deadline < now:
-                if visit.admitted:
-                    hit("connect_timeout")
-                    visit.deadline = now + self._settings.connect_timeout
-                else:
-                    self._visits.pop(key, None)
-                with contextlib.suppress(OSError):
-                    visit.socket.shutdown(socket.SHUT_RDWR)
+                hit("connect_timeout")
+                visit.deadline = now + self._settings.connect_timeout
+                _shut(visit.socket)
         self._limits.prune()
 
 
 def _key(peer: Any) -> tuple[str, str]:
     return str(peer[0]), str(peer[1])
+
+
+def _shut(connection: Any) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

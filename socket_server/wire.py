@@ -33,8 +33,8 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
-#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks;
-#: eventlet's is in its input, which python-engineio puts beside that of gunicorn.
+#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks for
+#: it; eventlet's is in its input, which python-engineio puts beside that of gunicorn.
 EVENTLET = "eventlet.input"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
 #: Where the environment of a session's first request is, in that of its upgrade.
@@ -260,7 +260,7 @@ class Wire:
         return message
 
     def close(self) -> None:
-        """End the connection; simple-websocket leaves its socket open, and a thread with it."""
+        """End the connection; simple-websocket alone leaves its socket open, and its thread."""
         with contextlib.suppress(OSError, ConnectionClosed):  # it may be over already
             self._websocket.close()
         if isinstance(self._bounded, PacedSocket):
@@ -309,7 +309,8 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
             given = {key: environ[key] for key in SOCKETS if key in environ}
-            bounded = environ.get(FIRST, environ)[BOUNDED] = _bounded(environ, most, sleep)
+            bounded = _bounded(environ, most, sleep)
+            environ[BOUNDED] = environ.get(FIRST, environ)[BOUNDED] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
@@ -320,7 +321,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     bounded.unread = websocket.ws.input_buffer
                 # A method of python-engineio's socket.
                 backlog = handler.__self__.queue  # type: ignore[attr-defined]
-                # Before an upgrade is complete, python-engineio lets errors of the client pass.
+                # python-engineio lets through what a client does wrong while it upgrades.
                 with contextlib.suppress(OSError, ValueError):
                     return handler(Wire(websocket, bounded, bucket, sleep, backlog))
                 return []
@@ -332,6 +333,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
             except ProtocolError:  # of simple-websocket's handshake
+                environ.pop(BOUNDED, None)
                 start_response("400 Bad Request", [("Content-Type", "text/plain")])
                 return [b"not a WebSocket"]
             finally:

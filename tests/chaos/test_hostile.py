@@ -47,7 +47,9 @@ def outcomes(stack, mode, request):
     port = int(stack.settings.server_url.rpartition(":")[2])
     target = Target(stack.bridge, "127.0.0.1", port, job, log=lambda: server.output)
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    names = [one["name"] for one in params if one.get("mode") == mode and one.get("name") in ATTACKS]
+    names = [
+        one["name"] for one in params if one.get("mode") == mode and one.get("name") in ATTACKS
+    ]
     witness = Witness(stack, job)
     try:
         yield besiege(names, target, witness)

@@ -1,4 +1,4 @@
-"""All attacks on a server, several at once, each from an address of its own; an honest client looks."""
+"""Attacks on a server, several at once, each from an address of its own, and an honest client."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def besiege(names: list[str], target: Target, witness: Witness) -> dict[str, Out
         looking.join()
     for outcome in outcomes.values():
         outcome.looks = [
-            seen for begun, ended, seen in looks if begun <= outcome.ended and outcome.begun <= ended
+            seen
+            for begun, ended, seen in looks
+            if begun <= outcome.ended and outcome.begun <= ended
         ]
     return outcomes
 
@@ -76,7 +78,7 @@ def _attack(name: str, target: Target) -> Outcome:
     outcome, before = Outcome(begun=time.monotonic()), len(target.log())
     try:
         ATTACKS[name](target)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the test of the attack reports it
         outcome.error = traceback.format_exc()
     outcome.ended = time.monotonic()
     outcome.log = target.log()[before:]

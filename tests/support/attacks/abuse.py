@@ -7,7 +7,7 @@ import uuid
 
 from support.attacks import Target, attack
 from support.attacks.requests import _code, _make_jobs, _patiently, assert_refused
-from support.raw import Raw, TEXT
+from support.raw import TEXT, Raw
 
 
 def own_job(target: Target) -> tuple[Raw, str]:
@@ -25,9 +25,22 @@ def cursors_that_are_forged(target: Target) -> None:
     with raw:
         real = _patiently(raw, "watch", {"job": job})["cursor"]
         for cursor in (
-            "x" * 255, "x" * 256, "9" * 255, "-1", ":::", "0:0.0", f"{real}0", real[::-1],
-            real.upper() + "\x00", "\u0665:\u0665", "\ud800", 7, [real], {"a": 1}, True,
-        ):  # fmt: skip
+            "x" * 255,
+            "x" * 256,
+            "9" * 255,
+            "-1",
+            ":::",
+            "0:0.0",
+            f"{real}0",
+            real[::-1],
+            real.upper() + "\x00",
+            "\u0665:\u0665",
+            "\ud800",
+            7,
+            [real],
+            {"a": 1},
+            True,
+        ):
             answer = _patiently(raw, "watch", {"job": job, "cursor": cursor})
             assert _code(answer) in (None, "bad_request"), (cursor, answer)
             assert answer["ok"] is False or answer["snapshot"]["job"] == job
@@ -48,8 +61,16 @@ def limits_and_states_that_are_none(target: Target) -> None:
 @attack
 def names_of_tasks_with_odd_characters(target: Target) -> None:
     """Below a name with a wildcard, which the operator has allowed."""
-    for name in ("support.\x00", "support.\r\nX: y", "support.\ud800", "support." + "x" * 247,
-                 "support.\u202egnp.exe", "support.../../x", "support.[red]x", "support.*"):  # fmt: skip
+    for name in (
+        "support.\x00",
+        "support.\r\nX: y",
+        "support.\ud800",
+        "support." + "x" * 247,
+        "support.\u202egnp.exe",
+        "support.../../x",
+        "support.[red]x",
+        "support.*",
+    ):
         with target.intruder(owner=f"{target.own}-{uuid.uuid4()}") as raw:
             answer = raw.ask("enqueue", {"name": name})
             assert _code(answer) in (None, "bad_request", "task_not_allowed"), (name, answer)
@@ -62,12 +83,19 @@ def options_of_celery_in_a_request(target: Target) -> None:
         answer = raw.ask(
             "enqueue",
             {
-                "name": "support.nobody", "task_id": target.job, "id": target.job,
-                "job": target.job, "root_id": target.job, "owner": target.owner,
-                "queue": f"celery.{uuid.uuid4()}", "headers": {"owner": target.owner},
-                "countdown": -1, "link": {"task": "os.system"}, "serializer": "pickle",
+                "name": "support.nobody",
+                "task_id": target.job,
+                "id": target.job,
+                "job": target.job,
+                "root_id": target.job,
+                "owner": target.owner,
+                "queue": f"celery.{uuid.uuid4()}",
+                "headers": {"owner": target.owner},
+                "countdown": -1,
+                "link": {"task": "os.system"},
+                "serializer": "pickle",
             },
-        )  # fmt: skip
+        )
         assert answer["ok"], answer
         assert answer["job"] != target.job
         assert answer["snapshot"]["owner"] == target.own
@@ -76,7 +104,13 @@ def options_of_celery_in_a_request(target: Target) -> None:
 @attack
 def arguments_that_name_options(target: Target) -> None:
     with target.intruder() as raw:
-        for kwargs in ({"task_id": target.job}, {"self": 1}, {"": 1}, {"\ud800": 1}, {"a b": "\x00"}):
+        for kwargs in (
+            {"task_id": target.job},
+            {"self": 1},
+            {"": 1},
+            {"\ud800": 1},
+            {"a b": "\x00"},
+        ):
             answer = _patiently(raw, "enqueue", {"name": "support.nobody", "kwargs": kwargs})
             assert _code(answer) in (None, "bad_request", "too_many_jobs"), (kwargs, answer)
             if answer["ok"]:
@@ -131,7 +165,11 @@ def refresh_over_and_over(target: Target) -> None:
 @attack
 def refresh_to_what_is_not_ones_own(target: Target) -> None:
     with target.intruder(scope="watch") as raw:
-        for claims in ({"jobs": [target.job]}, {"owner": target.owner}, {"owner": target.own.upper()}):
+        for claims in (
+            {"jobs": [target.job]},
+            {"owner": target.owner},
+            {"owner": target.own.upper()},
+        ):
             refused = _patiently(raw, "refresh", {"token": target.bridge.token(**claims)})
             assert_refused(refused, "forbidden")
         for token in (None, 7, [], {"token": "x"}, "", "x" * 50_000):
@@ -143,9 +181,11 @@ def refresh_to_what_is_not_ones_own(target: Target) -> None:
 def keys_that_have_a_meaning_elsewhere(target: Target) -> None:
     with target.intruder() as raw:
         for request in (
-            {"__proto__": {"job": target.job}}, {"constructor": {"prototype": {"job": target.job}}},
-            {"__class__": "Grant", "job": {"$gt": ""}}, {"job": {"toString": target.job}},
-        ):  # fmt: skip
+            {"__proto__": {"job": target.job}},
+            {"constructor": {"prototype": {"job": target.job}}},
+            {"__class__": "Grant", "job": {"$gt": ""}},
+            {"job": {"toString": target.job}},
+        ):
             assert_refused(_patiently(raw, "watch", request), "bad_request")
 
 
@@ -229,7 +269,13 @@ def namespaces_with_more_to_them(target: Target) -> None:
 @attack
 def events_of_other_namespaces(target: Target) -> None:
     with target.intruder() as raw:
-        for packet in ('42["watch",{}]', '42/other,1["x"]', '42/,1["x"]', '43/other,1["x"]', "41/x,"):
+        for packet in (
+            '42["watch",{}]',
+            '42/other,1["x"]',
+            '42/,1["x"]',
+            '43/other,1["x"]',
+            "41/x,",
+        ):
             raw.say(packet)
         assert raw.ask("jobs", {})["ok"]
 
@@ -247,7 +293,11 @@ def packets_of_the_engine(target: Target) -> None:
 @attack
 def several_packets_in_a_message(target: Target) -> None:
     """As long polling has them; in a WebSocket they are none."""
-    for text in ('42/jobs,1["jobs",{}]\x1e42/jobs,2["jobs",{}]', "3\x1e3\x1e3\x1e3", "40/jobs,\x1e3"):
+    for text in (
+        '42/jobs,1["jobs",{}]\x1e42/jobs,2["jobs",{}]',
+        "3\x1e3\x1e3\x1e3",
+        "40/jobs,\x1e3",
+    ):
         with target.intruder() as raw:
             raw.say(text)
             raw.await_end()

@@ -90,9 +90,13 @@ def pages_of_other_origins(target: Target) -> None:
     for path in ("/api/page", f"/api/progress/{target.job}", "/healthz", "/"):
         for method in ("GET", "OPTIONS"):
             reply = get(
-                target, path, "Origin: https://evil.example", "Access-Control-Request-Method: GET",
-                "Access-Control-Request-Headers: authorization", method=method,
-            )  # fmt: skip
+                target,
+                path,
+                "Origin: https://evil.example",
+                "Access-Control-Request-Method: GET",
+                "Access-Control-Request-Headers: authorization",
+                method=method,
+            )
             assert "access-control-allow-origin" not in reply.headers
             assert "access-control-allow-credentials" not in reply.headers
 
@@ -116,7 +120,15 @@ def tasks_of_a_token_without_the_scope(target: Target) -> None:
 
 @attack
 def metrics_and_what_operators_have(target: Target) -> None:
-    for path in ("/metrics", "/debug", "/console", "/admin", "/.env", "/.git/config", "/server-status"):
+    for path in (
+        "/metrics",
+        "/debug",
+        "/console",
+        "/admin",
+        "/.env",
+        "/.git/config",
+        "/server-status",
+    ):
         assert get(target, path).status == 404
     for path in ("/healthz", "/readyz"):
         body = get(target, path).body.decode()

@@ -127,7 +127,13 @@ def message_in_a_message(target: Target) -> None:
 
 @attack
 def reasons_of_a_close_that_are_none(target: Target) -> None:
-    for payload in (b"\x03\xed", b"\x00\x01", b"\xff\xff", b"\x03\xe8\xff\xfe", b"\x03\xe8" + b"x" * 123):
+    for payload in (
+        b"\x03\xed",
+        b"\x00\x01",
+        b"\xff\xff",
+        b"\x03\xe8\xff\xfe",
+        b"\x03\xe8" + b"x" * 123,
+    ):
         with target.intruder() as raw:
             raw.frame(payload, 8)
             raw.await_end()

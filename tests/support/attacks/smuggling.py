@@ -57,7 +57,11 @@ def chunks_of_false_sizes(target: Target) -> None:
 
 @attack
 def headers_that_are_folded(target: Target) -> None:
-    for folded in ("X: a\r\n Content-Length: 41", "\r\n X: a", "X: a\r\n\tTransfer-Encoding: chunked"):
+    for folded in (
+        "X: a\r\n Content-Length: 41",
+        "\r\n X: a",
+        "X: a\r\n\tTransfer-Encoding: chunked",
+    ):
         head = f"GET /healthz HTTP/1.1\r\nHost: x\r\n{folded}\r\n\r\n"
         sent(target, head.encode() + HIDDEN, 200, *REFUSED)
 
@@ -166,9 +170,12 @@ def websocket_with_a_body(target: Target) -> None:
     line = "POST /socket.io/?EIO=4&transport=polling HTTP/1.1"
     with target.raw() as raw:
         raw.request_head(
-            line, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+            line,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
             "Content-Length: 60000",
-        )  # fmt: skip
+        )
         deadline = time.monotonic() + 8
         while raw.send(b"x"):  # so that no single wait is long
             assert time.monotonic() < deadline, "the server waits for the body without an end"
@@ -207,7 +214,15 @@ def subprotocols_without_end(target: Target) -> None:
 
 @attack
 def controls_in_headers(target: Target) -> None:
-    for header in ("X: a\x00b", "X\x00: b", "X: \x01\x02", "\x80: b", ": b", "X", "X: a\rSet-Cookie: b"):
+    for header in (
+        "X: a\x00b",
+        "X\x00: b",
+        "X: \x01\x02",
+        "\x80: b",
+        ": b",
+        "X",
+        "X: a\rSet-Cookie: b",
+    ):
         head = f"GET /api/page HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n"
         sent(target, head.encode("latin-1"), 401, *REFUSED)
 
@@ -273,6 +288,10 @@ def folders_of_files(target: Target) -> None:
 
 @attack
 def methods_in_headers(target: Target) -> None:
-    for header in ("X-HTTP-Method-Override: DELETE", "X-Method-Override: PUT", "X-Original-URL: /x"):
+    for header in (
+        "X-HTTP-Method-Override: DELETE",
+        "X-Method-Override: PUT",
+        "X-Original-URL: /x",
+    ):
         with target.raw() as raw:
             assert raw.request("GET /api/page HTTP/1.1", header).status == 401

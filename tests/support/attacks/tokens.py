@@ -135,14 +135,24 @@ def token_that_brings_its_key(target: Target) -> None:
         {"crit": ["b64"], "b64": False},
         {"typ": "at+jwt", "cty": "JWT"},
     )
-    refused(target, *(_headed(target, header) for header in headers), _headed(target, {}, "\0" * 32))
+    refused(
+        target, *(_headed(target, header) for header in headers), _headed(target, {}, "\0" * 32)
+    )
 
 
 @attack
 def token_that_mixes_algorithms_up(target: Target) -> None:
     _, claims, signature = signed(target, OTHER_KEY).split(".")
-    heads = ('{"alg":"RS256"}', '{"alg":"ES256"}', '{"alg":"hs256"}', '{"alg":["HS256"]}', "{}",
-             '{"alg":"HS256","alg":"none"}', '{"alg":"none","alg":"HS256"}', '{"alg":null}')  # fmt: skip
+    heads = (
+        '{"alg":"RS256"}',
+        '{"alg":"ES256"}',
+        '{"alg":"hs256"}',
+        '{"alg":["HS256"]}',
+        "{}",
+        '{"alg":"HS256","alg":"none"}',
+        '{"alg":"none","alg":"HS256"}',
+        '{"alg":null}',
+    )
     tokens = []
     for head in heads:
         encoded = base64.urlsafe_b64encode(head.encode()).rstrip(b"=").decode()
@@ -160,10 +170,22 @@ def token_that_is_not_valid_yet(target: Target) -> None:
 @attack
 def token_with_claims_beyond_measure(target: Target) -> None:
     shapes: tuple[dict[str, Any], ...] = (
-        {"exp": True}, {"exp": float("inf")}, {"exp": float("nan")}, {"exp": -1}, {"exp": 10**400},
-        {"exp": [10**10]}, {"sub": 42}, {"sub": True}, {"jobs": "all"}, {"jobs": [target.job, 1]},
-        {"jobs": [[target.job]]}, {"scope": None}, {"shard": "0"}, {"shard": -1}, {"shard": True},
-    )  # fmt: skip
+        {"exp": True},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"exp": -1},
+        {"exp": 10**400},
+        {"exp": [10**10]},
+        {"sub": 42},
+        {"sub": True},
+        {"jobs": "all"},
+        {"jobs": [target.job, 1]},
+        {"jobs": [[target.job]]},
+        {"scope": None},
+        {"shard": "0"},
+        {"shard": -1},
+        {"shard": True},
+    )
     refused(target, *(_unchecked(target, claims) for claims in shapes[:8]))
     refused(target, *(_unchecked(target, claims) for claims in shapes[8:]))
 
@@ -195,8 +217,16 @@ def token_in_other_encodings(target: Target) -> None:
 @attack
 def credentials_of_another_shape(target: Target) -> None:
     token = target.bridge.token(owner=target.owner)
-    for data in (f'"{token}"', f'["{token}"]', "7", "true", f'{{"token":["{token}"]}}',
-                 f'{{"token":{{"token":"{token}"}}}}', f'{{"Token":"{token}"}}', "null"):  # fmt: skip
+    for data in (
+        f'"{token}"',
+        f'["{token}"]',
+        "7",
+        "true",
+        f'{{"token":["{token}"]}}',
+        f'{{"token":{{"token":"{token}"}}}}',
+        f'{{"Token":"{token}"}}',
+        "null",
+    ):
         with target.raw().open() as raw:
             raw.say(f"40/jobs,{data}")
             message = raw.message()
