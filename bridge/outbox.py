@@ -149,8 +149,9 @@ class Outbox:
     """A bounded queue: any thread puts, the sender gathers.
 
     Lines, of which the oldest are dropped when they are too many, and all the rest, of which
-    nothing is, are queues of their own; a number says which of two entries came first. No lock:
-    what threads share are deques and additions, neither of which another thread can interrupt.
+    nothing is, are queues of their own; a number says which of two entries came first. What threads
+    share are deques and additions, neither of which another thread can interrupt. A lock is held
+    only while a line is dropped: the end of a run is not told before all that it lost is counted.
 
     Args:
         shares: how much its runs may send; default all.
@@ -159,6 +160,8 @@ class Outbox:
     def __init__(self, shares: Shares[Run] | None = None) -> None:
         self._shares = shares
         self._pushed_too_much = False
+        # Reentrant: a signal handler of the task may log.
+        self._dropping = threading.RLock()
         self._order = itertools.count()
         self._lines: deque[Line] = deque()
         self._others: deque[tuple[int, Report | Push | threading.Event]] = deque()
@@ -182,9 +185,15 @@ class Outbox:
         size = line.memory()  # a call within the addition would let another thread in between
         self._put_bytes += size
         self._lines.append(line)
-        while self._put_bytes - self._taken_bytes > MAX_BYTES and (oldest := self._take()):
-            oldest.run.dropped += 1
-            self.dropped += 1
+        while self._put_bytes - self._taken_bytes > MAX_BYTES and self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        with self._dropping:
+            if (oldest := self._take()) is not None:
+                oldest.run.dropped += 1
+                self.dropped += 1
+        return oldest is not None
 
     def _take(self) -> Line | None:
         try:
@@ -252,7 +261,8 @@ class Outbox:
             order, entry = self._others[0]
             if not self._is_line_before(order):
                 self._others.popleft()
-                return entry
+                with self._dropping:  # a line before it may be taken out already, and not counted
+                    return entry
         return self._take()
 
     def _is_line_before(self, order: int) -> bool:

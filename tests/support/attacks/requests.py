@@ -32,8 +32,8 @@ def cancel_of_somebody_elses_job(target: Target) -> None:
 @attack
 def watch_with_a_cursor_of_somebody_elses_job(target: Target) -> None:
     with target.intruder() as raw:
-        for cursor in ("0:0.0", "\ud800"):
-            assert_refused(raw.ask("watch", {"job": target.job, "cursor": cursor}), "not_found")
+        for cursor, code in (("0:0.0", "not_found"), ("\ud800", "bad_request")):
+            assert_refused(raw.ask("watch", {"job": target.job, "cursor": cursor}), code)
 
 
 @attack
