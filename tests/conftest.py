@@ -86,7 +86,7 @@ class Scheduling(LoadGroupScheduling):
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
         if file == IN_MODES:
-            return nodeid.partition("[")[2].partition("-")[0]
+            return nodeid.partition("[")[2].partition("-")[0] or file
         return file if file in TOGETHER else nodeid
 
 

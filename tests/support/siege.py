@@ -78,7 +78,7 @@ def _attack(name: str, target: Target) -> Outcome:
     outcome, before = Outcome(begun=time.monotonic()), len(target.log())
     try:
         ATTACKS[name](target)
-    except Exception:  # noqa: BLE001: the test of the attack reports it
+    except Exception:  # noqa: BLE001  (the test of the attack reports it)
         outcome.error = traceback.format_exc()
     outcome.ended = time.monotonic()
     outcome.log = target.log()[before:]

@@ -104,14 +104,14 @@ def test_many_threads_count_right_while_others_prune():
                 assert limits.enter("shared")
                 limits.is_too_fast(f"{name}-{number}")
                 limits.leave("shared")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (it is asserted that there is none)
             errors.append(error)
 
     def prune():
         try:
             while not done.is_set():
                 limits.prune()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (it is asserted that there is none)
             errors.append(error)
 
     visitors = [threading.Thread(target=come_and_go, args=(name,)) for name in range(4)]

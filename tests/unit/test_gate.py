@@ -238,7 +238,7 @@ def test_an_answer_that_fails_is_over():
 
     crowd = Crowd(Failing(), max_connections_per_address=1)
     for _ in range(3):
-        with pytest.raises(OSError, match="^$"):
+        with pytest.raises(OSError, match=r"^$"):
             crowd.ask("5.5.5.5")
 
 
