@@ -49,13 +49,16 @@ def connect(stack: Stack, number: int) -> Raw:
     return raw
 
 
-def measure(clients: int, seconds: float, rounds: int) -> list[dict[str, Any]]:
+def measure(clients: int, seconds: float, rounds: int, *, limited: bool) -> list[dict[str, Any]]:
     """Return, for each round, p99 without the clients and beside them, and the server's growth."""
     found = []
     limits = {
         "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
         "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": str(2 * clients),
     }
+    if not limited:
+        names = ("ANSWER_BYTES", "OWNER_ANSWER_BYTES", "OWNER_REQUESTS")
+        limits |= {f"TASKBRIDGE_{name}_PER_SECOND": str(1 << 40) for name in names}
     with tempfile.TemporaryDirectory() as folder:
         node = RabbitMQ(Path(folder) / "rabbitmq")
         node.folder.mkdir()
@@ -101,11 +104,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500, help="(%(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each look (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument(
+        "--unlimited", action="store_true", help="without the limits on an owner's requests"
+    )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found = measure(options.clients, options.seconds, options.rounds)
+    found = measure(options.clients, options.seconds, options.rounds, limited=not options.unlimited)
     if options.json:
         print(json.dumps(found))
         return
