@@ -45,7 +45,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self._popen = subprocess.Popen(
             [str(part) for part in argv],
-            env={**env, "TERM": "xterm-256color"},
+            env={**_without_size(env), "TERM": "xterm-256color"},
             cwd=ROOT,
             stdin=theirs,
             stdout=theirs,
@@ -98,3 +98,8 @@ class Terminal:
         self._popen.kill()
         self._popen.wait()
         os.close(self._ours)
+
+
+def _without_size(env: Mapping[str, str]) -> dict[str, str]:
+    # Else the size of the terminal that runs the tests would count.
+    return {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
