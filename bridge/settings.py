@@ -81,7 +81,8 @@ class Settings:
     #: Certificate chain, and key, in PEM, of a server that speaks TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
-    #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed.
+    #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed; ``unix``
+    #: for proxies that connect to a Unix socket.
     trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
     #: ``package.module:function``, which lets clients in by a session of the application's own.
     auth: str | None = _setting(types.function, None)
