@@ -145,13 +145,16 @@ def test_a_reload_in_mid_job_goes_on_where_it_was(open_page, stack, owner):
     expect(card(page, job)).to_have_attribute("data-state", "succeeded")
 
 
-def test_a_server_that_was_killed_and_is_back_has_missed_nothing(page, new_stack, rabbitmq, owner):
+def test_a_server_that_was_killed_and_is_back_has_missed_nothing(
+    page, new_stack, rabbitmq, owner, tmp_path
+):
     stack = new_stack(rabbitmq.new_vhost())
     server = stack.start_server()
     stack.start_worker()
     page.goto(f"{stack.url}/#token={stack.token(owner=owner)}")
     expect(page.locator("#connection")).to_have_text("Live")
-    job = stack.bridge.enqueue("support.counts", [400], owner=owner)
+    end = tmp_path / "end"  # of the job, which is not over before the server is back
+    job = stack.bridge.enqueue("support.counts", [400, str(end)], owner=owner)
     expect(card(page, job)).to_have_attribute("data-state", "running")
     card(page, job).locator(".log summary").click()
     expect(card(page, job).locator(".line").nth(20)).to_be_attached()
@@ -159,6 +162,7 @@ def test_a_server_that_was_killed_and_is_back_has_missed_nothing(page, new_stack
     expect(page.locator("#connection")).to_have_text("Reconnecting…")
     stack.start_server()
     expect(page.locator("#connection")).to_have_text("Live, nothing missed")
+    end.touch()
     expect(card(page, job)).to_have_attribute("data-state", "succeeded")
     lines = card(page, job).locator(".line .text").all_text_contents()
     assert lines == [f"line {number}" for number in range(400)]

@@ -232,11 +232,13 @@ def prints() -> None:
 
 
 @shared_task(name="support.counts")
-def counts(lines: int) -> int:
-    """Log numbered lines beside a bar, a hundred a second."""
+def counts(lines: int, file: str | None = None) -> int:
+    """Log numbered lines beside a bar, a hundred a second; end only when there is such a file."""
     for number in progress(range(lines), desc="counting"):
         job.log(f"line {number}")
         time.sleep(0.01)
+    while file and not Path(file).exists():
+        time.sleep(0.05)
     return lines
 
 
