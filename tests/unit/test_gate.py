@@ -166,6 +166,19 @@ def test_compression_is_not_negotiated(clock):
     assert "HTTP_SEC_WEBSOCKET_EXTENSIONS" not in seen
 
 
+def test_an_idle_connection_of_a_proxy_is_kept_for_its_next_client(clock):
+    gate = new_gate(clock, connect_timeout=5.0)
+    gate.admit(("10.0.0.1", 1), connection := Connection())
+    gate.begin(("10.0.0.1", "1"), {})
+    gate.end(("10.0.0.1", "1"))
+    clock.tick(30)
+    gate.look_after()
+    assert not connection.ended
+    clock.tick(31)
+    gate.look_after()
+    assert connection.ended
+
+
 class Crowd:
     """Clients behind a front, each request with an environment of its own."""
 
