@@ -82,7 +82,7 @@ class Settings:
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
     #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed; ``unix``
-    #: for proxies that connect to a Unix socket.
+    #: for proxies that connect to gunicorn's Unix socket.
     trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
     #: ``package.module:function``, which lets clients in by a session of the application's own.
     auth: str | None = _setting(types.function, None)
@@ -132,11 +132,12 @@ class Settings:
     tracing: bool = _setting(types.flag, False)
     #: Form of a server's log: text, or json with an object a line.
     log_format: str = _setting(types.log_format, "text")
-    #: Connections at most: in all, of one address, and of one owner.
+    #: Connections and requests that are open at most: in all, of one client's address (for IPv6,
+    #: its network of 64 bits), and of one owner.
     max_connections: int = _setting(types.count, 10_000)
     max_connections_per_address: int = _setting(types.count, 500)
     max_connections_per_owner: int = _setting(types.count, 50)
-    #: New connections, and plain HTTP requests, of one address a second.
+    #: New connections, and requests of any kind, WebSockets too, of one client's address a second.
     connects_per_second: float = _setting(types.number, 100.0)
     #: How long a connection may take to show what it may do.
     connect_timeout: float = _setting(types.seconds, 5.0)

@@ -23,6 +23,7 @@ ANSWER = 60.0
 class Visit:
     """An open connection; ``deadline`` is None while it is a client's WebSocket."""
 
+    #: As it is counted; None of a proxy, and of what was not admitted here.
     address: str | None
     socket: Any
     deadline: float | None
@@ -74,9 +75,16 @@ class Gate:
         if address is not None and self._limits.is_too_fast(address):
             self._limits.leave(address)
             return False
-        deadline = self._clock() + self._settings.connect_timeout
-        self._visits[_key(peer)] = Visit(address, connection, deadline)
+        self._visits[_key(peer)] = Visit(address, connection, self._next_request(address))
         return True
+
+    def _next_request(self, address: str | None) -> float:
+        """Return until when a connection must send its next request.
+
+        A proxy keeps idle connections for the next of its clients; to close one just as it sends a
+        request on it would fail that client.
+        """
+        return self._clock() + (ANSWER if address is None else self._settings.connect_timeout)
 
     def leave(self, peer: Any) -> None:
         """Note that a connection is over."""
@@ -108,7 +116,7 @@ class Gate:
         if (visit := self._visits.get(key)) is None:
             return
         if visit.admitted:
-            visit.deadline = self._clock() + self._settings.connect_timeout
+            visit.deadline = self._next_request(visit.address)
             return
         self._visits.pop(key, None)
         if last:

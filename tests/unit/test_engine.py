@@ -289,3 +289,43 @@ def test_a_list_goes_on_where_its_last_page_ended():
     assert "next" not in second
     for wrong in ("x", 7, "1.0:" + "j" * 400):
         assert client.ask("jobs", {"next": wrong})["error"]["code"] == "bad_request"
+
+
+def test_who_is_disconnected_from_its_only_namespace_is_hung_up_on(monkeypatch):
+    server = new_lone_server(connect_timeout=5.0)
+    now = 1000.0
+    monkeypatch.setattr("socket_server.engine.time.monotonic", lambda: now)
+    client = LoneClient(server)
+    client.connect(token(ttl=20))
+    monkeypatch.setattr("socket_server.namespace.time.time", lambda: 10**10)
+    server.jobs.expire()
+    now += 5.1
+    server.sio.look_after()
+    assert client.gone
+
+
+def test_what_follows_in_the_same_request_is_not_read_once_a_session_is_over(client):
+    for _ in range(5):
+        client.connect("rubbish")
+    for _ in range(3):
+        client.say('0/jobs,{"token":"rubbish"}')
+    assert (client.gone, client.told()) == (True, [])
+
+
+def test_the_end_of_a_session_reaches_each_request_that_waits_for_packets(client):
+    queue = client.pipe.queue
+    queue.put(None)
+    assert [queue.get(timeout=1) for _ in range(3)] == [None, None, None]
+
+
+def test_a_session_has_one_websocket(server, client):
+    """python-engineio would read a second one too, and end neither with the session."""
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "QUERY_STRING": f"EIO=4&transport=websocket&sid={client.sid}",
+        "HTTP_UPGRADE": "websocket",
+    }
+    client.pipe.upgraded, client.pipe.upgrading = False, True
+    statuses = []
+    server.sio.handle_request(environ, lambda status, _: statuses.append(status))
+    assert statuses == ["400 Bad Request"]

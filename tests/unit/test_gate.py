@@ -166,6 +166,19 @@ def test_compression_is_not_negotiated(clock):
     assert "HTTP_SEC_WEBSOCKET_EXTENSIONS" not in seen
 
 
+def test_an_idle_connection_of_a_proxy_is_kept_for_its_next_client(clock):
+    gate = new_gate(clock, connect_timeout=5.0)
+    gate.admit(("10.0.0.1", 1), connection := Connection())
+    gate.begin(("10.0.0.1", "1"), {})
+    gate.end(("10.0.0.1", "1"))
+    clock.tick(30)
+    gate.look_after()
+    assert not connection.ended
+    clock.tick(31)
+    gate.look_after()
+    assert connection.ended
+
+
 class Crowd:
     """Clients behind a front, each request with an environment of its own."""
 
@@ -269,12 +282,15 @@ def test_gunicorn_waits_for_no_client_to_close_after_its_last_request(clock, las
 
 
 def test_a_post_that_asks_for_a_websocket_has_no_more_time_than_others(clock):
-    app = App()
+    class ReadsTheBody:
+        def __call__(self, environ, start_response):
+            clock.tick(5.1)
+            gate.look_after()
+            return [b""]
+
     gate = Gate(Settings(connect_timeout=5.0), clock)
-    front = Front(app, Settings(connect_timeout=5.0), gate, lambda _: None)
+    front = Front(ReadsTheBody(), Settings(connect_timeout=5.0), gate, lambda _: None)
     gate.admit(("1.2.3.4", 1), connection := Connection())
     environ = {"REQUEST_METHOD": "POST", "REMOTE_ADDR": "1.2.3.4", "REMOTE_PORT": "1", **WEBSOCKET}
-    front(environ, lambda *_: None)
-    clock.tick(5.1)
-    gate.look_after()
+    front(environ, lambda *_: None).close()
     assert connection.ended

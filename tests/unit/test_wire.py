@@ -66,6 +66,82 @@ def test_a_message_that_is_complete_starts_the_count_anew():
         assert wire.wait() == message
 
 
+def test_what_reads_ahead_waits_until_its_messages_are_taken():
+    ahead, bounded = ["a message"], PacedSocket(Socket(b"x" * 100), most=50, sleep=nobody)
+    bounded.unread = ahead
+    bounded.recv(60)
+    looks = []
+
+    def take(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            ahead.clear()
+            bounded.complete()
+
+    bounded._sleep = take
+    assert bounded.recv(10) == b"x" * 10
+    assert len(looks) == 3
+
+
+def test_one_message_that_reads_ahead_is_bounded_too():
+    bounded = PacedSocket(Socket(b"x" * 100), most=50, sleep=nobody)
+    bounded.unread = []
+    bounded.recv(60)
+    with pytest.raises(TooLarge):
+        bounded.recv(10)
+
+
+def test_a_message_that_is_not_taken_does_not_free_room_for_more():
+    bounded = PacedSocket(Socket(b"x" * 100), most=50, sleep=nobody)
+    bounded.unread = ["a message", "another"]
+    bounded.recv(60)
+    bounded.unread.pop()
+    bounded.complete()
+    assert bounded.received == 60
+
+
+class Gunicorn(Socket):
+    """Sends what there is room for, as sockets of gevent do."""
+
+    def __init__(self):
+        super().__init__(b"")
+        self.sent = b""
+
+    def send(self, data):
+        self.sent += data[:10]
+        return 10
+
+    def sendall(self, data):
+        self.sent += data
+
+
+def test_a_frame_is_sent_as_a_whole_where_sockets_do_not_block():
+    bounded = PacedSocket(Gunicorn(), most=50, sleep=nobody)
+    assert bounded.send(b"x" * 100) == 100
+    assert bounded._socket.sent == b"x" * 100
+    assert bounded.stuck() == 0.0
+
+
+@pytest.mark.parametrize("middleware", [True, False], ids=["as python-engineio", "bare"])
+def test_the_socket_that_simple_websocket_reads_from_is_bounded(middleware):
+    """python-engineio puts a second one beside it, which nothing reads from."""
+    seen, real = {}, Gunicorn()
+
+    class Stock:
+        def __init__(self, handler, server):
+            pass
+
+        def __call__(self, environ, start_response):
+            seen.update(environ)
+
+    beside = SimpleNamespace(get_socket=lambda: real)
+    environ = {"gunicorn.socket": real, **({"eventlet.input": beside} if middleware else {})}
+    guarded(Stock, Settings(), nobody)(None, None)(environ, None)
+    assert isinstance(seen["gunicorn.socket"], BoundedSocket)
+    assert environ["gunicorn.socket"] is real
+    assert environ[BOUNDED] is seen["gunicorn.socket"]
+
+
 def test_others_have_their_turn_between_many_small_frames():
     turns = []
     bounded = BoundedSocket(Socket(b"x" * 100), most=1000, sleep=turns.append)

@@ -54,7 +54,7 @@ def flood_of_pings(target: Target) -> None:
         for _ in range(60):
             if not raw.send(b"\x89\x80\0\0\0\0" * 1000):
                 break
-        raw.await_end()
+        raw.await_end(20)  # others have their turn between them
 
 
 @attack

