@@ -1,6 +1,8 @@
 # Everything is made from nothing but Python 3.11+; see `make help`.
 
 PYTHON ?= python3
+# Tests at a time.
+PROCESSES ?= 2
 ARGS ?=
 
 BIN := .venv/bin
@@ -13,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint web bench docs dist
+.PHONY: help demo up test lint audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -24,17 +26,21 @@ demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path
 up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
-# Which test goes to which process is said in tests/conftest.py.
+# A whole file goes to one process, and so is made once what its tests share.
 test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/npm.py run check --silent
+
+# Not a part of the tests: it asks PyPI and npm what was published since.
+audit: .venv/audit.stamp  ## known vulnerabilities of pinned and lowest dependencies
+	@$(BIN)/python scripts/audit.py $(ARGS)
 
 docs: .venv/lint.stamp  ## this documentation, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -59,6 +65,11 @@ $(PAGE): $(SOURCES) scripts/build_web.py scripts/npm.py | $(BIN)/python
 	@echo "taskbridge: installing into .venv, with what tests and lint need"
 	@$(INSTALL) -e '.[lint]'
 	@touch .venv/all.stamp $@
+
+.venv/audit.stamp: $(MADE_FROM)
+	@echo "taskbridge: installing into .venv, with what the audit needs"
+	@$(INSTALL) -e '.[audit]'
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from celery import signals, states
+from celery import signals
 
+from bridge import cancel_mark
+from bridge.home import private_folder
 from bridge.settings import Settings
 
 __all__ = ["COMMAND", "broadcast", "flag", "install", "mark", "refuse_cancelled"]
@@ -55,26 +57,16 @@ def mark(app: Any, job: str, settings: Settings) -> None:
     """
     if settings.embedded:
         raise_flag(flag(settings, job))
-    if _remembers(app.backend):
-        app.backend.store_result(_mark_of(job), None, states.SUCCESS)
+    cancel_mark.store(app.backend, job)
 
 
 def is_marked(app: Any, job: str) -> bool:
     """Whether word was left that ``job`` was cancelled; False where that cannot be found out."""
     try:
-        return _remembers(app.backend) and app.backend.get_state(_mark_of(job)) == states.SUCCESS
+        return cancel_mark.is_stored(app.backend, job)
     except Exception as error:  # noqa: BLE001 - whatever a backend raises; the task is run then
         logger.warning("taskbridge: cannot tell whether job %s was cancelled: %s", job, error)
         return False
-
-
-def _mark_of(job: str) -> str:
-    return f"taskbridge-cancelled-{job}"
-
-
-def _remembers(backend: Any) -> bool:
-    """Whether another process can read what one stores; ``rpc://`` answers only who asked."""
-    return hasattr(backend, "get_state") and backend.as_uri() not in ("rpc://", "disabled://")
 
 
 def refuse_cancelled(
@@ -138,7 +130,7 @@ def install(app: Any, settings: Settings) -> None:
 
 def raise_flag(file: Path) -> None:
     """Make the file, and remove those that have lived long enough."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(file.parent)
     for old in file.parent.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if time.time() - old.stat().st_mtime > FLAG_LIFE:

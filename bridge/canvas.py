@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from celery import _state
 from celery.canvas import Signature
 from celery.canvas import _chord as chord
-from kombu.utils.functional import maybe_list
 
-__all__ = ["bound", "followers", "planned", "size", "unnamed"]
+from bridge.errors import EnqueueError
+from bridge.nesting import MAX_DEPTH
+
+__all__ = ["bound", "followers", "leaves", "planned", "size", "unnamed"]
 
 #: What a canvas of each type holds other signatures as.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
@@ -19,7 +21,7 @@ PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
 
 def size(signature: Any) -> int:
     """Return how many tasks a signature will run, as far as it tells before it runs."""
-    return sum(1 for _ in _leaves(signature))
+    return sum(1 for _ in leaves(signature))
 
 
 def planned(request: Any) -> frozenset[str]:
@@ -29,7 +31,7 @@ def planned(request: Any) -> frozenset[str]:
         request: of that task.
     """
     follow = [request.chain, request.callbacks, request.chord]
-    return frozenset(_id_of(one) for one in _leaves(follow)) - {""}
+    return frozenset(_id_of(one) for one in leaves(follow)) - {""}
 
 
 def unnamed(request: Any) -> Counter[str]:
@@ -39,7 +41,7 @@ def unnamed(request: Any) -> Counter[str]:
         request: of the task.
     """
     follow = [request.chain, request.callbacks, request.chord]
-    return Counter(one["task"] for one in _leaves(follow) if not _id_of(one))
+    return Counter(one["task"] for one in leaves(follow) if not _id_of(one))
 
 
 def followers(embed: dict[str, Any], index: int | None) -> list[str]:
@@ -50,21 +52,34 @@ def followers(embed: dict[str, Any], index: int | None) -> list[str]:
         index: its place in a group; a chord's body follows all of it, and is counted once.
     """
     parts = [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
-    return [_id_of(one) for one in _leaves(parts)]
+    return [_id_of(one) for one in leaves(parts)]
 
 
-def _leaves(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the single tasks of a signature, or of many, and those that are linked to them."""
-    if not isinstance(value, dict):
-        for part in maybe_list(value) or ():
-            yield from _leaves(part)
-        return
-    kwargs, options = value.get("kwargs") or {}, value.get("options") or {}
-    if (parts := PARTS.get(value.get("subtask_type") or "")) is None:
-        yield value
-    for name in parts or ():
-        yield from _leaves(kwargs.get(name))
-    yield from _leaves(options.get("link"))
+def leaves(value: Any, linked: tuple[str, ...] = ("link",)) -> Iterator[dict[str, Any]]:
+    """Yield the single tasks of a signature, or of many, and those that are linked to them.
+
+    Args:
+        value: a signature, or signatures in lists.
+        linked: names of the options that hold such tasks.
+
+    Raises:
+        EnqueueError: signatures are nested too deeply in one another.
+    """
+    waiting = [(0, value)]
+    while waiting:
+        depth, one = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise EnqueueError(f"its signatures are nested more than {MAX_DEPTH} levels deep")
+        if not isinstance(one, dict):
+            parts = one if isinstance(one, Iterable) and not isinstance(one, str | bytes) else ()
+        else:
+            kwargs, options = one.get("kwargs") or {}, one.get("options") or {}
+            names = PARTS.get(one.get("subtask_type") or "")
+            if names is None:
+                yield one
+            parts = [kwargs.get(name) for name in names or ()]
+            parts += [options.get(name) for name in linked]
+        waiting += [(depth + 1, part) for part in parts if part is not None]
 
 
 def _id_of(signature: dict[str, Any]) -> str:

@@ -5,15 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import stream
+from bridge.home import make_home
 from bridge.settings import Settings
 
-__all__ = ["CONNECT_TIMEOUT", "away", "broker_errors", "new_app", "queue_configuration"]
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "JSON_ONLY",
+    "away",
+    "broker_errors",
+    "connection_configuration",
+    "new_app",
+    "queue_configuration",
+]
 
 #: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
 #: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Seconds to wait for a broker before saying that it is away.
 CONNECT_TIMEOUT = 2.0
+#: Nothing that arrives, and no result, is unpickled.
+JSON_ONLY = {
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "event_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+}
 
 
 def new_app(settings: Settings, results: str) -> Any:
@@ -28,11 +45,38 @@ def new_app(settings: Settings, results: str) -> Any:
     from bridge import transport
 
     transport.register()
-    app = Celery("taskbridge", broker=settings.broker, backend=results, set_as_current=False)
-    app.conf.update(broker_connection_timeout=CONNECT_TIMEOUT, **queue_configuration(settings))
+    app = Celery("taskbridge", amqp="bridge.connection:AMQP", set_as_current=False)
+    app.conf.update(
+        broker_connection_timeout=CONNECT_TIMEOUT,
+        # Workers make the tables: who reads results may have no right to.
+        database_create_tables_at_setup=False,
+        **JSON_ONLY,
+        **connection_configuration(settings, results),
+        **queue_configuration(settings),
+    )
     if settings.embedded or settings.result_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        make_home(settings.home)
     return app
+
+
+def connection_configuration(settings: Settings, results: str) -> dict[str, Any]:
+    """Return what Celery is told of its broker and result backend, verified TLS included.
+
+    The application must be one whose ``amqp`` is ``bridge.connection:AMQP``.
+
+    Args:
+        settings: which broker, and files for TLS.
+        results: URL of the result backend.
+    """
+    from bridge import tls
+
+    broker, backend = tls.target(settings, settings.broker), tls.target(settings, results)
+    return {
+        "broker_url": broker.url,
+        "broker_use_ssl": broker.ssl or False,
+        "result_backend": backend.url,
+        **({"redis_backend_use_ssl": backend.ssl} if backend.ssl else {}),
+    }
 
 
 def queue_configuration(settings: Settings) -> dict[str, Any]:
@@ -66,5 +110,9 @@ def away(settings: Settings, error: Exception) -> str:
     """Return the sentence that says so, without the URL's password."""
     from kombu.utils.url import sanitize_url
 
+    from bridge import tls
+
     url = sanitize_url(settings.broker)
+    if tls.refused(error):
+        return f"no trusted connection to {url}: {tls.explain(error)}"
     return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 from bridge import tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
-from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, SettingsError
+from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, TERMINAL, room_of_job, room_of_owner
+from bridge.identifiers import check_identifier
 from bridge.settings import Settings
 from bridge.shards import job_id, shard_of
 
@@ -112,16 +113,18 @@ class Bridge:
             task: a task's name, or any Celery signature (chain, group and chord included).
             args: positional arguments; JSON.
             kwargs: keyword arguments; JSON.
-            owner: whose job it is.
+            owner: whose job it is: a string of 1 to 255 characters, without control characters.
             redact: whether its arguments are kept from operators: Flower, and who else reads
                 Celery's events, sees ``<redacted>``. They travel over the broker all the same.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
-            EnqueueError: the name or the arguments cannot be used.
+            EnqueueError: the name or the arguments cannot be used: they are not JSON, nested more
+                than 100 levels deep, more than 1,000, or larger than
+                ``TASKBRIDGE_ARGUMENT_BYTES``.
             BrokerUnavailable: no broker answers.
         """
-        check(task, args, kwargs, owner)
+        check(task, args, kwargs, owner, self.settings.argument_bytes)
         job = job_id(owner, self.settings.shards)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}
@@ -129,6 +132,8 @@ class Bridge:
             send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
         except broker_errors() as error:
             raise BrokerUnavailable(away(self.settings, error)) from error
+        except RecursionError:
+            raise EnqueueError("the signature is nested too deeply for Celery") from None
         return Job(job, task if isinstance(task, str) else task.task, owner, self)
 
     def _send_name(
@@ -191,9 +196,15 @@ class Bridge:
         self.close()
 
     def owner(self, owner: str) -> AbstractContextManager[None]:
-        """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block."""
+        """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block.
+
+        Raises:
+            EnqueueError: the owner is not a string of 1 to 255 characters, without control
+                characters.
+        """
         from bridge.publishing import enqueuing
 
+        check_identifier(owner, "an owner", EnqueueError)
         return enqueuing(owner, self.settings)
 
     def token(
@@ -217,9 +228,10 @@ class Bridge:
                 :meth:`shard`.
 
         Raises:
-            SettingsError: there is no secret, or an argument cannot work.
+            SettingsError: there is no secret, or an argument cannot work: an owner and an id are
+                strings of 1 to 255 characters, without control characters.
         """
-        jobs = list(jobs)
+        jobs = tokens.named(owner, jobs)
         return tokens.sign(
             self.settings.keys,
             owner=owner,
@@ -232,7 +244,13 @@ class Bridge:
         )
 
     def shard(self, owner: str) -> int:
-        """Return the shard of an owner's jobs, from 0 on."""
+        """Return the shard of an owner's jobs, from 0 on.
+
+        Raises:
+            SettingsError: the owner is not a string of 1 to 255 characters, without control
+                characters.
+        """
+        check_identifier(owner, "an owner", SettingsError)
         return shard_of(owner, self.settings.shards)
 
     def _shard(self, owner: str | None, jobs: list[str]) -> int | None:
@@ -265,6 +283,7 @@ class Bridge:
             cursor: of an earlier watcher, where to go on; default the beginning.
 
         Raises:
+            JobNotFound: that cannot be a job's id.
             (when iterated) ServerUnavailable, JobNotFound, TokenError.
         """
         from bridge.status import shard_of_job
@@ -313,7 +332,9 @@ class Bridge:
 
         Raises:
             BrokerUnavailable: no broker answers.
+            JobNotFound: that cannot be a job's id.
         """
+        check_identifier(job, "a job's id", JobNotFound)
         from bridge import cancellation
         from bridge.emitter import emitter_for
         from bridge.run import Run
@@ -360,16 +381,19 @@ class Bridge:
         from bridge.emitter import emitter_for
         from bridge.outbox import Push
 
-        rooms = {"owner": owner and room_of_owner(owner), "job": job and room_of_job(job)}
         given = [name for name in (owner, job, room, everyone or None) if name is not None]
         if len(given) != 1 or not given[0]:
             raise EnqueueError("push needs one destination: owner, job, room or everyone=True")
+        named = {"an event's name": event, "an owner": owner, "a job's id": job, "a room": room}
+        for what, value in named.items():
+            if value is not None:
+                check_identifier(value, what, EnqueueError)
         if event in RESERVED:
             raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
         # As it will travel, in the list of the event's arguments.
         if len(as_json([data], "the event's data")) > MAX_EVENT_BYTES:
             raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
-        ours = rooms["owner"] or rooms["job"]
+        ours = room_of_owner(owner) if owner else room_of_job(job) if job else None
         shard = self.shard(owner) if owner else None
         where = NAMESPACE if ours else namespace
         emitter_for(self.settings).push(Push(event, data, where, ours or room, shard, skip))

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from bridge.events import MAX_LOG_BYTES, MAX_META_BYTES, finite_json
+from bridge.nesting import shallow_json
 from bridge.run import Run
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ def cut_line(text: str) -> str:
 
 def _json(value: Any) -> Any:
     try:
-        return json.loads(finite_json(value))  # a copy: the task may go on to change its own
-    except (TypeError, ValueError, RecursionError):
+        return json.loads(shallow_json(value))  # a copy: the task may go on to change its own
+    except (TypeError, ValueError):
         try:
             return str(value)
         except Exception:  # noqa: BLE001 - anybody's __str__

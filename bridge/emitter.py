@@ -16,6 +16,7 @@ from collections import deque
 from typing import Any
 
 from bridge import tracing
+from bridge.allowance import Shares
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
 from bridge.figures import Figures
 from bridge.outbox import Entry, Outbox, Push, Report
@@ -48,7 +49,7 @@ class Emitter:
         import bridge.writer  # noqa: F401
 
         self._settings = settings
-        self._outbox = Outbox()
+        self._outbox = Outbox(Shares(settings.line_bytes_per_second))
         self._unsent: deque[Entry] = deque()
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
@@ -199,18 +200,26 @@ class Emitter:
         """Publish one entry; on failure say so once and keep it."""
         try:
             self._publish(entry)
+        except OSError as error:  # first, for a certificate that is refused is a ValueError, too
+            return self._note_failure(error)
         except (TypeError, ValueError):
             # Not JSON: it will not be another time either, and must not hold up the others.
             logger.exception("taskbridge: an event that is not JSON was dropped")
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
-            if self.healthy:
-                logger.warning("taskbridge: the broker is away, events are kept: %s", error)
-            self._failures += 1
-            self._figures.failures += 1
-            return False
+            return self._note_failure(error)
         self._failures = 0
         self._figures.published += 1
         return True
+
+    def _note_failure(self, error: Exception) -> bool:
+        if self.healthy:
+            from bridge import tls
+
+            reason = tls.explain(error)
+            logger.warning("taskbridge: the broker is away, events are kept: %s", reason)
+        self._failures += 1
+        self._figures.failures += 1
+        return False
 
     def _publish(self, entry: Event | Push) -> None:
         if isinstance(entry, Event):

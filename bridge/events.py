@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from bridge.errors import EventError
+from bridge.identifiers import MAX_CHARACTERS, is_encodable
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -23,6 +24,9 @@ __all__ = [
     "EventType",
     "cut",
     "finite_json",
+    "is_counter",
+    "is_identifier",
+    "is_number",
     "room_of_job",
     "room_of_owner",
 ]
@@ -169,10 +173,14 @@ def _is_sound(message: dict[str, Any]) -> bool:
         at, data = message["at"], message["data"]
         return (
             type(job) is type(task) is type(name) is str
-            and 0 < len(job) <= 255
-            and 0 < len(task) <= 255
-            and len(name) <= 255
-            and (owner is None or (type(owner) is str and 0 < len(owner) <= 255))
+            and 0 < len(job) <= MAX_CHARACTERS
+            and 0 < len(task) <= MAX_CHARACTERS
+            and len(name) <= MAX_CHARACTERS
+            and (owner is None or (type(owner) is str and 0 < len(owner) <= MAX_CHARACTERS))
+            and job.isascii()
+            and task.isascii()
+            and name.isascii()
+            and (owner is None or owner.isascii())
             and message["type"] in TYPES
             and type(run) is type(seq) is type(tick) is int
             and 0 <= run < 2**63
@@ -194,11 +202,18 @@ def _has_names(value: dict[Any, Any]) -> bool:
     return True
 
 
-def _identifier(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255
+def is_identifier(value: Any) -> bool:
+    """Whether it is a string of 1 to 255 characters, as ids and owners are."""
+    return _short(value) and len(value) > 0
 
 
-def _counter(value: Any) -> bool:
+def _short(value: Any) -> bool:
+    # Control characters are let through here: older services did not refuse such owners.
+    return isinstance(value, str) and len(value) <= MAX_CHARACTERS and is_encodable(value)
+
+
+def is_counter(value: Any) -> bool:
+    """Whether it is a whole number from 0 to 2**63 - 1."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
@@ -207,15 +222,15 @@ def _object(value: Any) -> bool:
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "job": _identifier,
-    "task": _identifier,
+    "job": is_identifier,
+    "task": is_identifier,
     "type": lambda value: isinstance(value, str) and value in TYPES,
-    "at": lambda value: _number(value) and 0 <= value < 2**53,
-    "name": lambda value: isinstance(value, str) and len(value) <= 255,
-    "owner": lambda value: value is None or _identifier(value),
-    "run": _counter,
-    "seq": _counter,
-    "tick": _counter,
+    "at": lambda value: is_number(value) and 0 <= value < 2**53,
+    "name": _short,
+    "owner": lambda value: value is None or is_identifier(value),
+    "run": is_counter,
+    "seq": is_counter,
+    "tick": is_counter,
     "data": _object,
 }
 
@@ -225,18 +240,18 @@ def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _bar(value: Any) -> bool:
-    if not (_object(value) and _counter(value.get("position")) and _number(value.get("n"))):
+    if not (_object(value) and is_counter(value.get("position")) and is_number(value.get("n"))):
         return False
     for name in _UNSURE:
-        if (number := value.get(name)) is not None and not _number(number):
+        if (number := value.get(name)) is not None and not is_number(number):
             return False
     for name in _TEXTS:
         if not isinstance(value.get(name, ""), str):
             return False
-    return _number(value.get("elapsed", 0))
+    return is_number(value.get("elapsed", 0))
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether it is a number that a float can hold; NaN, and integers beyond it, are not."""
     kind = type(value)
     return (kind is float or kind is int) and -MAX_NUMBER <= value <= MAX_NUMBER
@@ -251,26 +266,26 @@ def _chunk(value: Any) -> bool:
 
 
 def _emitter(value: Any) -> bool:
-    if not (_object(value) and _identifier(value.get("host")) and _number(value.get("since"))):
+    if not (_object(value) and is_identifier(value.get("host")) and is_number(value.get("since"))):
         return False
-    return all(_counter(value.get(name)) for name in ("pid", "published", "failures", "dropped"))
+    return all(is_counter(value.get(name)) for name in ("pid", "published", "failures", "dropped"))
 
 
 #: What is checked of an event's data: all that somebody computes with.
 _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "total": _counter,
-    "more": _counter,
-    "dropped": _counter,
-    "attempt": _counter,
+    "total": is_counter,
+    "more": is_counter,
+    "dropped": is_counter,
+    "attempt": is_counter,
     "bars": _list_of(_bar),
     "lines": _list_of(_line),
     "chunks": _list_of(_chunk),
     "meta": _object,
     "error": _object,
     "reason": lambda value: isinstance(value, str),
-    "queue": lambda value: value is None or isinstance(value, str) or _object(value),
-    "expires_at": lambda value: value is None or _number(value),
-    "retry_at": lambda value: value is None or _number(value),
+    "queue": lambda value: value is None or is_identifier(value) or _object(value),
+    "expires_at": lambda value: value is None or is_number(value),
+    "retry_at": lambda value: value is None or is_number(value),
     "emitter": _emitter,
 }
 

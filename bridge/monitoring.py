@@ -6,11 +6,13 @@ fields are not shown, but ``result`` is, until the real result replaces it.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from celery import states
 
 from bridge.meter import Reading
+from bridge.printable import printable
 from bridge.run import Run
 from bridge.ticker import Ticker
 
@@ -18,6 +20,9 @@ __all__ = ["STATE", "describe", "install", "note_job", "track", "untrack"]
 
 #: State of a task that has told of its progress.
 STATE = "PROGRESS"
+
+#: What ends a word among a task's arguments, or begins a quoted one.
+SEPARATORS = " \"'\u00a0\u3000"
 
 _ticker = Ticker(
     "taskbridge-monitoring", "taskbridge: progress cannot be sent to Celery's monitors: %s"
@@ -59,12 +64,18 @@ def note_job(headers: dict[str, Any], owner: str | None, page: str | None = None
         page: URL of the page on which its watchers see it, to which a link is added.
     """
     job = headers.get("root_id")
-    told = f"job={job}" + (f" owner={owner}" if owner else "")
+    told = f"job={job}" + (f" owner={_word(owner)}" if owner else "")
     if page:
         told += f" page={page.rstrip('/')}/#job={job}"
     text = headers.get("kwargsrepr")
     if isinstance(text, str) and told not in text:  # as it may be when it is tried again
         headers["kwargsrepr"] = f"{text} {told}"
+
+
+def _word(owner: str) -> str:
+    """Return an owner as one word, so that none looks like a page, or another owner."""
+    safe = printable(owner)
+    return safe if set(safe).isdisjoint(SEPARATORS) else json.dumps(safe, ensure_ascii=False)
 
 
 class Teller:

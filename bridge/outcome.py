@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime
 import json
 import time
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from celery import states
@@ -13,6 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLo
 
 from bridge.errors import InputError
 from bridge.events import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.nesting import MAX_DEPTH
 from bridge.run import Run
 from bridge.settings import Settings
 
@@ -25,11 +28,23 @@ __all__ = [
     "moment",
     "result",
     "retry",
+    "stored_error",
     "untold",
 ]
 
 #: Longest traceback that travels, in bytes of JSON.
 MAX_TRACEBACK_BYTES = 32 * 1024
+#: Longest name of a class that travels, in bytes of JSON.
+MAX_CLASS_BYTES = 255
+#: Exceptions whose text is more than their argument. They are made again of what is stored.
+_NAMED: dict[str, type[BaseException]] = {
+    **{one.__name__: one for one in (WorkerLostError, SoftTimeLimitExceeded, TimeLimitExceeded)},
+    **{
+        name: one
+        for name, one in vars(builtins).items()
+        if isinstance(one, type) and issubclass(one, OSError | KeyError)
+    },
+}
 
 HANDED_BACK = "the worker that ran it was stopped: another one will run it from the beginning"
 NOT_HANDED_BACK = (
@@ -43,13 +58,39 @@ EXPIRED = "it was not started before it expired"
 
 def result(value: Any) -> dict[str, Any]:
     """Return what ``succeeded`` says of a task's result."""
+    if not _may_travel(value):
+        return {"result_omitted": True}
     try:
         text = finite_json(value)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         return {"result_omitted": True}
     if len(text) > MAX_RESULT_BYTES:
         return {"result_omitted": True}
     return {"result": json.loads(text)}
+
+
+def _may_travel(value: Any) -> bool:
+    """Whether a value is neither nested too deep nor certain to be too large.
+
+    A value that is small in memory can be huge as JSON: a list that holds another one twice,
+    which holds a third one twice.
+    """
+    left, level = MAX_RESULT_BYTES, [value]
+    for _ in range(MAX_DEPTH):
+        # Each of these takes at least one byte for each of its members or characters.
+        left -= sum(len(one) for one in level if isinstance(one, str | list | tuple | dict))
+        if left < 0:
+            return False
+        level = [member for one in level for member in _members(one)]
+        if not level:
+            return True
+    return False
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list | tuple) else ()
 
 
 def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str, Any]:
@@ -120,6 +161,23 @@ def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
     return told
 
 
+def stored_error(value: Any) -> dict[str, Any] | None:
+    """Return an exception as it travels, from what Celery stores of it; None if it is none.
+
+    Args:
+        value: as read from the result backend. The class that it names is not looked up.
+    """
+    if not isinstance(value, dict) or not isinstance(name := value.get("exc_type"), str):
+        return None
+    arguments = value.get("exc_message", ())
+    if not _may_travel(arguments):
+        arguments = ()
+    name = cut(name.rpartition(".")[2], MAX_CLASS_BYTES)
+    arguments = arguments if isinstance(arguments, list | tuple) else (arguments,)
+    exception = _NAMED.get(name, Exception)(*arguments)
+    return {"class": name, "message": cut(_message(exception), MAX_LOG_BYTES)}
+
+
 def _message(exception: BaseException) -> str:
     seconds = next(iter(exception.args), None)
     if isinstance(exception, WorkerLostError):
@@ -129,4 +187,7 @@ def _message(exception: BaseException) -> str:
     if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
         limit = f" of {seconds:g} s" if isinstance(seconds, int | float) else ""
         return f"it took longer than its time limit{limit}"
-    return str(exception)
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - anybody's __str__, or a value nested too deeply
+        return "it has no message that can be shown"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,10 +19,11 @@ from celery import current_task, signals
 
 from bridge import canvas, current, monitoring, outcome
 from bridge.emitter import emitter_for
+from bridge.events import is_counter, is_identifier, is_number
 from bridge.run import Run
 from bridge.settings import Settings
 
-__all__ = ["HEADER", "INTERNAL", "connect", "enqueuing", "of_tasks", "told"]
+__all__ = ["HEADER", "INTERNAL", "connect", "enqueuing", "of_tasks", "sound", "told"]
 
 #: Header of a task's message that makes it, and what it spawns, part of a job.
 HEADER = "taskbridge"
@@ -32,6 +33,15 @@ REDACTED = "<redacted>"
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: What of a task's header its first event tells.
 TOLD = ("total", "more", "queue", "expires_at")
+#: Tasks that a job may have at most: one that waits for more would never end.
+MAX_TASKS = 10_000_000
+#: What the values of a task's header must be; values of other names are left alone.
+SOUND: dict[str, Callable[[Any], bool]] = {
+    "owner": lambda value: value is None or is_identifier(value),
+    **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
+    **dict.fromkeys(("at", "expires_at"), is_number),
+    "queue": lambda value: isinstance(value, str),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,13 @@ def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
 def told(header: dict[str, Any]) -> dict[str, Any]:
     """Return what of a task's header its first event tells."""
     return {name: header[name] for name in TOLD if name in header}
+
+
+def sound(header: Any) -> dict[str, Any] | None:
+    """Return a task's header without what is not of its type; None for what is no header."""
+    if not isinstance(header, dict):
+        return None
+    return {name: one for name, one in header.items() if name not in SOUND or SOUND[name](one)}
 
 
 def _spawning() -> Enqueuing | None:

@@ -72,6 +72,8 @@ class Run:
         self.republished = False
         #: Lines dropped so far; it only grows, since tasks count it while the sender reads it.
         self.dropped = 0
+        #: Lines dropped so far because the task logs more than it may; only the sender counts it.
+        self.limited = 0
         #: What the task said about itself, by name; replaced and never changed in place.
         self.meta: dict[str, Any] = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
@@ -184,7 +186,7 @@ class Run:
         self._seq += 1
         self._tick = 0
         # Only such an event tells what was dropped: progress may be replaced by newer progress.
-        if untold := self.dropped - self._told:
+        if untold := self.dropped + self.limited - self._told:
             data = {**data, "dropped": untold}
             self._told += untold
         return self._event(kind, data, at)

@@ -7,13 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge import broker_url
+
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 __all__ = [
+    "authorities",
     "broker",
     "capture",
     "count",
+    "databases",
     "file",
     "flag",
     "function",
@@ -28,6 +32,8 @@ __all__ = [
     "port",
     "seconds",
     "queue_type",
+    "root",
+    "roots",
     "secrets",
     "whole",
 ]
@@ -38,7 +44,10 @@ SECRET_BYTES = 32
 #: What can be captured of code that knows nothing of taskbridge.
 CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
 
-BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
+#: Folders of which no part may be a root: what is in them is not files that somebody keeps.
+NO_ROOTS = tuple(Path(name) for name in ("/dev", "/proc", "/sys"))
+
+DATABASE = re.compile(r"([A-Za-z0-9][\w-]{0,62})=([a-z][\w+]*://.*)", re.ASCII)
 
 ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
@@ -96,10 +105,8 @@ def flag(text: str) -> bool:
 
 
 def broker(text: str) -> str:
-    """Return a broker's URL."""
-    scheme = text.partition("://")[0]
-    if scheme not in BROKER_SCHEMES:
-        raise ValueError(f"must start with one of {', '.join(s + '://' for s in BROKER_SCHEMES)}")
+    """Return a broker's URL, or several separated by semicolons."""
+    broker_url.check_files(broker_url.parse(text).files)
     return text
 
 
@@ -168,14 +175,24 @@ def origins(text: str) -> tuple[str, ...]:
     return found
 
 
-def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return addresses, or networks of them."""
-    from ipaddress import ip_network
-
+def networks(text: str) -> tuple[IPv4Network | IPv6Network | str, ...]:
+    """Return addresses, or networks of them; ``unix`` stays as it is."""
     try:
-        return tuple(ip_network(one) for one in listed(text))
+        return tuple(one if one == "unix" else _network(one) for one in listed(text))
     except ValueError as error:
-        raise ValueError(f"must list addresses or networks such as 10.0.0.0/8: {error}") from None
+        raise ValueError(
+            f"must list addresses or networks such as 10.0.0.0/8, or unix: {error}"
+        ) from None
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Return a network; IPv4 where it is mapped to IPv6."""
+    from ipaddress import IPv6Network, ip_network
+
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and (mapped := network.network_address.ipv4_mapped):
+        return ip_network((mapped, network.prefixlen - 96))
+    return network
 
 
 def function(text: str) -> str:
@@ -186,6 +203,12 @@ def function(text: str) -> str:
     return text
 
 
+def authorities(text: str) -> Path:
+    """Return the path of a file with certificates of authorities."""
+    broker_url.check_authorities(text)
+    return Path(text)
+
+
 def file(text: str) -> Path:
     """Return the path of a file that can be read."""
     path = Path(text)
@@ -194,3 +217,32 @@ def file(text: str) -> Path:
     except OSError as error:
         raise ValueError(f"must be a file that can be read ({error.strerror})") from None
     return path
+
+
+def root(text: str) -> Path:
+    """Return the path of a folder to which jobs are confined; it need not exist here."""
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text:
+        raise ValueError(f"must be an absolute path such as /srv/data, not {text!r}")
+    real = path.resolve()
+    if real == Path(real.anchor) or any(real.is_relative_to(one) for one in NO_ROOTS):
+        raise ValueError(f"must be a folder of files, which {text!r} is not")
+    return path
+
+
+def roots(text: str) -> tuple[Path, ...]:
+    """Return paths of folders to which jobs are confined."""
+    return tuple(root(one) for one in listed(text))
+
+
+def databases(text: str) -> tuple[tuple[str, str], ...]:
+    """Return names of databases with their URLs."""
+    found = [DATABASE.fullmatch(one) for one in listed(text)]
+    pairs = tuple((match[1], match[2]) for match in found if match)
+    # Not even a part of it is quoted: there may be a password in it.
+    if len(pairs) < len(found) or len(dict(pairs)) < len(pairs):
+        raise ValueError(
+            "must list databases such as sales=postgresql+psycopg://user:password@host/name, each "
+            "name once (a comma inside a URL is written %2C)"
+        )
+    return pairs

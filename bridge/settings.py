@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge import broker_url
 from bridge import setting_types as types
 from bridge.errors import SettingsError
 
-__all__ = ["PREFIX", "Settings"]
+__all__ = ["PREFIX", "Settings", "without_keys"]
 
 PREFIX = "TASKBRIDGE_"
 
@@ -37,6 +38,16 @@ class Settings:
     broker_url: str | None = _setting(types.broker, None, hidden=True)
     #: Broker of events, where they do not travel on that of tasks: another virtual host, say.
     events_url: str | None = _setting(types.broker, None, hidden=True)
+    #: Certificates, in PEM, of the authorities that may have signed that of an amqps:// or rediss://
+    #: broker; None means those of the system.
+    broker_cafile: Path | None = _setting(types.authorities, None)
+    #: Certificate and key, in PEM, that a broker is shown which asks for one.
+    broker_certfile: Path | None = _setting(types.file, None)
+    broker_keyfile: Path | None = _setting(types.file, None)
+    #: Bytes of log lines and output that the tasks of one process send a second, on average over a
+    #: minute; one task half of it, and own events as much. Of what is more, the oldest lines are
+    #: dropped, counted, and shown as missing.
+    line_bytes_per_second: int = _setting(types.count, 256 * 1024)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
     #: Type of the queue of tasks on RabbitMQ: classic, or quorum, which a cluster replicates.
@@ -62,7 +73,7 @@ class Settings:
     #: Origins that a browser page may come from; empty means the server's own.
     origins: tuple[str, ...] = _setting(types.origins, ())
     #: Where people find Flower; the page links jobs to it. None means no links.
-    flower_url: str | None = _setting(str, None)
+    flower_url: str | None = _setting(types.origin, None)
     #: ``user:password`` of who may use Flower; needed where it listens to other machines.
     flower_auth: str | None = _setting(types.login, None, hidden=True)
     #: RabbitMQ's management API, from which Flower learns how long queues are.
@@ -70,10 +81,14 @@ class Settings:
     #: Certificate chain, and key, in PEM, of a server that speaks TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
-    #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed.
+    #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed; ``unix``
+    #: for proxies that connect to a Unix socket.
     trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
     #: ``package.module:function``, which lets clients in by a session of the application's own.
     auth: str | None = _setting(types.function, None)
+    #: How long what it granted holds at most: it is asked again before that, for as long as the
+    #: client is connected. So long at most a client stays whose session has ended.
+    session_ttl: float = _setting(types.seconds, 300.0)
     #: What tokens must say they are for, and by whom they were made; None means that nobody asks.
     token_audience: str | None = _setting(str, None)
     token_issuer: str | None = _setting(str, None)
@@ -86,8 +101,18 @@ class Settings:
     transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.
     tasks: tuple[str, ...] = _setting(types.listed, ())
+    #: Bytes of JSON that the arguments of one task may take when a job is enqueued.
+    argument_bytes: int = _setting(types.count, 1024 * 1024)
     #: Modules with tasks that the shipped worker application loads.
     include: tuple[str, ...] = _setting(types.listed, ())
+    #: Folders, as absolute paths, that the reference jobs may read; empty means none.
+    input_roots: tuple[Path, ...] = _setting(types.roots, ())
+    #: Folder, as an absolute path, below which the reference jobs write, each in a folder of its
+    #: own; None means that they write nothing.
+    output_root: Path | None = _setting(types.root, None)
+    #: Databases that the job ``import_csv`` may fill: ``name=URL``, separated by commas, with URLs
+    #: of SQLAlchemy.
+    databases: tuple[tuple[str, str], ...] = _setting(types.databases, (), hidden=True)
     #: How far back a server that starts reads what it missed, which the broker keeps as long.
     replay: float = _setting(types.seconds, 3600.0)
     #: Bytes that the broker keeps for that at most; what is oldest goes first.
@@ -120,6 +145,10 @@ class Settings:
     #: Requests a second: of one connection, and of one owner.
     requests_per_second: float = _setting(types.number, 20.0)
     owner_requests_per_second: float = _setting(types.number, 100.0)
+    #: Bytes of answers a second: of one connection, and of one owner. Four times as many may come
+    #: at once, and then one answer of any size.
+    answer_bytes_per_second: int = _setting(types.count, 2 * 1024 * 1024)
+    owner_answer_bytes_per_second: int = _setting(types.count, 8 * 1024 * 1024)
     #: Jobs that one connection watches at most.
     max_watched: int = _setting(types.count, 1_000)
     #: What one owner's clients may enqueue a minute, and have unfinished at once.
@@ -179,6 +208,37 @@ class Settings:
             )
         if self.keyfile and not self.certfile:
             raise SettingsError("TASKBRIDGE_KEYFILE needs TASKBRIDGE_CERTFILE beside it")
+        self._check_broker_certificate()
+        self._check_roots()
+
+    def _check_roots(self) -> None:
+        kept = {"TASKBRIDGE_HOME": self.home.resolve()}
+        if self.output_root:
+            output, home = self.output_root.resolve(), kept["TASKBRIDGE_HOME"]
+            if output.is_relative_to(home) or home.is_relative_to(output):
+                raise SettingsError(
+                    f"TASKBRIDGE_OUTPUT_ROOT={self.output_root} and TASKBRIDGE_HOME={self.home} "
+                    "must not be inside one another: choose another folder for one of them"
+                )
+            kept["TASKBRIDGE_OUTPUT_ROOT"] = output
+        for root in self.input_roots:
+            if name := next(
+                (n for n, one in kept.items() if root.resolve().is_relative_to(one)), None
+            ):
+                raise SettingsError(
+                    f"TASKBRIDGE_INPUT_ROOTS lists {root}, which is inside {name}, where jobs may "
+                    "read nothing: choose another folder"
+                )
+
+    def _check_broker_certificate(self) -> None:
+        certificate, key = self.broker_certfile, self.broker_keyfile
+        if key and not certificate:
+            raise SettingsError("TASKBRIDGE_BROKER_KEYFILE needs TASKBRIDGE_BROKER_CERTFILE too")
+        if certificate:
+            try:
+                broker_url.check_pair(str(certificate), str(key) if key else None)
+            except ValueError as error:
+                raise SettingsError(f"TASKBRIDGE_BROKER_CERTFILE={certificate} {error}") from None
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed (already parsed values)."""
@@ -244,6 +304,12 @@ class Settings:
     def socket_path(self) -> str:
         """Path of Socket.IO at the server: below that of its URL, where that has one."""
         return f"{urlsplit(self.server_url).path}/socket.io".strip("/")
+
+
+def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a process that neither signs tokens nor verifies them."""
+    keys = (f"{PREFIX}SECRET", f"{PREFIX}SECRET_FILE")
+    return {name: value for name, value in environ.items() if name not in keys}
 
 
 def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:

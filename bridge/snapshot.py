@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from bridge.events import TERMINAL, Event, EventType
+from bridge.room import Room
 from bridge.task_state import NOTHING, WHY, TaskState
 from bridge.task_table import TaskTable
 
@@ -375,10 +376,22 @@ class Snapshot:
         queued = self.state == "queued"
         return {"queue": told.get("queue") if queued else None, "eta": told.get("eta")}
 
-    def encode(self) -> dict[str, Any]:
-        """Return the snapshot as the JSON object of the protocol."""
+    def encode(self, most: int | None = None) -> dict[str, Any]:
+        """Return the snapshot as the JSON object of the protocol.
+
+        Args:
+            most: bytes of JSON that it may take; of what is beyond, ``bridge.room`` leaves out
+                some. Default no bound.
+        """
         if self._given.encoded is not None:
             return self._given.encoded
+        fixed = self._fixed()
+        room = Room(most, fixed)
+        outcome, meta, bars = room.outcome(self._outcome()), room.meta(self.meta), self.bars
+        parts = {"meta": meta, "bars": room.bars(bars), "tasks": room.tasks(self._listed())}
+        return {**fixed, **outcome, **parts}
+
+    def _fixed(self) -> dict[str, Any]:
         return {
             "job": self.job,
             "name": self.name,
@@ -392,13 +405,12 @@ class Snapshot:
             "done": self.done,
             "planned": self._total,
             "spawned": self._more,
-            "bars": self.bars,
-            "meta": self.meta,
-            "tasks": [task.encode() for task in self._listed()],
+            "bars": [],
+            "meta": {},
+            "tasks": [],
             "error": None,
             "reason": None,
             "retry_at": None,
-            **self._outcome(),
             "cancelling": self.cancelling,
             "stalled": self.stalled,
             **self._expected(),

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bridge.errors import JobNotFound
+from bridge.events import TERMINAL
+from bridge.identifiers import check_identifier
 from bridge.shards import shard_of
 from bridge.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from bridge.client import Bridge
+    from bridge.stored_result import StoredResult
 
 __all__ = ["IN_CELERY", "from_result", "shard_of_job", "state_of", "status"]
 
@@ -76,7 +79,11 @@ def shard_of_job(bridge: Bridge, job: str) -> int | None:
     """Return the shard whose servers have a job; None where there is but one.
 
     An id that :meth:`Bridge.enqueue` has made tells it; others are asked for.
+
+    Raises:
+        JobNotFound: that cannot be a job's id.
     """
+    check_identifier(job, "a job's id", JobNotFound)
     shards = bridge.settings.shards
     if shards == 1:
         return None
@@ -101,6 +108,7 @@ def _unknown(job: str) -> str:
 
 def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
     """Return what the server says that has the job, else what any other made of its result."""
+    check_identifier(job, "a job's id", JobNotFound)
     found: dict[str, Any] | None = None
     missing: Exception | None = None
     for shard in _likely(job, bridge.settings.shards):
@@ -135,35 +143,31 @@ def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
 
 def from_result(app: Any, job: str) -> dict[str, Any] | None:
     """Return what Celery's result backend knows, as a snapshot; None if it knows nothing."""
-    result = app.AsyncResult(job)
-    state = result.state
-    if state == "PENDING":  # Celery's word for "never heard of it"
+    from bridge import stored_result
+
+    found = stored_result.read(app.backend, job)
+    if found is None or found.state == "PENDING":  # Celery's word for "never heard of it"
         return None
-    done = result.date_done  # asked once: until the task is over, each time asks the backend
-    ended = done.timestamp() if done else None
+    outcome = _outcome(found)
     return {
         **Snapshot(job).encode(),
-        "name": result.name or "",
-        "state": _state(result, state),
-        "at": ended,
-        "ended_at": ended,
+        "name": found.name,
+        "at": found.ended_at,
+        "ended_at": found.ended_at,
         "total": 1,
-        "done": int(result.ready()),
-        **_outcome(result, state),
+        "done": int(outcome["state"] in TERMINAL),
+        **outcome,
         "source": "result",
     }
 
 
-def _state(result: Any, state: str) -> str:
-    cause = type(result.result).__name__ if state == "FAILURE" else ""
-    return ENDS.get(cause) or STATES.get(state, "running")
-
-
-def _outcome(result: Any, state: str) -> dict[str, Any]:
+def _outcome(found: StoredResult) -> dict[str, Any]:
     from bridge import outcome
 
-    if state == "SUCCESS":
-        return outcome.result(result.result)
-    if state == "FAILURE":
-        return {"error": outcome.error(result.result)}
-    return {}
+    state = STATES.get(found.state, "running")
+    if state == "succeeded":
+        return {"state": state, **outcome.result(found.result)}
+    error = outcome.stored_error(found.result) if state == "failed" else None
+    if error is None:
+        return {"state": state}
+    return {"state": ENDS.get(error["class"], state), "error": error}

@@ -74,6 +74,11 @@ class TaskState:
         return self._bars
 
     @property
+    def weight(self) -> int:
+        """Bytes of JSON that it takes at least, as far as that is known without encoding it."""
+        return len(self._bars) if isinstance(self._bars, str) else 0
+
+    @property
     def ended(self) -> bool:
         return self.state in TERMINAL
 

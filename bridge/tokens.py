@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import SettingsError, TokenError
+from bridge.identifiers import check_identifier, flaw
 
-__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "sign", "verify"]
+__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "named", "sign", "verify"]
 
 SCOPES = frozenset({"watch", "cancel", "enqueue"})
 #: Seconds that a token lives unless told otherwise: long enough for a page to be left open over
@@ -23,11 +24,15 @@ class Grant:
     """What a client may do: what its token says, or a ``TASKBRIDGE_AUTH`` function.
 
     Args:
-        owner: whose jobs it may see, all of them; None means ``jobs`` alone.
+        owner: whose jobs it may see, all of them; None means ``jobs`` alone. A string of 1 to 255
+            characters, without control characters.
         jobs: ids of single jobs.
-        scope: of ``watch``, ``cancel``, ``enqueue``.
+        scope: of ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings.
         expires: seconds since the epoch; default never.
         shard: of the jobs, where it was said; else that of the owner, or of the jobs' ids.
+
+    Raises:
+        SettingsError: an argument is of another kind.
     """
 
     owner: str | None = None
@@ -35,6 +40,18 @@ class Grant:
     scope: frozenset[str] = frozenset({"watch"})
     expires: float = float("inf")
     shard: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check it: what a function of an application returns is no better than what it read."""
+        _check_names(self.owner, jobs := _strings(self.jobs, "jobs"))
+        scope = self.scope.split() if isinstance(self.scope, str) else self.scope
+        object.__setattr__(self, "jobs", frozenset(jobs))
+        object.__setattr__(self, "scope", frozenset(_strings(scope, "scope")))
+        number = isinstance(self.expires, int | float) and not isinstance(self.expires, bool)
+        if not number or self.expires != self.expires:
+            raise SettingsError("a grant's expires must be a number of seconds since the epoch")
+        if self.shard is not None and (type(self.shard) is not int or self.shard < 0):
+            raise SettingsError("a grant's shard must be a whole number from 0 on")
 
     def allows(self, scope: str) -> bool:
         """Whether the token carries this scope."""
@@ -70,10 +87,12 @@ def sign(
         shard: which servers have the jobs; default it does not say.
 
     Raises:
-        SettingsError: nothing is named, a scope is unknown, or ``ttl`` is not positive.
+        SettingsError: nothing is named, an owner or an id is not a string of 1 to 255 characters
+            without control characters, a scope is unknown, or ``ttl`` is not positive.
     """
-    scopes = frozenset(scope.split() if isinstance(scope, str) else scope)
-    _check(owner, scopes, jobs := sorted(set(jobs)), ttl)
+    scopes = frozenset(_strings(scope.split() if isinstance(scope, str) else scope, "scope"))
+    _check(scopes, ttl)
+    jobs = named(owner, jobs)
     claims: dict[str, Any] = {"scope": " ".join(sorted(scopes)), "exp": clock() + ttl}
     said = {"sub": owner, "jobs": jobs or None, "aud": audience, "iss": issuer, "shard": shard}
     claims |= {name: value for name, value in said.items() if value is not None}
@@ -82,16 +101,43 @@ def sign(
     return jwt.encode(claims, keys[0], algorithm=ALGORITHM)
 
 
-def _check(owner: str | None, scopes: frozenset[str], jobs: list[str], ttl: float) -> None:
+def named(owner: Any, jobs: Any) -> list[str]:
+    """Return the ids of the single jobs that a token is to name, each once and in order.
+
+    Raises:
+        SettingsError: nothing is named, or what is named is not an owner's or a job's id.
+    """
+    ids = sorted(set(_strings(jobs, "jobs")))
+    if owner in (None, "") and not ids:
+        raise SettingsError("a token needs an owner or at least one job")
+    _check_names(owner, ids)
+    return ids
+
+
+def _check(scopes: frozenset[str], ttl: Any) -> None:
     if unknown := scopes - SCOPES:
         allowed = ", ".join(sorted(SCOPES))
         raise SettingsError(f"unknown scope {', '.join(sorted(unknown))}: use {allowed}")
     if not scopes:
         raise SettingsError("a token needs a scope: watch, cancel or enqueue")
-    if not owner and not jobs:
-        raise SettingsError("a token needs an owner or at least one job")
-    if not 0 < ttl < float("inf"):
+    if not (isinstance(ttl, int | float) and 0 < ttl < float("inf")):
         raise SettingsError("a token's ttl must be a positive number of seconds")
+
+
+def _check_names(owner: Any, jobs: Iterable[str]) -> None:
+    if owner is not None:
+        check_identifier(owner, "an owner", SettingsError)
+    for job in jobs:
+        check_identifier(job, "a job's id", SettingsError)
+
+
+def _strings(values: Any, what: str) -> list[str]:
+    """Return several strings as a list; one string is not taken for its characters."""
+    if not isinstance(values, str | bytes) and isinstance(values, Iterable):
+        found = list(values)
+        if all(isinstance(one, str) for one in found):
+            return found
+    raise SettingsError(f"{what} must be a list of strings")
 
 
 def verify(
@@ -137,7 +183,8 @@ def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[st
             continue
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
             raise TokenError("the token is not valid: it is not for this application") from None
-        except (jwt.InvalidTokenError, UnicodeEncodeError):  # the latter of a lone surrogate
+        # The latter two of a lone surrogate, and of JSON that is nested too deeply.
+        except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
             break
     raise TokenError("the token is not valid: it was not signed by this application")
 
@@ -151,9 +198,9 @@ def _grant(claims: dict[str, Any], leeway: float) -> Grant:
     owner, jobs, scope = claims.get("sub"), claims.get("jobs", []), claims["scope"]
     shard = claims.get("shard")
     well_formed = (
-        (owner is None or isinstance(owner, str))
+        (owner is None or flaw(owner) is None)
         and isinstance(jobs, list)
-        and all(isinstance(job, str) for job in jobs)
+        and all(flaw(job) is None for job in jobs)
         and isinstance(scope, str)
         and _moment(claims["exp"])
         and (shard is None or (type(shard) is int and shard >= 0))

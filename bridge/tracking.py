@@ -16,6 +16,7 @@ from bridge import (
     current,
     monitoring,
     outcome,
+    poison,
     probe,
     publishing,
     relay,
@@ -55,6 +56,7 @@ def install(app: Any, settings: Settings | None = None) -> None:
     transport.register()
     _settings[:] = [settings or Settings.from_environ()]
     publishing.connect()
+    app.steps["consumer"].add(poison.Guard)
     for signal, handler in _HANDLERS:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
     cancellation.install(app, _settings[0])
@@ -187,7 +189,8 @@ def _on_revoked(
 def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:
     headers = message.headers or {}
     if isinstance(header := headers.get(HEADER), dict):
-        run = Run(job=headers.get("root_id") or id, task=id, name=name, owner=header.get("owner"))
+        owner, job = header.get("owner"), headers.get("root_id") or id
+        run = Run(job=job, task=id, name=name[:255], owner=owner)
         text = (
             f"no worker knows a task named {name}: check the name, or add its module to the worker"
         )
@@ -215,6 +218,7 @@ _HANDLERS = [
     (signals.task_retry, _on_retry),
     (signals.task_revoked, _on_revoked),
     (signals.task_unknown, _on_unknown),
+    (signals.task_rejected, poison.on_rejected),
     (signals.worker_init, _on_worker_init),
     (signals.worker_process_init, _on_worker_init),
     (signals.worker_process_shutdown, _on_shutdown),

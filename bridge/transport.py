@@ -26,6 +26,8 @@ from urllib.parse import quote
 
 from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
 
+from bridge.home import private_folder
+
 __all__ = ["SCHEME", "Channel", "Transport", "register"]
 
 SCHEME = "embedded"
@@ -56,7 +58,7 @@ class Channel(filesystem.Channel):
 
     def _new_queue(self, queue: str, **options: Any) -> None:
         folder = self._folder(queue)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         if not options.get("durable", True):
             _write(folder / "owner", str(os.getpid()))
 
@@ -66,7 +68,7 @@ class Channel(filesystem.Channel):
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         binding = [routing_key or "", pattern or "", queue]
         folder = self._bindings(exchange)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         name = f"{_prefix(queue)}{quote(binding[0], safe='')}"
         _write(folder / name, json.dumps(binding))
 
@@ -92,7 +94,7 @@ class Channel(filesystem.Channel):
         try:
             _write_next(folder, text)
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             _write_next(folder, text)
 
     def _get(self, queue: str) -> Any:

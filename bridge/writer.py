@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import socketio
 from amqp.exceptions import ChannelError
 
-from bridge import stream, transport
+from bridge import stream, tls, transport
+from bridge.connection import connect
 from bridge.settings import Settings
 from bridge.stream import StreamAway
 
@@ -56,6 +57,7 @@ class KombuWriter(socketio.KombuManager):
     """Stock wire format over kombu; one producer kept, the exchange declared once."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         super().__init__(
             settings.events,
             channel=settings.channel,
@@ -63,12 +65,14 @@ class KombuWriter(socketio.KombuManager):
             logger=logger,
             connection_options=CONNECTION_OPTIONS,
         )
-        self._settings = settings
         self._stream_away_since: float | None = None
         #: Whether what is published must reach a stream, and whether there was one before.
         self._streaming = self._had_stream = False
         self.publisher_connection: Any
         self._producer: Any = None
+
+    def _connection(self) -> Any:
+        return connect(self._settings, self.url, **self.connection_options)
 
     def _publish(self, data: Any) -> None:
         body = self.json.dumps(data)
@@ -146,12 +150,13 @@ class RedisWriter(socketio.RedisManager):
     """Stock wire format over Redis, so that a stock ``RedisManager`` server can read it."""
 
     def __init__(self, settings: Settings) -> None:
+        url, options = tls.target(settings, settings.events)
         super().__init__(
-            settings.events,
+            url,
             channel=settings.channel,
             write_only=True,
             logger=logger,
-            redis_options=REDIS_OPTIONS,
+            redis_options={**REDIS_OPTIONS, **(options or {})},
         )
 
     def _publish(self, data: Any) -> None:

@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 USERS = ("operator", "server", "worker", "service", "flower")
 #: Those that read or write events.
 REPORTERS = ("server", "worker", "service")
+#: Users of PostgreSQL; what each may do is in postgresql/roles.py.
+RESULTS = ("worker", "server", "service")
 NODES = ("rabbitmq-1:5672", "rabbitmq-2:5672", "rabbitmq-3:5672")
 DAYS = "825"
 
@@ -26,6 +28,7 @@ DAYS = "825"
 def passwords(folder: Path) -> dict[str, str]:
     """Return the secrets that are random, those that are there as they are."""
     names = (*USERS, "taskbridge_secret", "erlang_cookie", "postgresql", "grafana", "flower_login")
+    names += tuple(f"postgresql_{user}" for user in RESULTS)
     found = {}
     for name in names:
         fresh = secrets.token_urlsafe(36)
@@ -46,8 +49,11 @@ def urls(known: dict[str, str], options: argparse.Namespace) -> Iterator[tuple[s
                 yield f"{user}_{kind}_url", ";".join(each)
     node = options.rabbitmq[0]
     yield "operator_events_url", f"amqp://operator:{known['operator']}@{node}/events"
-    login, host = f"taskbridge:{known['postgresql']}", options.postgresql
-    yield "result_url", f"db+postgresql+psycopg://{login}@{host}/taskbridge"
+    logins = {user: f"{user}:{known[f'postgresql_{user}']}" for user in RESULTS}
+    logins["operator"] = f"taskbridge:{known['postgresql']}"  # PostgreSQL's superuser
+    for user, login in logins.items():
+        url = f"db+postgresql+psycopg://{login}@{options.postgresql}/taskbridge"
+        yield f"{user}_result_url", url
     management = options.rabbitmq[0].partition(":")[0]
     yield "flower_broker_api", f"http://flower:{known['flower']}@{management}:15672/api/"
 

@@ -17,6 +17,8 @@ from support.stack import Stack  # noqa: E402
 
 PICTURE = ROOT / "docs" / "images" / "page.png"
 OWNER = "ada"
+#: Python's own, a folder with many files.
+LIBRARY = Path(shutil.__file__).parent
 #: Milliseconds that a job may take to get where it is to be.
 SOON = 60_000
 
@@ -27,13 +29,12 @@ def enqueue(stack: Stack, folder: Path) -> None:
     rows.write_text("id,total\n" + "".join(f"{n},{n * 1.5}\n" for n in range(20_000)))
     ended = [
         stack.bridge.enqueue("workers.jobs.import_csv", kwargs={"path": str(rows)}, owner=OWNER),
-        stack.bridge.enqueue("workers.jobs.checksum", kwargs={"path": "/nowhere"}, owner=OWNER),
+        stack.bridge.enqueue("workers.jobs.checksum", kwargs={"path": "nowhere"}, owner=OWNER),
     ]
     for job in ended:
         list(stack.bridge.watch(job.id))
-    library = str(Path(shutil.__file__).parent)
     for _ in range(2):
-        stack.bridge.enqueue("workers.jobs.checksum", kwargs={"path": library}, owner=OWNER)
+        stack.bridge.enqueue("workers.jobs.checksum", kwargs={"path": str(LIBRARY)}, owner=OWNER)
     stack.bridge.enqueue("support.work", [60.0], owner=OWNER)
 
 
@@ -54,7 +55,8 @@ def main() -> None:
     parser.add_argument("--dark", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        stack = Stack(Path(folder) / "stack")
+        roots = f"{folder},{LIBRARY}"
+        stack = Stack(Path(folder) / "stack", TASKBRIDGE_INPUT_ROOTS=roots)
         chromium = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         try:

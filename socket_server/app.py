@@ -33,6 +33,7 @@ from socket_server.manager import JobsManager, new_manager
 from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
 from socket_server.queues import Gauge, Lines
+from socket_server.reach import Reach
 from socket_server.tracing import new_tracer
 from socket_server.turn import Turn, new_turn
 from socket_server.verdicts import Estimates, Verdicts
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING = 1.0
 #: Seconds between two looks at the queues in which jobs wait.
 ESTIMATING = 2.0
+#: Seconds between two looks at how far back the stream reaches.
+LOOKING_BACK = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class SocketServer:
     watchdog: Watchdog
     verdicts: Verdicts
     estimates: Estimates
+    reach: Reach
     aside: Aside
     gate: Gate
     #: What is done every second, beside looking after silent jobs.
@@ -81,6 +85,10 @@ class SocketServer:
         self.sio.manager_initialized = True
         self.sio.start_background_task(self._again, HOUSEKEEPING, self._keep_house)
         self.sio.start_background_task(self._again, ESTIMATING, self.estimates.tell)
+        if self.bridge.settings.auth:
+            often = min(HOUSEKEEPING, self.bridge.settings.session_ttl / 20)
+            self.sio.start_background_task(self._again, often, self.jobs.renew)
+        self.sio.start_background_task(self._again, LOOKING_BACK, self.reach.look)
 
     def drain(self) -> None:
         """Send all clients away, each at its own time; more come to those that are left."""
@@ -143,14 +151,16 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
+    journal.on_forget = lines.leave
     parts = watchdog, history, lines, metrics
     delivery = Delivery(manager, journal, *parts, new_tracer(settings))
     manager.on_event = delivery.take
-    health = Health(manager)
+    reach = Reach(served, lambda: manager.written, turn)
+    health = Health(manager, lambda: reach.seconds)
     http = socketio.WSGIApp(sio, _in_turn(new_http(settings, auth, journal, lookup, health), turn))
     front = Front(http, settings, gate, sio.sleep)
     estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings), turn)
-    collector = Collector(metrics, manager, journal, jobs, gate, estimates, sio.sleep)
+    collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, sio.sleep)
     metrics.registry.register(collector)
     return SocketServer(
         bridge=bridge,
@@ -166,6 +176,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         watchdog=watchdog,
         verdicts=Verdicts(delivery, journal, bridge, aside, sio),
         estimates=estimates,
+        reach=reach,
         aside=aside,
         gate=gate,
         chores=(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from socket_server.answer import PIECE, Answer
 from socket_server.flow import Flow
 
 __all__ = ["Backlog", "backlog_class"]
@@ -17,6 +19,8 @@ HANDED_OUT = 4 * 1024
 #: Part of the bound that may wait for a client which has taken nothing for so many seconds: a burst
 #: is not to end a connection that keeps up, nor a dead one to cost much.
 MUCH, PATIENCE = 0.125, 0.5
+#: Seconds between two looks whether an answer was taken: the first and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
 
 
 class Backlog:
@@ -42,13 +46,20 @@ class Backlog:
         self.size = 0
         #: Whether more than ``most`` bytes waited.
         self.over = False
+        #: Answers that were put in, and those of them that the client has taken. Under threads each
+        #: has one thread that counts it.
+        self._answers = self._taken = self._answers_handed_out = 0
+        self._has_ended = False
         self._handed_out = 0
         self._number = 0
         self._taken_at: float | None = None
 
     def _put(self, packet: Any) -> None:
-        if self.over and packet is not None:
+        if packet is None:
+            self._has_ended = True
+        elif self.over:
             return
+        self._answers += isinstance(packet, Answer)
         key = getattr(packet, "latest", None)
         if key is None:
             self._number += 1
@@ -83,8 +94,12 @@ class Backlog:
             raise self.empty
         if block:
             self._handed_out, self._taken_at = 0, None
+            self._taken, self._answers_handed_out = self._taken + self._answers_handed_out, 0
         packet = super().get(block, timeout)  # type: ignore[misc]
+        if packet is None:  # the end is there for each request that waits for packets
+            self.put(None)  # type: ignore[attr-defined]
         self._handed_out += _size(packet)
+        self._answers_handed_out += isinstance(packet, Answer)
         if self._taken_at is None:
             self._taken_at = self.clock()
         return packet
@@ -97,6 +112,7 @@ class Backlog:
         """
         if self.over:
             return
+        self._answers += isinstance(frame, Answer)
         queue, key = self.queue, frame.latest
         if key is None:
             key = frame
@@ -108,32 +124,73 @@ class Backlog:
         if self.size > MUCH * self.most and len(queue) > 1 and self._is_over():
             self._let_go()
 
-    def take(self, most: int) -> list[Any]:
-        """Return the frames that wait, up to so many bytes and one more; a last None is the end."""
-        frames, left = [], most
-        if self.size <= most:
-            frames = list(self.queue.values())
-            self.queue.clear()
-            self.size = 0
-        while self.queue and left > 0:
-            frame = self.queue.popitem(last=False)[1]
-            frames.append(frame)
-            if frame is None:
-                break
-            self.size -= frame.size
-            left -= frame.size
-        return frames
+    def take(self, most: int) -> tuple[list[bytes], bool]:
+        """Return bytes of the frames that wait, and whether the end follows them.
 
-    def take_only(self) -> Any:
-        """Return the only frame that waits."""
+        Args:
+            most: bytes to take, unless the first frame alone has more. Of an answer it is a piece.
+        """
+        taken: list[bytes] = []
+        left = most
+        while self.queue:
+            key, frame = next(iter(self.queue.items()))
+            if frame is None:
+                self.queue.clear()
+                return taken, True
+            if isinstance(frame, Answer):
+                if not taken:
+                    taken.append(self._piece(key, frame, min(most, PIECE)))
+                break
+            left -= frame.size
+            if left < 0 and taken:
+                break
+            del self.queue[key]
+            self.size -= frame.size
+            taken.append(frame.data)
+        return taken, False
+
+    def _piece(self, key: Hashable, answer: Answer, most: int) -> bytes:
+        """Return the next fragment of an answer, which waits until its last was taken."""
+        fragment = answer.frame(most)
+        if answer.done:
+            del self.queue[key]
+            self.size -= answer.size
+            self._taken += 1
+        return fragment
+
+    @property
+    def answering(self) -> bool:
+        """Whether an answer waits, so that the client's next request is not to be read yet."""
+        return (self._answers > self._taken or self.over) and not self._has_ended
+
+    def take_only(self) -> bytes | None:
+        """Return the only frame that waits, if it is one that many get; else None."""
+        key, frame = next(iter(self.queue.items()))
+        if frame is None or isinstance(frame, Answer):
+            return None
+        del self.queue[key]
         self.size = 0
-        return self.queue.popitem()[1]
+        return frame.data  # type: ignore[no-any-return]
 
     def each(self, change: Callable[[Any], Any]) -> None:
         """Replace each packet that waits by what ``change`` makes of it."""
         for key, packet in self.queue.items():
             self.queue[key] = change(packet)
-        self.size = sum(packet.size for packet in self.queue.values() if packet is not None)
+        self.size = sum(map(_size, self.queue.values()))
+
+    def await_taken(self, sleep: Callable[[float], Any], timeout: float = math.inf) -> bool:
+        """Wait until no answer waits; return whether that came true in time.
+
+        Args:
+            sleep: of the mode; lets others have their turn.
+            timeout: seconds to wait at most.
+        """
+        pause, waited = 0.0, 0.0
+        while self.answering and waited < timeout:
+            sleep(pause)
+            waited += pause
+            pause = min(LONGEST_PAUSE, 2 * pause or FIRST_PAUSE)
+        return not self.answering
 
     def begin(self) -> None:
         """Note that what was handed out waits for the client, for one who does not ``get``."""
@@ -155,6 +212,8 @@ class Backlog:
 
 
 def _size(packet: Any) -> int:
+    if (size := getattr(packet, "size", None)) is not None:
+        return int(size)
     data = getattr(packet, "data", None)
     return len(data) if isinstance(data, str | bytes) else 0
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 __all__ = ["Bucket", "Buckets"]
+
+#: Buckets that are held at once: 25 MB.
+MOST = 100_000
 
 
 class Bucket:
@@ -56,28 +60,43 @@ class Bucket:
 
 
 class Buckets:
-    """A bucket for each of many, made when it is first needed; those that are full are forgotten.
+    """A bucket for each key, made when it is first needed.
 
     Args:
         rate: as of :class:`Bucket`.
         burst: as of :class:`Bucket`.
         clock: seconds, monotonic.
+        most: buckets that are held; one more takes the place of the oldest.
     """
 
     def __init__(
-        self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float,
+        burst: float,
+        clock: Callable[[], float] = time.monotonic,
+        most: int = MOST,
     ) -> None:
         self._new: Callable[[], Bucket] = lambda: Bucket(rate, burst, clock)
-        self._buckets: dict[Hashable, Bucket] = {}
+        self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
+        self._most = most
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, key: Hashable) -> float:
-        """Take a token of ``key``'s bucket; see :meth:`Bucket.take`."""
+    def take(self, key: Hashable, tokens: float = 1.0) -> float:
+        """Take tokens of ``key``'s bucket; see :meth:`Bucket.take`."""
+        return self._of(key).take(tokens)
+
+    def owe(self, key: Hashable, tokens: float) -> float:
+        """Take tokens of ``key``'s bucket in any case; see :meth:`Bucket.owe`."""
+        return self._of(key).owe(tokens)
+
+    def _of(self, key: Hashable) -> Bucket:
         if key not in self._buckets:
+            if len(self._buckets) >= self._most:
+                self._buckets.popitem(last=False)
             self._buckets[key] = self._new()
-        return self._buckets[key].take()
+        return self._buckets[key]
 
     def prune(self) -> None:
         """Forget those that are full."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,23 @@ from bridge.tokens import Grant
 from socket_server.limits import Limits
 from socket_server.requests import Refused
 
-__all__ = ["Client", "Clients"]
+__all__ = ["Client", "Clients", "Session"]
 
 #: Seconds before its token expires at which a client is told.
 NOTICE = 30.0
+#: The part of its longest life that is left of a session's grant when its client is told: the
+#: server itself has tried to renew it before.
+LAST_PART = 0.1
+
+
+@dataclass(slots=True)
+class Session:
+    """What is needed to ask for a client's grant again, beside its environment."""
+
+    auth: str
+    #: Seconds since the epoch at which the function is asked again.
+    renew_at: float
+    asking: bool = False
 
 
 @dataclass(slots=True)
@@ -27,6 +40,8 @@ class Client:
     all: bool = False
     #: Whether it was told that its token will expire.
     told: bool = False
+    #: What renews its grant; None if that is a token's.
+    session: Session | None = None
 
 
 class Clients:
@@ -35,10 +50,12 @@ class Clients:
     Args:
         namespace: whose rooms they enter.
         limits: how many an owner may have, and how many jobs each may watch.
+        session_ttl: seconds for which a session's grant holds at most.
     """
 
-    def __init__(self, namespace: Any, limits: Limits) -> None:
+    def __init__(self, namespace: Any, limits: Limits, session_ttl: float) -> None:
         self._namespace, self._limits = namespace, limits
+        self._session_notice = min(NOTICE, LAST_PART * session_ttl)
         self._clients: dict[str, Client] = {}
 
     def __len__(self) -> int:
@@ -49,14 +66,18 @@ class Clients:
         """Jobs that clients watch, each for each client."""
         return sum(len(client.watched) for client in self._clients.values())
 
-    def add(self, sid: str, grant: Grant) -> None:
+    def items(self) -> ItemsView[str, Client]:
+        """Return all of them, by their ids."""
+        return self._clients.items()
+
+    def add(self, sid: str, grant: Grant, session: Session | None = None) -> None:
         """Let one in.
 
         Raises:
             Refused: its owner has too many connections.
         """
         self._limits.connect(grant.owner)
-        self._clients[sid] = Client(grant)
+        self._clients[sid] = Client(grant, session=session)
 
     def remove(self, sid: str) -> None:
         """Forget one; one that was never let in is ignored."""
@@ -108,13 +129,20 @@ class Clients:
         self._clients[sid].watched.discard(job)
         self._namespace.leave_room(sid, room_of_job(job))
 
-    def refresh(self, sid: str, grant: Grant, owner_of: Callable[[str], str | None]) -> None:
+    def refresh(
+        self,
+        sid: str,
+        grant: Grant,
+        owner_of: Callable[[str], str | None],
+        session: Session | None = None,
+    ) -> None:
         """Replace what a client may do; what it may not watch any more, it does not.
 
         Args:
             sid: of the client.
             grant: its new one.
             owner_of: returns whose job it is.
+            session: what renews the new one; None if it is a token's.
 
         Raises:
             Refused: the new one is somebody else's, or the client has gone.
@@ -122,7 +150,7 @@ class Clients:
         client = self.of(sid)
         if grant.owner != client.grant.owner:
             raise Refused("forbidden", "the token is another owner's: connect anew with it")
-        client.grant, client.told = grant, False
+        client.grant, client.session, client.told = grant, session, False
         watches = grant.allows("watch")
         for job in list(client.watched):
             if not (watches and grant.names(job, owner_of(job))):
@@ -141,7 +169,7 @@ class Clients:
             left = client.grant.expires - now
             if left <= 0:
                 self._namespace.disconnect(sid)
-            elif left <= NOTICE and not client.told:
+            elif not client.told and left <= (self._session_notice if client.session else NOTICE):
                 client.told = True
                 notice = {"expires": client.grant.expires, "seconds": round(left, 1)}
                 self._namespace.server.emit(

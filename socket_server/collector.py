@@ -13,6 +13,7 @@ from socket_server.journal import Journal
 from socket_server.manager import JobsManager
 from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
+from socket_server.reach import Reach
 from socket_server.verdicts import Estimates
 
 __all__ = ["Collector"]
@@ -26,7 +27,7 @@ class Collector:
 
     Args:
         metrics: where it is registered.
-        manager, journal, jobs, gate, estimates: the parts.
+        manager, journal, jobs, gate, estimates, reach: the parts.
         sleep: lets others go on.
     """
 
@@ -38,10 +39,12 @@ class Collector:
         jobs: JobsNamespace,
         gate: Gate,
         estimates: Estimates,
+        reach: Reach,
         sleep: Callable[[float], Any],
     ) -> None:
         self._metrics, self._manager, self._journal = metrics, manager, journal
         self._jobs, self._gate, self._estimates, self._sleep = jobs, gate, estimates, sleep
+        self._reach = reach
 
     def describe(self) -> list[Metric]:
         """Return nothing: to be registered, it need not be asked what it has."""
@@ -80,6 +83,9 @@ class Collector:
         yield "listener_lag_seconds", LAG, self._metrics.flow.lag
         yield "ready", "Whether what was published before the start was read.", manager.ready
         yield "replay_progress", "Of that, the part that was read, from 0 to 1.", manager.replayed
+        if self._reach.seconds is not None:
+            yield "stream_reach_seconds", REACH, self._reach.seconds
+            yield "stream_reach_ratio", REACH_PART, self._reach.part
 
     @staticmethod
     def _by_label(name: str, text: str, label: str, values: dict[str, Any]) -> Metric:
@@ -103,4 +109,6 @@ class Collector:
 QUEUES = "Messages that wait in a queue in which a job waits, or did."
 SKEW = "By how much the clock of a host that reports is behind; ahead where negative."
 LAG = "How long the newest event that says so took until it was read, corrected by clock skew."
+REACH = "For how long back the stream is known to be whole, TASKBRIDGE_REPLAY at most."
+REACH_PART = "The same as a part of TASKBRIDGE_REPLAY; below 1 a restarted server misses some."
 STATES = "Jobs that are held, by the name of the task and their state."

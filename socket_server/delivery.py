@@ -55,7 +55,7 @@ class Delivery:
         self._metrics.flow.read += 1
         # Of no use to clients, and none of their business.
         told, trace = event.data.pop("emitter", None), event.data.pop(tracing.FIELD, None)
-        message = self._journal.fold(event, self._manager.place)
+        message = self._journal.fold(event, self._manager.place, late=self._manager.late)
         self._metrics.flow.stale += message is None
         watched = self._send(event, message)
         if told:

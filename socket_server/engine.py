@@ -11,6 +11,7 @@ import re
 import time
 import urllib.parse
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import engineio
@@ -19,16 +20,18 @@ from socketio import packet
 
 from bridge.events import NAMESPACE
 from bridge.settings import Settings
+from socket_server.addresses import AddressLimits, counted_as
+from socket_server.answer import Answer, Body
 from socket_server.backlog import backlog_class
 from socket_server.fast_path.direct import Clients, Ended, socket_of_writer
 from socket_server.fast_path.writer import Writer
 from socket_server.finite_json import FiniteJson
 from socket_server.flow import Flow
+from socket_server.front import FULL, answer_with, is_websocket
 from socket_server.metrics import hit
 from socket_server.requests import Refused
-from socket_server.tally import Tally
 from socket_server.turn import Turn
-from socket_server.wire import BOUNDED, are_packets, guarded
+from socket_server.wire import BOUNDED, FIRST, SEPARATOR, are_packets, guarded
 
 __all__ = ["GuardedServer", "new_guarded_server"]
 
@@ -42,7 +45,46 @@ MAX_ATTEMPTS = 5
 BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
 #: Parts of a binary message, for namespaces of an application's own.
 MAX_ATTACHMENTS = 10
-FULL = b'{"error":{"code":"too_many_connections","message":"too many connections"}}'
+
+
+NOT_AGAIN = answer_with("400 Bad Request", body="the session has a WebSocket")
+
+
+class Polled:
+    """The body of an answer to a polling request, of which no more is composed than is written.
+
+    Args:
+        packets: that the client gets.
+        around: what python-engineio makes of no packets at all.
+    """
+
+    def __init__(self, packets: list[Any], around: bytes) -> None:
+        self._packets, self._around = packets, around
+
+    def __len__(self) -> int:
+        """Return 0, so that python-engineio compresses nothing."""
+        return 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        # JSONP is a call with a string, in which quotes are escaped.
+        begin, end = self._around[:-3], self._around[-3:]
+        if begin:
+            yield begin
+        for number, one in enumerate(self._packets):
+            if number:
+                yield SEPARATOR.encode()
+            for piece in _pieces(one):
+                yield piece.replace(b'"', b'\\"') if begin else piece
+        if end:
+            yield end
+
+
+def _pieces(one: Any) -> Iterator[bytes]:
+    if not isinstance(one, Answer):
+        yield one.encode(b64=True).encode()
+        return
+    while not one.done:
+        yield one.piece()
 
 
 class Malformed(ValueError):
@@ -101,8 +143,8 @@ class GuardedEngine(engineio.Server):
         self._backlog = backlog_class(
             mode["queue"], mode["queue_empty"], settings.max_backlog, flow
         )
-        #: Connections of each address.
-        self.addresses = Tally()
+        #: Clients of each address; those who poll are connected between their requests too.
+        self.addresses = AddressLimits(settings)
         if settings.fast_path and self.async_mode == "eventlet":
             self.writer = Writer(self)
             self.sockets: dict[str, Any] = Clients()
@@ -121,19 +163,25 @@ class GuardedEngine(engineio.Server):
     def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Handle a request; see ``engineio.Server``."""
         query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""))
-        address = environ.get("REMOTE_ADDR", "")
-        if "sid" not in query and self._is_full(address):
-            hit("max_connections_per_address")
-            start_response("429 Too Many Requests", [("Content-Type", "application/json")])
-            return [FULL]
+        if "sid" not in query and self.addresses.is_full(_address(environ)):
+            return FULL(start_response)
         if environ.get("REQUEST_METHOD") == "POST" and not _has_packets(environ):
             hit("malformed")
             start_response("400 Bad Request", [("Content-Type", "text/plain")])
             return [b"not packets"]
-        return super().handle_request(environ, start_response)
+        answer = super().handle_request(environ, start_response)
+        # Where packets were polled, there is a list with one body.
+        one = answer[0] if isinstance(answer, list) and answer else None
+        return iter(one) if isinstance(one, Polled) else answer
 
-    def _is_full(self, address: str) -> bool:
-        return self.addresses[address] >= self._settings.max_connections_per_address
+    def _ok(
+        self, packets: Any = None, headers: Any = None, jsonp_index: int | None = None
+    ) -> dict[str, Any]:
+        if not any(isinstance(one, Answer) for one in packets or ()):
+            answer: dict[str, Any] = super()._ok(packets, headers, jsonp_index)
+            return answer
+        told = super()._ok([], headers, jsonp_index)
+        return {**told, "response": Polled(packets, told["response"])}
 
     def too_slow(self) -> list[tuple[str, str]]:
         """Return clients that do not keep up, and the limit that each ran into."""
@@ -146,9 +194,16 @@ class GuardedEngine(engineio.Server):
         return found
 
 
+def _address(environ: dict[str, Any]) -> str:
+    return counted_as(environ.get("REMOTE_ADDR", ""))
+
+
 def _has_packets(environ: dict[str, Any]) -> bool:
     """Whether a polling request's body can be read; the front has seen to its size."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    try:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    except OSError:  # it has gone, or took too long
+        return False
     environ["wsgi.input"] = io.BytesIO(body)
     return are_packets(body)
 
@@ -173,23 +228,45 @@ class GuardedServer(socketio.Server):
     def _engineio_server_class(self) -> type[GuardedEngine]:
         return GuardedEngine
 
+    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Handle a request; see ``socketio.Server``."""
+        sid = urllib.parse.parse_qs(environ.get("QUERY_STRING", "")).get("sid", [""])[0]
+        if is_websocket(environ) and (first := self.environ.get(sid)) is not None:
+            one = self.eio.sockets.get(sid)
+            if one is None or one.upgrading or one.upgraded:
+                # python-engineio would read from both, and end neither with the session.
+                return NOT_AGAIN(start_response)
+            environ[FIRST] = first
+        return super().handle_request(environ, start_response)
+
     def sleep(self, seconds: float = 0) -> None:
         """Wait, while others have their turn; see ``socketio.Server``."""
         self.turn.outside(super().sleep, seconds)
 
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         with self.turn:
+            if not self.eio.addresses.enter(_address(environ)):
+                return False  # several have come at once
             self._strangers[eio_sid] = time.monotonic()
-            self.eio.addresses.enter(environ.get("REMOTE_ADDR", ""))
             return super()._handle_eio_connect(eio_sid, environ)
 
     def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
         with self.turn:
-            self.eio.addresses.leave(self.environ.get(eio_sid, {}).get("REMOTE_ADDR", ""))
+            if (environ := self.environ.get(eio_sid)) is not None:
+                self.eio.addresses.leave(_address(environ))
             super()._handle_eio_disconnect(eio_sid, *reason)
             self._strangers.pop(eio_sid, None)
             self._attempts.pop(eio_sid, None)
             self._binary_packet.pop(eio_sid, None)
+
+    def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        if pkt.packet_type != packet.ACK or pkt.namespace != NAMESPACE:
+            super()._send_packet(eio_sid, pkt)
+            return
+        [payload] = pkt.data
+        body = payload if isinstance(payload, Body) else Body(payload)
+        begin = f"{packet.ACK}{NAMESPACE},{pkt.id}"
+        self._send_eio_packet(eio_sid, Answer(begin, body, self.turn))
 
     def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
         if namespace == NAMESPACE:
@@ -197,10 +274,17 @@ class GuardedServer(socketio.Server):
         return self.turn.outside(super()._trigger_event, event, namespace, *args)
 
     def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        # Requests that came by polling; a WebSocket is not even read before that.
+        one = self.eio.sockets.get(eio_sid)
+        if one is not None and not one.queue.await_taken(self.eio.sleep, self._settings.slow_after):
+            self.drop(eio_sid, "slow_after", "slow")
+            return
         with self.turn:
             self._take_message(eio_sid, data)
 
     def _take_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid not in self.environ:
+            return  # it was ended by what came in the same request before
         try:
             if not data:
                 raise Malformed("an empty message")
@@ -227,6 +311,21 @@ class GuardedServer(socketio.Server):
 
     def _handle_disconnect(self, eio_sid: str, *rest: Any) -> None:
         super()._handle_disconnect(eio_sid, *rest)
+        self._note_stranger(eio_sid)
+
+    def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
+        """Disconnect a client from a namespace; see ``socketio.Server``.
+
+        Its connection is ended as well unless it connects to another one in time.
+        """
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or "/")
+        super().disconnect(sid, namespace, ignore_queue)
+        if eio_sid is not None:
+            self._note_stranger(eio_sid)
+
+    def _note_stranger(self, eio_sid: str) -> None:
         if eio_sid in self.environ:
             self._strangers.setdefault(eio_sid, time.monotonic())
 
@@ -259,6 +358,10 @@ class GuardedServer(socketio.Server):
                 self.drop(eio_sid, "connect_timeout", "it did not connect to a namespace")
         for eio_sid, limit in self.eio.too_slow():
             self.drop(eio_sid, limit, "slow")
+        for eio_sid, environ in list(self.environ.items()):
+            bounded = environ.get(BOUNDED)
+            if bounded is not None and bounded.stuck() > self._settings.slow_after:
+                self.drop(eio_sid, "slow_after", "slow")
 
     def drop(self, eio_sid: str, limit: str, why: str) -> None:
         """End a client's connection at once, even if it reads nothing.

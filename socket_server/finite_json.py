@@ -1,4 +1,4 @@
-"""JSON without NaN and Infinity, which other programs cannot read."""
+"""JSON that every program can read: without NaN and Infinity, and not nested without end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 
 from engineio import json as engineio_json
 
-__all__ = ["STRICT", "FiniteJson"]
+from bridge.nesting import is_deep, may_be_deep
+
+__all__ = ["MAX_PACKET_DEPTH", "STRICT", "FiniteJson"]
+
+#: Levels of lists and objects in what a client sends. A request that is nested less deeply is
+#: refused with a sentence where it is still too deep; the parser's own bound differs between
+#: versions of Python (900 levels to 10,000), and what it lets through may raise later on.
+MAX_PACKET_DEPTH = 500
 
 
 def _finite(text: str) -> float:
@@ -31,6 +38,10 @@ class FiniteJson:
         """Return what a text stands for.
 
         Raises:
-            ValueError: it is not JSON, or not finite, or has an integer of over 100 digits.
+            ValueError: it is not JSON, or not finite, or has an integer of over 100 digits, or is
+                nested more than ``MAX_PACKET_DEPTH`` levels deep.
         """
-        return engineio_json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = engineio_json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if may_be_deep(text, MAX_PACKET_DEPTH) and is_deep(value, MAX_PACKET_DEPTH):
+            raise ValueError(f"it is nested more than {MAX_PACKET_DEPTH} levels deep")
+        return value

@@ -1,19 +1,20 @@
-"""What every HTTP request passes first: proxies, sizes, rates."""
+"""What every HTTP request passes first: proxies, sizes, limits of its client's address."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any
 
 from werkzeug.wsgi import ClosingIterator
 
 from bridge.settings import Settings
-from socket_server.bucket import Buckets
-from socket_server.gate import Gate
+from socket_server.addresses import AddressLimits, Proxies, counted_as
+from socket_server.gate import ANSWER, Gate, key_of
 from socket_server.metrics import hit
+from socket_server.wire import BOUNDED
 
-__all__ = ["HANG_UP", "Front"]
+__all__ = ["FULL", "HANG_UP", "Front", "answer_with", "is_websocket"]
 
 #: Where the WSGI server puts what ends the connection after the answer.
 HANG_UP = "taskbridge.hang_up"
@@ -21,12 +22,17 @@ HANG_UP = "taskbridge.hang_up"
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
 #: Other ways in which proxies say the same; not needed, and not believed.
 IGNORED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_REAL_IP")
-#: Seconds that one who asks too often waits for the answer that says so.
+#: Seconds that a client which asks too often waits for the answer that says so.
 PAUSE = 1.0
+
+Answer = Callable[[Any], list[bytes]]
 
 
 class Front:
     """A WSGI application before the server's own.
+
+    The limits hold for the address of the client of each request, whatever connection it came
+    by, WebSockets and long polling among them.
 
     Args:
         app: the server's own.
@@ -41,68 +47,68 @@ class Front:
         self._settings, self._gate, self._sleep = settings, gate, sleep
         # Its method: a call of an object goes through C, and keeps a kilobyte of each greenlet.
         self._app = app.__call__
-        self._requests = Buckets(settings.connects_per_second, settings.connects_per_second)
+        self._limits = AddressLimits(settings)
+        self._proxies = Proxies(settings.trusted_proxies)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request."""
         self._sleep(0)  # of those that one connection has sent at once, others wait for one only
-        peer = environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")
-        staying = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-        self._gate.begin(*peer, **self._time_for(environ, staying))
+        key, staying = key_of(environ), is_websocket(environ)
+        self._gate.begin(key, environ, self._time_for(environ, staying))
         self._settle_address(environ)
         # What clients offer to compress would cost 300 KiB of memory for each.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-        refusal = self._refusal(environ, staying)
-        if refusal:
-            environ.get(HANG_UP, int)()
-        try:
-            answer = refusal(start_response) if refusal else self._app(environ, start_response)
-        finally:
-            if staying:  # it is over, or was refused
-                self._gate.end(*peer)
-        return answer if staying else ClosingIterator(answer, lambda: self._gate.end(*peer))
+        address = counted_as(environ.get("REMOTE_ADDR", ""))
+        admitted, refusal = self._limits.enter(address), None
 
-    def _time_for(self, environ: dict[str, Any], staying: bool) -> dict[str, Any]:
+        def end() -> None:
+            last = BOUNDED in environ or refusal is not None or _is_last(environ)
+            self._gate.end(key, last=last)
+            if admitted:
+                self._limits.leave(address)
+
+        try:
+            refusal = self._refusal(environ, staying, address) if admitted else FULL
+            if refusal:
+                environ.get(HANG_UP, int)()
+            answer = refusal(start_response) if refusal else self._app(environ, start_response)
+        except BaseException:
+            end()
+            raise
+        if BOUNDED in environ:  # it was a WebSocket, and is over
+            end()
+            return answer
+        return ClosingIterator(answer, end)
+
+    def _time_for(self, environ: dict[str, Any], staying: bool) -> float | None:
         if staying:
-            return {"seconds": None}
+            return None
         slow = environ["REQUEST_METHOD"] not in ("GET", "HEAD")  # its body is yet to come
-        return {"seconds": self._settings.connect_timeout} if slow else {}
+        return self._settings.connect_timeout if slow else ANSWER
 
     def _settle_address(self, environ: dict[str, Any]) -> None:
-        """Believe what a trusted proxy says of the client, and nobody else."""
+        """Take a client's address, scheme and host from the headers of a trusted proxy alone."""
         told = {name: environ.pop(name, "") for name in FORWARDED}
         for name in IGNORED:
             environ.pop(name, None)
-        if not self._gate.trusts(environ.get("REMOTE_ADDR", "")):
+        peer = environ.get("REMOTE_ADDR", "")
+        if not self._proxies.trusts(peer):
             return
-        if address := self._client(told["HTTP_X_FORWARDED_FOR"]):
-            environ["REMOTE_ADDR"] = address
+        environ["REMOTE_ADDR"] = self._proxies.client(peer, told["HTTP_X_FORWARDED_FOR"])
         if (scheme := told["HTTP_X_FORWARDED_PROTO"].strip().lower()) in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
         if host := told["HTTP_X_FORWARDED_HOST"].rpartition(",")[2].strip():
             environ["HTTP_HOST"] = host
 
-    def _client(self, chain: str) -> str | None:
-        """Return the last address of the chain that is no trusted proxy's: before it, all lie."""
-        for one in reversed([part.strip() for part in chain.split(",") if part.strip()]):
-            try:
-                address = str(ip_address(one))
-            except ValueError:
-                return None
-            if not self._gate.trusts(address):
-                return address
-        return None
-
-    def _refusal(self, environ: dict[str, Any], staying: bool) -> Callable[[Any], Any] | None:
+    def _refusal(self, environ: dict[str, Any], staying: bool, address: str) -> Answer | None:
+        if self._limits.is_too_fast(address):
+            self._sleep(PAUSE)
+            return answer_with("429 Too Many Requests", ("Retry-After", "1"))
         if self._has_too_much(environ):
             hit("max_message")
-            return _answer("413 Content Too Large")
+            return answer_with("413 Content Too Large")
         if staying and environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in ("8", "13"):
-            return _answer("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
-        if not staying and self._requests.take(environ.get("REMOTE_ADDR", "")):
-            hit("connects_per_second")
-            self._sleep(PAUSE)
-            return _answer("429 Too Many Requests", ("Retry-After", "1"))
+            return answer_with("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
         return None
 
     def _has_too_much(self, environ: dict[str, Any]) -> bool:
@@ -114,13 +120,39 @@ class Front:
 
     def prune(self) -> None:
         """Forget who asked nothing for a while."""
-        self._requests.prune()
+        self._limits.prune()
 
 
-def _answer(status: str, *headers: tuple[str, str]) -> Callable[[Any], list[bytes]]:
+def is_websocket(environ: dict[str, Any]) -> bool:
+    """Whether a request asks for a WebSocket."""
+    # With another method a body may follow, whose time is bounded whatever the headers say.
+    upgrade = environ.get("HTTP_UPGRADE", "").lower()
+    return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
+
+
+def _is_last(environ: dict[str, Any]) -> bool:
+    """Whether a client's connection ends with its request (RFC 9112, section 9.3)."""
+    connection = environ.get("HTTP_CONNECTION", "").lower()
+    old = environ.get("SERVER_PROTOCOL") == "HTTP/1.0" and "keep-alive" not in connection
+    return old or "close" in connection
+
+
+def answer_with(
+    status: str, *headers: tuple[str, str], body: str = "", type: str = "text/plain; charset=utf-8"
+) -> Answer:
+    """Return what answers, and ends the connection; without a body the answer is the status."""
+
     def answer(start_response: Any) -> list[bytes]:
-        plain = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
-        start_response(status, [*plain, *headers])
-        return [status.partition(" ")[2].encode()]
+        start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
+        return [(body or status.partition(" ")[2]).encode()]
 
     return answer
+
+
+#: For an address that has as many connections as it may have, or a server that does.
+FULL = answer_with(
+    "429 Too Many Requests",
+    ("Retry-After", "1"),
+    body=json.dumps({"error": {"code": "too_many_connections", "message": "too many connections"}}),
+    type="application/json",
+)

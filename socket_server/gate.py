@@ -1,21 +1,19 @@
-"""Who may connect: so many in all and of one address, and none that takes its time to ask."""
+"""Connections of a server: which are admitted, and until when each must have asked something."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from bridge.settings import Settings
-from socket_server.bucket import Buckets
+from socket_server.addresses import AddressLimits, Proxies, counted_as
 from socket_server.metrics import hit
-from socket_server.tally import Tally
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "key_of"]
 
 #: Seconds that answering a plain request may take; long polling takes up to 45.
 ANSWER = 60.0
@@ -25,13 +23,28 @@ ANSWER = 60.0
 class Visit:
     """An open connection; ``deadline`` is None while it is a client's WebSocket."""
 
-    address: str
+    address: str | None
     socket: Any
     deadline: float | None
+    #: Whether it was admitted here; if not, it is known only while it has a request.
+    admitted: bool = True
+
+
+def key_of(environ: dict[str, Any]) -> Hashable:
+    """Return what identifies the connection of a request: its peer; of a Unix socket, itself."""
+    port = environ.get("REMOTE_PORT")
+    return (environ.get("REMOTE_ADDR", ""), port) if port else id(_accepted(environ))
+
+
+def _accepted(environ: dict[str, Any]) -> Any:
+    """Return the socket of a request where a WSGI server accepted it that asks no gate."""
+    return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
 class Gate:
-    """Keeps account of all connections of a server.
+    """Keeps account of the connections of a server.
+
+    Under gunicorn, which admits connections itself, it knows those that have a request.
 
     Args:
         settings: limits.
@@ -40,10 +53,9 @@ class Gate:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock
-        self._visits: dict[tuple[str, str], Visit] = {}
-        self._addresses = Tally()
-        burst = max(settings.connects_per_second, settings.max_connections_per_address)
-        self._arrivals = Buckets(settings.connects_per_second, burst, clock)
+        self._visits: dict[Hashable, Visit] = {}
+        self._limits = AddressLimits(settings, clock)
+        self._proxies = Proxies(settings.trusted_proxies)
 
     def __len__(self) -> int:
         return len(self._visits)
@@ -55,54 +67,52 @@ class Gate:
             peer: its address and port.
             connection: its socket.
         """
-        address = str(peer[0])
-        if limit := self._limit_of(address):
-            hit(limit)
+        # A proxy stands for many clients; each of their requests is counted (see ``Front``).
+        address = None if self._proxies.trusts(str(peer[0])) else counted_as(str(peer[0]))
+        if not self._limits.enter(address):
             return False
-        self._addresses.enter(address)
+        if address is not None and self._limits.is_too_fast(address):
+            self._limits.leave(address)
+            return False
         deadline = self._clock() + self._settings.connect_timeout
-        self._visits[_key(*peer[:2])] = Visit(address, connection, deadline)
+        self._visits[_key(peer)] = Visit(address, connection, deadline)
         return True
-
-    def _limit_of(self, address: str) -> str | None:
-        """Return the limit that a connection more of this address would run into."""
-        if len(self._visits) >= self._settings.max_connections:
-            return "max_connections"
-        if self.trusts(address):
-            return None  # a proxy stands for many
-        if self._addresses[address] >= self._settings.max_connections_per_address:
-            return "max_connections_per_address"
-        return "connects_per_second" if self._arrivals.take(address) else None
-
-    def trusts(self, address: str) -> bool:
-        """Whether an address is that of a trusted proxy."""
-        if not self._settings.trusted_proxies:
-            return False
-        try:
-            known = ip_address(address)
-        except ValueError:
-            return False
-        return any(known in network for network in self._settings.trusted_proxies)
 
     def leave(self, peer: Any) -> None:
         """Note that a connection is over."""
-        if (visit := self._visits.pop(_key(*peer[:2]), None)) is not None:
-            self._addresses.leave(visit.address)
+        if (visit := self._visits.pop(_key(peer), None)) is not None:
+            self._limits.leave(visit.address)
 
-    def begin(self, address: str, port: str, seconds: float | None = ANSWER) -> None:
+    def begin(self, key: Hashable, environ: dict[str, Any], seconds: float | None = ANSWER) -> None:
         """Note that a connection has sent a request.
 
         Args:
-            address: its peer's.
-            port: its peer's.
+            key: see :func:`key_of`.
+            environ: of the request.
             seconds: that the answer may take; None for a client that stays.
         """
-        if visit := self._visits.get(_key(address, port)):
-            visit.deadline = None if seconds is None else self._clock() + seconds
+        deadline = None if seconds is None else self._clock() + seconds
+        if (visit := self._visits.get(key)) is not None:
+            visit.deadline = deadline
+        elif (connection := _accepted(environ)) is not None:
+            self._visits[key] = Visit(None, connection, deadline, admitted=False)
 
-    def end(self, address: str, port: str) -> None:
-        """Note that a request was answered; the next may not take long to come."""
-        self.begin(address, port, self._settings.connect_timeout)
+    def end(self, key: Hashable, *, last: bool = False) -> None:
+        """Note that a request was answered; the next may not take long to come.
+
+        Args:
+            key: see :func:`key_of`.
+            last: whether the connection ends with it. gunicorn would read the rest of a request
+                that was refused, and its thread that accepts would wait for the client to close.
+        """
+        if (visit := self._visits.get(key)) is None:
+            return
+        if visit.admitted:
+            visit.deadline = self._clock() + self._settings.connect_timeout
+            return
+        self._visits.pop(key, None)
+        if last:
+            _shut(visit.socket)
 
     def look_after(self) -> None:
         """End the connections that took too long."""
@@ -111,10 +121,14 @@ class Gate:
             if visit.deadline is not None and visit.deadline < now:
                 hit("connect_timeout")
                 visit.deadline = now + self._settings.connect_timeout
-                with contextlib.suppress(OSError):
-                    visit.socket.shutdown(socket.SHUT_RDWR)
-        self._arrivals.prune()
+                _shut(visit.socket)
+        self._limits.prune()
 
 
-def _key(address: Any, port: Any) -> tuple[str, str]:
-    return str(address), str(port)
+def _key(peer: Any) -> tuple[str, str]:
+    return str(peer[0]), str(peer[1])
+
+
+def _shut(connection: Any) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["Health"]
@@ -24,12 +25,18 @@ class Health:
 
     Args:
         listener: what listens to the broker.
+        reach: returns for how many seconds back the stream is whole; None while it is not known.
     """
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    def __init__(self, listener: Listener, reach: Callable[[], float | None] | None = None) -> None:
+        self._listener, self._reach = listener, reach
         #: Whether the server is about to stop.
         self.draining = False
+
+    @property
+    def reach(self) -> float | None:
+        """For how many seconds back the stream is whole; None where that is not known."""
+        return self._reach() if self._reach else None
 
     def illness(self) -> str | None:
         """Return why the server is not well; None if it is."""

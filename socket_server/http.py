@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bridge.errors import JobNotFound, TokenError, WrongShard
+from bridge.room import shorter
 from bridge.settings import Settings
 from socket_server.auth import Auth
 from socket_server.celery_progress import as_celery_progress
@@ -62,8 +63,8 @@ def new_health(settings: Settings, health: Health, registry: CollectorRegistry) 
 
 def _add_health(http: Flask, settings: Settings, health: Health) -> None:
     facts = {"channel": settings.channel, "shard": settings.shard, "shards": settings.shards}
-    http.get("/healthz", endpoint="healthz")(_well(health.illness, **facts))
-    http.get("/readyz", endpoint="readyz")(_well(health.objection, **facts))
+    http.get("/healthz", endpoint="healthz")(_well(health, health.illness, **facts))
+    http.get("/readyz", endpoint="readyz")(_well(health, health.objection, **facts))
 
 
 def _secure(response: Response) -> Response:
@@ -105,9 +106,9 @@ def _bearer() -> dict[str, str] | None:
     return {"token": token} if scheme.lower() == "bearer" else None
 
 
-def _well(reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
+def _well(health: Health, reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
     def well() -> Any:
-        told = {**facts, "time": time.time()}
+        told = {**facts, "time": time.time(), "reach": health.reach}
         if (why_not := reason()) is None:
             return jsonify(status="ok", **told)
         return jsonify(status="unavailable", reason=why_not, **told), 503
@@ -128,7 +129,8 @@ def _job(
             grant = auth.grant(request.environ, credentials)
             if not grant.allows("watch"):
                 return _error(403, "forbidden", "the token's scope does not allow watch")
-            return lookup.find(job, grant) or journal.snapshot(job)
+            found = lookup.find(job, grant)
+            return shorter(found) if found else journal.snapshot(job)
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
         except WrongShard as error:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
-from bridge.events import Event
+from bridge.events import Event, finite_json
 from bridge.snapshot import Snapshot
+from socket_server.answer import Body, Encoded
+from socket_server.excerpt import Excerpt, Following
 from socket_server.message import Message
 from socket_server.record import BEGINNING, Place, Record, place_of
 
-__all__ = ["Journal", "View"]
+__all__ = ["Journal", "Page", "View"]
 
 #: Jobs held at most; the one that was silent longest goes first, finished ones before others.
 MAX_JOBS = 10_000
@@ -23,25 +28,47 @@ MAX_EVENTS = 1_000
 #: Bytes of JSON of the events held: of all jobs, and of one.
 MAX_BYTES = 256 * 1024 * 1024
 MAX_JOB_BYTES = 8 * 1024 * 1024
+#: Bytes of JSON that an answer holds at most: of a snapshot, of the verdicts that come with it, and
+#: of the snapshots in a page.
+MAX_SNAPSHOT, MAX_VERDICTS, MAX_PAGE = 28 * 1024, 4 * 1024, 30 * 1024
+#: Bytes of snapshots that are kept as JSON.
+MAX_TEXTS = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What a client gets that begins, or goes on, to watch a job."""
 
-    snapshot: dict[str, Any]
-    events: list[dict[str, Any]]
+    #: JSON of the snapshot.
+    snapshot: Encoded
+    #: Events that are held.
+    excerpt: Excerpt
+    #: JSON of verdicts that still stand.
+    verdicts: list[str]
     recovered: bool
     cursor: str
 
-    def encode(self) -> dict[str, Any]:
-        """Return it as the answer of ``watch``."""
-        return {
-            "snapshot": self.snapshot,
-            "events": self.events,
-            "recovered": self.recovered,
-            "cursor": self.cursor,
-        }
+    def encode(self, **more: Any) -> Body:
+        """Return it as the answer of ``watch``, with more fields; its events can be read once."""
+        told = {"snapshot": self.snapshot, "recovered": self.recovered, "cursor": self.cursor}
+        return Body({**more, **told}, self.excerpt, ",".join(self.verdicts))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """All events, decoded; they can be read once."""
+        return [*self.excerpt.events(), *map(json.loads, self.verdicts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of an owner's jobs."""
+
+    #: JSON of their snapshots, those enqueued last first.
+    jobs: list[Encoded]
+    #: Where the next page begins; None if there is none.
+    next: str | None
+    #: Jobs that were looked at for it.
+    looked: int
 
 
 class Journal:
@@ -56,6 +83,9 @@ class Journal:
         max_job_bytes: bytes of events of one job held at most.
         clock: seconds since the epoch.
     """
+
+    #: Called with each job that is not held any more.
+    on_forget: Callable[[str], None] = staticmethod(lambda job: None)
 
     def __init__(
         self,
@@ -81,6 +111,9 @@ class Journal:
         # In the order of their last event, so that those silent longest come first.
         self._records: dict[str, Record] = {}
         self._owners: dict[str, dict[str, None]] = {}
+        #: Snapshots as JSON, those that were asked for last and have not changed since.
+        self._texts: dict[str, Encoded] = {}
+        self._texts_size = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -88,17 +121,23 @@ class Journal:
     def __contains__(self, job: object) -> bool:
         return job in self._records
 
-    def fold(self, event: Event, offset: int | None = None) -> Message | None:
+    def fold(
+        self, event: Event, offset: int | None = None, *, late: bool = False
+    ) -> Message | None:
         """Take an event in.
 
         Args:
             event: what came over the bus.
             offset: its place in the stream; default a count of this journal's own.
+            late: whether earlier events of its job may be there no more.
 
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
         """
-        record = self._records.get(event.job) or Record(event.job)
+        self._drop_text(event.job)
+        record = self._records.get(event.job) or Record(
+            event.job, headless=late and not _begins(event)
+        )
         if not record.snapshot.apply(event):
             return None
         self._offset += 1
@@ -138,6 +177,8 @@ class Journal:
     def _forget(self, job: str) -> None:
         record = self._records.pop(job)
         self.size -= record.size
+        self._drop_text(job)
+        self.on_forget(job)
         owner = record.snapshot.owner
         if owner and (jobs := self._owners.get(owner)):
             jobs.pop(job, None)
@@ -181,12 +222,12 @@ class Journal:
         return record.snapshot.owner if record else None
 
     def snapshot(self, job: str) -> dict[str, Any]:
-        """Return a job's snapshot.
+        """Return a job's snapshot, as large as one may be.
 
         Raises:
             KeyError: it is not held.
         """
-        return self._records[job].snapshot.encode()
+        return self._records[job].snapshot.encode(MAX_SNAPSHOT)
 
     def view(self, job: str, cursor: str | None = None) -> View:
         """Return what a client needs that has seen the job up to ``cursor``.
@@ -196,18 +237,83 @@ class Journal:
         """
         record = self._records[job]
         place = BEGINNING if cursor is None else self._place_of(cursor)
-        events = None if place is None else record.since(place)
-        cursor = self._cursor(record.last)
-        told = record.held() if events is None else events
-        # Of a server's own verdicts only what still stands is told again.
-        told += [{**one.encode(), "cursor": cursor} for one in record.snapshot.verdicts()]
-        return View(record.snapshot.encode(), told, events is not None, cursor)
+        after = None if place is None else record.after(place)
+        recovered = after is not None
+        if after is None:
+            after = record.forgotten.offset
+        last, told = record.last.offset, self._cursor(record.last)
+        excerpt = Excerpt(self._reader(job), after, last, record.length_after(after))
+        return View(
+            self._text(job), excerpt, self._verdicts(record.snapshot, told), recovered, told
+        )
 
-    def jobs(self, owner: str, *, limit: int, state: str | None = None) -> list[dict[str, Any]]:
-        """Return an owner's jobs as snapshots, those enqueued last first."""
-        newest = sorted(self._of(owner), key=lambda one: one.queued_at or one.at, reverse=True)
-        wanted = (one for one in newest if state is None or one.state == state)
-        return [one.encode() for one in itertools.islice(wanted, limit)]
+    def _text(self, job: str) -> Encoded:
+        """Return a job's snapshot as JSON, which many ask for after a server's restart."""
+        if (text := self._texts.get(job)) is not None:
+            return text
+        text = self._texts[job] = Encoded(finite_json(self.snapshot(job)))
+        self._texts_size += len(text)
+        while self._texts_size > MAX_TEXTS:
+            self._drop_text(next(iter(self._texts)))
+        return text
+
+    def _drop_text(self, job: str) -> None:
+        self._texts_size -= len(self._texts.pop(job, ""))
+
+    def _reader(self, job: str) -> Following:
+        """Return what reads a job's events one by one, as long as nothing is missed."""
+        epoch = self.epoch
+
+        def following(after: int) -> tuple[int, str] | None:
+            record = self._records.get(job)
+            if record is None or epoch != self.epoch:
+                return None
+            return record.next_after(after)
+
+        return following
+
+    def _verdicts(self, snapshot: Snapshot, cursor: str) -> list[str]:
+        """Return the verdicts that still stand, as many as may be told at once."""
+        told, left = [], MAX_VERDICTS
+        for verdict in snapshot.verdicts():
+            text = finite_json({**verdict.encode(), "cursor": cursor})
+            left -= len(text)
+            if left < 0:
+                break
+            told.append(text)
+        return told
+
+    def jobs(
+        self, owner: str, *, limit: int, state: str | None = None, after: str | None = None
+    ) -> Page:
+        """Return an owner's jobs, those enqueued last first, as many as fit into a page.
+
+        Args:
+            owner: whose.
+            limit: jobs at most.
+            state: of all of them; None for any.
+            after: the ``next`` of the page before; None for the first.
+
+        Raises:
+            ValueError: ``after`` is none.
+        """
+        beyond = _decode_next(after) if after is not None else None
+        held = [(one.queued_at or one.at, one.job, one) for one in self._of(owner)]
+        held.sort(key=itemgetter(0, 1), reverse=True)
+        listed: list[Encoded] = []
+        left, last = MAX_PAGE, None
+        for at, job, one in held:
+            if beyond is not None and (at, job) >= beyond:
+                continue
+            if state is not None and one.state != state:
+                continue
+            text = self._text(job)
+            left -= len(text) + 1
+            if listed and (left < 0 or len(listed) == limit):
+                return Page(listed, _encode_next(last), len(held))
+            listed.append(text)
+            last = at, job
+        return Page(listed, None, len(held))
 
     def unfinished(self, owner: str) -> int:
         """Return how many of an owner's jobs have not ended."""
@@ -226,3 +332,22 @@ class Journal:
         if epoch != self.epoch or not (offset.isdecimal() and check.isdecimal()):
             return None
         return Place(int(offset), int(check))
+
+
+def _encode_next(place: tuple[float, str] | None) -> str | None:
+    return None if place is None else f"{place[0]!r}:{place[1]}"
+
+
+def _decode_next(text: str) -> tuple[float, str]:
+    at, colon, job = text.partition(":")
+    if not (colon and job and math.isfinite(place := float(at))):
+        raise ValueError("it is no place in a list of jobs")
+    return place, job
+
+
+def _begins(event: Event) -> bool:
+    """Whether a job's first event is this one, and not another that was forgotten."""
+    if event.type == "queued":
+        return event.task == event.job or "total" in event.data
+    first_attempt = event.seq == 0 and event.data.get("attempt", 1) == 1
+    return event.type == "started" and event.task == event.job and first_attempt

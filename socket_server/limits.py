@@ -15,6 +15,8 @@ __all__ = ["Limits"]
 
 #: Seconds of its rate that may be used up at once: a page that is opened asks much, then little.
 BURST = 2.0
+#: Seconds of its rate of bytes that may be used up at once; a single answer may take more.
+BURST_OF_BYTES = 4.0
 MINUTE = 60.0
 
 
@@ -31,6 +33,9 @@ class Limits:
         connection, owner = settings.requests_per_second, settings.owner_requests_per_second
         self._of_connection = Buckets(connection, max(1.0, BURST * connection), clock)
         self._of_owner = Buckets(owner, max(1.0, BURST * owner), clock)
+        size, owner_size = settings.answer_bytes_per_second, settings.owner_answer_bytes_per_second
+        self._bytes_of_connection = Buckets(size, BURST_OF_BYTES * size, clock)
+        self._bytes_of_owner = Buckets(owner_size, BURST_OF_BYTES * owner_size, clock)
         minutely = settings.enqueues_per_minute
         self._enqueued = Buckets(minutely / MINUTE, max(1.0, minutely), clock)
         self._connected = Tally()
@@ -61,12 +66,29 @@ class Limits:
         Raises:
             Refused: there were too many of late.
         """
-        name, wait = "requests_per_second", self._of_connection.take(sid)
-        if not wait and owner is not None:
-            name, wait = "owner_requests_per_second", self._of_owner.take(owner)
-        if wait:
-            hit(name)
-            raise too_many("too many requests", wait)
+        counts = [("requests_per_second", self._of_connection, sid, 1.0)]
+        # These were charged with what the answers before took; now they are not to be in debt.
+        counts.append(("answer_bytes_per_second", self._bytes_of_connection, sid, 0.0))
+        if owner is not None:
+            counts.append(("owner_requests_per_second", self._of_owner, owner, 1.0))
+            counts.append(("owner_answer_bytes_per_second", self._bytes_of_owner, owner, 0.0))
+        for name, buckets, key, tokens in counts:
+            if wait := buckets.take(key, tokens):
+                hit(name)
+                what = "too many requests" if tokens else "too many bytes were asked for"
+                raise too_many(what, wait)
+
+    def charge(self, sid: str, owner: str | None, size: float) -> None:
+        """Count what an answer cost, which is known only once it was made.
+
+        Args:
+            sid: of the connection.
+            owner: whose it is; None for nobody's.
+            size: bytes of the answer, and of what had to be looked at for it.
+        """
+        self._bytes_of_connection.owe(sid, size)
+        if owner is not None:
+            self._bytes_of_owner.owe(owner, size)
 
     def enqueue(self, owner: str, unfinished: int) -> None:
         """Count a job that an owner's client wants.
@@ -97,7 +119,8 @@ class Limits:
 
     def prune(self) -> None:
         """Forget who asked nothing for a while."""
-        for buckets in (self._of_connection, self._of_owner, self._enqueued):
+        counts = (self._of_connection, self._of_owner, self._enqueued)
+        for buckets in (*counts, self._bytes_of_connection, self._bytes_of_owner):
             buckets.prune()
 
 

@@ -153,8 +153,12 @@ class Stream:
         message that was read is still there, then so is all that came after it.
         """
         assert self.next is not None
-        first = self._look(connection, "first", 1, SLOW, lambda found: True)
+        first = self.oldest(connection)
         return first < 0 or first >= self.next
+
+    def oldest(self, connection: Any) -> int:
+        """Return the offset of the oldest message that the stream has; -1 if it is empty."""
+        return self._look(connection, "first", 1, SLOW, lambda found: True)
 
     def _start(self) -> dict[str, Any]:
         if self.next is not None:

@@ -7,6 +7,8 @@ import logging
 import time
 from typing import Any
 
+from bridge.printable import printable, safe_record
+
 __all__ = ["JsonFormatter", "configure", "tell"]
 
 logger = logging.getLogger("socket_server.clients")
@@ -34,15 +36,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, with the fields at its end."""
+    """A line for people, with the fields at its end.
+
+    What clients chose is in the fields, as JSON, or is made safe: it forges no line, and a terminal
+    obeys nothing of it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as a line; as several only if it has a traceback."""
+        """Return a record as a line; more of them, a traceback for example, are indented."""
         fields = getattr(record, "fields", {})
-        # As JSON, for what a client chose must not look like another line.
         text = "".join(f" {name}={json.dumps(value)}" for name, value in fields.items())
-        line, _, trace = super().format(record).partition("\n")
-        return line + text + ("\n" + trace if trace else "")
+        line, _, rest = super().format(safe_record(record)).partition("\n")
+        return line + printable(text, most=None) + ("\n" + rest if rest else "")
 
 
 def configure(form: str) -> None:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-import kombu
 import socketio
 from socketio import packet
 
-from bridge import stream, transport
+from bridge import stream, tls, transport
+from bridge.connection import connect
 from bridge.errors import EventError
 from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job, room_of_owner
+from bridge.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
 from socket_server.fast_path.direct import Clients
@@ -42,6 +43,7 @@ TURN, REPLAYING_TURN = 0.002, 0.02
 BACKOFF = (0.2, 5.0)
 #: Event names on ``/jobs`` that only this server sends.
 RESERVED = frozenset({"connect", "disconnect", "connect_error", "token_expiring", "draining"})
+AWAY = "taskbridge: the broker is away, trying again: %s"
 
 
 class JobsManager(socketio.PubSubManager):
@@ -57,6 +59,10 @@ class JobsManager(socketio.PubSubManager):
     alive = False
     #: Whether all that was there at the start has been read.
     ready = False
+    #: Whether events of the past are read, before which others may have been forgotten.
+    late = False
+    #: Offset of the message to be read next, where the bus is a stream; else None.
+    written: int | None = None
     #: Messages that were refused since the start.
     refused = 0
     #: Called when messages of the bus were missed, or may have been.
@@ -201,6 +207,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
     """Over RabbitMQ, the embedded broker, or anything else that kombu can fan out on."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         # Heartbeats are of no use to a publisher that nobody ticks.
         super().__init__(
             settings.events,
@@ -208,9 +215,11 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             logger=logger,
             connection_options=CONNECTION_OPTIONS,
         )
-        self._settings = settings
         self._source: Queue | Stream | None = None
         self._publishing = threading.Lock()
+
+    def _connection(self) -> Any:
+        return connect(self._settings, self.url, **self.connection_options)
 
     def _publish(self, data: Any) -> None:
         # Two greenlets on one connection would read each other's confirmations.
@@ -230,14 +239,15 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                     yield message
             except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
                 if self.alive or not failures:
-                    logger.warning("taskbridge: the broker is away, trying again: %s", error)
+                    logger.warning(AWAY, tls.explain(error))
                 self.alive = False
                 time.sleep(_delay(failures))
                 failures += 1
 
     def _consume(self) -> Iterator[dict[str, Any]]:
         """Yield messages until the connection fails."""
-        with kombu.Connection(self.url, heartbeat=HEARTBEAT, connect_timeout=2) as connection:
+        options = {"heartbeat": HEARTBEAT, "connect_timeout": 2}
+        with connect(self._settings, self.url, **options) as connection:
             connection.connect()
             source = self._new_source(connection)
             begun = time.monotonic()
@@ -264,6 +274,17 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             return float(self.ready)
         todo = source.tail + 1 - source.first
         return min(1.0, ((source.next or 0) - source.first) / todo) if todo > 0 else 1.0
+
+    @property
+    def late(self) -> bool:  # type: ignore[override]
+        """See ``JobsManager``."""
+        source = self._source
+        return not self.ready and isinstance(source, Stream) and bool(source.first)
+
+    @property
+    def written(self) -> int | None:  # type: ignore[override]
+        """See ``JobsManager``."""
+        return self._source.next if isinstance(self._source, Stream) else None
 
     def _new_source(self, connection: Any) -> Queue | Stream:
         before = self._source
@@ -302,7 +323,8 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             if len(body) <= MAX_MESSAGE:
                 decoded = STRICT.decode(body if isinstance(body, str) else body.decode())
                 self._sound = len(body) <= MAX_EVENT_BYTES
-                if isinstance(decoded, dict):
+                deep = may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(decoded, MAX_MESSAGE_DEPTH)
+                if isinstance(decoded, dict) and not deep:
                     return decoded
         except (TypeError, ValueError, RecursionError):
             pass
@@ -314,12 +336,17 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     """Over Redis, on the channel of python-socketio's own ``RedisManager``."""
 
     def __init__(self, settings: Settings) -> None:
-        url, channel = settings.events, settings.channel
-        super().__init__(url, channel=channel, logger=logger)
+        url, options = tls.target(settings, settings.events)
+        channel, options = settings.channel, options or {}
+        super().__init__(url, channel=channel, logger=logger, redis_options=options)
         self._publishing = threading.Lock()
         self._was_connected = False
         self.publisher = socketio.RedisManager(
-            url, channel=channel, write_only=True, logger=logger, redis_options=REDIS_OPTIONS
+            url,
+            channel=channel,
+            write_only=True,
+            logger=logger,
+            redis_options={**REDIS_OPTIONS, **options},
         )
 
     @property
@@ -334,6 +361,11 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
 
     def _redis_connect(self) -> None:
         super()._redis_connect()
+        try:
+            self.redis.ping()  # what is made here connects only when it is used
+        except Exception as error:
+            logger.warning(AWAY, tls.explain(error))
+            raise
         if self._was_connected:
             self._break()  # what was published in between went by
         self._was_connected = True

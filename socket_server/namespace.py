@@ -13,17 +13,22 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client import ENDINGS, Bridge
-from bridge.errors import TokenError, WrongShard
+from bridge.errors import JobNotFound, TokenError, WrongShard
 from bridge.events import NAMESPACE, TERMINAL, Event
+from bridge.room import shorter
 from bridge.snapshot import Snapshot
 from bridge.tokens import Grant
-from socket_server.auth import Auth
+from socket_server.answer import Body
+from socket_server.auth import Admission, Auth
 from socket_server.clients import Clients
 from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.logs import tell
 from socket_server.lookup import Lookup
+from socket_server.pace import Pace
 from socket_server.requests import Refused, answered, text, whole
+from socket_server.sessions import Sessions
+from socket_server.tally import Tally
 
 __all__ = ["JobsNamespace"]
 
@@ -37,6 +42,10 @@ SHOWN = 3
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Jobs in one answer.
 MAX_LISTED = 200
+#: Characters of the place of a page: a number and a job's id.
+MAX_NEXT = 300
+#: Bytes of an answer that looking at a job costs as much as.
+LOOK = 64
 
 
 class JobsNamespace(socketio.Namespace):
@@ -64,22 +73,35 @@ class JobsNamespace(socketio.Namespace):
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
         self._auth, self._limits, self._ready = auth, limits, ready
         #: Who is connected.
-        self.clients = Clients(self, limits)
+        ttl = bridge.settings.session_ttl
+        self.clients = Clients(self, limits, ttl)
+        #: Those of them that came by a session of the application's own.
+        self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
         #: Owner of each job that was enqueued here a moment ago, and when.
         self._fresh: dict[str, tuple[str, float]] = {}
+        #: Jobs of each owner that the broker is just being given.
+        self._starting = Tally()
+        self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         address = environ.get("REMOTE_ADDR")
         try:
-            grant = self._auth.grant(environ, auth)
+            admission = self._auth.admit(environ, auth)
             self._await_ready()
-            self.clients.add(sid, grant)
+            self._add(sid, admission, auth)
         except (TokenError, WrongShard, Refused) as error:
             told = _refusal(error)
             tell("refuse", request="connect", code=told["code"], address=address)
             raise Refusal(str(error), told) from None
+        grant = admission.grant
         jobs = sorted(grant.jobs)[:SHOWN] or None
         tell("connect", sid=sid, owner=grant.owner, jobs=jobs, address=address)
+
+    def _add(self, sid: str, admission: Admission, auth: Any) -> None:
+        # It may have hung up while its session was looked for: it would be kept for ever.
+        if self.server.get_environ(sid, NAMESPACE) is None:
+            raise Refused("unauthorized", "the connection has ended")
+        self.clients.add(sid, admission.grant, self.sessions.of(admission, auth))
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -105,6 +127,10 @@ class JobsNamespace(socketio.Namespace):
         """End the connections whose token has expired, and warn those whose token will soon."""
         self.clients.expire(time.time())
 
+    def renew(self) -> None:
+        """Ask for the grants of sessions that end soon."""
+        self.sessions.renew(self.server)
+
     def admit(self, sid: str) -> None:
         """Count a request.
 
@@ -113,6 +139,11 @@ class JobsNamespace(socketio.Namespace):
         """
         client = self.clients.get(sid)
         self._limits.request(sid, client.grant.owner if client else None)
+
+    def charge(self, sid: str, size: float) -> None:
+        """Count what an answer cost; see ``Limits.charge``."""
+        client = self.clients.get(sid)
+        self._limits.charge(sid, client.grant.owner if client else None, size)
 
     def _grant(self, sid: str, scope: str) -> Grant:
         grant = self.clients.of(sid).grant
@@ -125,21 +156,37 @@ class JobsNamespace(socketio.Namespace):
     def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
         """Return the job that the request names, and its snapshot if it is not held any more."""
         grant, job = self._grant(sid, scope), text(request, "job")
-        return job, self._lookup.find(job, grant)
+        found = self._lookup.find(job, grant)
+        self._check_named(sid, job, scope)
+        return job, found
+
+    def _check_named(self, sid: str, job: str, scope: str) -> None:
+        """Refuse a job that the grant does not name any more: it may have changed meanwhile."""
+        if not self._grant(sid, scope).names(job, self._journal.owner(job)):
+            raise JobNotFound(f"no job {job} that this token names")
+
+    def _await_turn(self) -> None:
+        """Wait for one's turn among those who ask for much."""
+        self.server.turn.outside(self._pace.wait)
 
     @answered
-    def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+    def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
         cursor = text(request, "cursor", required=False) or None
         job, result = self._named(sid, request, "watch")
         if result is not None:
-            return {"snapshot": result, "events": [], "recovered": False, "cursor": None}
+            return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
+        self._await_turn()
+        if job not in self._journal:
+            raise JobNotFound(f"no job {job} that this token names")
+        self._check_named(sid, job, "watch")
         # No switch to another greenlet from here on: what is joined now goes on where the
         # answer stops.
-        self.clients.watch(sid, job)
-        view = self._journal.view(job, cursor)
+        with self._pace.work():
+            self.clients.watch(sid, job)
+            view = self._journal.view(job, cursor)
         tell("watch", sid=sid, job=job, owner=self._journal.owner(job), recovered=view.recovered)
-        return view.encode()
+        return view.encode(ok=True)
 
     @answered
     def on_unwatch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -150,10 +197,12 @@ class JobsNamespace(socketio.Namespace):
     @answered
     def on_refresh(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            grant = self._auth.grant(self.server.get_environ(sid, NAMESPACE) or {}, request)
+            admission = self._auth.admit(self.server.get_environ(sid, NAMESPACE) or {}, request)
+            session = self.sessions.of(admission, request)
         except (TokenError, WrongShard) as error:
             raise Refused("unauthorized", str(error)) from None
-        self.clients.refresh(sid, grant, self._journal.owner)
+        grant = admission.grant
+        self.clients.refresh(sid, grant, self._journal.owner, session)
         return {"expires": grant.expires if isfinite(grant.expires) else None}
 
     @answered
@@ -163,11 +212,19 @@ class JobsNamespace(socketio.Namespace):
             raise Refused("forbidden", "the token names no owner, only single jobs")
         limit = whole(request, "limit", default=50, most=MAX_LISTED)
         state = text(request, "state", required=False) or None
+        after = text(request, "next", required=False, most=MAX_NEXT) or None
+        self._await_turn()
+        try:
+            with self._pace.work():
+                page = self._journal.jobs(owner, limit=limit, state=state, after=after)
+        except ValueError:
+            raise Refused("bad_request", "next must be what the page before came with") from None
         self.clients.watch_all(sid)
-        return {"jobs": self._journal.jobs(owner, limit=limit, state=state)}
+        self.charge(sid, LOOK * page.looked)
+        return {"jobs": page.jobs, **({"next": page.next} if page.next else {})}
 
     @answered
-    def on_enqueue(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+    def on_enqueue(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
         owner = self._grant(sid, "enqueue").owner
         if owner is None:
             raise Refused("forbidden", "the token names no owner, so nobody would own the job")
@@ -178,10 +235,15 @@ class JobsNamespace(socketio.Namespace):
             )
         self.clients.check_watched(sid)
         self._limits.enqueue(owner, self._unfinished(owner))
-        job = self.server.turn.outside(self._bridge.enqueue, name, args, kwargs, owner=owner)
-        self._fresh[job.id] = owner, time.monotonic()
+        # Others have their turn until the broker has it; they count it already.
+        self._starting.enter(owner)
+        try:
+            job = self.server.turn.outside(self._bridge.enqueue, name, args, kwargs, owner=owner)
+            self._fresh[job.id] = owner, time.monotonic()
+        finally:
+            self._starting.leave(owner)
         self.clients.watch(sid, job.id)
-        return {"job": job.id, **self._first_view(job.id, name, owner)}
+        return self._first_view(job.id, name, owner)
 
     def _unfinished(self, owner: str) -> int:
         """Return how many jobs an owner has, those included of which no event has come yet."""
@@ -189,20 +251,20 @@ class JobsNamespace(socketio.Namespace):
         gone = [job for job, (_, at) in self._fresh.items() if job in self._journal or at < horizon]
         for job in gone:
             del self._fresh[job]
-        return self._journal.unfinished(owner) + sum(
-            one == owner for one, _ in self._fresh.values()
-        )
+        fresh = sum(one == owner for one, _ in self._fresh.values())
+        return self._journal.unfinished(owner) + fresh + self._starting[owner]
 
-    def _first_view(self, job: str, name: str, owner: str) -> dict[str, Any]:
+    def _first_view(self, job: str, name: str, owner: str) -> dict[str, Any] | Body:
         if job in self._journal:
-            return self._journal.view(job).encode()
+            return self._journal.view(job).encode(ok=True, job=job)
         # The event that says so is still on its way round by the broker.
         snapshot, now = Snapshot(job), time.time()
         queued = Event(
             job=job, task=job, name=name, owner=owner, type="queued", at=now, data={"total": 1}
         )
         snapshot.apply(queued)
-        return {"snapshot": snapshot.encode(), "events": [], "recovered": True, "cursor": None}
+        told = {"snapshot": snapshot.encode(), "events": [], "recovered": True, "cursor": None}
+        return {"job": job, **told}
 
     @answered
     def on_cancel(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
+from typing import NamedTuple
 from zlib import crc32
 
 from bridge.events import Event
@@ -31,17 +32,22 @@ def place_of(event: Event, offset: int) -> Place:
 
 
 class Record:
-    """One job in the journal. A server holds many, so it is kept small."""
+    """One job in the journal. A server holds many, so it is kept small.
+
+    Args:
+        job: its id.
+        headless: whether events were missed before the first that is held.
+    """
 
     __slots__ = ("_events", "forgotten", "last", "size", "snapshot")
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
         #: Events that must be delivered: offset, check and JSON, which takes a third of what it
         #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
         self._events: list[tuple[int, int, str]] = []
         #: Place of the newest event that is held no more.
-        self.forgotten = BEGINNING
+        self.forgotten = GAP if headless else BEGINNING
         #: Place of the newest event that must be delivered.
         self.last = BEGINNING
         #: Characters of all that are held.
@@ -72,19 +78,29 @@ class Record:
         self.forgotten = self.last = GAP
         return size
 
-    def since(self, place: Place) -> list[dict[str, Any]] | None:
-        """Return what is held after a place; None if that may not be all there was."""
+    def after(self, place: Place) -> int | None:
+        """Return the offset after which all that came after a place is held; None if it is not."""
         if place == self.last:
-            return []
+            return place.offset
         if place == BEGINNING and (self.forgotten != BEGINNING or self.snapshot.incomplete):
             return None
         if place not in (self.forgotten, BEGINNING) and not self._holds(place):
             return None
-        return [json.loads(text) for offset, _, text in self._events if offset > place.offset]
+        return place.offset
 
     def _holds(self, place: Place) -> bool:
-        return any((offset, check) == place for offset, check, _ in self._events)
+        at = bisect_left(self._events, place.offset, key=itemgetter(0))
+        return at < len(self._events) and self._events[at][:2] == place
 
-    def held(self) -> list[dict[str, Any]]:
-        """Return all that is held."""
-        return [json.loads(text) for _, _, text in self._events]
+    def next_after(self, offset: int) -> tuple[int, str] | None:
+        """Return offset and JSON of the first event after an offset; None if that is not held."""
+        at = bisect_right(self._events, offset, key=itemgetter(0))
+        if at == len(self._events) or self.forgotten.offset > offset:
+            return None
+        following, _, text = self._events[at]
+        return following, text
+
+    def length_after(self, offset: int) -> int:
+        """Return the characters of all events that are held after an offset."""
+        at = bisect_right(self._events, offset, key=itemgetter(0))
+        return self.size if at == 0 else sum(len(text) for _, _, text in self._events[at:])

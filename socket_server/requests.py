@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TaskbridgeError
+from bridge.identifiers import MAX_CHARACTERS, flaw
+from socket_server.answer import Body
 
 __all__ = ["Refused", "answered", "text", "whole"]
 
@@ -45,21 +47,24 @@ class Refused(Exception):
         return error if self.retry_after is None else {**error, "retry_after": self.retry_after}
 
 
-def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any]]) -> Any:
+def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body]) -> Any:
     """Turn a method into a Socket.IO handler that always answers, and never with a traceback.
 
     The method's object has ``admit(sid)``, which raises :class:`Refused` for who asks too often,
-    and ``refused``, which is told.
+    ``charge(sid, size)``, which counts the bytes of the answer, and ``refused``, which is told.
     """
     name = handler.__name__.removeprefix("on_")
 
     @functools.wraps(handler)
-    def handle(self: Any, sid: str, request: Any = None, *_: Any) -> dict[str, Any]:
+    def handle(self: Any, sid: str, request: Any = None, *_: Any) -> Body | dict[str, Any]:
         try:
             self.admit(sid)
             if not isinstance(request, dict):
                 raise Refused("bad_request", "a request's payload must be a JSON object")
-            return {"ok": True, **handler(self, sid, request)}
+            answer = handler(self, sid, request)
+            body = answer if isinstance(answer, Body) else Body({"ok": True, **answer})
+            self.charge(sid, body.size)
+            return body
         except Refused as error:
             if error.code == "too_many_requests":
                 # The next is not even read before: to refuse a flood would cost as much as it does.
@@ -77,8 +82,10 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any]]) -> A
     return handle
 
 
-def text(request: dict[str, Any], name: str, *, required: bool = True) -> str:
-    """Return a field of a request that must be a string of 1 to 255 characters.
+def text(
+    request: dict[str, Any], name: str, *, required: bool = True, most: int = MAX_CHARACTERS
+) -> str:
+    """Return a field of a request that must be an identifier of 1 to ``most`` characters.
 
     Raises:
         Refused: it is missing or something else.
@@ -86,9 +93,9 @@ def text(request: dict[str, Any], name: str, *, required: bool = True) -> str:
     value = request.get(name)
     if value is None and not required:
         return ""
-    if not isinstance(value, str) or not 0 < len(value) <= 255:
-        raise Refused("bad_request", f"{name} must be a string of 1 to 255 characters")
-    return value
+    if (reason := flaw(value, most)) is not None:
+        raise Refused("bad_request", f"{name} {reason}")
+    return str(value)
 
 
 def whole(request: dict[str, Any], name: str, *, default: int, most: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
@@ -145,14 +146,21 @@ class Estimates:
         if not self._lines:
             self.levels = dict.fromkeys(self.levels, 0)
             return
-        levels = self._turn.outside(self._gauge.read, self._lines.queues())
+        read = self._turn.outside(self._gauge.read, self._lines.queues())
+        levels = {queue: level for queue, level in read.items() if level is not None}
+        self._lines.looked(read, levels)
         # A queue that was seen stays a figure, and does not vanish with the last job in it.
-        known = dict.fromkeys(list(self.levels)[-MAX_QUEUES:], 0)
-        self.levels = {**known, **{queue: level.ready for queue, level in levels.items()}}
+        known = list(self.levels.items())[-MAX_QUEUES:]
+        before = {queue: ready if self._waits(queue, read) else 0 for queue, ready in known}
+        self.levels = {**before, **{queue: level.ready for queue, level in levels.items()}}
         for queue, level in levels.items():
             ahead = self._lines.ahead(queue, level.ready)
             for job in self._lines.waiting(queue)[:MAX_TOLD]:
                 self._tell(job, queue, level, ahead.get(job))
+
+    def _waits(self, queue: str, read: Container[str]) -> bool:
+        """Whether jobs wait in a queue that it was not the turn of."""
+        return queue not in read and self._lines.has(queue)
 
     def _tell(self, job: str, queue: str, level: Level, ahead: int | None) -> None:
         if job not in self._journal:

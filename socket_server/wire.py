@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sized
 from socket import SHUT_RDWR
 from typing import Any
 
 from engineio import packet
+from simple_websocket import ConnectionClosed
+from wsproto.utilities import ProtocolError
 
 from bridge.settings import Settings
+from socket_server.answer import Answer
+from socket_server.backlog import FIRST_PAUSE, LONGEST_PAUSE, Backlog
 from socket_server.bucket import Bucket
+from socket_server.frame import BINARY, frame
 from socket_server.metrics import hit
 
 __all__ = [
     "BOUNDED",
+    "FIRST",
     "UPGRADED",
     "Shared",
     "are_packets",
@@ -27,6 +33,12 @@ __all__ = [
 
 #: Where a connection's bounded socket is in its environment.
 BOUNDED = "taskbridge.socket"
+#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks for
+#: it; eventlet's is in its input, which python-engineio puts beside that of gunicorn.
+EVENTLET = "eventlet.input"
+SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
+#: Where the environment of a session's first request is, in that of its upgrade.
+FIRST = "taskbridge.first"
 #: Where it is what lets go of all that only a plain request needs.
 UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
@@ -37,10 +49,12 @@ BURST = 2.0
 PIECE = 1024
 #: Reads after which others have their turn; a frame takes two or three.
 READS = 16
+#: Looks whether what was read ahead is taken, once it is: whoever took it may not have said so yet.
+PATIENCE = 25
+#: Messages that are read before they are asked for, where a thread does so.
+READ_AHEAD = 4
 #: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
 SHORT = 6
-#: Kinds of WebSocket frames.
-TEXT, BINARY = 1, 2
 #: Between the packets of one polling request, and how many python-engineio takes.
 SEPARATOR, MOST_PACKETS = "\x1e", 16
 
@@ -58,7 +72,7 @@ class Shared(packet.Packet):
         self.latest = latest
         payload = f"{packet.MESSAGE}{text}".encode()
         #: The frame, as it is sent (RFC 6455, section 5.2).
-        self.data = _frame(payload)
+        self.data = frame(payload)
         self.size = len(self.data)
         self._begin = self.size - len(payload)
 
@@ -82,22 +96,13 @@ class Framed:
     def __init__(self, one: packet.Packet) -> None:
         encoded = one.encode()
         binary = isinstance(encoded, bytes)
-        self.data = _frame(encoded, BINARY) if binary else _frame(encoded.encode())
+        self.data = frame(encoded, BINARY) if binary else frame(encoded.encode())
         self.size = len(self.data)
 
 
 def framed(one: Any) -> Any:
     """Return a packet with its ``data`` as a WebSocket frame; None, which is the end, as it is."""
-    return one if one is None or isinstance(one, Shared | Framed) else Framed(one)
-
-
-def _frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    length, head = len(payload), 0x80 | opcode
-    if length < 126:
-        return struct.pack("!BB", head, length) + payload
-    if length < 65536:
-        return struct.pack("!BBH", head, 126, length) + payload
-    return struct.pack("!BBQ", head, 127, length) + payload
+    return one if one is None or isinstance(one, Shared | Framed | Answer) else Framed(one)
 
 
 class TooLarge(OSError):
@@ -119,6 +124,10 @@ class BoundedSocket:
         self._reads = 0
         self._is_shut = False
 
+    def complete(self) -> None:
+        """Note that a message was taken."""
+        self.received = 0
+
     def shut(self) -> None:
         """End the connection at once: what has come already is not read any more either."""
         self._is_shut = True
@@ -131,16 +140,27 @@ class BoundedSocket:
         Raises:
             TooLarge: more came than one message may take.
         """
-        data: bytes = b"" if self._is_shut else self._socket.recv(size)
-        self.received += len(data)
+        data = self._recv(size)
         if self.received > self._most:
-            hit("max_message")
-            raise TooLarge("a message is too large")
+            self._refuse()
         # Small frames that have come already are read without ever waiting for the network.
         self._reads += 1
         if self._reads % READS == 0:
             self._sleep(0)
         return data
+
+    def _recv(self, size: int) -> bytes:
+        data: bytes = b"" if self._is_shut else self._socket.recv(size)
+        self.received += len(data)
+        return data
+
+    def _refuse(self) -> None:
+        hit("max_message")
+        raise TooLarge("a message is too large")
+
+    def stuck(self) -> float:
+        """Return for how many seconds the client has taken nothing of what is sent through this."""
+        return 0.0
 
     def get_socket(self) -> BoundedSocket:
         """Return this, as what eventlet's WSGI server puts into the environment does."""
@@ -150,14 +170,65 @@ class BoundedSocket:
         return getattr(self._socket, name)
 
 
+class PacedSocket(BoundedSocket):
+    """A socket of simple-websocket, which has a thread that reads whatever comes, without a bound.
+
+    That thread waits here while messages, or as many bytes as one of them may take, were read and
+    nobody has asked for them yet.
+    """
+
+    #: Messages that were read and that nobody has asked for yet.
+    unread: Sized = ()
+    #: Since when something is sent; seconds, monotonic.
+    _sending: float | None = None
+
+    def complete(self) -> None:
+        """Note that a message was taken."""
+        if not self.unread:
+            self.received = 0
+
+    def recv(self, size: int) -> bytes:
+        """Read, once little waits to be asked for; see ``socket.recv``.
+
+        Raises:
+            TooLarge: more came than one message may take.
+        """
+        pause, patience = FIRST_PAUSE, PATIENCE
+        while self._is_ahead() and not self._is_shut:
+            patience -= not self.unread
+            if patience < 0:
+                self._refuse()
+            self._sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+        return self._recv(size)
+
+    def _is_ahead(self) -> bool:
+        return len(self.unread) >= READ_AHEAD or self.received > self._most
+
+    def send(self, data: bytes) -> int:
+        """Write all of it; gevent's ``socket.send`` writes what there is room for."""
+        self._sending = time.monotonic()
+        try:
+            self._socket.sendall(data)
+        finally:
+            self._sending = None
+        return len(data)
+
+    def stuck(self) -> float:
+        """Return for how many seconds the client has taken nothing of what is sent through this."""
+        since = self._sending
+        return 0.0 if since is None else time.monotonic() - since
+
+
 class Wire:
-    """A WebSocket that is read no faster than a client may talk.
+    """A WebSocket that is read no faster than a client may talk, and takes what it is answered.
 
     Args:
         websocket: of the mode.
         bounded: counts what is read; None where the mode gives no access to its socket.
         bucket: lets messages through.
         sleep: of the mode.
+        backlog: what waits for the client; None for nothing.
     """
 
     def __init__(
@@ -166,15 +237,18 @@ class Wire:
         bounded: BoundedSocket | None,
         bucket: Bucket,
         sleep: Callable[[float], Any],
+        backlog: Backlog | None = None,
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
-        self._bucket, self._sleep = bucket, sleep
+        self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
 
     def wait(self) -> Any:
         """Return the next message; None once the client has hung up, or sends what is none."""
+        if self._backlog is not None:
+            self._backlog.await_taken(self._sleep)
         message = self._websocket.wait()
         if self._bounded is not None:
-            self._bounded.received = 0
+            self._bounded.complete()
         if message is not None and not is_packet(message):
             hit("malformed")
             return None
@@ -185,14 +259,29 @@ class Wire:
         self._sleep(pause)  # others have their turn before each message, were it for no time
         return message
 
+    def close(self) -> None:
+        """End the connection; simple-websocket alone leaves its socket open, and its thread."""
+        with contextlib.suppress(OSError, ConnectionClosed):  # it may be over already
+            self._websocket.close()
+        if isinstance(self._bounded, PacedSocket):
+            self._bounded.shut()
+
     def send(self, message: Any) -> None:
-        """Send a message; of a shared one the very bytes, where the mode takes frames."""
-        if not isinstance(message, Shared):
-            self._websocket.send(message)
-        elif (send := getattr(self._websocket, "_send", None)) is not None:
-            send(message.data)
+        """Send a message: of a shared one the very bytes, and an answer in pieces."""
+        if isinstance(message, Shared):
+            self._send(message.data)
+        elif isinstance(message, Answer):
+            while not message.done:
+                self._send(message.frame())
         else:
-            self._websocket.send(message.text)
+            self._websocket.send(message)
+
+    def _send(self, data: bytes) -> None:
+        """Write frames."""
+        if (send := getattr(self._websocket, "_send", None)) is not None:
+            send(data)
+        else:
+            self._websocket.ws.sock.send(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._websocket, name)
@@ -219,17 +308,23 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
-            source, bounded = environ.get("eventlet.input"), None
-            if source is not None:
-                bounded = BoundedSocket(source.get_socket(), most, sleep)
-                environ[BOUNDED] = environ["eventlet.input"] = bounded
+            given = {key: environ[key] for key in SOCKETS if key in environ}
+            bounded = _bounded(environ, most, sleep)
+            environ[BOUNDED] = environ.get(FIRST, environ)[BOUNDED] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
             def handle(websocket: Any) -> Any:
                 environ.get(UPGRADED, int)()
                 websocket.log = Silence
-                return handler(Wire(websocket, bounded, bucket, sleep))
+                if isinstance(bounded, PacedSocket):
+                    bounded.unread = websocket.ws.input_buffer
+                # A method of python-engineio's socket.
+                backlog = handler.__self__.queue  # type: ignore[attr-defined]
+                # python-engineio lets through what a client does wrong while it upgrades.
+                with contextlib.suppress(OSError, ValueError):
+                    return handler(Wire(websocket, bounded, bucket, sleep, backlog))
+                return []
 
             try:
                 own = stock(handle, server)
@@ -237,13 +332,33 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                     options["max_message_size"] = most  # of simple-websocket, which has a bound
                 # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
+            except ProtocolError:  # of simple-websocket's handshake
+                environ.pop(BOUNDED, None)
+                start_response("400 Bad Request", [("Content-Type", "text/plain")])
+                return [b"not a WebSocket"]
             finally:
-                if source is not None:
-                    environ["eventlet.input"] = source
+                environ.update(given)
 
         return serve
 
     return new
+
+
+def _bounded(
+    environ: dict[str, Any], most: int, sleep: Callable[[float], Any]
+) -> BoundedSocket | None:
+    """Put a bounded socket into the place of that of a connection, and return it."""
+    place = next((name for name in SOCKETS if name in environ), None)
+    if place is None:
+        return None
+    source = environ[place]
+    bounded = (
+        BoundedSocket(source.get_socket(), most, sleep)
+        if place == EVENTLET
+        else PacedSocket(source, most, sleep)
+    )
+    environ[place] = bounded
+    return bounded
 
 
 def is_packet(message: str | bytes) -> bool:

@@ -7,7 +7,6 @@ import signal
 
 import engineio
 import pytest
-from xdist.scheduler import LoadGroupScheduling
 
 from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
@@ -61,34 +60,25 @@ FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest, so that both processes of pytest-xdist end together."""
+    """Begin with what takes longest, so that both processes of pytest-xdist end together.
+
+    Each of them runs whole files (``--dist loadfile``): what a file's tests share is made once.
+    """
     items[:] = [
         item for item in items if item.path.name not in ON_RABBITMQ or "[embed" not in item.name
     ]
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
 
 
-#: Files of tests of what a browser does with events, whatever broker they came over.
-ON_RABBITMQ = ("test_accessibility.py", "test_client_recovery.py", "test_snapshot_twin.py")
-
-
-#: Files whose tests share what takes long to make: one process of pytest-xdist runs them all.
-TOGETHER = ("tests/chaos/test_topology.py", "tests/acceptance/test_quickstart.py")
-
-
-class Scheduling(LoadGroupScheduling):
-    """Each test goes to the process that is free first, but for those of some files."""
-
-    def _split_scope(self, nodeid):
-        file = nodeid.partition("::")[0]
-        return file if file in TOGETHER else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Return who says which process runs which tests."""
-    # Not by marks: xdist 3.8 writes them into test ids, which pytest 9.2 does not let it do.
-    return Scheduling(config, log)
+#: Files of tests of what a client does with events, or may ask for, whatever broker there is.
+ON_RABBITMQ = (
+    "test_accessibility.py",
+    "test_client_recovery.py",
+    "test_page.py",
+    "test_refusals.py",
+    "test_secrets.py",
+    "test_snapshot_twin.py",
+)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -136,20 +126,32 @@ def broker(request):
     """URL of each broker in turn; None is the embedded one."""
     if request.param == "embedded":
         return None
-    # A virtual host of its own, so that no test which uses the node finds this stack's queues.
+    # A virtual host of its own, so that no test which uses the node finds this one's queues.
     return request.getfixturevalue("rabbitmq").new_vhost()
 
 
 @pytest.fixture(scope="session")
-def stack(broker, tmp_path_factory):
-    """A server and a worker on each broker in turn."""
-    stack = Stack(tmp_path_factory.mktemp("stack"), broker)
-    try:
-        stack.start_server()
-        stack.start_worker()
-        yield stack
-    finally:
+def stacks(request, tmp_path_factory):
+    """Return the stack of a kind of broker; each has a server and a worker, and is made once."""
+    made = {}
+
+    def stack_on(broker):
+        if broker not in made:
+            node = request.getfixturevalue("rabbitmq") if broker == "rabbitmq" else None
+            made[broker] = Stack(tmp_path_factory.mktemp("stack"), node and node.new_vhost())
+            made[broker].start_server()
+            made[broker].start_worker()
+        return made[broker]
+
+    yield stack_on
+    for stack in made.values():
         stack.stop()
+
+
+@pytest.fixture(scope="session", params=["embedded", "rabbitmq"])
+def stack(request, stacks):
+    """A server and a worker on each broker in turn."""
+    return stacks(request.param)
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from bridge import install, tracing, transport
-from bridge.celery_app import queue_configuration
+from bridge.celery_app import JSON_ONLY, connection_configuration, queue_configuration
 from bridge.errors import TaskbridgeError
-from bridge.settings import Settings
+from bridge.home import make_home
+from bridge.printable import SafeFormatter
+from bridge.settings import Settings, without_keys
 from workers import stopping
 
 __all__ = ["app", "new_app"]
@@ -65,8 +67,8 @@ def new_app(settings: Settings) -> Celery:
     """
     transport.register()
     if settings.embedded or settings.result_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    app = Celery("workers", broker=settings.broker, backend=settings.results, task_cls=WatchedTask)
+        make_home(settings.home)
+    app = Celery("workers", amqp="bridge.connection:AMQP", task_cls=WatchedTask)
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))
@@ -98,9 +100,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # A database that is restarted must not fail the jobs that end meanwhile.
         "result_backend_always_retry": True,
         "result_backend_max_retries": RESULT_RETRIES,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
+        **JSON_ONLY,
+        **connection_configuration(settings, settings.results),
         **queue_configuration(settings),
     }
 
@@ -114,6 +115,15 @@ def _node_name() -> str:
 def _name_node(sender: str | None = None, instance: Any = None, **_: Any) -> None:
     if instance is not None and sender and sender.startswith("celery@"):
         instance.hostname = sender.replace("celery@", _node_name().replace("%h", ""), 1)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _make_logs_safe(logger: logging.Logger, **_: Any) -> None:
+    # Celery logs arguments, results and errors, which clients had their say in.
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, SafeFormatter):
+            handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
 
 
 @signals.worker_init.connect
@@ -142,7 +152,8 @@ def _say_what_it_is(**_: Any) -> None:
 
 
 try:
-    _settings = Settings.from_environ()
+    # A worker signs no token and verifies none.
+    _settings = Settings.from_environ(without_keys(os.environ))
 except TaskbridgeError as error:
     # Celery would print a traceback of its own import.
     sys.stderr.write(f"taskbridge: {error}\n")

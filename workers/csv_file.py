@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import PurePath
 from types import TracebackType
 from typing import Self
 
 from bridge.errors import InputError
-from workers.files import existing_file, open_regular, shown
+from workers.inputs import input_file
+from workers.paths import shown
 
 __all__ = ["CsvFile"]
 
@@ -27,17 +29,19 @@ class CsvFile:
     """An open CSV file in UTF-8, with or without byte order mark; its delimiter is sniffed.
 
     Args:
-        path: the file.
+        path: the file, below an input root.
 
     Raises:
         InputError: it cannot be read, is empty, is not UTF-8, or has no usable header.
     """
 
     def __init__(self, path: str) -> None:
-        self.path: Path = existing_file(path)
-        self.size = self.path.stat().st_size
-        self._bytes = open_regular(self.path)
+        self._bytes = input_file(path).open()
         try:
+            #: Its path as the job was given it.
+            self.path = PurePath(path)
+            #: In bytes.
+            self.size = os.fstat(self._bytes.fileno()).st_size
             self._text = io.TextIOWrapper(self._bytes, "utf-8-sig", newline="")
             self._delimiter = _delimiter(self._sample())
             #: Names of the columns.

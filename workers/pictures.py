@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 import struct
 import zlib
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from pathlib import PurePath
 from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bridge.errors import InputError
-from workers.files import open_regular, shown
+from workers.inputs import Input
+from workers.paths import shown
+from workers.tree import Outside
 
 __all__ = ["UnreadablePicture", "cell_size", "pictures", "small", "tiled"]
 
@@ -37,32 +41,49 @@ class UnreadablePicture(Exception):
     """A file is not a picture that can be read; the text says why."""
 
 
-def pictures(folder: Path) -> list[Path]:
+def pictures(folder: Input) -> list[Input]:
     """Return the files of a folder that have the ending of a picture, sorted by name.
+
+    Links that lead out of the input root are among them: they are skipped, and counted, where the
+    thumbnails are made.
 
     Raises:
         InputError: there are none.
     """
-    found = [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
-    files = sorted(path for path in found if path.is_file())
+    with folder.listing() as entries:
+        found = [entry for entry in entries if PurePath(entry.name).suffix.lower() in ENDINGS]
+        files = sorted(entry.name for entry in found if _may_be_picture(folder, entry))
     if not files:
         endings = ", ".join(ENDINGS)
         raise InputError(
-            f"There are no pictures in {shown(folder)}: choose a folder with {endings} files."
+            f"There are no pictures in {shown(folder.given)}: choose a folder with {endings} files."
         )
-    return files
+    return [folder.inner(name) for name in files]
 
 
-def small(path: Path, size: int) -> Image.Image:
+def _may_be_picture(folder: Input, entry: os.DirEntry[str]) -> bool:
+    try:
+        return stat.S_ISREG(folder.inner(entry.name).status().st_mode)
+    except Outside:
+        return entry.is_symlink()
+    except OSError:
+        return False
+
+
+def small(opened: Callable[[], BinaryIO], size: int) -> Image.Image:
     """Return a picture from a file, upright, at most ``size`` pixels wide and high.
 
     Its mode is RGB, or RGBA if parts of it are transparent. Of an animation it is the first frame.
+
+    Args:
+        opened: opens the file for reading.
+        size: longest side, in pixels.
 
     Raises:
         UnreadablePicture: the file is missing, damaged, no picture, or too large.
     """
     try:
-        with open_regular(path) as file:
+        with opened() as file:
             return _small(file, size)
     except DAMAGE as error:
         raise UnreadablePicture(_reason(error)) from error

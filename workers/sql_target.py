@@ -1,19 +1,22 @@
-"""An SQL database to write into: reached by URL, left as it was when the work fails."""
+"""An SQL database to write into: one that the operator named, or a file of the job's own."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bridge.errors import InputError
-from workers.files import shown
+from workers.running import settings_here
 
-__all__ = ["database", "public", "sqlite_url", "transaction"]
+__all__ = ["named_url", "opened", "sqlite_url", "transaction"]
+
+#: For operators alone: what is logged under this name is not captured as the job's own log.
+logger = logging.getLogger("bridge.databases")
 
 #: Databases that take back the creation of a table with the rest of a transaction.
 TRANSACTIONAL_DDL = frozenset({"sqlite", "postgresql", "mssql"})
@@ -22,63 +25,79 @@ CONNECT_TIMEOUT = 10
 TAKE_CONNECT_TIMEOUT = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
 
 
+def named_url(name: object) -> str:
+    """Return the URL of a database that the operator named.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    url = dict(settings_here().databases).get(name) if isinstance(name, str) else None
+    if url is None:
+        # What was given is not repeated: it may be a URL with a password.
+        raise InputError(
+            "This worker knows no database of that name: give a name that TASKBRIDGE_DATABASES "
+            "lists, or none for an SQLite file in the job's output folder."
+        )
+    return url
+
+
 def sqlite_url(path: Path) -> URL:
     """Return the URL of an SQLite file."""
     return URL.create("sqlite", database=str(path))
 
 
 @contextlib.contextmanager
-def database(url: URL | str) -> Iterator[Engine]:
+def opened(url: URL | str, label: str) -> Iterator[Engine]:
     """Connect to a database for the time of a ``with`` block.
 
-    An SQLite file that did not exist before and has nothing in it afterwards is removed again.
+    Args:
+        url: of SQLAlchemy; neither it nor what a driver says of it is in an error.
+        label: what errors call the database.
 
     Raises:
         InputError: the URL cannot be used, the database does not answer, or refuses something.
     """
-    engine = _engine(url)
-    new = _new_file(engine.url)
+    engine = _engine(url, label)
     try:
-        _reach(engine)
+        _reach(engine, label)
         yield engine
     except SQLAlchemyError as error:
+        logger.warning("taskbridge: the database %s refuses: %s", label, error)
         raise InputError(
-            f"The database {public(engine.url)} refuses ({_reason(error)}): "
+            f"The database {label} refuses ({_reason(engine, error)}): "
             "correct that, or choose another one."
-        ) from error
+        ) from None
     finally:
         engine.dispose()
-        # If it is not empty, somebody else has used it in the meantime.
-        if new and os.path.exists(new) and not new.stat().st_size:  # noqa: PTH110
-            new.unlink()
 
 
 @contextlib.contextmanager
-def transaction(engine: Engine, created: Table | None = None) -> Iterator[Connection]:
+def transaction(
+    engine: Engine, undo: Sequence[Callable[[Connection], object]]
+) -> Iterator[Connection]:
     """Do all of a ``with`` block or nothing.
 
     Args:
-        created: a table that the block creates, to be undone too.
+        undo: what takes back what the block did until then, in a database where a rollback does
+            not; called from the last to the first.
     """
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "sqlite":
+                # Else temporary files could be made in folders that are for all users.
+                connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
                 # Else Python's driver begins at the first INSERT, and a table made before stays.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
     except BaseException:
-        if created is not None and engine.dialect.name not in TRANSACTIONAL_DDL:
-            created.drop(engine, checkfirst=True)
+        if engine.dialect.name not in TRANSACTIONAL_DDL:
+            with engine.begin() as connection:
+                for step in reversed(undo):
+                    step(connection)
         raise
 
 
-def public(url: URL) -> str:
-    """Return a URL as text, without anything secret."""
-    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
-    return shown(bare.render_as_string())
-
-
-def _engine(url: URL | str) -> Engine:
+def _engine(url: URL | str, label: str) -> Engine:
     try:
         parsed = make_url(url)
         slow = parsed.get_driver_name() in TAKE_CONNECT_TIMEOUT
@@ -87,42 +106,37 @@ def _engine(url: URL | str) -> Engine:
         engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
     except ImportError as error:
         raise InputError(
-            f"The driver of the database ({error.name}) is not installed on this worker: "
-            "install it, or name another one in the URL."
+            f"The driver of the database {label} ({error.name}) is not installed on this worker: "
+            "install it, or name another one in TASKBRIDGE_DATABASES."
         ) from None
     except (SQLAlchemyError, ValueError, TypeError):
         # Its text is not repeated: there may be a password in it.
         raise InputError(
-            "The URL of the database is not one of SQLAlchemy's, such as "
-            "postgresql+psycopg://user:password@host/name: correct it."
+            f"The URL of the database {label} is not one of SQLAlchemy's, such as "
+            "postgresql+psycopg://user:password@host/name: correct it in TASKBRIDGE_DATABASES."
         ) from None
     if engine.dialect.is_async:
         raise InputError(
-            f"The driver {engine.dialect.driver} is an asynchronous one: "
-            "name a synchronous one in the URL of the database."
+            f"The driver {engine.dialect.driver} of the database {label} is an asynchronous one: "
+            "name a synchronous one in TASKBRIDGE_DATABASES."
         )
     return engine
 
 
-def _reach(engine: Engine) -> None:
+def _reach(engine: Engine, label: str) -> None:
     try:
         engine.connect().close()
     except (SQLAlchemyError, ValueError, TypeError) as error:
+        logger.warning("taskbridge: the database %s cannot be reached: %s", label, error)
         raise InputError(
-            f"The database {public(engine.url)} cannot be reached ({_reason(error)}): "
-            "check its URL, and that it is running."
-        ) from error
+            f"The database {label} cannot be reached ({_reason(engine, error)}): "
+            "check its URL in TASKBRIDGE_DATABASES, and that it is running."
+        ) from None
 
 
-def _new_file(url: URL) -> Path | None:
-    """Return the SQLite file of a URL if it does not exist yet."""
-    if url.get_backend_name() != "sqlite" or not url.database or "\0" in url.database:
-        return None
-    # A Path would raise where the worker has no rights; the database will tell.
-    return None if os.path.exists(url.database) else Path(url.database)  # noqa: PTH110
-
-
-def _reason(error: Exception) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
+def _reason(engine: Engine, error: Exception) -> str:
+    """Return what is wrong, without hosts, users and paths, which drivers' sentences name."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     lines = str(cause).strip().splitlines()
-    return lines[0] if lines else type(cause).__name__
+    # SQLite's are of fixed words, and of names in the database.
+    return lines[0] if lines and engine.dialect.name == "sqlite" else type(cause).__name__

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from bridge import tracing
+from bridge.cli.console import echo, quiet_logs, safe_errors
 from bridge.client import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
-from bridge.settings import PREFIX, Settings
+from bridge.settings import PREFIX, Settings, without_keys
 
 __all__ = ["cli"]
 
@@ -22,13 +23,22 @@ __all__ = ["cli"]
 class Group(click.Group):
     """A group in which an error that a person can mend is one sentence, not a traceback."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        quiet_logs()
+        with safe_errors():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
+        with safe_errors():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (SettingsError, EnqueueError) as error:
             raise click.UsageError(str(error)) from None
         except TaskbridgeError as error:
-            click.echo(f"taskbridge: {error}", err=True)
+            echo(f"taskbridge: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)
@@ -42,7 +52,7 @@ def _json(kind: type, name: str) -> Callable[..., Any]:
     def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         try:
             parsed = json.loads(value) if value else kind()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"is not JSON: {error}") from None
         if not isinstance(parsed, kind):
             raise click.BadParameter(f"must be a JSON {name}")
@@ -117,8 +127,9 @@ def worker(arguments: tuple[str, ...]) -> None:
     from bridge.cli.stack import execute, worker_command
 
     # Celery's own way is to wait for ever, until whoever stops it loses patience and kills it.
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
-    execute([*worker_command(Settings.from_environ(), "workers.app"), *arguments])
+    environ = {"REMAP_SIGTERM": "SIGQUIT", **without_keys(os.environ)}
+    command = worker_command(Settings.from_environ(environ), "workers.app")
+    execute([*command, *arguments], environ)
 
 
 @cli.command(
@@ -141,7 +152,7 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
 
 @cli.command(
     **_examples(
-        """taskbridge enqueue workers.jobs.checksum --kwargs '{"path": "."}' --owner me --watch""",
+        """taskbridge enqueue workers.jobs.checksum --kwargs '{"path": "a"}' --owner me --watch""",
         """taskbridge enqueue my.task --args '[1, 2]' --owner me""",
     )
 )
@@ -166,7 +177,7 @@ def enqueue(
     tracing.start(bridge.settings, "taskbridge")
     options: dict[str, Any] = {"queue": queue} if queue else {}
     job = bridge.enqueue(name, args, kwargs, owner=owner, redact=redact, **options)
-    click.echo(job.id)
+    echo(job.id)
     if watching:
         from bridge.cli.watch import follow
 
@@ -216,7 +227,7 @@ def cancel(job: str) -> None:
 @click.option("--ttl", default=900.0, show_default=True, help="Seconds until it expires.")
 def token(owner: str | None, job_ids: tuple[str, ...], scope: str, ttl: float) -> None:
     """Print a token for a client."""
-    click.echo(Bridge().token(owner=owner, jobs=job_ids, scope=scope, ttl=ttl))
+    echo(Bridge().token(owner=owner, jobs=job_ids, scope=scope, ttl=ttl), whole=True)
 
 
 @cli.command(**_examples("taskbridge doctor", "TASKBRIDGE_BROKER_URL=amqp://… taskbridge doctor"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,17 +16,19 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
+from bridge.cli.console import echo
 from bridge.cli.stack import prepare
 from bridge.cli.watch import follow
 from bridge.client import Bridge
 from bridge.errors import TaskbridgeError
+from bridge.home import make_home
 from bridge.settings import Settings
 
 __all__ = ["run"]
 
 OWNER = "demo"
+#: What the page's form may start.
+TASKS = "workers.jobs.*"
 #: Seconds for the stack to come up, on a slow machine that has never imported any of it.
 START = 90.0
 #: Seconds that the processes are given to end before they are killed.
@@ -44,44 +47,52 @@ def run(path: Path | None, *, once: bool) -> int:
         Exit status: the job's.
     """
     folder = (path or Path(sysconfig.get_paths()["stdlib"])).absolute()
-    settings = Settings.from_environ()
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep = Settings.from_environ().home.absolute()
+    make_home(keep)
     # A home of its own, so that a demo never meets another stack of this folder.
-    home = Path(tempfile.mkdtemp(prefix="demo-", dir=settings.home)).absolute()
+    home = Path(tempfile.mkdtemp(prefix="demo-", dir=keep))
+    variables = {
+        "TASKBRIDGE_HOME": str(home),
+        "TASKBRIDGE_TASKS": TASKS,
+        "TASKBRIDGE_INPUT_ROOTS": str(folder),
+        "TASKBRIDGE_OUTPUT_ROOT": str(keep / "demo-output"),
+    }
     try:
-        with _stack(prepare(settings.replace(home=home))) as started:
-            return _show(started, folder, settings.home.absolute(), once=once)
+        settings = prepare(Settings.from_environ({**os.environ, **variables}))
+        (keep / "demo-output").mkdir(mode=0o700, exist_ok=True)
+        with _stack(settings, variables):
+            return _show(settings, folder, once=once)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _show(settings: Settings, folder: Path, keep: Path, *, once: bool) -> int:
+def _show(settings: Settings, folder: Path, *, once: bool) -> int:
     bridge = Bridge(settings=settings)
-    manifest = keep / "checksum.sha256"
-    click.echo(f"checksum of {folder}")
-    kwargs = {"path": str(folder), "output": str(manifest)}
+    echo(f"checksum of {folder}")
+    kwargs = {"path": str(folder), "output": "checksum.sha256"}
     job = bridge.enqueue("workers.jobs.checksum", kwargs=kwargs, owner=OWNER)
     status = follow(bridge, job.id)
     if status == 0:
-        click.echo(f"verify   cd {folder} && sha256sum --quiet -c {manifest}")
+        check = ["sha256sum", "--quiet", "-c", bridge.status(job.id)["result"]["manifest"]]
+        echo(f"verify   {shlex.join(['cd', str(folder)])} && {shlex.join(check)}")
     if status == 130 or once:
         return status
     token = bridge.token(owner=OWNER, scope="watch cancel enqueue", ttl=TOKEN_TTL)
-    click.echo(f"page     {settings.server_url}/#token={token}")
-    click.echo("Ctrl-C ends the demo")
+    echo(f"page     {settings.server_url}/#token={token}")
+    echo("Ctrl-C ends the demo")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
     return status
 
 
 @contextlib.contextmanager
-def _stack(settings: Settings) -> Iterator[Settings]:
+def _stack(settings: Settings, variables: dict[str, str]) -> Iterator[None]:
     """Run ``taskbridge up`` in a session of its own until the block ends."""
     log = settings.home / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "bridge.cli", "up"],
-            env={**os.environ, "TASKBRIDGE_HOME": str(settings.home), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -89,9 +100,9 @@ def _stack(settings: Settings) -> Iterator[Settings]:
         )
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        click.echo("starting the broker, a socket server, a worker and Flower …")
+        echo("starting the broker, a socket server, a worker and Flower …")
         _await_stack(settings, process, log)
-        yield settings
+        yield
     finally:
         signal.signal(signal.SIGTERM, previous)
         _end(process)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import click
-
-from bridge import stream
+from bridge import stored_result, stream, tls
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
+from bridge.cli.console import echo
 from bridge.client import Bridge
-from bridge.errors import TaskbridgeError
+from bridge.errors import SettingsError, TaskbridgeError
 from bridge.probe import PROBE
 from bridge.settings import Settings
 from bridge.shards import channel_of
@@ -31,6 +31,10 @@ class Ill(Exception):
     """A check failed; the text says what to change."""
 
 
+class Skipped(Exception):
+    """A check cannot be made with these settings; the text says why."""
+
+
 def examine() -> int:
     """Run all checks, each only if those before it passed.
 
@@ -41,11 +45,13 @@ def examine() -> int:
     state: dict[str, Any] = {}
     for name, check in checks:
         try:
-            click.echo(f"{click.style('ok', fg='green')}       {name:<9}{check(state)}")
+            echo(f"       {name:<9}{check(state)}", lead="ok", colour="green")
+        except Skipped as reason:
+            echo(f"skipped  {name:<9}{reason}")
         except (Ill, TaskbridgeError) as error:
-            click.echo(f"{click.style('failed', fg='red')}   {name:<9}{error}")
+            echo(f"   {name:<9}{error}", lead="failed", colour="red")
             for later, _ in checks:
-                click.echo(f"skipped  {later}")
+                echo(f"skipped  {later}")
             return 1
     return 0
 
@@ -56,7 +62,10 @@ def _settings(state: dict[str, Any]) -> str:
 
 
 def _secret(state: dict[str, Any]) -> str:
-    return f"{len(state['bridge'].settings.keys)} key(s)"
+    try:
+        return f"{len(state['bridge'].settings.keys)} key(s)"
+    except SettingsError:
+        return "none: right for a worker and for Flower; servers and services need one"
 
 
 def _broker(state: dict[str, Any]) -> str:
@@ -77,10 +86,10 @@ def _events(state: dict[str, Any]) -> str:
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.events):
         return "no stream: this broker keeps none, and a server that restarts misses events"
-    from kombu import Connection
+    from bridge.connection import connect
 
     channels = [channel_of(settings, shard) for shard in range(settings.shards)]
-    with Connection(settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
+    with connect(settings, settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:
         for name in channels:
             try:
                 connection.channel().queue_declare(stream.name_of(name), passive=True)
@@ -90,7 +99,7 @@ def _events(state: dict[str, Any]) -> str:
                     "worker that may make it, or run compose/rabbitmq/definitions.py"
                 ) from None
             except connection.connection_errors as error:
-                raise Ill(f"{error}: check TASKBRIDGE_EVENTS_URL") from None
+                raise Ill(f"{tls.explain(error)}: check TASKBRIDGE_EVENTS_URL") from None
     return ", ".join(stream.name_of(name) for name in channels)
 
 
@@ -99,7 +108,7 @@ def _results(state: dict[str, Any]) -> str:
 
     url = sanitize_url(state["bridge"].settings.results)
     try:
-        state["bridge"].app.backend.get_task_meta(str(uuid.uuid4()), cache=False)
+        stored_result.read(state["bridge"].app.backend, str(uuid.uuid4()))
     except Exception as error:  # noqa: BLE001 - whatever the backend's library raises
         reason = str(error).partition("\n")[0]
         raise Ill(f"no results at {url} ({reason}): check TASKBRIDGE_RESULT_URL") from None
@@ -132,7 +141,19 @@ def _server(state: dict[str, Any]) -> str:
                 "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
             )
         state["apart"] = told["time"] - time.time()
-    return str(settings.server_url)
+        reach = told.get("reach")  # not of a server of 0.1.0, and none before it has looked
+        state["reach"] = min(math.inf if reach is None else reach, state.get("reach", math.inf))
+    return str(settings.server_url) + _shortage(state["reach"], settings.replay)
+
+
+def _shortage(reach: float, replay: float) -> str:
+    """Return what to say of a stream that reaches back so many seconds; nothing if it is enough."""
+    if reach >= replay:
+        return ""
+    return (
+        f"; the stream of events reaches back {reach:.0f} s of TASKBRIDGE_REPLAY={replay:g}: "
+        "raise TASKBRIDGE_STREAM_BYTES, or let tasks log less"
+    )
 
 
 def _health(url: str) -> dict[str, Any]:
@@ -149,7 +170,7 @@ def _health(url: str) -> dict[str, Any]:
 
 
 def _clocks(state: dict[str, Any]) -> str:
-    apart = {"the server": state["apart"], "the worker": state["worker_apart"]}
+    apart = {"the server": state["apart"], "the worker": state.get("worker_apart", 0.0)}
     for who, seconds in apart.items():
         if abs(seconds) > MAX_APART:
             raise Ill(
@@ -175,6 +196,10 @@ def _flower(state: dict[str, Any]) -> str:
 
 def _probe(state: dict[str, Any]) -> str:
     bridge = state["bridge"]
+    try:
+        bridge.token(owner="doctor")
+    except SettingsError:
+        raise Skipped("without a secret no job can be watched") from None
     enqueued = time.time()
     job = bridge.enqueue(PROBE, owner="doctor", expires=PROBE_TIMEOUT)
     watcher = bridge.watch(job.id, timeout=PROBE_TIMEOUT)

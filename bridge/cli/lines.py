@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import base64
-import codecs
-import re
 from typing import Any
 
 from bridge.cli.format import duration
 
 __all__ = ["Lines", "error_text"]
 
-#: Colours and movements of the cursor, which a program writes for a terminal of its own.
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-#: Other control characters, which would ring, erase or hide.
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+#: Bytes of output without an end of line that are kept until one comes.
+MAX_PARTIAL = 1024 * 1024
 
 
 class Lines:
-    """Turns events into lines; output that comes in pieces is put together first."""
+    """Turns events into lines; output that comes in pieces is put together first.
+
+    What is about a job is text; what the job itself wrote is bytes, as they were.
+    """
 
     def __init__(self) -> None:
         #: Of each task, the line that has no end yet.
-        self._partial: dict[str, str] = {}
-        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
+        self._partial: dict[str, bytes] = {}
 
-    def of(self, event: dict[str, Any]) -> list[str]:
-        """Return the lines that an event completes."""
+    def of(self, event: dict[str, Any]) -> list[str | bytes]:
+        """Return the lines that an event completes; those of output have their ends."""
         data = event["data"]
         match event["type"]:
             case "log":
@@ -42,35 +40,34 @@ class Lines:
                 return [f"nothing has come from it for {seconds}: its worker may be busy, or gone"]
         return []
 
-    def rest(self) -> list[str]:
-        """Return the output that has no end, at the job's."""
-        rest = [_clean(text) for text in self._partial.values() if text]
+    def rest(self) -> list[bytes]:
+        """Return the output that has no end, at the job's, with an end."""
+        rest = [text + b"\n" for text in self._partial.values() if text]
         self._partial.clear()
         return rest
 
-    def _output(self, task: str, chunks: list[str | dict[str, str]]) -> list[str]:
-        text = self._partial.get(task, "") + "".join(self._text(task, one) for one in chunks)
-        *whole, self._partial[task] = text.replace("\r\n", "\n").split("\n")
-        return [_clean(line) for line in whole]
-
-    def _text(self, task: str, chunk: str | dict[str, str]) -> str:
-        if isinstance(chunk, str):
-            return chunk
-        # The bytes of one letter may come in two chunks.
-        new = codecs.getincrementaldecoder("utf-8")
-        decoder = self._decoders.setdefault(task, new("replace"))
-        return decoder.decode(base64.b64decode(chunk["base64"]))
+    def _output(self, task: str, chunks: list[str | dict[str, str]]) -> list[str | bytes]:
+        text = self._partial.get(task, b"") + b"".join(map(_bytes, chunks))
+        whole, self._partial[task] = _divided(text)
+        return [*whole]
 
 
-def _clean(line: str) -> str:
-    # After a carriage return, a terminal writes over the line.
-    shown = ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
-    return CONTROLS.sub("", shown)
+def _divided(text: bytes) -> tuple[list[bytes], bytes]:
+    """Return whole lines, and the beginning of one that has no end yet."""
+    *whole, rest = text.split(b"\n")
+    lines = [line + b"\n" for line in whole]
+    return (lines, rest) if len(rest) <= MAX_PARTIAL else ([*lines, rest], b"")
+
+
+def _bytes(chunk: str | dict[str, str]) -> bytes:
+    if isinstance(chunk, str):
+        return chunk.encode(errors="replace")
+    return base64.b64decode(chunk["base64"])
 
 
 def _log(line: dict[str, Any]) -> str:
     level = line.get("level", "INFO")
-    message = "\n".join(_clean(part) for part in str(line["message"]).split("\n"))
+    message = str(line["message"])
     return message if level == "INFO" else f"{level}: {message}"
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import Any
 
-import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bridge import reference
+from bridge.cli.console import cell, echo, echo_json, new_console
 from bridge.cli.format import COLOURS, duration
 from bridge.cli.request import request
 from bridge.client import Bridge
@@ -22,16 +19,27 @@ __all__ = ["show", "show_settings"]
 
 def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: bool) -> None:
     """Print an owner's jobs, newest first."""
-    payload = {"limit": limit, **({"state": state} if state else {})}
-    answer = request(bridge, "jobs", payload, bridge.token(owner=owner), bridge.shard(owner))
+    jobs = _all(bridge, owner, {"state": state} if state else {}, limit)
     if as_json:
-        for job in answer["jobs"]:
-            click.echo(json.dumps(job))
+        for job in jobs:
+            echo_json(job)
         return
-    if not answer["jobs"]:
-        click.echo(f"{owner} has no jobs here", err=True)
+    if not jobs:
+        echo(f"{owner} has no jobs here", err=True)
         return
-    Console().print(_table(answer["jobs"]))
+    new_console().print(_table(jobs))
+
+
+def _all(bridge: Bridge, owner: str, payload: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Return an owner's jobs from as many pages as it takes."""
+    token, shard = bridge.token(owner=owner), bridge.shard(owner)
+    jobs: list[dict[str, Any]] = []
+    while True:
+        answer = request(bridge, "jobs", {**payload, "limit": limit - len(jobs)}, token, shard)
+        jobs += answer["jobs"]
+        if not (answer["jobs"] and answer.get("next") and len(jobs) < limit):
+            return jobs
+        payload = {**payload, "next": answer["next"]}
 
 
 def _table(jobs: list[dict[str, Any]]) -> Table:
@@ -41,8 +49,8 @@ def _table(jobs: list[dict[str, Any]]) -> Table:
     for job in jobs:
         state = job["state"]
         age = duration(time.time() - (job["queued_at"] or job["at"]))
-        shown = f"[{COLOURS[state]}]{state}[/]{', no news' if job['stalled'] else ''}"
-        table.add_row(job["job"], job["name"], shown, _progress(job), age)
+        told = cell(state, COLOURS.get(state, "")) + (", no news" if job["stalled"] else "")
+        table.add_row(cell(job["job"]), cell(job["name"]), told, _progress(job), age)
     return table
 
 
@@ -55,15 +63,15 @@ def _progress(job: dict[str, Any]) -> str:
 def show_settings() -> None:
     """Print all settings: on a terminal as a table, else a line each."""
     given = {name.removesuffix("_FILE") for name in os.environ if os.environ[name]}
-    console = Console()
+    console = new_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "variable", "default", "meaning"):
         table.add_column(column, no_wrap=column == "variable")
     for one in reference.settings():
         mark = "●" if one.variable in given else ""
         if console.is_terminal:
-            table.add_row(mark, one.variable, one.default, escape(one.meaning))
+            table.add_row(mark, one.variable, one.default, one.meaning)
         else:
-            click.echo("\t".join([mark, *one]))
+            echo("\t".join([mark, *one]))
     if console.is_terminal:
         console.print(table)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task
 
+from bridge.cli.console import Cell, SafeConsole, cell, shown
 from bridge.cli.format import counts, duration, percent, speed
 from bridge.cli.lines import Lines
+from bridge.printable import MAX_CHARACTERS
 from bridge.snapshot import Snapshot
 
 __all__ = ["LiveView"]
@@ -27,7 +27,7 @@ class LiveView:
 
     def __init__(
         self,
-        console: Console,
+        console: SafeConsole,
         waits: Callable[[Snapshot], str],
         ending: Callable[[Snapshot], tuple[str, str]],
     ) -> None:
@@ -38,25 +38,28 @@ class LiveView:
         self._rows: list[Any] = []
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}", markup=False),
+            Cell("{task.description}", most=48),
             BarColumn(),
-            TextColumn("{task.fields[percent]}", style="bold", justify="right"),
-            TextColumn("{task.fields[counts]}", markup=False),
-            TextColumn("{task.fields[speed]}", style="dim", markup=False),
-            TextColumn("{task.fields[left]}", style="cyan"),
+            Cell("{task.fields[percent]}", style="bold", justify="right"),
+            Cell("{task.fields[counts]}", most=48),
+            Cell("{task.fields[speed]}", style="dim", most=32),
+            Cell("{task.fields[left]}", style="cyan"),
             console=console,
         )
         self._progress.start()
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
         """Draw the state after an event."""
-        for line in self._lines.of(event):
-            self._progress.console.print(Text(line))
+        self._print(self._lines.of(event))
         bars = snapshot.bars or _note(self._waits(snapshot))
         while len(self._rows) < len(bars):
             self._rows.append(self._progress.add_task("", total=None, **_fields(None)))
         for number, row in enumerate(self._rows):
             self._draw(row, bars[number] if number < len(bars) else None)
+
+    def _print(self, lines: Sequence[str | bytes]) -> None:
+        for line in lines:
+            self._console.print(shown(line) if isinstance(line, bytes) else line)
 
     def _draw(self, row: Any, bar: dict[str, Any] | None) -> None:
         if bar is None:
@@ -71,7 +74,7 @@ class LiveView:
         self._progress.update(
             row,
             visible=True,
-            description=f"{indent}{bar['desc'] or 'progress'}{postfix}"[:48],
+            description=f"{indent}{bar['desc'] or 'progress'}{postfix}",
             completed=bar["n"],
             total=bar["total"],
             **_fields(bar),
@@ -79,8 +82,7 @@ class LiveView:
 
     def pause(self) -> None:
         """Leave the bars as they are, and the terminal to others."""
-        for line in self._lines.rest():
-            self._progress.console.print(Text(line))
+        self._print(self._lines.rest())
         for task in self._progress.tasks:
             _settle(self._progress, task)
         self._progress.stop()
@@ -89,7 +91,7 @@ class LiveView:
         """Leave the bars as they are and say how the job ended."""
         self.pause()
         text, colour = self._ending(snapshot)
-        self._console.print(Text(text, style=colour))
+        self._console.print(cell(text, colour, most=MAX_CHARACTERS))
 
 
 def _settle(progress: Progress, task: Task) -> None:

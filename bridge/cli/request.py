@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import socketio
 
+from bridge.cli.console import echo
 from bridge.client import Bridge
 from bridge.errors import JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
 from bridge.events import NAMESPACE
@@ -65,4 +65,4 @@ def cancel(bridge: Bridge, job: str) -> None:
     token = bridge.token(jobs=[job], scope="cancel", shard=shard)
     answer = request(bridge, "cancel", {"job": job}, token, shard)
     already = "already " if answer["state"] == "cancelling" else ""
-    click.echo(f"{already}cancelling {job}")
+    echo(f"{already}cancelling {job}")

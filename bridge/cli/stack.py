@@ -7,12 +7,12 @@ import secrets
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-import click
-
+from bridge.cli.console import echo, printer
 from bridge.errors import SettingsError
-from bridge.settings import Settings
+from bridge.home import make_home
+from bridge.settings import Settings, without_keys
 
 __all__ = ["SERVER", "execute", "flower_command", "prepare", "run_flower", "up", "worker_command"]
 
@@ -22,14 +22,28 @@ FLOWER_PORT = 5555
 HERE = "127.0.0.1"
 #: Tasks that Flower holds at most, and seconds after which it forgets a worker that is gone.
 FLOWER_TASKS, FLOWER_OFFLINE = 10_000, 3600
-#: What clients may enqueue when nobody says otherwise: the reference jobs.
-DEMO_TASKS = "workers.jobs.*"
 
 
-def execute(command: list[str]) -> None:
-    """Become another program."""
-    Settings.from_environ()  # a wrong setting is told here, in one sentence
-    os.execv(command[0], command)
+def execute(command: list[str], environ: Mapping[str, str] | None = None) -> None:
+    """Become another program.
+
+    Args:
+        command: its path and arguments.
+        environ: its environment; default that of this process.
+    """
+    environ = os.environ if environ is None else environ
+    Settings.from_environ(environ)  # a wrong setting is told here, in one sentence
+    os.execve(command[0], command, environ)
+
+
+def flower_environ(settings: Settings) -> dict[str, str]:
+    """Return the environment of Flower: without keys, and without a login to results.
+
+    Flower shows what Celery's events tell it. Only its API's ``/api/task/result`` reads results.
+    """
+    unset = ("TASKBRIDGE_RESULT_URL_FILE",)
+    environ = {name: one for name, one in without_keys(os.environ).items() if name not in unset}
+    return {**environ, **flower_variables(settings), "TASKBRIDGE_RESULT_URL": "disabled://"}
 
 
 def worker_command(settings: Settings, app: str) -> list[str]:
@@ -70,8 +84,8 @@ def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str
             f"Flower on {address} would let anybody read arguments and stop workers: set "
             "TASKBRIDGE_FLOWER_AUTH to user:password, or leave out --address"
         )
-    os.environ.update(flower_variables(settings))
-    execute([*flower_command("workers.app", port, address), *arguments])
+    command = [*flower_command("workers.app", port, address), *arguments]
+    execute(command, flower_environ(settings))
 
 
 def _celery(app: str) -> list[str]:
@@ -80,7 +94,7 @@ def _celery(app: str) -> list[str]:
 
 def prepare(settings: Settings) -> Settings:
     """Make the home folder and a secret in it, if there is none, readable to this user alone."""
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(settings.home)
     if not settings.secret:
         try:
             file = os.open(settings.home / "secret", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -108,9 +122,9 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
         )
     ports = _ports(settings, servers)
     flower_port = next(_free(FLOWER_PORT)) if flower else None
-    manager = Manager()
+    manager = Manager(printer())
     for name, command, variables in _processes(settings, app, workers, ports, flower_port):
-        manager.add_process(name, shlex.join(command), env={**os.environ, **variables})
+        manager.add_process(name, shlex.join(command), env=variables)
     url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{ports[0]}"
     _note(settings, url, flower_port)
     try:
@@ -127,25 +141,27 @@ def _processes(
     if flower_port and settings.flower_url is None:
         common["TASKBRIDGE_FLOWER_URL"] = f"http://127.0.0.1:{flower_port}"
     for number, port in enumerate(ports, start=1):
-        tasks = ",".join(settings.tasks) or DEMO_TASKS
-        variables = {**common, "TASKBRIDGE_PORT": str(port), "TASKBRIDGE_TASKS": tasks}
-        yield f"server.{number}", SERVER, variables
+        yield f"server.{number}", SERVER, {**os.environ, **common, "TASKBRIDGE_PORT": str(port)}
     for number in range(1, workers + 1):
         # A soft shutdown hands a running job back, where a warm one would wait for its end.
-        variables = {**common, "REMAP_SIGTERM": "SIGQUIT"}
+        variables = {**without_keys(os.environ), **common, "REMAP_SIGTERM": "SIGQUIT"}
         yield f"worker.{number}", worker_command(settings, app), variables
     if flower_port:
-        yield "flower", flower_command(app, flower_port), {**common, **flower_variables(settings)}
+        yield "flower", flower_command(app, flower_port), {**flower_environ(settings), **common}
 
 
 def _note(settings: Settings, url: str, flower_port: int | None) -> None:
     (settings.home / "url").write_text(url)
-    click.echo(f"page     {url}/")
+    echo(f"page     {url}/")
     if flower_port:
-        click.echo(f"Flower   http://127.0.0.1:{flower_port}/")
+        echo(f"Flower   http://127.0.0.1:{flower_port}/")
     if settings.embedded:
-        click.echo("broker   embedded: for one machine, not for production")
-    click.echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
+        echo("broker   embedded: for one machine, not for production")
+    if settings.tasks:
+        echo('token    taskbridge token --owner me --scope "watch cancel enqueue"')
+    else:
+        echo('token    taskbridge token --owner me --scope "watch cancel"')
+        echo("clients  may enqueue nothing: TASKBRIDGE_TASKS names the tasks that they may")
 
 
 def _ports(settings: Settings, servers: int) -> list[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import click
-from rich.console import Console
 
+from bridge.cli.console import confirm, echo, echo_json, echo_output, new_console
 from bridge.cli.format import COLOURS, counts, duration, percent
 from bridge.cli.lines import Lines, error_text
 from bridge.cli.live import LiveView
@@ -45,7 +46,7 @@ class JsonView:
     """One JSON event a line, for scripts."""
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
-        click.echo(json.dumps(event))
+        echo_json(event)
 
     def pause(self) -> None:
         pass
@@ -55,7 +56,10 @@ class JsonView:
 
 
 class PlainView:
-    """A line whenever a bar has moved by a percent; for logs and pipes."""
+    """A line whenever a bar has moved by a percent; for logs and pipes.
+
+    What the job writes is passed on byte by byte, but for an end of line that its last line lacks.
+    """
 
     def __init__(self) -> None:
         self._lines = Lines()
@@ -63,8 +67,7 @@ class PlainView:
         self._known: tuple[Any, bool] = (None, True)
 
     def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
-        for line in self._lines.of(event):
-            click.echo(line)
+        self._print(self._lines.of(event))
         self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):
             self._bar(position, bar)
@@ -74,7 +77,7 @@ class PlainView:
         # The end moves with the clock; a line a second about it would be of no use.
         known = (expected.get("queue"), expected.get("eta") is None)
         if known != self._known and (told := waits(snapshot)):
-            click.echo(told)
+            echo(told)
         self._known = known
 
     def _bar(self, position: int, bar: dict[str, Any]) -> None:
@@ -85,15 +88,18 @@ class PlainView:
             self._shown[key] = mark
             head = f"{bar['desc'] or 'progress'}: "
             tail = "" if bar["eta"] is None or bar["closed"] else f", {duration(bar['eta'])} left"
-            click.echo(f"{head}{'' if step is None else f'{step}% '}({counts(bar)}{tail})")
+            echo(f"{head}{'' if step is None else f'{step}% '}({counts(bar)}{tail})")
 
     def close(self, snapshot: Snapshot) -> None:
         self.pause()
-        click.echo(ending(snapshot))
+        echo(ending(snapshot))
 
     def pause(self) -> None:
-        for line in self._lines.rest():
-            click.echo(line)
+        self._print(self._lines.rest())
+
+    def _print(self, lines: Sequence[str | bytes]) -> None:
+        for line in lines:
+            echo_output(line) if isinstance(line, bytes) else echo(line)
 
 
 def waits(snapshot: Snapshot) -> str:
@@ -147,12 +153,12 @@ def follow(bridge: Bridge, job: str, *, as_json: bool = False) -> int:
         except KeyboardInterrupt:
             view.pause()
             if not _wants_to_cancel():
-                click.echo(f"\nstopped watching; the job goes on: taskbridge watch {job}", err=True)
+                echo(f"\nstopped watching; the job goes on: taskbridge watch {job}", err=True)
                 return 130
             try:
                 cancel(bridge, job)
             except TaskbridgeError as error:  # it may have ended meanwhile
-                click.echo(f"taskbridge: {error}", err=True)
+                echo(f"taskbridge: {error}", err=True)
             watcher = bridge.watch(job, timeout=TIMEOUT, cursor=watcher.cursor)
             continue
         view.close(watcher.snapshot)
@@ -165,7 +171,7 @@ def _show(watcher: Watcher, view: View) -> None:
         view.show(event, watcher.snapshot)
         if complete and not watcher.recovered:
             complete = False
-            click.echo(GAP, err=True)
+            echo(GAP, err=True)
 
 
 def _wants_to_cancel() -> bool:
@@ -173,11 +179,11 @@ def _wants_to_cancel() -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
-        click.echo("\nCtrl-C once more to cancel the job", err=True)
+        echo("\nCtrl-C once more to cancel the job", err=True)
         time.sleep(SECOND)
     except KeyboardInterrupt:
         try:
-            return click.confirm("\nCancel the job?", err=True)
+            return confirm("\nCancel the job?")
         except click.Abort:
             return False
     return False
@@ -186,9 +192,9 @@ def _wants_to_cancel() -> bool:
 def _view(as_json: bool) -> View:
     if as_json:
         return JsonView()
-    console = Console()
+    console = new_console()
     return LiveView(console, waits, _coloured) if console.is_terminal else PlainView()
 
 
 def _coloured(snapshot: Snapshot) -> tuple[str, str]:
-    return ending(snapshot), COLOURS[snapshot.state]
+    return ending(snapshot), COLOURS.get(snapshot.state, "")

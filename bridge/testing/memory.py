@@ -10,6 +10,7 @@ from bridge.arguments import check
 from bridge.client import ENDINGS, Bridge, Job
 from bridge.errors import EnqueueError, JobEnded, JobNotFound
 from bridge.events import Event, EventType
+from bridge.identifiers import check_identifier
 from bridge.settings import Settings
 from bridge.snapshot import Snapshot
 from bridge.status import IN_CELERY
@@ -68,7 +69,7 @@ class MemoryBridge(Bridge):
         Raises:
             EnqueueError: the application has no such task, or the arguments cannot be used.
         """
-        check(task, args, kwargs, owner)
+        check(task, args, kwargs, owner, self.settings.argument_bytes)
         signature = self._signature(task, args, kwargs)
         with recording(owner=owner, name=signature.task) as reported:
             self.jobs[reported.job] = reported
@@ -88,6 +89,7 @@ class MemoryBridge(Bridge):
     @contextlib.contextmanager
     def owner(self, owner: str) -> Iterator[None]:
         """Run what ``.delay()`` enqueues inside the ``with`` block, as jobs of this owner."""
+        check_identifier(owner, "an owner", EnqueueError)
         from celery.app.task import Task
         from celery.result import EagerResult
 

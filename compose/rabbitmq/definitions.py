@@ -17,7 +17,8 @@ from typing import Any
 
 import kombu
 
-from bridge import Settings, stream
+from bridge import Settings, stream, tls
+from bridge.connection import connect
 from bridge.shards import channel_of
 
 #: Virtual hosts.
@@ -108,7 +109,7 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
 
 def declare(url: str, settings: Settings) -> None:
     """Make the streams, with a copy on each node of the cluster, and bind them."""
-    with kombu.Connection(url, connect_timeout=5) as connection:
+    with connect(settings, url, connect_timeout=5) as connection:
         for shard in range(settings.shards):
             channel = channel_of(settings, shard)
             exchange = kombu.Exchange(channel, type="fanout", durable=False)
@@ -156,6 +157,9 @@ def main() -> int:
         users = rights(settings.channel)
         passwords = {user: (options.secrets / user).read_text().strip() for user in users}
     except OSError as error:
+        if tls.refused(error):
+            sys.stderr.write(f"no trusted connection to the broker: {tls.explain(error)}\n")
+            return 1
         sys.stderr.write(f"{error.filename}: {error.strerror}: put the user's secret there\n")
         return 1
     made = definitions(passwords, settings)

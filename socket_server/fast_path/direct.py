@@ -18,8 +18,11 @@ from socket_server.wire import framed
 
 __all__ = ["Clients", "DirectSocket", "Ended", "socket_of_writer"]
 
-#: Bytes that are written at once. What waits behind them can still be replaced by what is newer.
-PIECE = 32 * 1024
+#: Bytes that are written at once, and held while the client takes only a part of them. What waits
+#: behind them can still be replaced by what is newer.
+PIECE = 16 * 1024
+#: Times that is written to a client before others have their turn.
+WRITES = 4
 
 
 class Clients(dict[str, Any]):
@@ -111,22 +114,28 @@ class DirectSocket(socket.Socket):
             self.send(packet.Packet(packet.PING))
 
     def flush(self) -> None:
-        """Write what waits, as much as the client takes."""
+        """Write what waits, as much as the client takes and is its due."""
         self.marked = False
         queue = self.queue
-        while self.direct and not self.blocked and queue.queue:
+        for _ in range(WRITES):
+            if not (self.direct and not self.blocked and queue.queue):
+                return
             # As a rule, one frame.
-            alone = len(queue.queue) == 1 and not self.closed
-            if not self._write(queue.take_only().data if alone else self._take(PIECE)):
+            alone = queue.take_only() if len(queue.queue) == 1 else None
+            if not self._write(alone or self._take(PIECE)):
                 self.blocked = True
                 self.server.start_background_task(self._push)
+        if queue.queue and not self.marked:
+            self.server.writer.mark(self)
 
     def _take(self, most: int) -> bytes:
-        """Return the frames that wait, up to so many bytes and the last of them."""
-        frames = self.queue.take(most)
-        if frames and frames[-1] is None:
-            self._ends = frames.pop() is None
-        return frames[0].data if len(frames) == 1 else b"".join([one.data for one in frames])
+        """Return bytes of the frames that wait; see ``Backlog.take``."""
+        try:
+            taken, ends = self.queue.take(most)
+        except OSError:  # of an answer, the rest is not held any more
+            taken, ends = [], True
+        self._ends = self._ends or ends
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def _write(self, data: bytes) -> bool:
         try:

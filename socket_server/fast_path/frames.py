@@ -10,7 +10,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, NamedTuple
 
-from amqp.transport import TCPTransport
+from amqp.transport import SSLTransport, TCPTransport
 
 __all__ = ["Deliveries", "Delivery", "delivery_of"]
 
@@ -61,9 +61,9 @@ class Deliveries:
 
     @staticmethod
     def can_read(connection: Any) -> bool:
-        """Whether a connection's transport is one that is not encrypted, as py-amqp has it."""
+        """Whether a connection's transport is one of py-amqp's own, encrypted or not."""
         transport = getattr(connection, "transport", None)
-        return isinstance(transport, TCPTransport)
+        return isinstance(transport, TCPTransport | SSLTransport)
 
     def read(self, timeout: float) -> None:
         """Take in what has come, waiting for so many seconds at most.

@@ -22,7 +22,8 @@ class Line:
         self._websocket, self._send = websocket, plain.send
         websocket._msgs = ()  # of a protocol from before the standard; over half a kilobyte
         self._lock = websocket._sendlock
-        self._rest, self._held = b"", False
+        self._rest: bytes | memoryview = b""
+        self._held = False
 
     @classmethod
     def of(cls, websocket: Any) -> Line | None:
@@ -48,7 +49,7 @@ class Line:
         if sent == len(data):
             return True
         self._held = self._lock.acquire()
-        self._rest = data[sent:]
+        self._rest = memoryview(data)[sent:]  # a copy would be this client's own
         return False
 
     def finish(self) -> None:

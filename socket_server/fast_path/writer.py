@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Writer"]
 
-#: Clients that are written to before others have their turn.
-CLIENTS_AT_ONCE = 100
+#: Seconds for which is written before others have their turn, and clients between two looks.
+TURN, CLIENTS_AT_ONCE = 0.002, 10
 #: Seconds between two looks at whose ping is due.
 PING_TICK = 0.25
 
@@ -48,13 +48,20 @@ class Writer:
 
     # By the hub itself, without a switch to a greenlet: nothing of it waits.
     def _write(self) -> None:
-        marked, self._marked = self._marked[:CLIENTS_AT_ONCE], self._marked[CLIENTS_AT_ONCE:]
-        if self._marked:
-            self._hub().schedule_call_global(0, self._write)
-        else:
-            self._awake = False
-        for client in marked:
-            client.flush()
+        marked, self._marked = self._marked, []
+        deadline, written = time.monotonic() + TURN, 0
+        try:
+            while written < len(marked) and time.monotonic() < deadline:
+                some = marked[written : written + CLIENTS_AT_ONCE]
+                written += len(some)
+                for client in some:
+                    client.flush()
+        finally:
+            # Those that are left, and those that were marked meanwhile.
+            self._marked = marked[written:] + self._marked
+            self._awake = bool(self._marked)
+            if self._awake:
+                self._hub().schedule_call_global(0, self._write)
 
     def ping_later(self, client: DirectSocket) -> None:
         """Ping a client after the server's interval."""

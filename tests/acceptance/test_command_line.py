@@ -12,31 +12,46 @@ import subprocess
 import sys
 import urllib.request
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
+from celery import signature
+from PIL import Image
 
+from bridge import Bridge, Settings
 from bridge.cli.commands import cli
+from bridge.printable import printable
 from support.process import Process
-from support.terminal import Terminal
+from support.stranger import Stranger, attempts
+from support.tasks import HOSTILE
+from support.terminal import DRAWING, Terminal
 from support.wait import until
+
+EVERYTHING = "watch cancel enqueue"
 
 
 @pytest.fixture
 def run(stack):
     """Run a command with the stack's settings; other variables may be given."""
+    return partial(run_with, stack)
 
-    def run(*arguments, timeout=60, **variables):
-        return subprocess.run(
-            [sys.executable, "-m", "bridge.cli", *arguments],
-            env={**stack.env, **variables},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
 
-    return run
+@pytest.fixture
+def run_once(stacks):
+    """Run a command whose answer does not depend on the broker."""
+    return partial(run_with, stacks("embedded"))
+
+
+def run_with(stack, *arguments, timeout=60, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "bridge.cli", *arguments],
+        env={**stack.env, **variables},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -72,8 +87,7 @@ def bad_input(folder, problem):
     if problem == "corrupt":
         (folder / "in").mkdir()
         (folder / "in" / "a.jpg").write_text("not a picture")
-        kwargs = {"folder": str(folder / "in"), "output": str(folder / "out")}
-        return "workers.jobs.thumbnails", kwargs, "picture"
+        return "workers.jobs.thumbnails", {"folder": str(folder / "in")}, "picture"
     table = folder / "t.csv"
     table.write_text("" if problem == "empty" else "a,b\n1\n1,2,3\n")
     return "workers.jobs.import_csv", {"path": str(table)}, "t.csv"
@@ -147,6 +161,58 @@ def test_who_does_not_confirm_has_detached(watching, stack):
     assert stack.bridge.status(job.id)["state"] == "running"
 
 
+#: Clipboard, title, screen, in both forms, an override, a line end and wrong markup.
+TEXT = "\x1b]52;c;cm0=\x07\x1b]0;t\x1b\\\x1b[2J\x9b2J\x9d52;c;c=\x9c\u202e\x07\x7f\0\r[/x][bold]END"
+
+
+def assert_nothing_is_obeyed(printed):
+    rest = DRAWING.sub("", printed.replace("\r\n", "\n"))
+    assert printable(rest, lines=True, most=None) == rest
+    assert "[/x][bold]" in rest
+
+
+def test_a_terminal_obeys_nothing_that_a_job_says(stack, owner):
+    owner = f"{owner}[/x][bold]\u202e"
+    job = stack.bridge.enqueue(signature(HOSTILE), [TEXT, 2.0], owner=owner)
+    with Terminal(stack.command("watch", job.id), stack.env, size=(30, 160)) as terminal:
+        for told in ("bar", "line", "out", "forged"):
+            terminal.await_text(told)
+        assert terminal.wait() == 1
+        assert "ValueError: error" in terminal.text
+        assert_nothing_is_obeyed(terminal.raw)
+    with Terminal(stack.command("jobs", "--owner", owner), stack.env, size=(30, 160)) as terminal:
+        assert terminal.wait() == 0
+        assert job.id in terminal.text
+        assert "[/nothing][red]" in terminal.text
+        assert "\u202e" not in terminal.raw
+        assert "\x1b]" not in terminal.raw
+    with Terminal(stack.command("jobs", "--owner", owner + "[/x][bold]"), stack.env) as terminal:
+        assert terminal.wait() == 0
+        assert_nothing_is_obeyed(terminal.raw)
+
+
+def test_what_a_job_writes_is_exact_in_a_pipe_and_all_else_is_safe(run, stack, owner, tmp_path):
+    job = stack.bridge.enqueue(signature(HOSTILE), [TEXT, 0.1], owner=owner)
+    command = stack.command("watch", job.id)
+    done = subprocess.run(command, env=stack.env, capture_output=True, timeout=60, check=False)
+    exact = f"{TEXT}out\n".encode()
+    assert exact in done.stdout
+    assert_nothing_is_obeyed(done.stdout.replace(exact, b"").decode())
+    as_json = run("watch", job.id, "--json").stdout
+    assert printable(as_json, lines=True, most=None) == as_json
+
+
+def test_the_log_of_a_worker_shows_what_a_client_says_as_text_of_one_record(stack, owner):
+    mark = uuid.uuid4().hex
+    job = stack.bridge.enqueue(signature(HOSTILE), [f"{TEXT}\n{mark}", 0.1], owner=owner)
+    until(lambda: stack.bridge.status(job.id)["state"] == "failed", 30, "the job to fail")
+    worker = next(one for one in stack.processes if "ready." in one.output)
+    until(lambda: "ValueError: error" in worker.output and mark in worker.output, 10, "its log")
+    log = worker.output.partition("ready.")[2]  # before that, it lists the tasks that it knows
+    assert_nothing_is_obeyed(log)
+    assert not [line for line in log.splitlines() if line.startswith(mark)]
+
+
 def test_jobs_lists_the_owners_jobs(run, stack, owner):
     job = stack.bridge.enqueue("support.add", [1, 1], owner=owner)
     until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 20, "the job to end")
@@ -175,6 +241,15 @@ def test_doctor_finds_a_whole_stack_well(run):
     assert done.returncode == 0, done.stdout
     assert all(line.startswith("ok") for line in done.stdout.splitlines())
     assert "broker → worker → server → client" in done.stdout
+
+
+def test_doctor_needs_no_secret_where_a_worker_runs(run):
+    worker = {"TASKBRIDGE_SECRET": "", "TASKBRIDGE_SECRET_FILE": ""}
+    done = run("doctor", **worker)
+    assert done.returncode == 0, done.stdout
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert ["skipped", "probe", "without a secret no job can be watched"] in lines
+    assert {line[0] for line in lines if line[1] != "probe"} == {"ok"}
 
 
 def test_doctor_names_the_first_broken_link_and_its_remedy(run, tmp_path):
@@ -206,9 +281,9 @@ def test_doctor_names_the_first_broken_link_and_its_remedy(run, tmp_path):
     ],
 )
 def test_a_mistake_gets_one_sentence_and_the_right_status(
-    run, variables, arguments, status, sentence
+    run_once, variables, arguments, status, sentence
 ):
-    done = run(*arguments, **variables)
+    done = run_once(*arguments, **variables)
     assert done.returncode == status, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -222,30 +297,30 @@ def test_a_mistake_gets_one_sentence_and_the_right_status(
         ({"TASKBRIDGE_PROT": "1"}, "TASKBRIDGE_PORT"),
     ],
 )
-def test_a_server_without_usable_settings_does_not_start(run, variables, sentence):
-    done = run("serve", **variables)
+def test_a_server_without_usable_settings_does_not_start(run_once, variables, sentence):
+    done = run_once("serve", **variables)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_named(run):
+def test_a_port_in_use_is_named(run_once):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run("serve", TASKBRIDGE_PORT=port)
+        done = run_once("serve", TASKBRIDGE_PORT=port)
         assert done.returncode == 1
         assert port in done.stderr
         assert "TASKBRIDGE_PORT" in done.stderr
         assert "Traceback" not in done.stderr
-        assert run("up", TASKBRIDGE_PORT=port).returncode == 2
+        assert run_once("up", TASKBRIDGE_PORT=port).returncode == 2
 
 
-def test_a_worker_with_a_wrong_setting_says_so_without_a_traceback(stack):
+def test_a_worker_with_a_wrong_setting_says_so_without_a_traceback(stacks):
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
-        env={**stack.env, "TASKBRIDGE_PROT": "1"},
+        env={**stacks("embedded").env, "TASKBRIDGE_PROT": "1"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -284,11 +359,9 @@ def test_a_demo_runs_one_job_and_ends_all_it_started(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     states = set(re.findall(r"bytes.*: (\d+)%", done.stdout))
     assert len(states - {"0", "100"}) >= 10
-    manifest = tmp_path / "home" / "checksum.sha256"
-    check = subprocess.run(
-        ["sha256sum", "--quiet", "-c", manifest], cwd=tmp_path / "in", check=False
-    )
-    assert check.returncode == 0
+    (verify,) = re.findall(r"^verify +(.*)", done.stdout, re.MULTILINE)
+    assert f"{tmp_path}/home/demo-output/demo/" in verify
+    assert subprocess.run(["sh", "-c", verify], check=False).returncode == 0
     assert processes_of(tmp_path) == []
 
 
@@ -302,13 +375,62 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
         flower = re.search(r"Flower +(http\S+)", up.output)[1]
         until(lambda: "taskbridge-" in fetched(f"{flower}workers"), 30, "Flower to see the worker")
         assert (tmp_path / "home" / "secret").stat().st_mode & 0o777 == 0o600
+        page = re.search(r"page +(http\S+)/", up.output)[1]
+        assert refused_of(tmp_path / "home", page, tmp_path) == {"task_not_allowed"}
+        assert "may enqueue nothing: TASKBRIDGE_TASKS names the tasks" in up.output
         doctor = subprocess.run(
             [sys.executable, "-m", "bridge.cli", "doctor"], env=env, check=False, timeout=60
         )
         assert doctor.returncode == 0
+        assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
         up.signal(signal.SIGINT)
         assert up.wait(10) == 0
     assert processes_of(tmp_path) == []
+
+
+def refused_of(home, url, outside):
+    """Have a client with every scope ask for what it should not get; return the answers' codes."""
+    bridge = Bridge(settings=Settings.from_environ({"TASKBRIDGE_HOME": str(home)}))
+    with Stranger(url, bridge.token(owner="eve", scope=EVERYTHING)) as eve:
+        asked = [eve.enqueue(*attempt) for attempt in attempts(home, outside)]
+    return {answer["error"]["code"] for answer in asked}
+
+
+def test_a_client_of_the_demo_reaches_nothing_but_the_demos_folder(tmp_path):
+    outside = strangers_folder(tmp_path / "canary-outside")
+    folder = strangers_folder(tmp_path / "in")
+    (folder / "link.csv").symlink_to(outside / "table.csv")
+    env = {name: value for name, value in os.environ.items() if "TASKBRIDGE" not in name}
+    env["TASKBRIDGE_HOME"] = str(tmp_path / "home")
+    command = [sys.executable, "-m", "bridge.cli", "demo", "--path", str(folder)]
+    with Process(command, log=tmp_path / "log", env=env) as demo:
+        demo.await_output("Ctrl-C ends the demo", 90)
+        url, token = re.search(r"page +(http\S+)/#token=(\S+)", demo.output).groups()
+        (home,) = (tmp_path / "home").glob("demo-????????")
+        before = {path: path.read_bytes() for path in [home / "secret", *outside.iterdir()]}
+        with Stranger(url, token) as eve:
+            told = [eve.outcome(*attempt) for attempt in attempts(home, outside)]
+            honest = [eve.outcome(f"workers.jobs.{name}", kwargs) for name, kwargs in [
+                ("checksum", {"path": str(folder), "output": "m"}), ("checksum", {"path": "."}),
+                ("import_csv", {"path": "table.csv"}), ("thumbnails", {"folder": "."}),
+            ]]  # fmt: skip
+        assert {path: path.read_bytes() for path in before} == before
+        assert [one["state"] for one in honest] == ["succeeded"] * 4
+        for one in told:
+            assert one["error"]["class"] == "InputError" or one["result"] is None, one
+        assert "canary" not in str(told).replace(str(outside), "")
+        demo.signal(signal.SIGINT)
+        assert demo.wait(20) == 0
+    written = {path.relative_to(tmp_path).parts[:3] for path in (tmp_path / "home").rglob("*.*")}
+    assert written == {("home", "demo-output", "demo")}
+
+
+def strangers_folder(folder):
+    """Make a folder with a table and a picture; return it."""
+    folder.mkdir()
+    (folder / "table.csv").write_text("a,b\ncanary,1\n")
+    Image.new("RGB", (5, 5)).save(folder / "a.png")
+    return folder
 
 
 def fetched(url):

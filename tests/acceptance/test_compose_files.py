@@ -47,6 +47,15 @@ def test_the_compose_files_are_sound(file):
     assert run("docker-compose", *files, "config", "--quiet") == ""
 
 
+@SHAPES
+def test_clients_may_enqueue_nothing_and_jobs_reach_nothing_unless_the_operator_says_so(file):
+    text = (COMPOSE / file).read_text() + (COMPOSE / ".env.example").read_text()
+    for name in ("TASKS", "INPUT_ROOTS", "OUTPUT_ROOT"):
+        assert f"TASKBRIDGE_{name}: ${{TASKBRIDGE_{name}:-}}\n" in text
+        assert f"\nTASKBRIDGE_{name}=\n" in text
+    assert "workers.jobs" not in text
+
+
 def test_the_rules_pass_their_own_tests():
     assert run("promtool", "check", "config", "prometheus/prometheus.yml") == ""
     assert run("promtool", "test", "rules", "prometheus/alerts.test.yml") == ""
@@ -71,6 +80,63 @@ def test_every_file_that_is_mounted_is_there_and_every_secret_is_made(secrets, f
                 assert (COMPOSE / volume.split(":")[0]).exists(), volume
     made = {file.name for file in secrets.iterdir()}
     assert {one["file"].removeprefix("secrets/") for one in shape["secrets"].values()} <= made
+
+
+#: What each service of ours is given; what RabbitMQ, Grafana and so on get is their own.
+GIVEN = {
+    "definitions": {"operator", "worker", "server", "service", "flower"},
+    "stream": {"operator_events_url"},
+    "results": {
+        "operator_result_url",
+        "postgresql_worker",
+        "postgresql_server",
+        "postgresql_service",
+    },
+    "server": {"taskbridge_secret", "server_result_url", "server_broker_url", "server_events_url"},
+    "worker": {"worker_result_url", "worker_broker_url", "worker_events_url"},
+    "flower": {"flower_broker_url", "flower_broker_api", "flower_login"},
+    "rabbitmq": {"erlang_cookie"},
+    "postgresql": {"postgresql"},
+    "haproxy": {"tls_certificate"},
+    "grafana": {"grafana"},
+    "prometheus": set(),
+}
+
+
+@SHAPES
+def test_each_service_has_the_secrets_that_it_needs_and_no_other(file):
+    shape = yaml.safe_load((COMPOSE / file).read_text())
+    for name, service in shape["services"].items():
+        kind = name.rstrip("-0123456789")
+        given = set(service.get("secrets", ()))
+        alone = kind == "rabbitmq" and "single" in file  # a node alone has no cookie to share
+        assert given == (set() if alone else GIVEN[kind]), name
+        named = {
+            value.removeprefix("/run/secrets/")
+            for variable, value in service.get("environment", {}).items()
+            if variable.startswith("TASKBRIDGE_") and str(value).startswith("/run/secrets/")
+        }
+        if kind in ("server", "worker", "flower"):
+            assert named == given, name
+    mounted = {one for service in shape["services"].values() for one in service.get("secrets", ())}
+    assert mounted == set(shape["secrets"])
+
+
+@SHAPES
+def test_the_key_is_with_servers_alone_and_no_service_logs_in_as_superuser(file, secrets):
+    shape = yaml.safe_load((COMPOSE / file).read_text())
+    holders = {
+        name.rstrip("-0123456789")
+        for name, service in shape["services"].items()
+        if "SECRET_FILE" in " ".join(service.get("environment", {}))
+        or "taskbridge_secret" in service.get("secrets", ())
+    }
+    assert holders == {"server"}
+    superuser = (secrets / "postgresql").read_text()
+    for role in ("server", "worker", "service"):
+        url = (secrets / f"{role}_result_url").read_text()
+        assert url.startswith(f"db+postgresql+psycopg://{role}:")
+        assert superuser not in url
 
 
 def test_nothing_that_runs_in_production_floats():

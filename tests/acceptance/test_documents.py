@@ -34,8 +34,8 @@ ignore_errors = True
 """
 #: Programs that a person is told to run, beside our own.
 PROGRAMS = {
-    ".", "cd", "celery", "cp", "docker", "export", "gunicorn", "ls", "make", "pip", "python",
-    "python3", "sha256sum", "uvicorn",
+    ".", "cd", "celery", "cp", "docker", "export", "find", "gunicorn", "ls", "make", "pip",
+    "python", "python3", "sha256sum", "uvicorn",
 }  # fmt: skip
 
 

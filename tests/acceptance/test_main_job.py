@@ -40,14 +40,15 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_a_checksum_is_watched_to_its_end_and_its_manifest_passes(stack, owner, folder, tmp_path):
-    manifest = tmp_path / "manifest"
-    kwargs = {"path": str(folder), "output": str(manifest)}
+def test_a_checksum_is_watched_to_its_end_and_its_manifest_passes(stack, owner, folder):
+    kwargs = {"path": str(folder), "output": "manifest"}
     job = stack.bridge.enqueue("workers.jobs.checksum", kwargs=kwargs, owner=owner)
     events, snapshot = watched(stack, job)
     assert snapshot["state"] == "succeeded"
     assert snapshot["result"]["files"] == 40
     assert kinds(events) == ["started", "succeeded"]
+    manifest = snapshot["result"]["manifest"]
+    assert manifest == str(stack.output / owner / job.id / "manifest")
     check = subprocess.run(["sha256sum", "--quiet", "-c", manifest], cwd=folder, check=False)
     assert check.returncode == 0
 

@@ -91,25 +91,27 @@ def test_a_job_that_never_looks_is_terminated(pools, pool, tmp_path):
     until((tmp_path / "cleaned").exists, 10, "the finally block")
 
 
-def test_a_pool_that_cannot_terminate_says_so_and_the_job_ends_as_it_will(pools):
+def test_a_pool_that_cannot_terminate_says_so_and_the_job_ends_as_it_will(pools, tmp_path):
     stack = pools("threads")
-    job = Watched(stack, "support.linger", 6)
+    job = Watched(stack, "support.held", str(tmp_path / "go"))
     job.pid()
     stack.bridge.cancel(job.id)
     job.until("cancelling")
     assert "cannot force" in job.until("cancelling")["data"]["reason"]
     assert job.watcher.snapshot.encode()["reason"]
+    (tmp_path / "go").touch()
     assert job.end()["state"] == "succeeded"
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_job_that_waits_never_runs_once_it_was_cancelled(pools, pool, tmp_path):
     stack = pools(pool)
-    busy = [Watched(stack, "support.linger", 3) for _ in range(2)]
+    busy = [Watched(stack, "support.held", str(tmp_path / "go")) for _ in range(2)]
     busy[0].pid()
     job = Watched(stack, "support.note", str(tmp_path / "ran"), 0)
     stack.bridge.cancel(job.id)
     assert job.end()["state"] == "cancelled"
+    (tmp_path / "go").touch()
     assert all(one.end()["state"] == "succeeded" for one in busy)
     job.until_celery_says("REVOKED")
     assert not (tmp_path / "ran").exists()
@@ -122,15 +124,16 @@ def test_a_failure_is_told_with_its_reason(pools, pool):
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_job_whose_worker_is_killed_is_run_by_another(pools, pool):
+def test_a_job_whose_worker_is_killed_is_run_by_another(pools, pool, tmp_path):
     """The last test of each pool: another worker goes on."""
     stack = pools(pool)
     if stack.settings.embedded:
         pytest.skip("the embedded broker has forgotten what a dead worker had taken")
     worker = stack.processes[-1]
-    job = Watched(stack, "support.linger", 3)
+    job = Watched(stack, "support.held", str(tmp_path / "go"))
     job.pid()
     kill_all(worker)
+    (tmp_path / "go").touch()
     stack.start_worker("--pool", pool)
     snapshot = job.end()
     assert snapshot["state"] == "succeeded"

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
+import time
 import uuid
+from contextlib import closing
 
 import pytest
+import socketio
 
+from bridge.events import NAMESPACE
+from bridge.watcher import InOrderClient
+from support.applications import sessions
 from support.raw import Raw
+from support.wait import until
 
 KEY = "a key of the application's own sessions"
 
@@ -17,13 +25,15 @@ KEY = "a key of the application's own sessions"
 def serve(new_stack, tmp_path):
     """Start a server with a function of ``support.applications.sessions``."""
 
-    def serve(name):
+    def serve(name, mode=None, **more):
         variables = {
             "SESSION_KEY": KEY,
             "SESSION_DATABASE": str(tmp_path / "sessions.sqlite"),
             "TASKBRIDGE_AUTH": f"support.applications.sessions:{name}",
+            **more,
         }
         stack = new_stack(**variables)
+        stack.mode = mode or stack.mode
         stack.start_server()
         return stack
 
@@ -46,35 +56,110 @@ def assert_sees_its_jobs(raw, stack, owner):
     assert raw.ask("enqueue", {"name": "support.add"})["error"]["code"] == "forbidden"
 
 
-def flask_cookie(user):
-    from flask import Flask
+@pytest.fixture
+def flask_cookie(monkeypatch, tmp_path):
+    """Return the cookie of a Flask application's user."""
+    monkeypatch.setenv("SESSION_KEY", KEY)
+    monkeypatch.setenv("SESSION_DATABASE", str(tmp_path / "sessions.sqlite"))
+    return sessions.new_flask_session
 
-    app = Flask("elsewhere")
-    app.secret_key = KEY
-    return app.session_interface.get_signing_serializer(app).dumps({"user": user})
 
-
-def test_a_flask_session_is_enough(serve):
-    stack = serve("flask_session")
-    raw, answer = connect(stack, f"session={flask_cookie('ada')}")
+def test_a_flask_session_is_enough_until_it_has_ended(serve, flask_cookie):
+    stack = serve("flask_session", TASKBRIDGE_SESSION_TTL=str(BOUND))
+    cookie = f"session={flask_cookie('ada')}"
+    raw, answer = connect(stack, cookie)
     with raw:
         assert answer.startswith("40/jobs,{")
         assert_sees_its_jobs(raw, stack, "ada")
+        sessions.end_flask_sessions()
+        until(lambda: raw.message().startswith("41/jobs"), BOUND + 2, "the end of the connection")
+    raw, answer = connect(stack, cookie)
+    with raw:
+        assert json.loads(answer[8:])["data"]["code"] == "unauthorized"
+
+
+def log_in(stack, *users):
+    """Return the key of a new Django session of each."""
+    new = "from support.applications.sessions import new_django_session as new"
+    code = f"{new}; [print(new(user)) for user in {users!r}]"
+    made = stack.start("login", sys.executable, "-c", code)
+    assert made.wait() == 0
+    return made.output.split()
+
+
+def log_out(stack, key):
+    """End a Django session, as its logout does."""
+    with closing(sqlite3.connect(stack.env["SESSION_DATABASE"])) as database, database:
+        database.execute("delete from django_session where session_key = ?", [key])
+
+
+class Follower:
+    """A plain Socket.IO client with a cookie and no token, that sees all jobs of its owner."""
+
+    def __init__(self, stack, key):
+        self.jobs, self.connects = [], 0
+        self.client = InOrderClient(handle_sigint=False, reconnection=False)
+        self.client.on("connect", self._count, namespace=NAMESPACE)
+        self.client.on("job", self._take, namespace=NAMESPACE)
+        options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
+        self.client.connect(stack.url, headers={"Cookie": f"sessionid={key}"}, **options)
+        assert self.client.call("jobs", {}, namespace=NAMESPACE)["ok"]
+
+    def _count(self):
+        self.connects += 1
+
+    def _take(self, event):
+        if event["type"] == "queued":
+            self.jobs.append(event["job"])
+
+    @property
+    def connected(self):
+        return NAMESPACE in self.client.namespaces
+
+
+#: Seconds for which a session's grant holds in these tests.
+BOUND = 3.0
+
+
+@pytest.mark.parametrize("mode", ["eventlet", "gevent", "threading"])
+def test_who_logs_out_hears_nothing_more_and_who_stays_misses_nothing(serve, mode):
+    stack = serve("django_session", mode, TASKBRIDGE_SESSION_TTL=str(BOUND))
+    stays, leaves = log_in(stack, "ada", "bob")
+    ada, bob = Follower(stack, stays), Follower(stack, leaves)
+    enqueued = {"ada": [], "bob": []}
+
+    def enqueue():
+        for owner, jobs in enqueued.items():
+            jobs.append(stack.bridge.enqueue("support.add", [1, 1], owner=owner).id)
+        return time.monotonic() > enough
+
+    enough = time.monotonic() + 2 * BOUND
+    until(enqueue, 4 * BOUND, "two bounds to pass", interval=0.05)
+    assert bob.connected
+    until(lambda: bob.jobs == enqueued["bob"], 10, "all of bob's jobs")
+    log_out(stack, leaves)
+    until(lambda: not bob.connected, BOUND + 2, "the end of bob's connection")
+    heard, enough = len(bob.jobs), time.monotonic() + 0.5
+    until(enqueue, 10, "more jobs", interval=0.05)
+    until(lambda: ada.jobs == enqueued["ada"], 10, "all of ada's jobs, in order, each once")
+    assert ada.connects == 1
+    assert len(bob.jobs) == heard
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        Follower(stack, leaves)
+    ada.client.shutdown()
 
 
 def test_a_django_session_is_enough(serve):
     stack = serve("django_session")
-    code = "from support.applications.sessions import new_django_session as new; print(new('ada'))"
-    made = stack.start("login", sys.executable, "-c", code)
-    assert made.wait() == 0
-    raw, answer = connect(stack, f"sessionid={made.output.strip()}")
+    [key] = log_in(stack, "ada")
+    raw, answer = connect(stack, f"sessionid={key}")
     with raw:
         assert answer.startswith("40/jobs,{")
         assert_sees_its_jobs(raw, stack, "ada")
 
 
 @pytest.mark.parametrize("name", ["flask_session", "django_session"])
-def test_a_forged_session_is_refused_and_a_token_still_does(serve, name):
+def test_a_forged_session_is_refused_and_a_token_still_does(serve, name, flask_cookie):
     stack = serve(name)
     cookie = "session" if name == "flask_session" else "sessionid"
     if name == "django_session":

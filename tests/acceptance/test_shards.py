@@ -14,6 +14,7 @@ from bridge import Bridge, Settings
 from bridge.shards import shard_of
 from support.ports import free_port
 from support.process import Process
+from support.stack import Stack
 from support.tools import need
 from support.topology import COMPOSE
 from support.wait import until
@@ -30,9 +31,10 @@ class Servers:
         net = f"127.{random.randrange(2, 250)}.{random.randrange(1, 250)}"
         self.addresses = [f"{net}.{shard + 1}" for shard in range(shards)]
         self.health_port = free_port()
-        for shard, address in enumerate(self.addresses):
-            self._start(shard, address)
+        servers = [self._start(shard, address) for shard, address in enumerate(self.addresses)]
         stack.start_worker()
+        for server in servers:
+            server.await_output("serving on")
 
     def _start(self, shard, address):
         variables = {
@@ -41,8 +43,7 @@ class Servers:
             "TASKBRIDGE_TRUSTED_PROXIES": "127.0.0.1",
             "TASKBRIDGE_HEALTH_PORT": str(self.health_port),
         }
-        server = self.stack.start("server", sys.executable, "-m", "socket_server", **variables)
-        server.await_output("serving on")
+        return self.stack.start("server", sys.executable, "-m", "socket_server", **variables)
 
     def read(self):
         """Return how many events each server has read."""
@@ -55,18 +56,35 @@ class Servers:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " "))
 
 
-@pytest.mark.parametrize("shards", [1, 2, 4])
-def test_each_server_reads_its_part_of_the_events(rabbitmq, new_stack, shards):
-    servers = Servers(new_stack(rabbitmq.new_vhost()), shards)
-    bridge = Bridge(settings=Settings.from_environ(servers.stack.env))
+@pytest.fixture(scope="module")
+def two(rabbitmq, tmp_path_factory):
+    """The servers of two shards."""
+    stack = Stack(tmp_path_factory.mktemp("two"), rabbitmq.new_vhost())
+    try:
+        yield Servers(stack, 2)
+    finally:
+        stack.stop()
+
+
+def test_each_of_two_servers_reads_its_part_of_the_events(two):
+    check_parts(two)
+
+
+def test_each_of_four_servers_reads_its_part_of_the_events(rabbitmq, new_stack):
+    check_parts(Servers(new_stack(rabbitmq.new_vhost()), 4))
+
+
+def check_parts(servers):
+    bridge, shards = Bridge(settings=Settings.from_environ(servers.stack.env)), servers.shards
     # As many jobs of each shard: what is asked is whether their events go where they belong.
     owners = [owner for shard in range(shards) for owner in owners_of(shard, shards)]
+    before = servers.read()
     with bridge:
         jobs = [bridge.enqueue("support.talk", [LINES], owner=one) for one in owners]
         until(lambda: all(_is_over(bridge, job.id) for job in jobs), 60, "the end of all jobs")
     least = 3 * JOBS  # each was queued, began and ended
-    until(lambda: sum(servers.read()) >= least, 20, "their events")
-    read = servers.read()
+    until(lambda: sum(servers.read()) - sum(before) >= least, 20, "their events")
+    read = [now - then for now, then in zip(servers.read(), before, strict=True)]
     assert len(read) == shards
     assert all(0.7 < count / sum(read) * shards < 1.3 for count in read), read
 
@@ -81,11 +99,11 @@ def _is_over(bridge, job):
     return bridge.app.AsyncResult(job).ready()
 
 
-@pytest.fixture
-def balanced(rabbitmq, new_stack, tmp_path):
+@pytest.fixture(scope="module")
+def balanced(two, tmp_path_factory):
     """Two shards behind the balancer of production; the environment of who goes through it."""
-    servers = Servers(new_stack(rabbitmq.new_vhost()), 2)
-    secrets = tmp_path / "secrets"
+    servers, folder = two, tmp_path_factory.mktemp("balanced")
+    secrets = folder / "secrets"
     made = [sys.executable, COMPOSE / "make_secrets.py", "--folder", secrets, "--host", "127.0.0.1"]
     subprocess.run(made, check=True, timeout=60)
     certificate, port = str(secrets / "tls_certificate"), free_port()
@@ -102,7 +120,7 @@ def balanced(rabbitmq, new_stack, tmp_path):
     }
     files = ["-f", COMPOSE / "haproxy/haproxy.cfg", "-f", COMPOSE / "haproxy/backends/2-shards.cfg"]
     command = [need("haproxy"), "-W", "-db", *files]
-    with Process(command, tmp_path / "haproxy.log", {**os.environ, **variables}) as haproxy:
+    with Process(command, folder / "haproxy.log", {**os.environ, **variables}) as haproxy:
         haproxy.await_output("Loading success")
         yield (
             servers.stack,

@@ -66,16 +66,17 @@ def test_a_job_enqueued_elsewhere_appears_and_its_bar_moves_to_the_end(open_page
     expect(page.locator("#ended .job")).to_have_count(1)
 
 
-def test_the_form_starts_a_checksum_and_shows_its_result(open_page, tmp_path):
-    folder, manifest = tmp_path / "in", tmp_path / "manifest"
+def test_the_form_starts_a_checksum_and_shows_its_result(open_page, stack, owner, tmp_path):
+    folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a", "b", "c"):
         (folder / name).write_text(name)
     page = open_page()
-    start(page, "Checksum", path=folder, output=manifest)
+    start(page, "Checksum", path=folder, output="manifest")
     job = page.locator(".job")
     expect_state(job, "succeeded")
     expect(job.locator(".facts")).to_contain_text(re.compile(r"files\s*3"))
+    manifest = stack.output / owner / job.get_attribute("data-job") / "manifest"
     expect(job.locator(".facts")).to_contain_text(str(manifest))
     assert len(manifest.read_text().splitlines()) == 3
 
@@ -84,7 +85,7 @@ def test_a_job_of_many_tasks_has_one_bar_over_all(open_page, tmp_path):
     for number in range(5):
         Image.new("RGB", (40, 30)).save(tmp_path / f"{number}.png")
     page = open_page()
-    start(page, "Thumbnails", folder=tmp_path, output=tmp_path / "out", size=16)
+    start(page, "Thumbnails", folder=tmp_path, output="small", size=16)
     expect_state(page.locator(".job"), "succeeded")
     bar = page.get_by_role("progressbar", name="tasks")
     expect(bar).to_have_count(1)
@@ -109,6 +110,14 @@ def test_a_refusal_of_the_server_is_shown_next_to_the_form(page, new_stack):
     expect(page.locator("#start-message")).to_contain_text("workers.jobs.checksum")
     expect(page.locator(".job")).to_have_count(0)
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
+
+
+def test_a_server_that_lets_clients_start_nothing_says_how_to_change_that(page, new_stack):
+    stack = new_stack(TASKBRIDGE_TASKS="")
+    stack.start_server()
+    page.goto(f"{stack.url}/#token={stack.token(owner='ann', scope=EVERYTHING)}")
+    expect(page.locator("#no-tasks")).to_contain_text("set TASKBRIDGE_TASKS to the names of")
+    expect(page.get_by_role("button", name="Start")).to_have_count(0)
 
 
 def test_an_owner_does_not_see_the_job_of_another(open_page, stack, owner):

@@ -1,4 +1,4 @@
-"""Workers write events and read none; servers read them; each with a user of its own."""
+"""What each program's login to RabbitMQ, and to PostgreSQL, allows, and what it does not."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import subprocess
 import sys
 
 import kombu
+import psycopg
 import pytest
 from amqp.exceptions import AccessRefused
+from celery import states
 
+from bridge import Bridge, Settings, cancel_mark
+from bridge.status import from_result
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack
+from support.topology import Topology
 from support.wait import until
 from support.watched import Watched
+from workers.app import new_app
 
 USERS = ("operator", "worker", "server", "service", "flower")
 SCRIPT = ROOT / "compose" / "rabbitmq" / "definitions.py"
@@ -103,3 +109,151 @@ def test_a_password_that_is_missing_is_named(tmp_path):
         done.stderr
         == f"{tmp_path}/operator: No such file or directory: put the user's secret there\n"
     )
+
+
+@pytest.fixture(scope="module")
+def results():
+    """PostgreSQL with the tables and logins of production, and some results."""
+    topology = Topology()
+    try:
+        topology.start_postgresql()
+        backend = new_app(settings_of(topology, "worker")).backend
+        backend.store_result("t", {"rows": 7}, states.STARTED)
+        backend.store_result("t", {"rows": 7}, states.SUCCESS)
+        backend.mark_as_failure("f", ValueError("no"), traceback="with its secrets")
+        yield topology
+    finally:
+        topology.stop()
+
+
+def settings_of(topology, role):
+    return Settings.from_environ(topology.environ(role))
+
+
+def connect(topology, role):
+    """Log in as a program does, without the program."""
+    url = (topology.secrets / f"{role}_result_url").read_text()
+    return psycopg.connect(url.replace("db+postgresql+psycopg", "postgresql"), autocommit=True)
+
+
+def refused(topology, role, statement):
+    """Whether PostgreSQL refuses a statement for want of rights."""
+    with connect(topology, role) as connection:
+        try:
+            connection.execute(statement)
+        except psycopg.errors.InsufficientPrivilege:
+            return True
+    return False
+
+
+READERS = pytest.mark.parametrize("role", ["server", "service"])
+
+
+@READERS
+def test_who_reads_results_reads_them_and_leaves_marks(results, role):
+    with Bridge(settings=settings_of(results, role)) as bridge:
+        found = from_result(bridge.app, "t")
+        assert (found["state"], found["result"]) == ("succeeded", {"rows": 7})
+        assert from_result(bridge.app, "f")["error"] == {"class": "ValueError", "message": "no"}
+        assert from_result(bridge.app, "nothing") is None
+        for _ in range(2):
+            cancel_mark.store(bridge.app.backend, f"of-{role}")
+        backend = new_app(settings_of(results, "worker")).backend
+        assert cancel_mark.is_stored(backend, f"of-{role}")
+        assert backend.get_state(f"taskbridge-cancelled-of-{role}") == states.SUCCESS
+
+
+ROW = "INSERT INTO celery_taskmeta (id, task_id, status{}) VALUES (9, '{}', '{}'{})"
+MARK = "taskbridge-cancelled-x"
+#: What neither a worker nor who reads results may do.
+NOBODY = {
+    "run a program": "COPY (SELECT 1) TO PROGRAM 'true'",
+    "run a program and read it": "COPY celery_taskmeta (task_id) FROM PROGRAM 'id'",
+    "write a file": "COPY (SELECT 1) TO '/tmp/taskbridge-written'",
+    "read a file": "SELECT pg_read_file('/etc/passwd')",
+    "list a folder": "SELECT pg_ls_dir('/')",
+    "load a file": "SELECT lo_import('/etc/passwd')",
+    "make a table": "CREATE TABLE mine (a int)",
+    "make a temporary table": "CREATE TEMP TABLE mine (a int)",
+    "make a function": "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "make a login": "CREATE ROLE mine LOGIN",
+    "make a database": "CREATE DATABASE mine",
+    "be another": "SET ROLE taskbridge",
+    "be superuser": "ALTER ROLE CURRENT_USER SUPERUSER",
+    "read passwords": "SELECT rolpassword FROM pg_authid",
+    "drop a table": "DROP TABLE celery_taskmeta",
+    "change a table": "ALTER TABLE celery_taskmeta ADD COLUMN mine int",
+    "lift the rules of rows": "ALTER TABLE celery_taskmeta DISABLE ROW LEVEL SECURITY",
+    "change the settings": "ALTER SYSTEM SET log_statement = 'all'",
+}
+#: What who reads results may not do besides.
+READER = {
+    "change a result": "UPDATE celery_taskmeta SET status = 'FAILURE'",
+    "lock a result": "SELECT task_id FROM celery_taskmeta FOR UPDATE",
+    "delete a result": "DELETE FROM celery_taskmeta",
+    "delete all": "TRUNCATE celery_taskmeta",
+    "store a result": ROW.format("", "another", "SUCCESS", ""),
+    "store a failure as a mark": ROW.format("", MARK, "FAILURE", ""),
+    "store a result in a mark": ROW.format(", result", MARK, "SUCCESS", ", 'x'"),
+    "store arguments in a mark": ROW.format(", args", MARK, "SUCCESS", ", 'x'"),
+    "make a mark of a result": (
+        ROW.format("", "t", "SUCCESS", "") + " ON CONFLICT (task_id) DO UPDATE SET status = 'X'"
+    ),
+    "store a group": "INSERT INTO celery_tasksetmeta (id, taskset_id) VALUES (9, 'g')",
+    "set the count of rows": "SELECT setval('task_id_sequence', 1)",
+}
+#: What a service may read, and a server may not.
+SERVICE = {
+    "read a traceback": "SELECT traceback FROM celery_taskmeta",
+    "read arguments": "SELECT args, kwargs FROM celery_taskmeta",
+    "read all": "SELECT * FROM celery_taskmeta",
+    "read groups": "SELECT * FROM celery_tasksetmeta",
+}
+
+
+@READERS
+@pytest.mark.parametrize("statement", [*NOBODY.values(), *READER.values()], ids=NOBODY | READER)
+def test_who_reads_results_can_do_nothing_else(results, role, statement):
+    assert refused(results, role, statement)
+
+
+@pytest.mark.parametrize("statement", SERVICE.values(), ids=SERVICE)
+def test_a_service_reads_what_celery_asks_for_and_a_server_less(results, statement):
+    assert refused(results, "server", statement)
+    assert not refused(results, "service", statement)
+
+
+def test_a_service_asks_celery_itself(results):
+    with Bridge(settings=settings_of(results, "service")) as bridge:
+        assert bridge.app.AsyncResult("t").get(timeout=10) == {"rows": 7}
+
+
+@pytest.mark.parametrize("statement", NOBODY.values(), ids=NOBODY)
+def test_a_worker_stores_results_and_can_do_nothing_else(results, statement):
+    assert refused(results, "worker", statement)
+
+
+def test_a_worker_stores_deletes_and_cleans_up(results):
+    backend = new_app(settings_of(results, "worker")).backend
+    backend.store_result("gone", 1, states.SUCCESS)
+    backend.forget("gone")
+    backend.cleanup()
+    assert backend.get_state("gone") == states.PENDING
+
+
+def test_logins_are_made_again_with_other_passwords_and_no_result_is_lost(results):
+    with connect(results, "operator") as connection:
+        connection.execute("GRANT UPDATE ON celery_taskmeta TO server")
+        connection.execute("ALTER ROLE worker CREATEDB")
+    results.make_roles()
+    assert refused(results, "server", READER["change a result"])
+    assert refused(results, "worker", NOBODY["make a database"])
+    with Bridge(settings=settings_of(results, "server")) as bridge:
+        assert from_result(bridge.app, "t")["state"] == "succeeded"
+
+
+def test_a_database_without_tables_holds_no_results(results):
+    url = (results.secrets / "server_result_url").read_text().removesuffix("/taskbridge")
+    settings = Settings(result_url=f"{url}/postgres", broker_url="memory://")
+    with Bridge(settings=settings) as bridge:
+        assert from_result(bridge.app, "t") is None

@@ -8,6 +8,8 @@ import pytest
 from bridge import stream
 from bridge.settings import Settings
 from socket_server.listener import Stream
+from socket_server.reach import Reach
+from socket_server.turn import Turn
 from support.wait import until
 
 #: Messages of a tenth of a file each.
@@ -86,3 +88,31 @@ def test_who_comes_back_too_late_knows_that_messages_were_missed(settings, conne
         [offset] = reader.take(1)
     assert offset > 2
     assert source.broken
+
+
+def test_a_server_knows_how_far_back_the_stream_is_whole(settings, connection):
+    source = Stream(settings)
+    reach = Reach(settings, lambda: source.next, Turn())
+    reach.look()
+    assert reach.seconds is None  # nothing was read yet
+    publish(connection, 1)
+    reader = Reader(source, connection)
+    reader.take(1)
+    reach.look()
+    assert (reach.seconds, reach.part) == (settings.replay, 1.0)
+
+    def forgets():
+        publish(connection, MESSAGES)
+        reader.take(MESSAGES)
+        reach.look()
+        return reach.part < 1.0
+
+    until(forgets, 60, "the stream to forget what was seen")
+    assert 0.0 <= reach.seconds < 60.0
+
+
+def test_while_the_broker_is_away_a_server_knows_as_much_as_before(settings, connection):
+    away = settings.replace(events_url="amqp://guest:guest@127.0.0.1:1//")
+    reach = Reach(away, lambda: 1, Turn())
+    reach.look()
+    assert reach.seconds is None

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from bridge.settings import Settings
+from socket_server.answer import Answer
 from socket_server.app import SocketServer, new_server
 from socket_server.wire import Shared
 from support.stack import SECRET
@@ -63,7 +64,8 @@ class LoneClient:
         """Return the packets that wait for this client, and take them."""
         packets = [one for one in self.pipe.queue.queue.values() if one is not None]
         self.pipe.queue.queue.clear()
-        return [one.text[1:] if isinstance(one, Shared) else one.data for one in packets]
+        self.pipe.queue._taken = self.pipe.queue._answers
+        return [_text(one) for one in packets]
 
     def connect(self, token: Any) -> str:
         """Ask to be let in, and return the answer."""
@@ -76,3 +78,13 @@ class LoneClient:
         self.say(f"2/jobs,7{json.dumps([name, payload])}")
         answers = [one for one in self.told() if one.startswith("3/jobs,7")]
         return json.loads(answers[0].removeprefix("3/jobs,7"))[0]
+
+
+def _text(packet: Any) -> str:
+    """Return a Socket.IO packet as it would be sent."""
+    if isinstance(packet, Answer):
+        pieces = []
+        while not packet.done:
+            pieces.append(packet.piece())
+        return b"".join(pieces).decode()[1:]
+    return packet.text[1:] if isinstance(packet, Shared) else packet.data

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kombu import Connection
 
+from support.certificates import Certificate
 from support.ports import free_port, is_listening
 from support.process import Process
 from support.tools import need
@@ -15,6 +16,8 @@ from support.wait import until
 
 #: Seconds for a cold start on a busy machine; about 4 on an idle one.
 START = 60.0
+#: Virtual hosts made at once: starting rabbitmqctl takes as long as making fifty.
+VHOSTS = 10
 
 CONFIGURATION = """\
 disk_free_limit.absolute = 10MB
@@ -40,7 +43,8 @@ class RabbitMQ:
         self.port, self._distribution, self._epmd_port = free_port(), free_port(), free_port()
         self.process: Process | None = None
         self._epmd: Process | None = None
-        self._vhosts = 0
+        self._vhosts: list[str] = []
+        self._made = 0
 
     @property
     def name(self) -> str:
@@ -115,15 +119,34 @@ class RabbitMQ:
 
     def new_vhost(self) -> str:
         """Make an empty virtual host and return its URL, so that tests share a node, not queues."""
-        self._vhosts += 1
-        name = f"test-{self._vhosts}"
-        self.control(
-            "eval",
-            f'rabbit_vhost:add(<<"{name}">>, <<"test">>), '
-            f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"{name}">>, '
-            '<<".*">>, <<".*">>, <<".*">>, <<"test">>).',
+        if not self._vhosts:
+            self._vhosts = [f"test-{self._made + number}" for number in range(VHOSTS)]
+            self._made += VHOSTS
+            names = ", ".join(f'<<"{name}">>' for name in self._vhosts)
+            self.control(
+                "eval",
+                'lists:foreach(fun(Name) -> ok = rabbit_vhost:add(Name, <<"test">>), '
+                "ok = rabbit_auth_backend_internal:set_permissions("
+                '<<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end, '
+                f"[{names}]).",
+            )
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{self._vhosts.pop(0)}"
+
+    def listen_tls(self, certificate: Certificate, authority: Path, more: str = "") -> int:
+        """Listen at another port, over TLS, until the node stops; return the port.
+
+        Args:
+            certificate: of the node.
+            authority: file with the certificate by which clients' own are checked.
+            more: options of Erlang's ``ssl``, as Erlang, with a comma at the end.
+        """
+        port, files = free_port(), {"certfile": certificate.chain, "keyfile": certificate.key}
+        told = ",".join(
+            f'{{{name},"{file}"}}' for name, file in {**files, "cacertfile": authority}.items()
         )
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+        listener = f'{{"127.0.0.1",{port}}}, [{more}{told}], 2'
+        self.control("eval", f"rabbit_networking:start_ssl_listener({listener}).")
+        return port
 
     def control(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` with these arguments and return what it prints."""

@@ -25,9 +25,29 @@ class Reply:
         head, _, self.body = raw.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         parts = lines[0].split(" ", 2)
-        self.status = int(parts[1]) if len(parts) > 1 else 0
+        # An answer without a head is one to HTTP/0.9, which has none.
+        self.status = int(parts[1]) if len(parts) > 1 and parts[0].startswith("HTTP/") else 0
         pairs = (line.partition(":") for line in lines[1:])
         self.headers = {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def _is_whole(raw: bytes) -> bool:
+    """Whether all of an answer has come."""
+    reply = Reply(raw)
+    if "transfer-encoding" in reply.headers:
+        return reply.body.endswith(b"0\r\n\r\n")
+    return len(reply.body) >= int(reply.headers.get("content-length", 0))
+
+
+def _joined(chunks: bytes) -> bytes:
+    """Return a body that came in chunks."""
+    body = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        if not (length := int(size, 16)):
+            break
+        body, chunks = body + chunks[:length], chunks[length + 2 :]
+    return body
 
 
 class Raw:
@@ -52,6 +72,8 @@ class Raw:
         self.socket.connect((host, port))
         self._received = b""
         self._acks = 0
+        #: Of its connection to a namespace.
+        self.sid = ""
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +95,13 @@ class Raw:
 
     def request(self, line: str, *headers: str, body: bytes = b"") -> Reply:
         """Send an HTTP request and return the answer; status 0 if there was none."""
+        self.request_head(line, *headers, body=body)
+        return self.reply()
+
+    def request_head(self, line: str, *headers: str, body: bytes = b"") -> None:
+        """Send an HTTP request."""
         head = "\r\n".join([line, f"Host: {self.host}:{self.port}", *headers, "", ""])
         self.send(head.encode("latin-1") + body)
-        return self.reply()
 
     def reply(self) -> Reply:
         """Return the next HTTP answer."""
@@ -83,15 +109,20 @@ class Raw:
         with suppress(OSError):
             while b"\r\n\r\n" not in raw and (more := self.socket.recv(4096)):
                 raw += more
-            length = int(Reply(raw).headers.get("content-length", 0)) if raw else 0
-            while len(raw.partition(b"\r\n\r\n")[2]) < length:
-                if not (more := self.socket.recv(65536)):
-                    break
+            while not _is_whole(raw) and (more := self.socket.recv(65536)):
                 raw += more
-        return Reply(raw or b" 0")
+        reply = Reply(raw or b" 0")
+        if "transfer-encoding" in reply.headers:
+            reply.body = _joined(reply.body)
+        return reply
 
-    def upgrade(self, *headers: str, path: str = "/socket.io/?EIO=4&transport=websocket") -> Reply:
-        """Ask for a WebSocket."""
+    def upgrade(
+        self,
+        *headers: str,
+        path: str = "/socket.io/?EIO=4&transport=websocket",
+        behind: bytes = b"",
+    ) -> Reply:
+        """Ask for a WebSocket, and send what is ``behind`` with it."""
         key = base64.b64encode(os.urandom(16)).decode()
         reply = self.request(
             f"GET {path} HTTP/1.1",
@@ -100,6 +131,7 @@ class Raw:
             f"Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
             *headers,
+            body=behind,
         )
         if reply.status == 101:
             self._received = reply.body  # the first frames may have come with it
@@ -119,7 +151,10 @@ class Raw:
     def connect(self, token: Any, namespace: str = "/jobs") -> str:
         """Ask to be let in to a namespace and return the answer."""
         self.say(f"40{namespace},{json.dumps({'token': token})}")
-        return self.message()
+        answer = self.message()
+        if answer.startswith(f"40{namespace},{{"):
+            self.sid = json.loads(answer.partition(",")[2])["sid"]
+        return answer
 
     def frame(
         self,
@@ -161,7 +196,7 @@ class Raw:
         """Return the next text message, answering pings; empty once the server has hung up."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            opcode, payload = self._frame(deadline - time.monotonic())
+            opcode, payload = self._message(deadline)
             if opcode == TEXT and payload == b"2":
                 self.say("3")
             elif opcode == TEXT:
@@ -170,16 +205,24 @@ class Raw:
                 return ""
         raise AssertionError(f"no message within {timeout:g} s")
 
-    def _frame(self, timeout: float) -> tuple[int | None, bytes]:
+    def _message(self, deadline: float) -> tuple[int | None, bytes]:
+        """Return kind and payload of the next message, whose frames are joined."""
+        opcode, payload, final = self._frame(deadline - time.monotonic())
+        while opcode == TEXT and not final:
+            _, more, final = self._frame(deadline - time.monotonic())
+            payload += more
+        return opcode, payload
+
+    def _frame(self, timeout: float) -> tuple[int | None, bytes, bool]:
         try:
             first, second = self._take(2, timeout)
             length = second & 127
             if length > 125:
                 size = self._take(2 if length == 126 else 8, timeout)
                 length = int.from_bytes(size)
-            return first & 15, self._take(length, timeout)
+            return first & 15, self._take(length, timeout), bool(first & 0x80)
         except (ConnectionError, EOFError):
-            return None, b""
+            return None, b"", True
 
     def _take(self, size: int, timeout: float) -> bytes:
         self.socket.settimeout(max(0.01, timeout))

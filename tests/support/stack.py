@@ -26,13 +26,19 @@ class Stack:
     """A socket server and workers, started one by one.
 
     Args:
-        home: folder of the embedded broker, results and logs.
+        home: folder of the embedded broker, results and logs; the reference jobs read what is
+            beside it, and write into a folder beside it too (``output``).
         broker_url: None for the embedded broker.
         variables: more of the environment, or other values.
     """
 
+    #: What serves; a test may choose another for its own.
+    mode = MODE
+
     def __init__(self, home: Path, broker_url: str | None = None, **variables: str) -> None:
         self.home = home
+        self.output = home.with_name(f"{home.name}-output")
+        self.output.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.env = {
             **{
@@ -47,12 +53,17 @@ class Stack:
             "TASKBRIDGE_SECRET": SECRET,
             "TASKBRIDGE_PORT": str(self.port),
             "TASKBRIDGE_TASKS": "workers.jobs.*,support.*",
+            # The reference jobs read what tests make beside the stack's folder.
+            "TASKBRIDGE_INPUT_ROOTS": str(home.parent),
+            "TASKBRIDGE_OUTPUT_ROOT": str(self.output),
             "TASKBRIDGE_INCLUDE": "support.tasks",
             "TASKBRIDGE_CANCEL_GRACE": "2",
             **({"TASKBRIDGE_BROKER_URL": broker_url} if broker_url else {}),
             **variables,
         }
         self.processes: list[Process] = []
+        #: See ``MODE``.
+        self.mode = MODE
 
     @cached_property
     def settings(self) -> Settings:
@@ -84,15 +95,15 @@ class Stack:
     def start_server(self, **variables: str) -> Process:
         """Start a socket server and wait until it listens to the broker."""
         server = self.start("server", *self.server_command(), **variables)
-        server.await_output("serving on" if MODE == "eventlet" else "Listening at")
+        server.await_output("serving on" if self.mode == "eventlet" else "Listening at")
         until(self.healthy, 30, "the server to be healthy")
         return server
 
     def server_command(self) -> list[str]:
         """Return the command line of a server; with SERVER_MODE, of another than the default."""
-        if MODE == "eventlet":
+        if self.mode == "eventlet":
             return [sys.executable, "-m", "socket_server"]
-        kind = {"threading": ["gthread", "--threads=100"], "gevent": ["gevent"]}[MODE]
+        kind = {"threading": ["gthread", "--threads=200"], "gevent": ["gevent"]}[self.mode]
         options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]
         return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 

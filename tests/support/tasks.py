@@ -8,14 +8,17 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import chain, chord, group, shared_task
 from rich.progress import track
 from tqdm.auto import tqdm
 
 from bridge import job, progress
+from support.poison import nested
 
 
 @shared_task(name="support.add")
@@ -78,6 +81,15 @@ def _sleep_long(seconds: float, file: str | None) -> str:
 def linger(seconds: float, file: str | None = None) -> str:
     """Tell the process's id, sleep, and add a line to a file in ``finally``."""
     return _sleep_long(seconds, file)
+
+
+@shared_task(name="support.held")
+def held(file: str) -> str:
+    """Tell the process's id, and never look at the job, until there is such a file."""
+    job.set_meta(pid=os.getpid())
+    while not Path(file).exists():
+        time.sleep(0.05)
+    return "done"
 
 
 @shared_task(name="support.linger_early", acks_late=False)
@@ -260,3 +272,61 @@ def replace(self, kind: str):  # type: ignore[no-untyped-def]
     one = add.si(1, 1)
     canvas = {"task": one, "chain": chain(one, one, one), "group": group(one, one)}
     return self.replace(canvas[kind])
+
+
+class Unpicklable(Exception):
+    """Has something that cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("unpicklable")
+        self.held = threading.Lock()
+
+
+class Unloadable(Exception):
+    """Can be pickled, and not loaded again."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("unloadable")
+
+
+class Unsayable(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@shared_task(name="support.awkward")
+def awkward(kind: str, levels: int = 0) -> Any:
+    """Return or raise what is hard to hand on."""
+    deep = nested(levels)
+    if kind == "result":
+        return deep
+    if kind == "meta":
+        job.set_meta(deep=deep)
+        return "done"
+    raise {
+        "deep": lambda: ValueError(deep),
+        "unpicklable": Unpicklable,
+        "unloadable": lambda: Unloadable(1, 2),
+        "unsayable": Unsayable,
+    }[kind]()
+
+
+#: A name that is markup of rich's, and wrong markup at that, and more than text for a terminal.
+HOSTILE = "support.[/nothing][red]\x1b]52;c;cm0=\x07\u202e"
+
+
+@shared_task(name=HOSTILE)
+def hostile(text: str, seconds: float) -> None:
+    """Say a text in every way, and then move its bar for some seconds."""
+    bar = progress(total=1000, desc=f"bar{text}", unit=text)
+    bar.set_postfix_str(text)
+    job.log(f"line{text}\nforged{text}")
+    job.output(f"{text}out\n")
+    job.set_meta(**{text: text})
+    for _ in range(int(seconds * 100)):
+        bar.update(1)
+        time.sleep(0.01)
+    logging.getLogger("hostile").warning("logged %s", text)
+    raise ValueError(f"error{text}")

@@ -19,8 +19,10 @@ from typing import Self
 from support.process import ROOT
 from support.wait import until
 
-__all__ = ["Terminal"]
+__all__ = ["DRAWING", "Terminal"]
 
+#: What rich draws with, and click colours with.
+DRAWING = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -43,7 +45,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self._popen = subprocess.Popen(
             [str(part) for part in argv],
-            env={**env, "TERM": "xterm-256color"},
+            env={**_without_size(env), "TERM": "xterm-256color"},
             cwd=ROOT,
             stdin=theirs,
             stdout=theirs,
@@ -57,12 +59,17 @@ class Terminal:
     @property
     def text(self) -> str:
         """All that it has printed, without what moves the cursor."""
+        return ESCAPES.sub("", self.raw)
+
+    @property
+    def raw(self) -> str:
+        """All that it has printed."""
         while select.select([self._ours], [], [], 0)[0]:
             try:
                 self._seen += os.read(self._ours, 65536).decode(errors="replace")
             except OSError:  # it has ended
                 break
-        return ESCAPES.sub("", self._seen)
+        return self._seen
 
     def await_text(self, text: str, timeout: float = 30.0) -> None:
         """Wait until it has printed this."""
@@ -91,3 +98,8 @@ class Terminal:
         self._popen.kill()
         self._popen.wait()
         os.close(self._ours)
+
+
+def _without_size(env: Mapping[str, str]) -> dict[str, str]:
+    # Else the size of the terminal that runs the tests would count.
+    return {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}

@@ -39,6 +39,8 @@ HOSTS = (
     "prometheus",
 )
 NODES = HOSTS[:3]
+#: Those that sign tokens or verify them.
+SIGNERS = ("server", "service")
 START = 90.0
 #: What tests add to RabbitMQ's configuration: addresses, and less of a disk than it asks for.
 NODE_CONFIGURATION = """\
@@ -105,8 +107,8 @@ class Topology:
         """Return the environment of a program of ours."""
         kept = {name: value for name, value in os.environ.items() if "TASKBRIDGE" not in name}
         files = {
-            "SECRET": "taskbridge_secret",
-            "RESULT_URL": "result_url",
+            **({"SECRET": "taskbridge_secret"} if role in SIGNERS else {}),
+            "RESULT_URL": f"{role}_result_url",
             "BROKER_URL": f"{role}_broker_url",
             "EVENTS_URL": f"{role}_events_url",
         }
@@ -222,7 +224,8 @@ class Topology:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
         somebody = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         somebody = somebody if os.geteuid() == 0 else []
-        if not folder.exists():
+        fresh = not folder.exists()
+        if fresh:
             folder.mkdir()
             password = folder / "password"
             password.write_text((self.secrets / "postgresql").read_text())
@@ -242,6 +245,13 @@ class Topology:
         argv = [*somebody, programs / "postgres", "-D", folder / "data", *given]
         process = self.start("postgresql", argv, dict(os.environ), Path("/"))
         process.until(self._made_database, START, "a database for results")
+        if fresh:
+            self.make_roles()
+
+    def make_roles(self) -> None:
+        """Make PostgreSQL's tables and logins, as compose's service ``results`` does."""
+        roles = [sys.executable, COMPOSE / "postgresql" / "roles.py", "--secrets", self.secrets]
+        subprocess.run(roles, check=True, timeout=60)
 
     def _made_database(self) -> bool:
         """Make the database, as PostgreSQL's image does; whether there is one."""

@@ -6,7 +6,11 @@ import queue
 
 import pytest
 
+from bridge.events import Event
+from socket_server.answer import Answer, Body
 from socket_server.backlog import HANDED_OUT, backlog_class
+from socket_server.journal import Journal
+from socket_server.wire import Shared
 from support.clock import Clock
 
 
@@ -109,3 +113,70 @@ def test_nobody_waits_for_what_is_not_taken(backlog):
     backlog.put(Packet("x"))
     backlog.join()  # would hang
     backlog.task_done()
+
+
+def new_answer(size=10):
+    return Answer("3/jobs,1", Body({"text": "x" * size}))
+
+
+def test_an_answer_waits_until_the_writer_comes_back_for_more(backlog):
+    assert not backlog.answering
+    backlog.put(new_answer())
+    assert backlog.answering
+    backlog.get(timeout=1)
+    assert backlog.answering
+    backlog.put(Packet("x"))
+    backlog.get(timeout=1)
+    assert not backlog.answering
+
+
+def test_who_waits_for_an_answer_to_be_taken_sleeps_longer_and_longer(backlog):
+    backlog.put(new_answer())
+    slept = []
+    assert not backlog.await_taken(slept.append, timeout=2.0)
+    assert slept[0] == 0.0
+    assert slept == sorted(slept)
+    assert 2.0 <= sum(slept) < 2.5
+    backlog.put(None)
+    assert backlog.await_taken(slept.append)
+
+
+def test_an_answer_counts_with_what_it_holds_and_not_with_what_it_tells(backlog):
+    journal = Journal()
+    for seq in range(200):
+        data = {"lines": [{"message": "x" * 5_000}]}
+        journal.fold(Event(job="j", task="j", type="log", run=1, seq=seq, at=1.0, data=data))
+    body = journal.view("j").encode()
+    backlog.put(Answer("3/jobs,1", body))
+    assert body.size > 1_000_000
+    assert backlog.size < 2_000
+
+
+def test_of_what_is_written_at_once_no_more_is_joined_than_was_asked_for(backlog):
+    backlog.most = 10**6
+    sent = [Shared("a" * 600), Shared("b" * 600), Shared("c" * 5_000), Shared("d")]
+    for one in sent:
+        backlog.put_frame(one)
+    taken = []
+    while backlog.queue:
+        taken.append(backlog.take(1_500)[0])
+    assert taken == [[sent[0].data, sent[1].data], [sent[2].data], [sent[3].data]]
+    assert taken[1][0] is sent[2].data
+    assert backlog.size == 0
+
+
+def test_an_answer_is_taken_in_pieces_and_nothing_comes_between_them(backlog):
+    backlog.most = 10**6
+    before, behind = Shared("before"), Shared("behind")
+    for one in (before, new_answer(20_000), behind):
+        backlog.put_frame(one)
+    assert backlog.take(4_096) == ([before.data], False)
+    pieces = []
+    while backlog.answering:
+        [piece], _ = backlog.take(4_096)
+        pieces.append(piece)
+    assert len(pieces) == 5
+    assert max(map(len, pieces)) <= 4_096 + 4
+    assert backlog.take(4_096) == ([behind.data], False)
+    backlog.put(None)
+    assert backlog.take(4_096) == ([], True)

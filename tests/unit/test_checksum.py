@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,17 @@ import workers.jobs.checksum as module
 from bridge import JobCancelled, job
 from bridge.errors import InputError
 from bridge.events import MAX_RESULT_BYTES, finite_json
+from support.granted import granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder
 from workers.jobs.checksum import checksum
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path) -> Iterator[Path]:
+    """The folder of the job that runs; it may read all that the test makes."""
+    with granted(tmp_path) as own:
+        yield own
 
 
 @pytest.fixture
@@ -40,9 +49,9 @@ def test_its_name_is_the_public_one() -> None:
     assert checksum.name == "workers.jobs.checksum"
 
 
-def test_sha256sum_accepts_the_manifest(folder: Path, tmp_path: Path) -> None:
-    manifest = tmp_path / "SHA256SUMS"
-    result = checksum(str(folder), str(manifest))
+def test_sha256sum_accepts_the_manifest(folder: Path, own: Path) -> None:
+    manifest = own / "SHA256SUMS"
+    result = checksum(str(folder), "SHA256SUMS")
     assert result == {
         "files": 3,
         "bytes": 3_000_003,
@@ -56,21 +65,22 @@ def test_sha256sum_accepts_the_manifest(folder: Path, tmp_path: Path) -> None:
     assert checked(folder, manifest).returncode == 0
 
 
-def test_the_manifest_tells_a_changed_file(folder: Path, tmp_path: Path) -> None:
-    manifest = tmp_path / "SHA256SUMS"
-    checksum(str(folder), str(manifest))
+def test_the_manifest_tells_a_changed_file(folder: Path, own: Path) -> None:
+    checksum(str(folder), "SHA256SUMS")
     (folder / "a.txt").write_bytes(b"One")
-    assert "a.txt: FAILED" in checked(folder, manifest).stdout
+    assert "a.txt: FAILED" in checked(folder, own / "SHA256SUMS").stdout
 
 
-def test_it_is_what_sha256sum_itself_writes_for_the_strangest_names(tmp_path: Path) -> None:
-    folder, manifest = tmp_path / "folder", tmp_path / "SHA256SUMS"
+def test_it_is_what_sha256sum_itself_writes_for_the_strangest_names(
+    tmp_path: Path, own: Path
+) -> None:
+    folder, manifest = tmp_path / "folder", own / "SHA256SUMS"
     folder.mkdir()
     strange = ["a\nb", "a\\b", "a\rb", "-", " lead", "tail ", "*star", "ü", "\\", "'\"$x"]
     for name in strange:
         (folder / name).write_text(name)
     (folder / os.fsdecode(b"not-utf8-\xff")).touch()
-    result = checksum(str(folder), str(manifest))
+    result = checksum(str(folder), "SHA256SUMS")
     assert result["files"] == len(strange) + 1
     assert checked(folder, manifest).returncode == 0
     names = sorted(os.fsencode(path.name) for path in folder.iterdir())
@@ -79,9 +89,9 @@ def test_it_is_what_sha256sum_itself_writes_for_the_strangest_names(tmp_path: Pa
     assert manifest.read_bytes() == theirs
 
 
-def test_two_runs_write_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    first = checksum(str(folder), str(tmp_path / "1"))
-    assert checksum(str(folder), str(tmp_path / "2")) == {**first, "manifest": str(tmp_path / "2")}
+def test_two_runs_write_the_same_bytes(folder: Path, own: Path) -> None:
+    first = checksum(str(folder), "1")
+    assert checksum(str(folder), "2") == {**first, "manifest": str(own / "2")}
 
 
 def test_without_an_output_the_manifest_is_the_output_of_the_job(
@@ -95,31 +105,30 @@ def test_without_an_output_the_manifest_is_the_output_of_the_job(
     assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b"]
 
 
-def test_a_manifest_inside_the_folder_does_not_list_itself(folder: Path) -> None:
-    manifest = folder / "SHA256SUMS"
-    first = checksum(str(folder), str(manifest))
-    before = manifest.read_bytes()
-    assert checksum(str(folder), str(manifest)) == first
-    assert manifest.read_bytes() == before
-    assert checked(folder, manifest).returncode == 0
-
-
-def test_an_empty_folder_has_an_empty_manifest(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert checksum(str(tmp_path / "empty"), str(tmp_path / "out"))["files"] == 0
-    assert (tmp_path / "out").read_bytes() == b""
-
-
-def test_links_to_files_are_followed_and_links_to_folders_are_not(
-    folder: Path, tmp_path: Path
+def test_a_manifest_below_the_folder_does_not_list_itself(
+    folder: Path, tmp_path: Path, own: Path
 ) -> None:
+    first = checksum(str(tmp_path), "SHA256SUMS")
+    before = (own / "SHA256SUMS").read_bytes()
+    assert checksum(str(tmp_path), "SHA256SUMS") == first
+    assert first["files"] == 3
+    assert (own / "SHA256SUMS").read_bytes() == before
+    assert checked(tmp_path, own / "SHA256SUMS").returncode == 0
+
+
+def test_an_empty_folder_has_an_empty_manifest(tmp_path: Path, own: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert checksum(str(tmp_path / "empty"), "out")["files"] == 0
+    assert (own / "out").read_bytes() == b""
+
+
+def test_links_to_files_are_followed_and_links_to_folders_are_not(folder: Path, own: Path) -> None:
     (folder / "file-link").symlink_to("a.txt")
     (folder / "loop").symlink_to(folder)
     (folder / "dangling").symlink_to("nowhere")
-    manifest = tmp_path / "out"
-    result = checksum(str(folder), str(manifest))
+    result = checksum(str(folder), "out")
     assert (result["files"], result["skipped"], result["unreadable"]) == (4, 1, 1)
-    assert "  file-link\n" in manifest.read_text()
+    assert "  file-link\n" in (own / "out").read_text()
 
 
 def test_it_never_waits_for_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +159,7 @@ def test_what_cannot_be_read_is_logged_and_counted(monkeypatch: pytest.MonkeyPat
         (folder / "inner").mkdir()
         (folder / "open").write_text("x")
         (folder / "shut").write_text("y")
-        with no_rights(folder / "inner", folder / "shut"):
+        with granted(folder), no_rights(folder / "inner", folder / "shut"):
             result = checksum(str(folder))
     assert (result["files"], result["unreadable"]) == (1, 2)
     assert sorted(lines) == [
@@ -186,21 +195,20 @@ def test_both_bars_end_full_even_if_files_shrink_grow_or_vanish(
 
 @pytest.mark.parametrize("step", [1, 5, 8])
 def test_a_cancelled_job_leaves_no_manifest_and_keeps_the_old_one(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    folder: Path, own: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     recorded_bars(monkeypatch, module, cancel_at=step)
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "old").write_text("as it was")
+    own.mkdir(parents=True)
+    (own / "old").write_text("as it was")
     for name in ("new", "old"):
         with pytest.raises(JobCancelled):
-            checksum(str(folder), str(out / name))
-    assert [path.name for path in out.iterdir()] == ["old"]
-    assert (out / "old").read_text() == "as it was"
+            checksum(str(folder), name)
+    assert [path.name for path in own.iterdir()] == ["old"]
+    assert (own / "old").read_text() == "as it was"
 
 
-def test_the_result_is_small_json(folder: Path, tmp_path: Path) -> None:
-    result = checksum(str(folder), str(tmp_path / "out"))
+def test_the_result_is_small_json(folder: Path) -> None:
+    result = checksum(str(folder), "out")
     assert len(finite_json(result)) < MAX_RESULT_BYTES
 
 
@@ -208,7 +216,10 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(InputError) as error:
         checksum(str(missing))
-    assert str(error.value) == f"There is no folder {missing} on this worker: check the path."
+    assert str(error.value) == (
+        f"There is no folder {missing} below the input roots of this worker "
+        "(TASKBRIDGE_INPUT_ROOTS): check the path."
+    )
 
 
 def test_a_file_instead_of_a_folder_is_named(folder: Path) -> None:
@@ -219,14 +230,16 @@ def test_a_file_instead_of_a_folder_is_named(folder: Path) -> None:
 def test_a_folder_without_rights_is_named() -> None:
     with reachable_folder() as above:
         (above / "shut").mkdir()
-        with no_rights(above / "shut"), pytest.raises(InputError, match="may not read the folder"):
+        no_right = pytest.raises(InputError, match="may not read the folder")
+        with granted(above), no_rights(above / "shut"), no_right:
             checksum(str(above / "shut"))
 
 
 def test_a_folder_below_one_without_rights_is_named() -> None:
     with reachable_folder() as above:
         (above / "shut" / "inner").mkdir(parents=True)
-        with no_rights(above / "shut"), pytest.raises(InputError, match="may not read the folder"):
+        no_right = pytest.raises(InputError, match="may not read the folder")
+        with granted(above), no_rights(above / "shut"), no_right:
             checksum(str(above / "shut" / "inner"))
 
 
@@ -238,45 +251,50 @@ def test_what_is_no_path_is_one_clear_sentence(path: object) -> None:
 
 
 def test_an_output_that_cannot_be_written_is_named_before_the_work(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bars = recorded_bars(monkeypatch, module)
-    with pytest.raises(InputError, match=f"There is no folder {tmp_path}/no on this worker"):
-        checksum(str(folder), str(tmp_path / "no" / "out"))
-    with pytest.raises(InputError, match="is not a file: give the name of a file to write"):
-        checksum(str(folder), str(tmp_path))
-    with pytest.raises(InputError, match="is not a file"):
-        checksum(str(folder), os.devnull)
+    (own / "inner").mkdir(parents=True)
+    (own / "file").touch()
+    with pytest.raises(InputError, match="inner is a folder: give the name of a file to write"):
+        checksum(str(folder), "inner")
+    with pytest.raises(InputError, match="a file or a link is in the way: choose another output"):
+        checksum(str(folder), "file/manifest")
     assert bars == []
 
 
 def test_an_output_in_a_folder_without_rights_is_named() -> None:
-    with reachable_folder() as folder:
+    with reachable_folder() as folder, granted(folder):
         (folder / "file").touch()
-        (folder / "out").mkdir()
-        with no_rights(folder / "out"), pytest.raises(InputError, match="may not"):
-            checksum(str(folder), str(folder / "out" / "manifest"))
-        assert list((folder / "out").iterdir()) == []
+        with (
+            no_rights(folder / "output"),
+            pytest.raises(InputError, match=r"cannot be written .Permission denied."),
+        ):
+            checksum(str(folder), "manifest")
+        assert list((folder / "output").iterdir()) == []
 
 
 def test_a_full_disk_is_one_clear_sentence_and_leaves_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    out = tmp_path / "out"
-    out.mkdir()
     with pytest.raises(InputError, match=r"cannot be written .No space left on device."):
-        checksum(str(folder), str(out / "manifest"))
-    assert list(out.iterdir()) == []
+        checksum(str(folder), "manifest")
+    assert list(own.iterdir()) == []
 
 
-def test_an_output_through_a_link_replaces_what_the_link_leads_to(
-    folder: Path, tmp_path: Path
+def test_an_output_replaces_a_link_and_does_not_write_where_it_leads(
+    folder: Path, tmp_path: Path, own: Path
 ) -> None:
-    (tmp_path / "link").symlink_to("real")
-    checksum(str(folder), str(tmp_path / "link"))
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_bytes().count(b"\n") == 3
+    own.mkdir(parents=True)
+    (tmp_path / "real").write_text("as it was")
+    (own / "link").symlink_to(tmp_path / "real")
+    (own / "hard").hardlink_to(tmp_path / "real")
+    for name in ("link", "hard"):
+        checksum(str(folder), name)
+        assert not (own / name).is_symlink()
+        assert (own / name).read_bytes().count(b"\n") == 3
+    assert (tmp_path / "real").read_text() == "as it was"

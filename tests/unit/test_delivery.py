@@ -13,7 +13,13 @@ from socket_server.delivery import Delivery
 from socket_server.history import ENOUGH, History
 from socket_server.journal import Journal
 from socket_server.metrics import Metrics
-from socket_server.queues import Level, Lines
+from socket_server.queues import (
+    KNOWN_AT_ONCE,
+    MAX_QUEUES,
+    OTHERS_AT_ONCE,
+    Level,
+    Lines,
+)
 from socket_server.turn import Cooperative
 from socket_server.verdicts import Estimates, Verdicts
 from socket_server.watchdog import Silence, Watchdog
@@ -26,6 +32,7 @@ class Manager:
 
     def __init__(self):
         self.ready, self.place, self.watched, self.sent = True, None, True, []
+        self.late = False
 
     def deliver_job(self, message, rooms, latest=None):
         self.sent.append((message["type"], message["data"]))
@@ -44,6 +51,7 @@ class Server:
         self.history, self.lines, self.levels = History(), Lines(), {}
         parts = (self.watchdog, self.history, self.lines)
         self.delivery = Delivery(self.manager, self.journal, *parts, Metrics())
+        self.journal.on_forget = self.lines.leave
         gauge = SimpleNamespace(read=lambda queues: self.levels)
         self.turn = Cooperative()
         self.estimates = Estimates(
@@ -246,3 +254,38 @@ def test_a_job_is_expected_to_take_as_long_as_those_before_it(server):
     assert server.snapshot["eta"]["latest"] == pytest.approx(now + 10, abs=0.2)
     server.take("succeeded", seq=1)
     assert server.snapshot["eta"] is None
+
+
+def test_ten_thousand_names_of_queues_hold_up_nobody_and_are_forgotten_with_their_jobs(server):
+    asked = []
+
+    def read(queues):
+        asked.append(queues)
+        return {name: Level(3, True) if name == "real" else None for name in queues}
+
+    server.estimates._gauge.read = read
+    for number in range(12_000):
+        server.take("queued", run=0, job=f"job {number}", total=1, queue=f"made up {number}")
+    server.take("queued", run=0, total=1, queue="real")
+    for _ in range(3):
+        server.estimates.tell()
+        assert "real" in asked[-1]
+    assert server.snapshot["queue"] == {"name": "real", "ahead": 2, "workers": True}
+    assert max(map(len, asked)) <= KNOWN_AT_ONCE + OTHERS_AT_ONCE
+    assert len(server.lines) <= MAX_QUEUES
+    for job in [one.job for one in server.journal.snapshots()]:
+        server.journal._forget(job)
+    assert (len(server.lines), server.lines.queues()) == (0, [])
+
+
+def test_the_figure_of_a_queue_that_was_not_looked_at_stays(server):
+    for queue in ("a", "b"):
+        server.take("queued", run=0, job=queue, total=1, queue=queue)
+    server.levels = {"a": Level(3, True), "b": Level(4, True)}
+    server.estimates.tell()
+    server.levels = {"a": Level(2, True)}
+    server.estimates.tell()
+    assert server.estimates.levels == {"a": 2, "b": 4}
+    server.take("started", job="b", attempt=1)
+    server.estimates.tell()
+    assert server.estimates.levels == {"a": 2, "b": 0}

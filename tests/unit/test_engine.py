@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from threading import Event, Semaphore
+from types import SimpleNamespace
 
 import engineio
+import engineio.async_drivers._websocket_wsgi
 import pytest
+import simple_websocket.ws
 import socketio
 from engineio import packet as eio_packet
 from engineio import socket as eio_socket
 
 from bridge import tokens
+from bridge.errors import BrokerUnavailable
+from bridge.events import Event as JobEvent
+from socket_server.answer import Answer, Body
 from socket_server.wire import unmask
 from support.lone_server import SECRET, LoneClient, new_lone_server
+from support.wait import until
 
 
 @pytest.fixture
@@ -160,3 +170,122 @@ def test_a_connection_ends_with_its_token(client, server, monkeypatch):
     monkeypatch.setattr("socket_server.namespace.time.time", lambda: 10**10)
     server.jobs.expire()
     assert client.told()[-1] == "1/jobs,"
+
+
+def test_the_insides_of_simple_websocket_are_where_they_were():
+    inside = inspect.getsource(simple_websocket.ws.Base)
+    for used in ("self.input_buffer = []", "self.input_buffer.pop(0)", "self.sock.recv("):
+        assert used in inside, used
+    assert "environ.get('gunicorn.socket')" in inspect.getsource(simple_websocket.ws.Server)
+    driver = inspect.getsource(engineio.async_drivers._websocket_wsgi)
+    assert "self.ws = simple_websocket.Server(" in driver
+
+
+def test_what_polling_reaches_into_is_where_it_was():
+    source = inspect.getsource(engineio.Server.handle_request)
+    assert "r = self._ok(packets" in source
+    assert "len(r['response']) >= self.compression_threshold" in source
+    assert "return [r['response']]" in source
+
+
+@pytest.mark.parametrize("jsonp", [None, 3])
+def test_what_is_polled_is_what_python_engineio_makes_of_it_but_in_pieces(server, jsonp):
+    plain = [eio_packet.Packet(eio_packet.MESSAGE, data='2["a \u00e4"]') for _ in range(2)]
+    text = '3/jobs,1[{"text":"' + "x" * 20_000 + '"}]'
+    whole = server.sio.eio._ok(
+        [*plain, eio_packet.Packet(eio_packet.MESSAGE, data=text)], [], jsonp
+    )
+    answer = Answer("3/jobs,1", Body({"text": "x" * 20_000}))
+    streamed = server.sio.eio._ok([*plain, answer], [], jsonp)
+    pieces = list(streamed["response"])
+    assert b"".join(pieces) == whole["response"]
+    assert max(map(len, pieces)) <= 9_000
+    assert streamed["headers"] == whole["headers"]
+
+
+def test_the_next_request_is_answered_when_the_last_answer_was_taken(server):
+    client = LoneClient(server)
+    client.connect(token())
+    looked = []
+
+    def sleep(seconds):
+        looked.append(seconds)
+        if len(looked) == 3:
+            client.told()
+
+    server.sio.eio.sleep = sleep
+    client.say('2/jobs,1["jobs",{}]')
+    client.say('2/jobs,2["jobs",{}]')
+    assert len(looked) == 3
+    assert [packet[:8] for packet in client.told()] == ["3/jobs,2"]
+
+
+def test_who_asks_on_and_never_takes_an_answer_is_hung_up_on(server):
+    client = LoneClient(server)
+    client.connect(token())
+    server.sio.eio.sleep = lambda _: None
+    client.say('2/jobs,1["jobs",{}]')
+    client.say('2/jobs,2["jobs",{}]')
+    assert client.gone
+
+
+def test_an_answer_that_took_too_much_makes_the_next_request_wait():
+    server = new_lone_server(answer_bytes_per_second=1)
+    client = LoneClient(server)
+    client.connect(token())
+    assert client.ask("jobs", {})["ok"]
+    error = client.ask("jobs", {})["error"]
+    assert error["code"] == "too_many_requests"
+    assert error["retry_after"] > 10
+
+
+MOST = 3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_jobs_that_the_broker_is_just_being_given_count_as_unfinished(fails):
+    server = new_lone_server(max_unfinished=MOST, tasks=("*",), enqueues_per_minute=1000)
+    begun, go_on, numbers = Semaphore(0), Event(), count()
+
+    def enqueue(*_, **__):
+        begun.release()
+        go_on.wait(10)
+        if fails:
+            raise BrokerUnavailable("it is away")
+        return SimpleNamespace(id=f"job {next(numbers)}")
+
+    server.jobs._bridge.enqueue = enqueue
+    clients = [LoneClient(server) for _ in range(3 * MOST)]
+    for client in clients:
+        client.connect(token())
+    with ThreadPoolExecutor(len(clients)) as pool:
+        asked = [pool.submit(client.ask, "enqueue", {"name": "n"}) for client in clients]
+        for _ in range(MOST):
+            assert begun.acquire(timeout=10)
+        until(lambda: sum(one.done() for one in asked) == 2 * MOST, 10, "the others' refusal")
+        refused = {one.result()["error"]["code"] for one in asked if one.done()}
+        assert refused == {"too_many_jobs"}
+        go_on.set()
+        let_in = [one.result() for one in asked if one.result().get("ok")]
+    assert len(let_in) == (0 if fails else MOST)
+    # Of those that failed nothing is left.
+    code = clients[0].ask("enqueue", {"name": "n"})["error"]["code"]
+    assert code == ("unavailable" if fails else "too_many_jobs")
+    assert not server.jobs._starting
+
+
+def test_a_list_goes_on_where_its_last_page_ended():
+    server = new_lone_server()
+    for number in range(50):
+        event = JobEvent(job=f"{number:02}", task="t", type="queued", at=1.0 + number, owner="me")
+        server.journal.fold(event)
+    client = LoneClient(server)
+    client.connect(token())
+    first = client.ask("jobs", {"limit": 30})
+    second = client.ask("jobs", {"limit": 30, "next": first["next"]})
+    assert [one["job"] for one in first["jobs"] + second["jobs"]] == [
+        f"{number:02}" for number in reversed(range(50))
+    ]
+    assert "next" not in second
+    for wrong in ("x", 7, "1.0:" + "j" * 400):
+        assert client.ask("jobs", {"next": wrong})["error"]["code"] == "bad_request"

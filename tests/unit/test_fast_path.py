@@ -17,10 +17,13 @@ import socketio
 from engineio import packet
 from engineio import socket as eio_socket
 
+from bridge.events import Event
+from socket_server.answer import Answer
 from socket_server.backlog import Backlog
 from socket_server.fast_path.direct import PIECE, Clients, DirectSocket
 from socket_server.fast_path.frames import OFFSET, Deliveries
 from socket_server.fast_path.line import Line
+from socket_server.journal import Journal
 from socket_server.wire import Shared
 
 CHANNEL = 2
@@ -346,3 +349,42 @@ def test_a_ping_is_a_frame_like_any_other(engine, client, peer):
     engine.run()
     assert peer.got == b"\x81\x01" + str(packet.PING).encode()
     assert client.last_ping
+
+
+def journal_of(count, **options):
+    journal = Journal(**options)
+    for seq in range(count):
+        data = {"lines": [{"message": f"{seq} " + "x" * 5_000}]}
+        journal.fold(Event(job="j", task="j", type="log", run=1, seq=seq, at=1.0, data=data))
+    return journal
+
+
+def test_what_comes_behind_a_large_answer_is_written_when_all_of_it_was(engine, client, peer):
+    peer.room = 20_000
+    client.send(Answer("3/jobs,1", journal_of(100).view("j").encode()))
+    client.offer(behind := Shared("behind"))
+    client.flush()
+    assert client.blocked
+    assert len(peer.got) == 20_000
+    engine.run()
+    assert peer.got.endswith(behind.data)
+    assert peer.got.count(behind.data) == 1
+    assert len(peer.got) > 500_000
+    assert not client.queue.answering
+
+
+def test_a_large_answer_does_not_take_the_turns_of_all_others(client, peer):
+    client.send(Answer("3/jobs,1", journal_of(400).view("j").encode()))
+    client.flush()
+    assert 20_000 < len(peer.got) < 60_000
+    assert client.marked
+
+
+def test_who_takes_an_answer_too_slowly_for_what_is_held_is_hung_up_on(engine, client, peer):
+    peer.room = 20_000
+    journal = journal_of(100, max_events=100)
+    client.send(Answer("3/jobs,1", journal.view("j").encode()))
+    client.flush()
+    journal.restart()
+    engine.run()
+    assert (peer.closed, client.direct, client.blocked) == (1, False, False)

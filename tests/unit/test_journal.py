@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bridge.events import Event, finite_json
-from socket_server.journal import Journal
+from socket_server.journal import MAX_PAGE, MAX_VERDICTS, Journal
 from support.clock import Clock
 
 
@@ -19,14 +21,22 @@ def journal(clock):
     return Journal(retention=60, epoch="e1", max_jobs=5, max_events=4, clock=clock)
 
 
-def event(kind, job="j", seq=0, tick=0, at=1000.0, owner="o", run=1, **data):
-    return Event(
-        job=job, task=job, type=kind, run=run, seq=seq, tick=tick, at=at, owner=owner, data=data
-    )
+def event(kind, job="j", seq=0, tick=0, at=1000.0, owner="o", run=1, task=None, **data):
+    place = {"run": run, "seq": seq, "tick": tick}
+    return Event(job=job, task=task or job, type=kind, at=at, owner=owner, data=data, **place)
 
 
 def fill(journal, count, job="j", **options):
     return [journal.fold(event("log", job=job, seq=seq, **options)) for seq in range(count)]
+
+
+def listed(journal, owner, limit=9, **options):
+    return [json.loads(one)["job"] for one in journal.jobs(owner, limit=limit, **options).jobs]
+
+
+def whole(body):
+    """Return all of an answer, which can be read once."""
+    return body.head + (body.excerpt.read(10**9) if body.excerpt else "") + body.end
 
 
 def seqs(view):
@@ -46,7 +56,7 @@ def test_an_event_is_given_on_with_a_cursor_and_a_duplicate_is_not(journal):
 def test_who_comes_first_gets_the_snapshot_and_all_events(journal):
     fill(journal, 3)
     view = journal.view("j")
-    assert view.snapshot["state"] == "running"
+    assert json.loads(view.snapshot)["state"] == "running"
     assert (seqs(view), view.recovered) == ([0, 1, 2], True)
     assert view.cursor.startswith("e1:3.")
 
@@ -71,7 +81,7 @@ def test_progress_is_in_the_snapshot_and_not_among_the_events(journal):
     journal.fold(event("progress", tick=1, bars=[{"position": 0, "n": 5}]))
     view = journal.view("j")
     assert [message["type"] for message in view.events] == ["started"]
-    assert view.snapshot["bars"] == [{"position": 0, "n": 5}]
+    assert journal.snapshot("j")["bars"] == [{"position": 0, "n": 5}]
     assert view.cursor.startswith("e1:1."), "progress needs no recovery"
 
 
@@ -88,6 +98,31 @@ def test_a_job_whose_beginning_was_not_seen_is_not_recovered_for_who_comes_first
     view = journal.view("j")
     assert (view.recovered, seqs(view)) == (False, [3])
     assert journal.view("j", view.cursor).recovered
+
+
+@pytest.mark.parametrize(
+    ("first", "whole"),
+    [
+        (event("queued", task="j"), True),
+        (event("queued", task="first of a chord", total=3), True),
+        (event("queued", task="spawned", more=1), False),
+        (event("started", task="j", seq=0), True),
+        (event("started", task="j", seq=0, attempt=2), False),
+        (event("started", task="second of a chain", seq=0), False),
+        (event("log", task="j", seq=0), False),
+    ],
+)
+def test_what_is_read_of_a_stream_that_forgot_its_beginning_is_whole_from_a_jobs_first_event_on(
+    journal, first, whole
+):
+    journal.fold(first, 7, late=True)
+    journal.fold(event("succeeded", task="j", run=9, seq=0), 8, late=True)
+    assert journal.view("j").recovered is whole
+    cursor = journal.view("j").cursor
+    journal.fold(event("log", task="other", run=9, seq=0), 9)
+    assert journal.view("j", cursor).recovered
+    journal.fold(event("started", job="new", task="second", seq=0), 10)
+    assert journal.view("new").recovered
 
 
 def test_offsets_of_a_stream_make_a_cursor_good_on_every_server(journal, clock):
@@ -180,7 +215,8 @@ def test_each_journal_has_an_epoch_of_its_own():
 
 def test_the_answer_of_watch_has_four_fields(journal):
     fill(journal, 1)
-    assert journal.view("j").encode().keys() == {"snapshot", "events", "recovered", "cursor"}
+    answer = json.loads(whole(journal.view("j").encode()))
+    assert answer.keys() == {"snapshot", "events", "recovered", "cursor"}
 
 
 def test_a_job_that_is_not_held_is_a_key_error(journal):
@@ -222,7 +258,7 @@ def test_a_finished_job_is_forgotten_after_the_retention(journal, clock):
     journal.prune()
     assert "done" not in journal
     assert "running" in journal
-    assert journal.jobs("o", limit=9)[0]["job"] == "running"
+    assert listed(journal, "o") == ["running"]
 
 
 def test_a_running_job_in_front_does_not_keep_finished_ones_behind_it(journal, clock):
@@ -245,17 +281,17 @@ def test_jobs_are_listed_by_owner_newest_first(journal):
     for number, owner in enumerate("aba"):
         journal.fold(event("queued", job=f"j{number}", owner=owner, at=1000.0 + number, run=0))
     journal.fold(event("started", job="j0", owner="a", at=2000.0))
-    assert [one["job"] for one in journal.jobs("a", limit=9)] == ["j2", "j0"]
-    assert [one["job"] for one in journal.jobs("b", limit=9)] == ["j1"]
-    assert [one["job"] for one in journal.jobs("a", limit=1)] == ["j2"]
-    assert [one["job"] for one in journal.jobs("a", limit=9, state="running")] == ["j0"]
-    assert journal.jobs("nobody", limit=9) == []
+    assert listed(journal, "a") == ["j2", "j0"]
+    assert listed(journal, "b") == ["j1"]
+    assert listed(journal, "a", limit=1) == ["j2"]
+    assert listed(journal, "a", state="running") == ["j0"]
+    assert listed(journal, "nobody") == []
 
 
 def test_a_job_without_an_owner_is_listed_for_nobody(journal):
     journal.fold(event("started", owner=None))
     assert journal.owner("j") is None
-    assert journal.jobs("", limit=9) == []
+    assert listed(journal, "") == []
     assert journal._owners == {}
 
 
@@ -272,4 +308,97 @@ def test_an_owner_who_becomes_known_later_finds_the_job(journal):
     journal.fold(event("log", owner=None))
     journal.fold(event("log", seq=1, owner="o"))
     assert journal.owner("j") == "o"
-    assert len(journal.jobs("o", limit=9)) == 1
+    assert listed(journal, "o") == ["j"]
+
+
+def queued(journal, job, at, owner="o"):
+    journal.fold(event("queued", job=job, run=0, at=at, owner=owner))
+
+
+def pages_of(journal, **options):
+    """Return the jobs of each page."""
+    found, after = [], None
+    while not found or after:
+        page = journal.jobs("o", after=after, **options)
+        found.append([json.loads(one)["job"] for one in page.jobs])
+        after = page.next
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 200])
+def test_all_pages_together_are_all_jobs_each_once(limit):
+    journal = Journal()
+    for number in range(40):
+        # Some at the same moment, and large enough for several pages.
+        queued(journal, f"{number:02}", 1000.0 + number // 3)
+        bars = [{"position": 0, "n": 1, "desc": "x" * 1_500}]
+        journal.fold(event("progress", job=f"{number:02}", tick=1, bars=bars))
+    pages = pages_of(journal, limit=limit)
+    assert [job for page in pages for job in page] == [f"{n:02}" for n in reversed(range(40))]
+    assert max(map(len, pages)) <= limit
+    assert max(len(finite_json(journal.snapshot(job))) for job in pages[0]) < MAX_PAGE
+    assert sum(map(len, journal.jobs("o", limit=limit).jobs)) <= MAX_PAGE
+
+
+def test_a_page_goes_on_where_the_last_ended_whatever_came_meanwhile(journal):
+    for number in range(4):
+        queued(journal, f"j{number}", 1000.0 + number)
+    page = journal.jobs("o", limit=2)
+    queued(journal, "new", 2000.0)
+    assert listed(journal, "o", after=page.next) == ["j1", "j0"]
+
+
+def test_a_page_of_jobs_in_a_state_is_followed_by_others_in_it(journal):
+    for number in range(5):
+        queued(journal, f"j{number}", 1000.0 + number)
+    for number in (0, 2, 4):
+        journal.fold(event("started", job=f"j{number}"))
+    assert pages_of(journal, limit=2, state="running") == [["j4", "j2"], ["j0"]]
+
+
+@pytest.mark.parametrize("after", ["", "x", ":", "1.0", "1.0:", ":j", "nan:j", "inf:j", "1e999:j"])
+def test_what_is_no_place_in_the_list_is_refused(journal, after):
+    queued(journal, "j", 1000.0)
+    with pytest.raises(ValueError, match=r"no place|could not convert"):
+        journal.jobs("o", limit=9, after=after)
+
+
+def test_verdicts_that_are_told_again_are_bounded():
+    journal = Journal()
+    for number in range(300):
+        task = f"t{number}"
+        journal.fold(Event(job="j", task=task, type="started", run=1, at=1000.0, owner="o"))
+        snapshot = journal.of("j")
+        journal.fold(snapshot.verdict(snapshot.task(task), "lost", 1001.0, reason="x" * 100))
+    view = journal.view("j")
+    assert 0 < sum(map(len, view.verdicts)) <= MAX_VERDICTS
+
+
+def test_who_is_to_be_told_hears_of_each_job_that_is_forgotten(journal, clock):
+    gone = []
+    journal.on_forget = gone.append
+    for number in range(6):
+        journal.fold(event("started", job=f"j{number}"))
+    assert gone == ["j0"]
+    journal.fold(event("succeeded", job="j5", seq=1))
+    clock.now = 5000.0
+    journal.prune()
+    assert gone == ["j0", "j5"]
+
+
+def test_a_snapshot_that_many_ask_for_is_encoded_once_until_it_changes(journal, monkeypatch):
+    fill(journal, 2)
+    encoded = journal.view("j").snapshot
+    assert journal.view("j").snapshot is encoded
+    assert journal.jobs("o", limit=1).jobs[0] is encoded
+    journal.fold(event("progress", seq=1, tick=1))
+    assert json.loads(journal.view("j").snapshot) == journal.snapshot("j") != json.loads(encoded)
+    monkeypatch.setattr("socket_server.journal.MAX_TEXTS", 2 * len(encoded))
+    for number in range(5):
+        journal.fold(event("started", job=f"j{number}"))
+        journal.view(f"j{number}")
+        assert journal._texts_size == sum(map(len, journal._texts.values())) <= 2 * len(encoded)
+    journal.restart()
+    for job in [one.job for one in journal.snapshots()]:
+        journal._forget(job)
+    assert (journal._texts, journal._texts_size) == ({}, 0)

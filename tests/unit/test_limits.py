@@ -25,6 +25,8 @@ def limits(clock):
         max_watched=3,
         enqueues_per_minute=2.0,
         max_unfinished=5,
+        answer_bytes_per_second=1_000,
+        owner_answer_bytes_per_second=2_000,
     )
     return Limits(settings, clock)
 
@@ -118,3 +120,31 @@ def test_who_has_gone_leaves_nothing_behind(limits, clock):
     limits.prune()
     assert not limits._connected
     assert not any(len(one) for one in (limits._of_connection, limits._of_owner, limits._enqueued))
+
+
+def test_bytes_of_answers_are_limited_after_the_one_that_took_too_many(limits, clock):
+    assert code_of(limits.request, "sid", None) is None
+    limits.charge("sid", None, 40_000)  # four seconds' worth at once, and six more
+    with pytest.raises(Refused, match="bytes") as refused:
+        limits.request("sid", None)
+    assert refused.value.code == "too_many_requests"
+    assert refused.value.retry_after == pytest.approx(36, abs=0.2)
+    assert code_of(limits.request, "other", None) is None
+    clock.tick(36.5)
+    assert code_of(limits.request, "sid", None) is None
+
+
+def test_an_owner_pays_for_all_its_connections_and_nobody_for_connections_without_one(limits):
+    for sid in ("a", "b", "c"):
+        limits.charge(sid, "o", 3_000)
+        limits.charge(f"{sid} without", None, 3_000)
+    assert code_of(limits.request, "new", "o") == "too_many_requests"
+    assert code_of(limits.request, "new", "another") is None
+    assert code_of(limits.request, "new without", None) is None
+
+
+def test_who_is_in_debt_is_not_forgotten(limits, clock):
+    limits.charge("sid", "o", 1_000_000)
+    clock.tick(60)
+    limits.prune()
+    assert code_of(limits.request, "sid", "o") == "too_many_requests"

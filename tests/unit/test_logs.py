@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from bridge.printable import printable
 from socket_server import logs
 from socket_server.logs import MAX_LINES, JsonFormatter, TextFormatter, tell
 from support.clock import Clock
@@ -34,6 +35,22 @@ def test_a_line_for_people_ends_with_its_fields_and_cannot_be_made_two(caplog):
     tell("watch", job="j", owner="me\nroot: all is well", missing=None)
     text = TextFormatter("%(levelname)s %(message)s").format(records(caplog)[0])
     assert text == 'INFO watch job="j" owner="me\\nroot: all is well"'
+
+
+@pytest.mark.usefixtures("clock")
+def test_nothing_that_a_client_chose_is_obeyed_by_a_terminal_or_looks_like_another_line(caplog):
+    hostile = "x\n2026 INFO forged\x1b]52;c;cm0=\x07\x9b2J\u202e\x7f"
+    tell("watch", owner=hostile, address=hostile)
+    logs.logger.warning("it said %s", hostile)
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        logs.logger.exception("failed: %s", hostile)
+    text = "\n".join(TextFormatter(logs.TEXT).format(record) for record in records(caplog))
+    assert printable(text, lines=True, most=None) == text
+    margin = [line for line in text.split("\n") if not line.startswith("    ")]
+    assert len(margin) == 3
+    assert all("forged" not in line.partition(" watch ")[0] for line in margin)
 
 
 @pytest.mark.usefixtures("clock")

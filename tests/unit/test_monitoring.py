@@ -97,6 +97,23 @@ def test_operators_find_a_task_by_its_job_and_its_owner():
     assert headers["kwargsrepr"] == "{'a': 1} job=j owner=me"
 
 
+@pytest.mark.parametrize(
+    ("owner", "told"),
+    [
+        ("me page=https://evil.example/", '"me page=https://evil.example/"'),
+        ('me"', '"me\\""'),
+        ("me\u00a0owner=you", '"me\u00a0owner=you"'),
+        ("\u202eme\u2066", "me"),
+        ("auth0|5b0c=", "auth0|5b0c="),
+        ("Zoë", "Zoë"),
+    ],
+)
+def test_no_owner_looks_like_a_page_or_another_owner(owner, told):
+    headers = {"root_id": "j", "kwargsrepr": "{}"}
+    monitoring.note_job(headers, owner)
+    assert headers["kwargsrepr"] == f"{{}} job=j owner={told}"
+
+
 def test_operators_find_the_page_of_a_job():
     headers = {"root_id": "j", "kwargsrepr": "{}"}
     monitoring.note_job(headers, None, "https://jobs.example.org/")

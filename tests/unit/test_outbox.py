@@ -9,9 +9,11 @@ import threading
 import pytest
 
 from bridge import outbox as module
+from bridge.allowance import BURST, Shares
 from bridge.events import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
-from bridge.outbox import LINE_MEMORY, MAX_GATHERED, Line, Outbox, Push, Report
+from bridge.outbox import LAST_WORDS, LINE_MEMORY, MAX_GATHERED, Line, Outbox, Push, Report
 from bridge.run import Run
+from support.clock import Clock
 
 
 @pytest.fixture
@@ -318,3 +320,151 @@ def test_lines_and_events_of_a_run_keep_their_order_while_others_put_theirs(outb
     events = gathered_while(outbox, [threading.Thread(target=work, args=(run,)) for run in runs])
     for run in runs:
         assert texts(events, run.task) == [str(number) for number in range(200)]
+
+
+RATE = 10_000.0
+#: Bytes of text of a line in the tests of what a process may send, and such lines of one burst.
+LONG, MANY = 1_000, 300
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def limited(clock):
+    return Outbox(Shares(RATE, clock=clock))
+
+
+def put_lines(outbox, run, count, first=0, kind="log"):
+    for number in range(first, first + count):
+        outbox.put_line(run, kind, f"{number:06}".ljust(LONG), 1.0)
+
+
+def numbers(events, task=None):
+    return [int(text) for text in texts(events, task)]
+
+
+def dropped(events):
+    return sum(event.data.get("dropped", 0) for event in events)
+
+
+def gathered(outbox):
+    """Return all that is gathered, however often that takes."""
+    events = []
+    while outbox:
+        events += outbox.gather()
+    return events
+
+
+def test_a_run_that_logs_too_much_loses_its_oldest_lines_and_says_how_many(limited, clock):
+    run = new_run()
+    put_lines(limited, run, 2 * MANY)
+    events = gathered(limited)
+    clock.tick(1.0)
+    put_lines(limited, run, MANY, 2 * MANY)
+    events += gathered(limited)
+    limited.put(Report(run, "succeeded", {}, 2.0))
+    events += gathered(limited)
+    said = numbers(events)
+    assert said == sorted(set(said))
+    assert said[-1] == 3 * MANY - 1
+    assert 0.4 * RATE * BURST < len(said) * LONG < 0.5 * RATE * (BURST + 1)
+    assert dropped(events) + len(said) == 3 * MANY
+    assert limited.dropped == run.limited == dropped(events)
+
+
+def test_what_was_used_up_comes_back_with_time_and_no_more_than_a_burst(limited, clock):
+    run = new_run()
+    put_lines(limited, run, MANY)
+    first = len(numbers(gathered(limited)))
+    clock.tick(1.0)
+    put_lines(limited, run, MANY)
+    assert len(numbers(gathered(limited))) in (3, 4)
+    clock.tick(100 * BURST)
+    put_lines(limited, run, 3 * MANY)
+    assert len(numbers(gathered(limited))) in range(first - 5, first + 5)
+
+
+def test_a_run_that_floods_takes_nothing_from_one_beside_it(limited, clock):
+    loud, quiet = new_run("loud"), new_run("quiet")
+    events = []
+    for second in range(200):
+        put_lines(limited, loud, 50, 50 * second)
+        put_lines(limited, quiet, 2, 2 * second)
+        events += gathered(limited)
+        clock.tick(1.0)
+    assert numbers(events, "quiet") == list(range(400))
+    assert loud.limited > 5_000
+    assert quiet.limited == 0
+
+
+def test_among_many_that_flood_the_one_that_says_little_is_heard_whole(limited, clock):
+    loud, quiet = [new_run(f"loud-{number}") for number in range(8)], new_run("quiet")
+    events = []
+    for second in range(60):
+        for run in loud:
+            put_lines(limited, run, 40)
+        limited.put_line(quiet, "log", str(second), 1.0)
+        events += limited.gather()
+        clock.tick(1.0)
+    assert numbers(events, "quiet") == list(range(60))
+    heard = [len(texts(events, run.task)) for run in loud]
+    assert max(heard) - min(heard) < 0.2 * max(heard)
+
+
+def test_one_run_after_the_other_gets_no_more_than_the_process_may_send(limited):
+    for _ in range(20):
+        put_lines(limited, new_run(), MANY)
+        events = gathered(limited)
+    assert numbers(events) == []
+    assert limited.dropped > 20 * MANY - RATE * BURST / LONG
+
+
+def test_lifecycle_events_pass_a_flood_and_the_last_lines_before_an_end_with_them(limited):
+    run = new_run()
+    put_lines(limited, run, 5 * MANY)
+    gathered(limited)
+    put_lines(limited, run, MANY, 5 * MANY)
+    limited.put(Report(run, "failed", {"error": {}}, 2.0))
+    events = gathered(limited)
+    assert [event.type for event in events] == ["log", "failed"]
+    last = 6 * MANY
+    assert numbers(events) == list(range(last - LAST_WORDS // (LONG + 100), last))
+    for _ in range(1000):
+        limited.put(Report(run, "retrying", {}, 2.0))
+    assert len(gathered(limited)) == 1000
+
+
+def test_output_and_log_lines_of_a_run_are_limited_together_the_oldest_first(limited):
+    run, pairs = new_run(), 220
+    for number in range(pairs):
+        put_lines(limited, run, 1, 2 * number)
+        limited.put_line(run, "output", f"{2 * number + 1:06}".ljust(LONG), 1.0)
+    said = sorted(numbers(gathered(limited)))
+    assert run.limited > 0
+    assert said == list(range(run.limited, 2 * pairs))
+
+
+def test_own_events_are_limited_by_themselves(limited, clock, caplog):
+    run = new_run()
+    for number in range(3 * MANY):
+        limited.put(Push("mine", {"number": number, "text": "x" * LONG}, "/", None))
+    pushed = gathered(limited)
+    assert 0.2 * RATE * BURST < len(pushed) * LONG <= 0.5 * RATE * BURST + LONG
+    assert limited.dropped == 3 * MANY - len(pushed)
+    assert caplog.text.count("TASKBRIDGE_LINE_BYTES_PER_SECOND") == 1
+    put_lines(limited, run, 10)
+    assert numbers(gathered(limited)) == list(range(10))
+    clock.tick(1.0)
+    limited.put(Push("mine", {"number": 0}, "/", None))
+    assert len(gathered(limited)) == 1
+
+
+@pytest.mark.parametrize("most", [1, 10, 100])
+def test_no_event_is_larger_than_the_rate_however_few_bytes_it_allows(most, clock):
+    outbox, run = Outbox(Shares(most, clock=clock)), new_run()
+    put_lines(outbox, run, MANY)
+    sent = sum(len(finite_json(event.data)) for event in gathered(outbox))
+    assert sent <= most * BURST

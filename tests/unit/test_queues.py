@@ -7,7 +7,7 @@ from kombu import Connection
 
 from bridge import transport
 from bridge.settings import Settings
-from socket_server.queues import Gauge, Lines
+from socket_server.queues import KNOWN_AT_ONCE, MAX_QUEUES, OTHERS_AT_ONCE, Gauge, Lines
 
 
 def lines(*jobs, queue="q"):
@@ -65,10 +65,75 @@ def test_the_embedded_broker_tells_how_many_wait_and_that_there_is_no_worker(set
         queue.put({})
         queue.put({})
         gauge = Gauge(settings)
-        assert gauge.read(["celery", "nobody's"]) == {"celery": (2, False)}
+        assert gauge.read(["celery", "nobody's"]) == {"celery": (2, False), "nobody's": None}
         gauge.close()
 
 
 def test_a_broker_that_is_away_tells_nothing():
     gauge = Gauge(Settings(broker_url="amqp://guest:guest@127.0.0.1:1//"))
     assert gauge.read(["celery"]) == {}
+
+
+def round_of(waiting, existing):
+    """Look at the queues whose turn it is; return their names."""
+    names = waiting.queues()
+    waiting.looked(names, [name for name in names if name in existing])
+    return names
+
+
+def test_names_without_a_queue_hold_up_none_that_exists():
+    waiting = lines("mine", queue="real")
+    round_of(waiting, {"real"})
+    for number in range(10_000):
+        waiting.join(f"job {number}", f"made up {number}")
+    for _ in range(50):
+        names = round_of(waiting, {"real"})
+        assert names[0] == "real"
+        assert len(names) <= KNOWN_AT_ONCE + OTHERS_AT_ONCE
+    assert len(waiting) <= MAX_QUEUES
+
+
+def test_a_queue_that_is_new_is_looked_at_before_names_that_came_earlier():
+    waiting = Lines()
+    for number in range(10_000):
+        waiting.join(f"job {number}", f"made up {number}")
+    waiting.join("mine", "real")
+    assert waiting.queues()[0] == "real"
+    assert waiting.has("real")
+
+
+def test_each_of_many_queues_has_its_turn():
+    waiting, existing = Lines(), {f"real {number}" for number in range(300)}
+    for name in sorted(existing):
+        waiting.join(f"job of {name}", name)
+    seen = [name for _ in range(40) for name in round_of(waiting, existing)]
+    assert set(seen) == existing
+    again = [name for _ in range(3) for name in round_of(waiting, existing)]
+    assert sorted(again) == sorted(existing)
+
+
+def test_a_queue_that_is_gone_is_not_known_any_more():
+    waiting = lines("a", queue="q")
+    round_of(waiting, {"q"})
+    round_of(waiting, set())
+    waiting.join("b", "other")
+    assert waiting.queues() == ["other", "q"]
+    waiting.leave("a")
+    assert waiting.queues() == ["other"]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "\u00e4" * 128, "x" * 60_000])
+def test_what_is_no_name_of_a_queue_is_ignored(name):
+    waiting = lines("a", queue=name)
+    assert (len(waiting), waiting.queues()) == (0, [])
+
+
+def test_a_broker_that_is_slow_is_asked_no_more_after_a_while(settings, monkeypatch):
+    now, gauge = [0.0], Gauge(settings)
+    monkeypatch.setattr("socket_server.queues.time.monotonic", lambda: now[0])
+
+    def level(name):
+        now[0] += 0.3
+
+    monkeypatch.setattr(gauge, "_level", level)
+    assert len(gauge.read([f"q{number}" for number in range(110)])) == 4

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TokenError
+from socket_server.answer import Body
 from socket_server.requests import Refused, answered, text, whole
 
 
@@ -13,7 +16,10 @@ class Namespace:
 
     def __init__(self, refusal=None):
         self.refusal, self.server, self.slept = refusal, self, []
-        self.told = []
+        self.told, self.charged = [], 0
+
+    def charge(self, sid, size):
+        self.charged += size
 
     def admit(self, sid):
         if self.refusal:
@@ -28,7 +34,8 @@ class Namespace:
 
 def ask(handler, *payload):
     """Call a handler as python-socketio does."""
-    return answered(handler)(Namespace(), "sid", *payload)
+    answer = answered(handler)(Namespace(), "sid", *payload)
+    return json.loads(answer.head) if isinstance(answer, Body) else answer
 
 
 @pytest.mark.parametrize(("wait", "slept"), [(0.2, 0.2), (30.0, 1.0)])
@@ -53,6 +60,12 @@ def test_what_is_refused_is_told_with_the_job_that_was_asked_for():
         ("sid", "watch", "forbidden", "j"),
         ("sid", "watch", "forbidden", None),
     ]
+
+
+def test_an_answer_is_charged_with_its_bytes():
+    namespace = Namespace()
+    answer = answered(lambda *_: {"text": "x" * 100})(namespace, "sid", {})
+    assert namespace.charged == len(answer.head) > 100
 
 
 def raising(error):

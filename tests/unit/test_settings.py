@@ -283,6 +283,57 @@ def test_a_file_that_cannot_be_used_is_named_and_what_is_in_it_is_not(tmp_path):
     assert "not text" in refusal(SECRET_FILE=str(file))
 
 
+def test_roots_and_databases_are_read(tmp_path):
+    settings = read(
+        INPUT_ROOTS=f"{tmp_path}/a , {tmp_path}/b/../c,",
+        OUTPUT_ROOT=f"{tmp_path}/out",
+        DATABASES="sales=postgresql+psycopg://u:hunter2%2C@h/db?x=y=z, b=sqlite:////x.db",
+    )
+    assert settings.input_roots == (tmp_path / "a", tmp_path / "b" / ".." / "c")
+    assert settings.output_root == tmp_path / "out"
+    assert dict(settings.databases)["sales"] == "postgresql+psycopg://u:hunter2%2C@h/db?x=y=z"
+    assert "hunter2" not in repr(settings)
+    assert (Settings().input_roots, Settings().output_root, Settings().databases) == ((), None, ())
+
+
+@pytest.mark.parametrize("root", ["data", "./x", "~/x", "/", "//", "/x/..", "/proc", "/dev/shm"])
+def test_a_root_is_an_absolute_path_of_a_folder_of_files(root):
+    assert refusal(OUTPUT_ROOT=root).startswith(f"TASKBRIDGE_OUTPUT_ROOT='{root}' must be ")
+    assert "must be " in refusal(INPUT_ROOTS=f"/srv/data,{root}")
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [
+        "hunter2",
+        "=sqlite://",
+        "a b=sqlite://",
+        "a=b",
+        "a=sqlite:///x,a=sqlite:///y",
+        "a=sqlite://,x",
+    ],
+)
+def test_databases_that_cannot_be_are_refused_without_showing_them(databases):
+    message = refusal(DATABASES=databases)
+    assert message.startswith("TASKBRIDGE_DATABASES must list databases such as sales=")
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("inner", ["", "/output", "/a/b"])
+def test_roots_and_the_home_folder_are_not_inside_one_another(tmp_path, inner):
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    one, other = f"{tmp_path}/one", f"{tmp_path}/link{inner}"
+    assert "must not be inside one another" in refusal(HOME=one, OUTPUT_ROOT=other)
+    assert "must not be inside one another" in refusal(HOME=other, OUTPUT_ROOT=one)
+    assert "is inside TASKBRIDGE_HOME" in refusal(HOME=one, INPUT_ROOTS=f"/srv,{other}")
+    sentence = refusal(HOME="/x", OUTPUT_ROOT=one, INPUT_ROOTS=other)
+    assert "is inside TASKBRIDGE_OUTPUT_ROOT" in sentence
+
+
+def test_an_input_root_may_contain_the_output_root_and_the_home_folder(tmp_path):
+    read(HOME=f"{tmp_path}/h", OUTPUT_ROOT=f"{tmp_path}/o", INPUT_ROOTS=str(tmp_path))
+
+
 def test_what_holds_no_password_is_in_no_file():
     assert "TASKBRIDGE_CHANNEL" in refusal(CHANNEL_FILE="x")
 

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import workers.pictures
 from bridge import JobCancelled, job
 from bridge.errors import InputError
 from bridge.events import MAX_RESULT_BYTES, finite_json
+from support.granted import granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder
 from workers.jobs.thumbnails import contact_sheet, thumbnail, thumbnails, thumbnails_canvas
@@ -36,15 +38,27 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path) -> Iterator[Path]:
+    """The folder of the job that runs; it may read all that the test makes."""
+    with granted(tmp_path) as own:
+        yield own
+
+
 @pytest.fixture
-def output(tmp_path: Path) -> Path:
+def output(own: Path) -> Path:
     """Where the job writes; not made yet."""
-    return tmp_path / "out"
+    return own / "out"
 
 
 def run(folder: Path, output: Path, **options: Any) -> Any:
     """The whole job, here and now."""
-    return thumbnails.apply((str(folder), str(output)), options).get()
+    return thumbnails.apply((str(folder), output.name), options).get()
+
+
+def picture(path: Path, size: int) -> Image.Image:
+    """A small picture from a file."""
+    return workers.pictures.small(lambda: path.open("rb"), size)
 
 
 def refused(*args: Any, **kwargs: Any) -> str:
@@ -112,22 +126,22 @@ def _colour(pixel: Any) -> str:
     )
 
 
-def test_the_canvas_is_the_same_job_to_build_upon(folder: Path, output: Path) -> None:
-    canvas = thumbnails_canvas(str(folder), str(output), 64)
+def test_the_canvas_is_the_same_job_to_build_upon(folder: Path) -> None:
+    canvas = thumbnails_canvas(str(folder), "out", 64)
     assert [task.task for task in canvas.tasks] == ["workers.jobs.thumbnail"] * 3
     assert canvas.body.task == "workers.jobs.contact_sheet"
     assert canvas.apply().get()["thumbnails"] == 3
 
 
 def test_on_a_worker_the_chord_takes_the_place_and_the_id_of_the_task(
-    folder: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(module.chord, "delay", lambda self: sent.append(self))
     thumbnails.push_request(id="the-job", root_id="the-job", called_directly=False)
     try:
         with pytest.raises(Ignore):
-            thumbnails.run(str(folder), str(output))
+            thumbnails.run(str(folder), "out")
     finally:
         thumbnails.pop_request()
     (canvas,) = sent
@@ -198,17 +212,17 @@ def test_a_small_file_that_unpacks_to_a_huge_picture_is_left_out(
 def test_a_picture_without_rights_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = recorded_lines(monkeypatch)
     with reachable_folder() as folder:
-        picture = folder / "shut.png"
-        Image.new("RGB", (5, 5)).save(picture)
-        with no_rights(picture):
-            assert thumbnail(str(picture), str(folder), 10) is None
+        shut = folder / "shut.png"
+        Image.new("RGB", (5, 5)).save(shut)
+        with granted(folder), no_rights(shut):
+            assert thumbnail(str(shut), None, 10) is None
     assert lines == [("WARNING", "skipped shut.png: Permission denied")]
 
 
 def test_a_picture_that_vanished_or_became_a_pipe_is_left_out(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    assert thumbnail(str(tmp_path / "pipe.png"), str(tmp_path), 10) is None
-    assert thumbnail(str(tmp_path / "gone.png"), str(tmp_path), 10) is None
+    assert thumbnail(str(tmp_path / "pipe.png"), None, 10) is None
+    assert thumbnail(str(tmp_path / "gone.png"), None, 10) is None
 
 
 def test_a_folder_with_nothing_but_damaged_pictures_fails_clearly(
@@ -232,7 +246,7 @@ def test_a_picture_that_lies_on_its_side_is_put_upright(
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned.save(tmp_path / f"a.{ending}", exif=exif)
-    small = workers.pictures.small(tmp_path / f"a.{ending}", 30)
+    small = picture(tmp_path / f"a.{ending}", 30)
     assert small.size == (30, 20)
     corners = [_colour(small.getpixel(place)) for place in [(5, 5), (25, 5), (5, 15), (25, 15)]]
     assert corners == ["red", "white", "white", "white"]
@@ -254,7 +268,7 @@ def test_pictures_of_every_mode_keep_their_brightness(tmp_path: Path, mode: str)
     grey = 128 * 256 if mode == "I;16" else 0
     image = Image.new("I;16", (9, 9), grey) if grey else Image.new("L", (9, 9), 128).convert(mode)
     image.save(tmp_path / "a.png")
-    small = workers.pictures.small(tmp_path / "a.png", 9)
+    small = picture(tmp_path / "a.png", 9)
     assert small.mode in ("RGB", "RGBA")
     if mode != "1":
         assert abs(small.getpixel((4, 4))[0] - 128) < 4
@@ -262,7 +276,7 @@ def test_pictures_of_every_mode_keep_their_brightness(tmp_path: Path, mode: str)
 
 def test_a_jpeg_for_print_is_understood(tmp_path: Path) -> None:
     Image.new("CMYK", (9, 9), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
-    assert _colour(workers.pictures.small(tmp_path / "a.jpg", 9).getpixel((4, 4))) == "red"
+    assert _colour(picture(tmp_path / "a.jpg", 9).getpixel((4, 4))) == "red"
 
 
 def test_a_contact_sheet_of_many_pictures_stays_small() -> None:
@@ -289,7 +303,7 @@ def test_a_thumbnail_that_vanished_before_the_contact_sheet_is_left_out(
     run(folder, output)
     lines = recorded_lines(monkeypatch)
     (output / "thumbnails" / "red.jpg.webp").unlink()
-    contact_sheet(["green.png.webp", "red.jpg.webp"], str(output), 64)
+    contact_sheet(["green.png.webp", "red.jpg.webp"], "out", 64)
     assert lines == [("WARNING", "left red.jpg.webp out: No such file or directory")]
 
 
@@ -300,7 +314,7 @@ def test_a_cancelled_contact_sheet_leaves_the_old_one(
     before = (output / "contact-sheet.jpg").read_bytes()
     recorded_bars(monkeypatch, module, cancel_at=2)
     with pytest.raises(JobCancelled):
-        contact_sheet(["green.png.webp", "red.jpg.webp"], str(output), 64)
+        contact_sheet(["green.png.webp", "red.jpg.webp"], "out", 64)
     assert (output / "contact-sheet.jpg").read_bytes() == before
     assert len(names(output)) == 4
 
@@ -313,7 +327,7 @@ def test_a_cancelled_job_makes_no_more_thumbnails(
 
     monkeypatch.setattr(job, "raise_if_cancelled", cancelled)
     with pytest.raises(JobCancelled):
-        thumbnail(str(folder / "red.jpg"), str(output), 64)
+        thumbnail(str(folder / "red.jpg"), "out", 64)
     assert not output.exists()
 
 
@@ -323,10 +337,9 @@ def test_a_full_disk_is_one_clear_sentence_and_leaves_nothing(
     def full(descriptor: int) -> None:
         raise OSError(28, os.strerror(28))
 
-    thumbnails_canvas(str(folder), str(output))
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match=r"cannot be written .No space left on device."):
-        thumbnail(str(folder / "red.jpg"), str(output), 64)
+        thumbnail(str(folder / "red.jpg"), "out", 64)
     assert names(output) == []
 
 
@@ -336,20 +349,22 @@ def test_the_result_is_small_json(folder: Path, output: Path) -> None:
 
 def test_a_missing_folder_is_named(tmp_path: Path, output: Path) -> None:
     missing = tmp_path / "missing"
-    sentence = refused(str(missing), str(output))
-    assert sentence == f"There is no folder {missing} on this worker: check the path."
+    assert refused(str(missing)) == (
+        f"There is no folder {missing} below the input roots of this worker "
+        "(TASKBRIDGE_INPUT_ROOTS): check the path."
+    )
     assert not output.exists()
 
 
-def test_a_file_instead_of_a_folder_is_named(folder: Path, output: Path) -> None:
-    assert "red.jpg is not a folder" in refused(str(folder / "red.jpg"), str(output))
+def test_a_file_instead_of_a_folder_is_named(folder: Path) -> None:
+    assert "red.jpg is not a folder" in refused(str(folder / "red.jpg"))
 
 
 def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
     with reachable_folder() as above:
         (above / "shut").mkdir()
-        with no_rights(above / "shut"):
-            sentence = refused(str(above / "shut"), str(above / "out"))
+        with granted(above), no_rights(above / "shut"):
+            sentence = refused(str(above / "shut"))
     assert "The worker may not read the folder" in sentence
 
 
@@ -357,44 +372,53 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path, output: Path) -> Non
     (tmp_path / "notes.txt").touch()
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert f"There are no pictures in {tmp_path}: choose a" in refused(str(tmp_path), str(output))
+    assert f"There are no pictures in {tmp_path}: choose a" in refused(str(tmp_path))
     assert not output.exists()
 
 
-def test_too_many_pictures_are_refused(
-    folder: Path, output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_pictures_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PICTURES", 2)
-    assert "There are more than 2 pictures in" in refused(str(folder), str(output))
+    assert "There are more than 2 pictures in" in refused(str(folder))
 
 
-def test_an_output_that_is_the_folder_itself_is_refused(folder: Path) -> None:
-    link = folder.with_name("link")
-    link.symlink_to(folder)
-    assert "The output is the folder of the pictures" in refused(str(folder), str(link))
-    assert not (folder / "thumbnails").exists()
-
-
-def test_an_output_that_cannot_be_made_is_named(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in ("file", "file/below"):
-        sentence = refused(str(folder), str(tmp_path / path))
-        assert "cannot be a folder, a file is in its way" in sentence
+def test_an_output_that_cannot_be_made_is_named(folder: Path, own: Path) -> None:
+    own.mkdir(parents=True)
+    (own / "file").touch()
+    for name in ("file", "file/below"):
+        with pytest.raises(InputError, match="a file or a link is in the way"):
+            thumbnails.run(str(folder), name)
 
 
 def test_an_output_without_rights_is_named() -> None:
-    with reachable_folder() as folder:
+    with reachable_folder() as folder, granted(folder):
         Image.new("RGB", (5, 5)).save(folder / "a.png")
-        (folder / "out").mkdir()
-        with no_rights(folder / "out"):
-            for path in ("out", "out/below"):
-                sentence = refused(str(folder), str(folder / path))
-                assert "cannot be written (Permission denied): choose another output" in sentence
+        with no_rights(folder / "output"):
+            for name in (None, "below"):
+                with pytest.raises(InputError) as error:
+                    thumbnails.run(str(folder), name)
+                sentence = "cannot be written (Permission denied): choose another output"
+                assert sentence in str(error.value)
+
+
+def test_without_an_output_the_jobs_folder_is_it(folder: Path, own: Path) -> None:
+    assert thumbnails.apply((str(folder),)).get()["output"] == str(own)
+    assert len(names(own)) == 4
+
+
+def test_a_link_to_a_picture_outside_is_skipped_and_counted_and_one_inside_is_not(
+    folder: Path, output: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    Image.new("RGB", (5, 5)).save(outside / "secret.png")
+    (folder / "out.png").symlink_to(outside / "secret.png")
+    (folder / "none.png").symlink_to(outside / "none.png")
+    (folder / "in.png").symlink_to("red.jpg")
+    assert run(folder, output)["skipped"] == 2
+    thumbs = sorted(path.name for path in (output / "thumbnails").iterdir())
+    assert thumbs == ["BLUE.GIF.webp", "green.png.webp", "in.png.webp", "red.jpg.webp"]
 
 
 @pytest.mark.parametrize("size", [0, -1, 2049, "large", 1.5, None])
-def test_a_size_that_cannot_be_is_one_clear_sentence(
-    folder: Path, output: Path, size: object
-) -> None:
-    sentence = refused(str(folder), str(output), size)
+def test_a_size_that_cannot_be_is_one_clear_sentence(folder: Path, size: object) -> None:
+    sentence = refused(str(folder), None, size)
     assert sentence == "The size must be a number of pixels from 1 to 2048: correct it."

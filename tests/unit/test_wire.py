@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.settings import Settings
+from socket_server.answer import Answer, Body
 from socket_server.bucket import Bucket
-from socket_server.wire import BoundedSocket, TooLarge, Wire, are_packets, is_packet, unmask
+from socket_server.wire import (
+    BOUNDED,
+    READ_AHEAD,
+    BoundedSocket,
+    PacedSocket,
+    Shared,
+    TooLarge,
+    Wire,
+    are_packets,
+    guarded,
+    is_packet,
+    unmask,
+)
 from support.clock import Clock
 
 
@@ -105,3 +121,107 @@ def test_unmasking_is_what_the_standard_says(data, mask, offset):
     expected = bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(data))
     assert unmask(data, tuple(mask), len(data), offset) == expected
     assert unmask(data, mask, offset=offset) == expected
+
+
+class Slow:
+    """A backlog whose answer is taken after so many looks."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def await_taken(self, sleep):
+        while self.looks:
+            self.looks -= 1
+            sleep(0.01)
+        return True
+
+
+def test_nothing_is_read_before_the_last_answer_was_taken():
+    events = []
+
+    class Listening(WebSocket):
+        def wait(self):
+            events.append("read")
+            return super().wait()
+
+    wire = Wire(Listening("3"), None, Bucket(9, 9), lambda _: events.append("slept"), Slow(2))
+    wire.wait()
+    assert events == ["slept", "slept", "read", "slept"]
+
+
+def test_a_thread_that_reads_ahead_stops_until_what_it_read_is_asked_for():
+    unread, looks = ["3"] * READ_AHEAD, []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 5:
+            unread.pop()
+
+    paced = PacedSocket(Socket(b"more"), 64, sleep)
+    paced.unread = unread
+    assert paced.recv(4) == b"more"
+    assert looks == sorted(looks)
+    assert len(looks) == 5
+
+
+def test_a_thread_that_waits_to_read_ends_with_its_connection():
+    paced = PacedSocket(Socket(b"more"), 64, lambda _: paced.shut())
+    paced.unread = ["3"] * READ_AHEAD
+    assert paced.recv(4) == b""
+
+
+def test_a_thread_that_reads_ahead_ends_a_connection_whose_message_does_not_end():
+    paced = PacedSocket(Socket(b"part" * 3), 6, nobody)
+    paced.recv(4)
+    paced.recv(4)
+    with pytest.raises(TooLarge):
+        paced.recv(4)
+
+
+@pytest.mark.parametrize("gunicorn", [True, False])
+def test_the_socket_that_a_websocket_takes_from_its_server_is_bounded(gunicorn):
+    sockets, place = SimpleNamespace(get_socket=lambda: "plain"), {}
+
+    class Stock:
+        def __init__(self, handle, server):
+            self.handle = handle
+
+        def __call__(self, environ, start_response):
+            place.update(environ)
+            self.handle(SimpleNamespace(ws=SimpleNamespace(input_buffer=["3"])))
+
+    class Client:
+        queue = None
+
+        def serve(self, wire):
+            place["wire"] = wire
+
+    environ = {"eventlet.input": sockets, **({"gunicorn.socket": "plain"} if gunicorn else {})}
+    before = dict(environ)
+    guarded(Stock, Settings(), nobody)(Client().serve, None)(environ, None)
+    bounded = place["gunicorn.socket" if gunicorn else "eventlet.input"]
+    assert isinstance(bounded, PacedSocket) is gunicorn
+    assert isinstance(bounded, BoundedSocket)
+    assert place[BOUNDED] is place["wire"]._bounded is bounded
+    assert not gunicorn or bounded.unread == ["3"]
+    assert {key: environ[key] for key in before} == before
+
+
+def test_all_of_what_is_sent_is_written():
+    class Greedy(Socket):
+        sent = b""
+
+        def sendall(self, data):
+            self.sent += data
+
+    wire = Wire(
+        SimpleNamespace(ws=SimpleNamespace(sock=PacedSocket(raw := Greedy(b""), 64, nobody))),
+        None,
+        Bucket(1, 1),
+        nobody,
+    )
+    wire.send(shared := Shared("event"))
+    wire.send(answer := Answer("3/jobs,1", Body({"text": "x" * 30_000})))
+    assert answer.done
+    assert raw.sent.startswith(shared.data + b"\x01")
+    assert len(raw.sent) > 30_000

@@ -7,7 +7,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from celery import shared_task
@@ -15,7 +14,10 @@ from celery import shared_task
 from bridge import job, progress
 from bridge.errors import InputError
 from workers.complaints import Complaints
-from workers.files import existing_folder, open_regular, output_file, shown, written_whole
+from workers.inputs import Input, input_folder
+from workers.outputs import Output, job_output
+from workers.paths import shown
+from workers.tree import Outside
 
 __all__ = ["checksum"]
 
@@ -27,12 +29,14 @@ CHUNK = 1 << 20
 def checksum(path: str, output: str | None = None) -> dict[str, Any]:
     """Write the SHA-256 of every file in a folder, so that ``sha256sum -c`` can check it there.
 
-    Links to files count as the files they lead to, links to folders are not followed, and what
-    is not a file (a pipe, a device) is left out. A file that cannot be read is logged and counted.
+    Links to files below the same input root count as the files they lead to. Other links, and
+    what is not a file (a pipe, a device), are left out and counted. A file that cannot be read is
+    logged and counted.
 
     Args:
-        path: the folder.
-        output: file for the manifest; default: shown as the job's output, as ``sha256sum`` does.
+        path: the folder: relative to an input root, or absolute and below one.
+        output: name of the manifest in the job's output folder; default: it is shown as the job's
+            output, as ``sha256sum`` does.
 
     Returns:
         ``files`` and ``bytes`` hashed, ``unreadable`` and ``skipped`` counted, the path of the
@@ -42,12 +46,12 @@ def checksum(path: str, output: str | None = None) -> dict[str, Any]:
         InputError: the folder cannot be read, or the manifest cannot be written.
         JobCancelled: somebody cancelled the job; no manifest is left behind.
     """
-    folder = existing_folder(path)
-    target = None if output is None else output_file(output)
+    folder = input_folder(path)
+    target = None if output is None else job_output().inner(output).check()
     own, counts = hashlib.sha256(), {"files": 0, "bytes": 0}
     # Links to folders are in many folders, and nobody needs to read of each.
     with Complaints() as unreadable, Complaints(limit=3) as skipped:
-        files = _files(folder, target, unreadable, skipped)
+        files = _files(folder, unreadable, skipped)
         with _manifest(target) as write:
             for name, digest, size in _digests(folder, files, unreadable):
                 line = _line(name, digest)
@@ -59,48 +63,58 @@ def checksum(path: str, output: str | None = None) -> dict[str, Any]:
         **counts,
         "unreadable": unreadable.count,
         "skipped": skipped.count,
-        "manifest": target and shown(target),
+        "manifest": target and shown(target.path),
         "manifest_sha256": own.hexdigest(),
     }
 
 
-def _files(
-    folder: Path, target: Path | None, unreadable: Complaints, skipped: Complaints
-) -> list[tuple[str, int]]:
+def _files(folder: Input, unreadable: Complaints, skipped: Complaints) -> list[tuple[str, int]]:
     """Return path below ``folder`` and size of every file, in the order of ``LC_ALL=C sort``."""
-    found, earlier = [], target.stat() if target and target.exists() else None
-    for path in progress(_paths(folder, unreadable), desc="listing", unit="file", leave=False):
-        name = os.path.relpath(path, folder)
+    found, entries = [], _entries(folder, unreadable)
+    for name, entry in progress(entries, desc="listing", unit="file", leave=False):
         try:
-            status = os.stat(path)  # noqa: PTH116 (of many files: a Path each costs more)
+            status = _status(folder, name, entry)
+        except Outside:
+            # What is hidden itself, and no link to it, is as if it were not there.
+            if entry.is_symlink():
+                skipped.add(f"skipped {shown(name)}: it leads out of the input root")
         except OSError as error:
             unreadable.add(f"cannot read {shown(name)}: {error.strerror}")
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            skipped.add(f"skipped {shown(name)}: not a file")
-        # An earlier manifest in the folder cannot hold the digest of the one that replaces it.
-        elif not (earlier and os.path.samestat(status, earlier)):
-            found.append((name, status.st_size))
+        else:
+            if stat.S_ISREG(status.st_mode):
+                found.append((name, status.st_size))
+            else:
+                skipped.add(f"skipped {shown(name)}: not a file")
     return sorted(found, key=lambda file: os.fsencode(file[0]))
 
 
-def _paths(folder: Path, unreadable: Complaints) -> Iterator[str]:
-    waiting = [str(folder)]
+def _status(folder: Input, name: str, entry: os.DirEntry[str]) -> os.stat_result:
+    if entry.is_symlink():
+        return folder.inner(name).status()
+    return folder.tree.visible(entry.stat(follow_symlinks=False))
+
+
+def _entries(folder: Input, unreadable: Complaints) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield path below ``folder``, and entry, of all that is no folder."""
+    waiting = [""]
     while waiting:
         here = waiting.pop()
         try:
-            with os.scandir(here) as entries:
+            with (folder.inner(here) if here else folder).listing() as entries:
                 for entry in entries:
+                    name = os.path.join(here, entry.name)  # noqa: PTH118
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        waiting.append(name)
                     else:
-                        yield entry.path
+                        yield name, entry
+        except Outside:
+            continue
         except OSError as error:
-            unreadable.add(f"cannot list {shown(os.path.relpath(here, folder))}: {error.strerror}")
+            unreadable.add(f"cannot list {shown(here)}: {error.strerror}")
 
 
 def _digests(
-    folder: Path, files: list[tuple[str, int]], unreadable: Complaints
+    folder: Input, files: list[tuple[str, int]], unreadable: Complaints
 ) -> Iterator[tuple[str, str, int]]:
     """Yield path, digest and number of bytes of each file that can be read."""
     total = sum(size for _, size in files)
@@ -111,21 +125,21 @@ def _digests(
         for name, size in outer:
             inner.set_postfix_str(shown(name), refresh=False)
             try:
-                digest, read = _digest(folder / name, size, inner)
+                digest, read = _digest(folder.inner(name), size, inner)
             except OSError as error:
                 unreadable.add(f"cannot read {shown(name)}: {error.strerror}")
             else:
                 yield name, digest, read
 
 
-def _digest(path: Path, size: int, bar: Any) -> tuple[str, int]:
+def _digest(source: Input, size: int, bar: Any) -> tuple[str, int]:
     """Return digest and length of a file, and move ``bar`` by ``size`` in any case.
 
     The file may have grown or shrunk since it was measured, or break off.
     """
     digest, read, buffer = hashlib.sha256(), 0, memoryview(bytearray(min(CHUNK, size) or CHUNK))
     try:
-        with open_regular(path) as file:
+        with source.open() as file:
             while count := file.readinto(buffer):  # type: ignore[attr-defined]
                 digest.update(buffer[:count])
                 bar.update(min(count, max(0, size - read)))
@@ -144,10 +158,10 @@ def _line(name: str, digest: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _manifest(target: Path | None) -> Iterator[Callable[[bytes], object]]:
+def _manifest(target: Output | None) -> Iterator[Callable[[bytes], object]]:
     """Return what takes the manifest's lines: a file, or the job's output."""
     if target is None:
         yield lambda line: job.output(line.decode("utf-8", "backslashreplace"))
     else:
-        with written_whole(target) as file:
+        with target.written_whole() as file:
             yield file.write

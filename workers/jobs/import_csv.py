@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from celery import shared_task
+from sqlalchemy import Engine
 
 from bridge import progress
 from bridge.errors import InputError
 from workers.column_types import ColumnTypes, Kind
 from workers.complaints import Complaints
 from workers.csv_file import CsvFile
-from workers.files import shown
+from workers.outputs import job_output
+from workers.paths import shown
+from workers.running import owner
 from workers.sql_table import IfExists, SqlTable, identifier
-from workers.sql_target import database, public, sqlite_url
+from workers.sql_target import named_url, opened, sqlite_url
+from workers.table_owners import TableOwners
 
 __all__ = ["import_csv"]
 
@@ -30,10 +35,11 @@ MAX_BATCH = 100_000
 @shared_task(name="workers.jobs.import_csv", throws=(InputError,))
 def import_csv(
     path: str,
-    url: str | None = None,
+    database: str | None = None,
     table: str | None = None,
     batch: int = 1000,
     if_exists: IfExists = "fail",
+    url: None = None,
 ) -> dict[str, Any]:
     """Import a CSV file (UTF-8, any usual delimiter, a header) into a table.
 
@@ -43,15 +49,18 @@ def import_csv(
     for the types, once for the rows.
 
     Args:
-        path: the CSV file.
-        url: SQLAlchemy URL of the database; default: an SQLite file beside the CSV file.
+        path: the CSV file: relative to an input root, or absolute and below one.
+        database: name of a database that TASKBRIDGE_DATABASES lists; default: a new SQLite file
+            in the job's output folder, named after the CSV file.
         table: name of the table; default: made from the name of the file.
         batch: rows sent at a time.
-        if_exists: what to do with a table of that name: ``fail``, ``append`` or ``replace``.
+        if_exists: what to do with a table of that name: ``fail``, ``append`` or ``replace``. Only
+            tables that jobs of the same owner made can be appended to or replaced.
+        url: what ``database`` was in 0.1.0; refused.
 
     Returns:
         ``rows`` imported, rows ``skipped``, the ``table``, the type of each of its ``columns``
-        (of the first hundred), and the ``url`` without password.
+        (of the first hundred), and the ``database``: its name, or the path of the SQLite file.
 
     Raises:
         InputError: the file, the database or the table cannot be used; nothing was imported.
@@ -59,12 +68,18 @@ def import_csv(
     """
     if not isinstance(batch, int) or not 0 < batch <= MAX_BATCH:
         raise InputError(f"The batch must be a number from 1 to {MAX_BATCH}: correct it.")
+    if url is not None:
+        raise InputError(
+            "A job opens no URL of a database: give as database a name that TASKBRIDGE_DATABASES "
+            "lists."
+        )
     with (
         CsvFile(path) as source,
-        database(url or sqlite_url(source.path.with_suffix(".sqlite"))) as engine,
+        _opened(database, source.path.stem) as (engine, owners, where),
         Complaints() as skipped,
     ):
-        target = SqlTable(engine, table or identifier(source.path.stem), if_exists)
+        name = identifier(source.path.stem) if table is None else table
+        target = SqlTable(engine, name, if_exists, owners)
         kinds, total = _types(source, skipped)
         names, kinds = target.columns(source.header, kinds)
         with target.filling(names, kinds) as insert:
@@ -75,8 +90,20 @@ def import_csv(
             "skipped": skipped.count,
             "table": target.name,
             "columns": dict(islice(columns, SHOWN_COLUMNS)),
-            "url": public(engine.url),
+            "database": where,
         }
+
+
+@contextmanager
+def _opened(database: str | None, stem: str) -> Iterator[tuple[Engine, TableOwners | None, str]]:
+    """Give the database to fill, whose its tables are, and what it is called."""
+    if database is not None:
+        with opened(named_url(database), database) as engine:
+            yield engine, TableOwners(engine, owner()), database
+    else:
+        file = job_output().inner(f"{stem}.sqlite").check()
+        with file.replacement() as part, opened(sqlite_url(part), shown(file.path)) as engine:
+            yield engine, None, shown(file.path)
 
 
 def _types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], int]:

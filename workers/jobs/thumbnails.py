@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from celery import chord, shared_task
@@ -11,7 +12,9 @@ from PIL import Image
 
 from bridge import job, progress
 from bridge.errors import InputError
-from workers.files import existing_folder, made_folder, shown, written_whole
+from workers.inputs import input_folder, open_input
+from workers.outputs import Output, job_output
+from workers.paths import shown
 from workers.pictures import UnreadablePicture, cell_size, pictures, small, tiled
 
 __all__ = ["contact_sheet", "thumbnail", "thumbnails", "thumbnails_canvas"]
@@ -23,14 +26,16 @@ MAX_PICTURES = 10_000
 
 
 @shared_task(name="workers.jobs.thumbnails", bind=True, throws=(InputError,))
-def thumbnails(self: Any, folder: str, output: str, size: int = 256) -> Any:
+def thumbnails(self: Any, folder: str, output: str | None = None, size: int = 256) -> Any:
     """Make a thumbnail of each picture in a folder, and a contact sheet of them all.
 
     A picture that cannot be read is logged and counted; the contact sheet has the rest.
 
     Args:
-        folder: where the pictures are; folders in it are not looked into.
-        output: folder for ``contact-sheet.jpg`` and ``thumbnails/``, made where missing.
+        folder: where the pictures are: relative to an input root, or absolute and below one;
+            folders in it are not looked into.
+        output: name of a folder in the job's output folder for ``contact-sheet.jpg`` and
+            ``thumbnails/``, made where missing; default: the job's output folder itself.
         size: longest side of a thumbnail, in pixels.
 
     Returns:
@@ -40,43 +45,48 @@ def thumbnails(self: Any, folder: str, output: str, size: int = 256) -> Any:
         InputError: the folder has no pictures or cannot be read, or the output not be written.
         JobCancelled: somebody cancelled the job; thumbnails made so far remain.
     """
+    canvas = thumbnails_canvas(folder, output, size)
+    _target(output).inner("thumbnails").made_folder()
     # The chord takes this task's place: its last task gets this one's id, and so its result
     # becomes the job's.
-    return self.replace(thumbnails_canvas(folder, output, size))
+    return self.replace(canvas)
 
 
-def thumbnails_canvas(folder: str, output: str, size: int = 256) -> Any:
+def thumbnails_canvas(folder: str, output: str | None = None, size: int = 256) -> Any:
     """Return what :func:`thumbnails` does as a chord, to enqueue or to build upon.
 
-    It looks at the folders where it is called, so they must be there too.
+    It lists the folder where it is called, so that must be below an input root there too.
 
     Raises:
         InputError: as :func:`thumbnails`.
     """
+    _check_size(size)
+    files = pictures(input_folder(folder))
+    if len(files) > MAX_PICTURES:
+        text = f"There are more than {MAX_PICTURES} pictures in {shown(folder)}: split it."
+        raise InputError(text)
+    header = [thumbnail.s(file.path, output, size) for file in files]
+    return chord(header, contact_sheet.s(output, size))
+
+
+def _check_size(size: object) -> None:
     if not isinstance(size, int) or not 0 < size <= MAX_SIZE:
         raise InputError(f"The size must be a number of pixels from 1 to {MAX_SIZE}: correct it.")
-    source = existing_folder(folder)
-    files = pictures(source)
-    if len(files) > MAX_PICTURES:
-        text = f"There are more than {MAX_PICTURES} pictures in {shown(source)}: split it."
-        raise InputError(text)
-    target = made_folder(output)
-    if target.samefile(source):
-        raise InputError(
-            f"The output is the folder of the pictures, {shown(source)}: choose another."
-        )
-    made_folder(str(target / "thumbnails"))
-    header = [thumbnail.s(str(file), str(target), size) for file in files]
-    return chord(header, contact_sheet.s(str(target), size))
+
+
+def _target(output: str | None) -> Output:
+    """Return the folder that a job's ``output`` names."""
+    folder = job_output()
+    return folder if output is None else folder.inner(output)
 
 
 @shared_task(name="workers.jobs.thumbnail", throws=(InputError,))
-def thumbnail(path: str, output: str, size: int) -> str | None:
+def thumbnail(path: str, output: str | None, size: int) -> str | None:
     """Write the thumbnail of one picture.
 
     Args:
-        path: the picture.
-        output: folder of the thumbnails' folder.
+        path: the picture, below an input root.
+        output: as that of :func:`thumbnails`.
         size: longest side, in pixels.
 
     Returns:
@@ -87,26 +97,27 @@ def thumbnail(path: str, output: str, size: int) -> str | None:
         JobCancelled: somebody cancelled the job.
     """
     job.raise_if_cancelled()
-    picture = Path(path)
+    _check_size(size)
+    folder = _target(output).inner("thumbnails")
     try:
-        image = small(picture, size)
+        image = small(partial(open_input, path), size)
     except UnreadablePicture as error:
-        job.log(f"skipped {shown(picture.name)}: {error}", level="WARNING")
+        job.log(f"skipped {shown(PurePath(path).name)}: {error}", level="WARNING")
         return None
     # The whole name stays, since a.jpg and a.png are two pictures.
-    name = f"{picture.name}.webp"
-    with written_whole(made_folder(output) / "thumbnails" / name) as file:
+    name = f"{PurePath(path).name}.webp"
+    with folder.inner(name).written_whole() as file:
         image.save(file, "WEBP")
     return name
 
 
 @shared_task(name="workers.jobs.contact_sheet", throws=(InputError,))
-def contact_sheet(names: list[str | None], output: str, size: int) -> dict[str, Any]:
+def contact_sheet(names: list[str | None], output: str | None, size: int) -> dict[str, Any]:
     """Write the contact sheet, the last task of :func:`thumbnails`.
 
     Args:
         names: what :func:`thumbnail` returned for each picture.
-        output: folder for the contact sheet.
+        output: as that of :func:`thumbnails`.
         size: longest side of a thumbnail, in pixels; less on the sheet if there are many.
 
     Returns:
@@ -117,28 +128,32 @@ def contact_sheet(names: list[str | None], output: str, size: int) -> dict[str, 
         InputError: none of the pictures could be read, or the sheet cannot be written.
         JobCancelled: somebody cancelled the job.
     """
+    _check_size(size)
+    if not isinstance(names, list):
+        raise InputError("The names must be a list of names of thumbnails: correct it.")
     made = [name for name in names if name is not None]
     if not made:
         text = f"None of the {len(names)} pictures can be read, as the log tells: replace them."
         raise InputError(text)
-    folder = made_folder(output)
+    folder = _target(output)
     cell = cell_size(len(made), size)
-    files = [folder / "thumbnails" / name for name in made]
-    sheet, path = tiled(_readable(files, cell), len(made), cell), folder / "contact-sheet.jpg"
-    with written_whole(path) as file:
+    files = [folder.inner("thumbnails").inner(name) for name in made]
+    target = folder.inner("contact-sheet.jpg")
+    sheet = tiled(_readable(files, cell), len(made), cell)
+    with target.written_whole() as file:
         sheet.save(file, "JPEG")
     return {
         "pictures": len(names),
         "thumbnails": len(made),
         "skipped": len(names) - len(made),
-        "output": shown(folder),
-        "contact_sheet": shown(path),
+        "output": shown(folder.path),
+        "contact_sheet": shown(target.path),
     }
 
 
-def _readable(files: list[Path], cell: int) -> Iterator[Image.Image]:
+def _readable(files: list[Output], cell: int) -> Iterator[Image.Image]:
     for file in progress(files, desc="contact sheet", unit="picture"):
         try:
-            yield small(file, cell)
+            yield small(file.open, cell)
         except UnreadablePicture as error:
-            job.log(f"left {shown(file.name)} out: {error}", level="WARNING")
+            job.log(f"left {shown(file.path.name)} out: {error}", level="WARNING")

@@ -173,3 +173,37 @@ test("an enqueued job is watched from its first event on", async () => {
   socket.hear("job", event("started"));
   expect(job.snapshot.state).toBe("running");
 });
+
+test("a list of several pages is asked for to its end, and each page is given out as it comes", async () => {
+  const [socket, client] = live();
+  const pages: unknown[] = [];
+  client.addEventListener("jobs", ({ detail }) => pages.push([detail.jobs.map((one) => one.job), detail.first, detail.last]));
+  const listed = client.jobs({ limit: 3, state: "running" });
+  expect(socket.answer("jobs", { jobs: [given({ job: "a" }), given({ job: "b" })], next: "n1" })).toEqual({ limit: 3, state: "running" });
+  await vi.waitFor(() => expect(socket.asked).toHaveLength(1));
+  expect(socket.answer("jobs", { jobs: [given({ job: "c" })], next: "n2" })).toEqual({ limit: 1, state: "running", next: "n1" });
+  expect((await listed).map((one) => one.job)).toEqual(["a", "b", "c"]);
+  expect(pages).toEqual([[["a", "b"], true, false], [["c"], false, true]]);
+  expect(socket.asked).toEqual([]);
+});
+
+test("a server without pages answers once, and that is all", async () => {
+  const [socket, client] = live();
+  const listed = client.jobs();
+  expect(socket.answer("jobs", { jobs: [given({ job: "a" })] })).toEqual({});
+  expect((await listed).map((one) => one.job)).toEqual(["a"]);
+  expect(socket.asked).toEqual([]);
+});
+
+test("a page that is asked for too soon is asked for again", async () => {
+  vi.useFakeTimers();
+  const [socket, client] = live();
+  const listed = client.jobs();
+  socket.answer("jobs", { jobs: [given({ job: "a" })], next: "n1" });
+  await vi.advanceTimersByTimeAsync(0);
+  socket.refuse("jobs", { code: "too_many_requests", message: "too many bytes were asked for" });
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(socket.answer("jobs", { jobs: [given({ job: "b" })] })).toMatchObject({ next: "n1" });
+  expect((await listed).map((one) => one.job)).toEqual(["a", "b"]);
+  vi.useRealTimers();
+});

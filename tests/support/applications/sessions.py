@@ -1,11 +1,16 @@
 """``TASKBRIDGE_AUTH`` functions: who has a session of the application needs no token.
 
-Of Flask, whose session is a signed cookie, and of Django, whose session is kept in a database.
+Of Flask, whose session is a signed cookie, and of Django, whose session is kept in a database. A
+server calls them again for as long as a client is connected, so they must see a logout. A signed
+cookie stays good when its browser has forgotten it: the Flask application keeps a table of logins.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
+import uuid
+from contextlib import closing
 from functools import cache
 from http.cookies import SimpleCookie
 from typing import Any
@@ -30,6 +35,29 @@ def _flask() -> Any:
     return app
 
 
+def _logins() -> Any:
+    """Return the Flask application's database."""
+    database = sqlite3.connect(os.environ["SESSION_DATABASE"])
+    database.execute("create table if not exists logins (id text primary key)")
+    return closing(database)
+
+
+def new_flask_session(user: str) -> str:
+    """Return the cookie of a new session, as a login makes one."""
+    login = str(uuid.uuid4())
+    with _logins() as database, database:
+        database.execute("insert into logins values (?)", [login])
+    app = _flask()
+    session = {"user": user, "login": login}
+    return str(app.session_interface.get_signing_serializer(app).dumps(session))
+
+
+def end_flask_sessions() -> None:
+    """Log everybody out."""
+    with _logins() as database, database:
+        database.execute("delete from logins")
+
+
 def flask_session(environ: dict[str, Any], auth: Any) -> Grant | None:
     """Let in who is logged in to the Flask application."""
     app = _flask()
@@ -43,6 +71,9 @@ def flask_session(environ: dict[str, Any], auth: Any) -> Grant | None:
         session = serializer.loads(value, max_age=app.permanent_session_lifetime.total_seconds())
     except BadSignature:
         raise TokenError("the session has expired: log in again") from None
+    with _logins() as database:
+        if not database.execute("select 1 from logins where id = ?", [session["login"]]).fetchone():
+            raise TokenError("the session has ended: log in again")
     return Grant(owner=session["user"], scope=SCOPE)
 
 

@@ -14,7 +14,10 @@ __all__ = ["ATTACKS", "LIMITS", "Target", "attack"]
 #: Of the server under attack: lower than the defaults, so that it takes less to run into them.
 LIMITS = {
     "TASKBRIDGE_CONNECT_TIMEOUT": "1.5",
-    "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "60",
+    "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "40",
+    "TASKBRIDGE_TOKEN_LEEWAY": "0.1",
+    "TASKBRIDGE_TRANSPORTS": "websocket,polling",
+    "TASKBRIDGE_CONNECTS_PER_SECOND": "50",
     "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": "10",
     "TASKBRIDGE_MAX_WATCHED": "20",
     "TASKBRIDGE_ENQUEUES_PER_MINUTE": "5",
@@ -26,7 +29,8 @@ LIMITS = {
 class Target:
     """The server under attack, and the victim beside the attacker.
 
-    ``job`` is the victim's; attacks come from another address than honest clients.
+    ``job`` is the victim's; attacks come from another address than honest clients, and with
+    tokens of another owner, ``own``.
     """
 
     bridge: Bridge
@@ -34,6 +38,7 @@ class Target:
     port: int
     job: str
     owner: str = "victim"
+    own: str = "intruder"
     address: str = "127.0.0.2"
     log: Callable[[], str] = field(default=lambda: "")
 
@@ -44,7 +49,7 @@ class Target:
     def intruder(self, **claims: Any) -> Raw:
         """Return a connection of somebody who may do everything, with jobs of its own."""
         raw = self.raw().open()
-        claims = {"owner": "intruder", "scope": "watch cancel enqueue", **claims}
+        claims = {"owner": self.own, "scope": "watch cancel enqueue", **claims}
         if not (answer := raw.connect(self.bridge.token(**claims))).startswith("40/jobs,{"):
             raw.close()
             raise ConnectionError(f"the server does not let it in: {answer}")
@@ -60,4 +65,16 @@ def attack(function: Callable[[Target], None]) -> Callable[[Target], None]:
     return function
 
 
-from support.attacks import floods, frames, http, packets, requests, tokens  # noqa: E402, F401
+from support.attacks import (  # noqa: E402
+    abuse,  # noqa: F401
+    api,  # noqa: F401
+    floods,  # noqa: F401
+    frames,  # noqa: F401
+    http,  # noqa: F401
+    packets,  # noqa: F401
+    polling,  # noqa: F401
+    proxies,  # noqa: F401
+    requests,  # noqa: F401
+    smuggling,  # noqa: F401
+    tokens,  # noqa: F401
+)

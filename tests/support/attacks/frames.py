@@ -17,9 +17,14 @@ def frame_that_is_too_large(target: Target) -> None:
 
 @attack
 def frame_that_claims_to_be_endless(target: Target) -> None:
-    with target.intruder() as raw:
-        raw.frame(b"42", claim=2**63 - 1)
-        raw.await_end()
+    """At the latest when as much has come as a message may have."""
+    for claim in (2**63 - 1, 2**64 - 1, 10**9):
+        with target.intruder() as raw:
+            raw.frame(b"42", claim=claim)
+            for _ in range(1000):
+                if not raw.send(b"x" * 4096):
+                    break
+            raw.await_end()
 
 
 @attack
@@ -109,4 +114,60 @@ def close_and_go_on(target: Target) -> None:
         raw.frame(b"\x03\xe8", 8)
         raw.say('42/jobs,1["jobs",{}]')
         raw.frame(b"", PING)
+        raw.await_end()
+
+
+@attack
+def message_in_a_message(target: Target) -> None:
+    with target.intruder() as raw:
+        raw.frame(b'42/jobs,1["jobs"', final=False)
+        raw.frame(b'42/jobs,2["jobs",{}]')
+        raw.await_end()
+
+
+@attack
+def reasons_of_a_close_that_are_none(target: Target) -> None:
+    for payload in (
+        b"\x03\xed",
+        b"\x00\x01",
+        b"\xff\xff",
+        b"\x03\xe8\xff\xfe",
+        b"\x03\xe8" + b"x" * 123,
+    ):
+        with target.intruder() as raw:
+            raw.frame(payload, 8)
+            raw.await_end()
+
+
+@attack
+def lengths_that_are_longer_than_needed(target: Target) -> None:
+    text = b'42/jobs,1["jobs",{}]'
+    for head in (b"\x81\xfe\x00\x14", b"\x81\xff" + bytes(7) + b"\x14"):
+        with target.intruder() as raw:
+            raw.send(head + bytes(4) + text)
+            message = raw.message()
+            assert message == "" or message.startswith("43/jobs,1")
+
+
+@attack
+def frames_in_single_bytes(target: Target) -> None:
+    text = b'42/jobs,77["jobs",{}]'
+    with target.intruder() as raw:
+        for byte in bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text:
+            assert raw.send(bytes([byte]))
+        assert raw.message().startswith("43/jobs,77")
+
+
+@attack
+def flood_of_pongs(target: Target) -> None:
+    with target.intruder() as raw:
+        while raw.send((b"\x8a\xfc\0\0\0\0" + b"x" * 124) * 100):
+            pass
+        raw.await_end()
+
+
+@attack
+def empty_messages_without_end(target: Target) -> None:
+    with target.intruder() as raw:
+        raw.send(b"\x81\x80\0\0\0\0" * 10)
         raw.await_end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from support.attacks import Target, attack
+from support.attacks.proxies import is_within_the_rate
 
 
 @attack
@@ -86,11 +87,10 @@ def body_without_end(target: Target) -> None:
     with target.raw() as raw:
         raw.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
-        for _ in range(2000):
-            if not raw.send(chunk):
-                break
-        else:
-            raise AssertionError("the server takes all that is sent")
+        deadline = time.monotonic() + 8
+        while raw.send(chunk):
+            assert time.monotonic() < deadline, "the server takes all that is sent"
+            time.sleep(0.01)
 
 
 @attack
@@ -121,12 +121,12 @@ def websocket_of_the_last_century(target: Target) -> None:
         with target.raw() as raw:
             line = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1"
             upgrade = ("Upgrade: websocket", "Connection: Upgrade")
-            assert raw.request(line, *upgrade, *headers).status == 426
+            assert raw.request(line, *upgrade, *headers).status in (400, 426)
 
 
 @attack
 def transports_that_are_not_offered(target: Target) -> None:
-    for query in ("transport=polling", "transport=flash", "transport=websocket&j=1", "sid=x"):
+    for query in ("transport=flash", "transport=Polling", "transport=websocket&j=1", "sid=x"):
         with target.raw() as raw:
             reply = raw.request(f"GET /socket.io/?EIO=4&{query} HTTP/1.1")
             assert reply.status == 400
@@ -168,10 +168,8 @@ def protocols_of_other_kinds(target: Target) -> None:
 
 @attack
 def flood_of_plain_requests(target: Target) -> None:
-    statuses = []
-    with target.raw() as raw:
-        for _ in range(400):
-            statuses.append(raw.request("GET /healthz HTTP/1.1").status)
-            if statuses[-1] != 200:
-                break
-    assert statuses[-1] == 429
+    begun, admitted = time.monotonic(), 0
+    for _ in range(4 * int(target.bridge.settings.connects_per_second)):
+        with target.raw() as raw:
+            admitted += raw.request("GET /healthz HTTP/1.1", "Connection: close").status == 200
+    assert is_within_the_rate(target, admitted, begun)

@@ -66,6 +66,9 @@ def not_a_number_and_infinity(target: Target) -> None:
 def nesting_beyond_all_bounds(target: Target) -> None:
     deep = "[" * 30_000
     hung_up_on(target, f'42/jobs,1["watch",{deep}', f"40/jobs,{deep}", f"4{deep}", f"3{deep}")
+    for levels in (510, 800, 30_000):  # the first two of which a parser may well take
+        whole = "[" * levels + "]" * levels
+        hung_up_on(target, f'42/jobs,1["watch",{whole}]', f"40/jobs,{whole}")
 
 
 @attack

@@ -7,6 +7,7 @@ import time
 import uuid
 
 from support.attacks import Target, attack
+from support.poison import nested
 from support.raw import Raw
 
 
@@ -31,8 +32,8 @@ def cancel_of_somebody_elses_job(target: Target) -> None:
 @attack
 def watch_with_a_cursor_of_somebody_elses_job(target: Target) -> None:
     with target.intruder() as raw:
-        for cursor in ("0:0.0", "\ud800"):
-            assert_refused(raw.ask("watch", {"job": target.job, "cursor": cursor}), "not_found")
+        for cursor, code in (("0:0.0", "not_found"), ("\ud800", "bad_request")):
+            assert_refused(raw.ask("watch", {"job": target.job, "cursor": cursor}), code)
 
 
 @attack
@@ -53,7 +54,7 @@ def room_by_name(target: Target) -> None:
 def owner_in_a_request(target: Target) -> None:
     with target.intruder() as raw:
         answer = raw.ask("jobs", {"owner": target.owner, "sub": target.owner})
-        assert all(one["owner"] == "intruder" for one in answer["jobs"])
+        assert all(one["owner"] == target.own for one in answer["jobs"])
 
 
 @attack
@@ -89,7 +90,7 @@ def enumeration_of_jobs(target: Target) -> None:
 
 @attack
 def enumeration_of_jobs_over_http(target: Target) -> None:
-    token, answers = target.bridge.token(owner="intruder"), set()
+    token, answers = target.bridge.token(owner=target.own), set()
     for job in (target.job, str(uuid.uuid4())):
         with target.raw() as raw:
             line = f"GET /api/jobs/{job} HTTP/1.1"
@@ -128,6 +129,27 @@ def arguments_of_another_shape(target: Target) -> None:
         for request in ({"args": {}}, {"kwargs": []}, {"name": 7}, {"name": None}, 7, [], "x"):
             payload = {"name": "support.add", **request} if isinstance(request, dict) else request
             assert_refused(raw.ask("enqueue", payload), "bad_request")
+
+
+@attack
+def arguments_that_are_nested_too_deeply(target: Target) -> None:
+    with target.intruder(owner=f"intruder-{uuid.uuid4()}") as raw:
+        for arguments in (
+            {"args": nested(101)},
+            {"args": [nested(490, "mixed")]},
+            {"kwargs": nested(101, "dict")},
+            {"kwargs": {"x": nested(480)}},
+        ):
+            assert_refused(raw.ask("enqueue", {"name": "support.add", **arguments}), "bad_request")
+
+
+@attack
+def requests_that_are_nested_too_deeply(target: Target) -> None:
+    with target.intruder() as raw:
+        for name in ("watch", "unwatch", "cancel", "refresh", "enqueue", "jobs"):
+            for field in ("job", "token", "name", "cursor", "limit", "state", "args"):
+                answer = raw.ask(name, {field: nested(400)})
+                assert answer["ok"] or answer["error"]["code"] != "internal", answer
 
 
 @attack

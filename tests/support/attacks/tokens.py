@@ -114,3 +114,120 @@ def token_in_a_cookie_or_header(target: Target) -> None:
         raw.message()
         raw.say("40/jobs,")
         assert '"code":"unauthorized"' in raw.message()
+
+
+def _headed(target: Target, header: dict[str, Any], key: str = OTHER_KEY) -> str:
+    """Return a token with a header of its own, signed with a key that is not the server's."""
+    claims = {"sub": target.owner, "scope": "watch", "exp": time.time() + 60}
+    return jwt.encode(claims, key, algorithm="HS256", headers=header)
+
+
+@attack
+def token_that_brings_its_key(target: Target) -> None:
+    key = base64.urlsafe_b64encode(OTHER_KEY.encode()).decode()
+    headers = (
+        {"kid": "../../../../dev/null"},
+        {"kid": "x' UNION SELECT 'k"},
+        {"jwk": {"kty": "oct", "k": key}},
+        {"jku": f"http://{target.host}:{target.port}/static/keys.json"},
+        {"x5u": "http://127.0.0.1:1/chain.pem"},
+        {"x5c": [key]},
+        {"crit": ["b64"], "b64": False},
+        {"typ": "at+jwt", "cty": "JWT"},
+    )
+    refused(
+        target, *(_headed(target, header) for header in headers), _headed(target, {}, "\0" * 32)
+    )
+
+
+@attack
+def token_that_mixes_algorithms_up(target: Target) -> None:
+    _, claims, signature = signed(target, OTHER_KEY).split(".")
+    heads = (
+        '{"alg":"RS256"}',
+        '{"alg":"ES256"}',
+        '{"alg":"hs256"}',
+        '{"alg":["HS256"]}',
+        "{}",
+        '{"alg":"HS256","alg":"none"}',
+        '{"alg":"none","alg":"HS256"}',
+        '{"alg":null}',
+    )
+    tokens = []
+    for head in heads:
+        encoded = base64.urlsafe_b64encode(head.encode()).rstrip(b"=").decode()
+        tokens += [f"{encoded}.{claims}.{signature}", f"{encoded}.{claims}."]
+    refused(target, *tokens[:8])
+    refused(target, *tokens[8:])
+
+
+@attack
+def token_that_is_not_valid_yet(target: Target) -> None:
+    later = time.time() + 3600
+    refused(target, signed(target, nbf=later), _unchecked(target, {"nbf": "soon"}))
+
+
+@attack
+def token_with_claims_beyond_measure(target: Target) -> None:
+    shapes: tuple[dict[str, Any], ...] = (
+        {"exp": True},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"exp": -1},
+        {"exp": 10**400},
+        {"exp": [10**10]},
+        {"sub": 42},
+        {"sub": True},
+        {"jobs": "all"},
+        {"jobs": [target.job, 1]},
+        {"jobs": [[target.job]]},
+        {"scope": None},
+        {"shard": "0"},
+        {"shard": -1},
+        {"shard": True},
+    )
+    refused(target, *(_unchecked(target, claims) for claims in shapes[:8]))
+    refused(target, *(_unchecked(target, claims) for claims in shapes[8:]))
+
+
+@attack
+def token_without_what_it_needs(target: Target) -> None:
+    for missing in ("exp", "scope"):
+        claims = {"sub": target.owner, "scope": "watch", "exp": time.time() + 60}
+        del claims[missing]
+        refused(target, jwt.encode(claims, target.bridge.settings.keys[0], algorithm="HS256"))
+
+
+@attack
+def token_in_other_encodings(target: Target) -> None:
+    token = target.bridge.token(owner=target.owner)
+    head, claims, signature = token.split(".")
+    forms = (
+        json.dumps({"protected": head, "payload": claims, "signature": signature}),
+        f"{head}.{claims}",
+        f"{head}.{claims}.",
+        f"{head}..{signature}",
+        f"{head}.{claims}.{signature}.{signature}.{signature}",
+        f"{signature}.{claims}.{head}",
+        f"{head}.{claims}.{signature[:-4]}",
+    )
+    refused(target, *forms)
+
+
+@attack
+def credentials_of_another_shape(target: Target) -> None:
+    token = target.bridge.token(owner=target.owner)
+    for data in (
+        f'"{token}"',
+        f'["{token}"]',
+        "7",
+        "true",
+        f'{{"token":["{token}"]}}',
+        f'{{"token":{{"token":"{token}"}}}}',
+        f'{{"Token":"{token}"}}',
+        "null",
+    ):
+        with target.raw().open() as raw:
+            raw.say(f"40/jobs,{data}")
+            message = raw.message()
+            assert message == "" or '"code":"unauthorized"' in message, (data, message)

@@ -12,6 +12,8 @@ const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_re
 /** Refusals that pass: the same may be asked again after about so many milliseconds. */
 const PASSING: ReadonlySet<string> = new Set(["unavailable", "too_many_requests", "internal"]);
 const AGAIN = 1000;
+/** Jobs that a server lists unless it is told how many. */
+const LISTED = 50;
 /** Milliseconds of first and longest wait before coming back after the server hung up on us. */
 const [FIRST_WAIT, LONGEST_WAIT] = [500, 15_000];
 
@@ -26,7 +28,8 @@ export interface Watched extends View {
 
 export interface ClientEvents {
   state: { state: ConnectionState; message: string };
-  jobs: { jobs: SnapshotData[] };
+  /** A page of the owner's jobs. */
+  jobs: { jobs: SnapshotData[]; first: boolean; last: boolean };
   watched: Watched;
   /** The server knows no such job, or the token does not name it. */
   missing: { job: string; error: RequestError };
@@ -48,6 +51,10 @@ export interface ConnectOptions {
 
 type Refusal = Error & { data?: { code?: string; shard?: number } };
 type Reply = { ok?: boolean; error?: { code?: string; message?: string } } & Record<string, unknown>;
+
+function passing(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, AGAIN * (0.5 + Math.random())));
+}
 
 /** Connect and stay connected. */
 export function connect({ url = "", token, getToken, transports = ["websocket"] }: ConnectOptions): Client {
@@ -130,8 +137,28 @@ export class Client extends targetOf<ClientEvents>() {
 
   /** The owner's jobs, newest first; from now on all of the owner's events arrive. */
   async jobs(options: { limit?: number; state?: State } = {}): Promise<SnapshotData[]> {
-    const apply = (reply: Reply) => this.#dispatch("jobs", { jobs: reply["jobs"] as SnapshotData[] });
-    return (await this.#request("jobs", options, apply))["jobs"] as SnapshotData[];
+    const all: SnapshotData[] = [];
+    const limit = options.limit ?? LISTED;
+    let next: string | undefined;
+    const apply = (reply: Reply) => {
+      const first = next === undefined;
+      const jobs = reply["jobs"] as SnapshotData[];
+      all.push(...jobs);
+      next = jobs.length && all.length < limit ? (reply["next"] as string | undefined) : undefined;
+      this.#dispatch("jobs", { jobs, first, last: next === undefined });
+    };
+    await this.#request("jobs", options, apply);
+    while (next !== undefined) await this.#nextPage({ ...options, limit: limit - all.length, next }, apply);
+    return all;
+  }
+
+  async #nextPage(payload: object, apply: (reply: Reply) => void): Promise<void> {
+    try {
+      await this.#request("jobs", payload, apply);
+    } catch (error) {
+      if (!(error instanceof RequestError) || !PASSING.has(error.code) || this.#state !== "live") throw error;
+      await passing();
+    }
   }
 
   /** Start a job, by the name of its task; it is being watched when this answers. */
@@ -185,7 +212,7 @@ export class Client extends targetOf<ClientEvents>() {
         if (!(error instanceof RequestError) || !PASSING.has(error.code)) throw error;
         // Without a connection it is asked again when there is one.
         if (this.#state !== "live" || !this.#cursors.has(job)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN * (0.5 + Math.random())));
+        await passing();
       }
     }
   }

@@ -1,9 +1,8 @@
 /** The tail of a job's log and output: the last lines, each once, in the order they came. */
+import { legible } from "./legible.js";
 import type { JobEvent, LogLine } from "./protocol.js";
 
 const MAX_CHARACTERS = 4096;
-// Colours and cursor movements that programs write for terminals.
-const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
 
 /** A line; `level` is "" for output. */
 export interface TailLine {
@@ -106,5 +105,5 @@ function bytesOf(base64: string): Uint8Array {
 }
 
 function clean(text: string): string {
-  return text.replace(ESCAPES, "").replaceAll("\r", "").slice(0, MAX_CHARACTERS);
+  return legible(text).slice(0, MAX_CHARACTERS);
 }

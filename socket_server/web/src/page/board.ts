@@ -1,6 +1,6 @@
 /** The list of jobs: running ones on top, the newest first, drawn once a frame at most. */
 import { render } from "lit";
-import type { Client, Watched } from "../client/client.js";
+import type { Client, ClientEvents, Watched } from "../client/client.js";
 import type { JobEvent, SnapshotData } from "../client/protocol.js";
 import { Snapshot } from "../client/snapshot.js";
 import type { TokenGrant } from "../client/token.js";
@@ -34,6 +34,8 @@ export class Board {
   #options: BoardOptions;
   #entries = new Map<string, Entry>();
   #dirty = new Set<Entry>();
+  /** Jobs on the page that are on none of the server's pages so far. */
+  #unlisted = new Set<string>();
   #frame = 0;
   /** When it was drawn last, in milliseconds of the page's clock. */
   #drawn = 0;
@@ -45,7 +47,7 @@ export class Board {
   constructor(client: Client, options: BoardOptions) {
     this.#client = client;
     this.#options = options;
-    client.addEventListener("jobs", ({ detail }) => this.#listed(detail.jobs));
+    client.addEventListener("jobs", ({ detail }) => this.#listed(detail));
     client.addEventListener("watched", ({ detail }) => this.#watched(detail));
     client.addEventListener("missing", ({ detail }) => this.#missing(detail.job));
     client.addEventListener("job", ({ detail }) => this.#event(detail));
@@ -94,12 +96,16 @@ export class Board {
     headings(this.#entries, this.#loaded);
   }
 
-  #listed(snapshots: SnapshotData[]): void {
-    const before = [...this.#entries.keys()];
-    for (const given of snapshots) this.#take(given.job, given);
-    const listed = new Set(snapshots.map((given) => given.job));
+  #listed({ jobs, first, last }: ClientEvents["jobs"]): void {
+    if (first) this.#unlisted = new Set(this.#entries.keys());
+    for (const given of jobs) {
+      this.#take(given.job, given);
+      this.#unlisted.delete(given.job);
+    }
+    if (!last) return;
     // Not listed any more and not over, as far as this page knows: ask for the truth.
-    for (const job of before) if (!listed.has(job)) this.#follow(this.#entry(job), null);
+    for (const job of this.#unlisted) this.#follow(this.#entry(job), null);
+    this.#unlisted.clear();
   }
 
   #take(job: string, given: SnapshotData): Entry {

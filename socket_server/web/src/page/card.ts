@@ -1,9 +1,11 @@
 /** One job on the page. */
 import { html, nothing, type TemplateResult } from "lit";
+import { legible } from "../client/legible.js";
 import { bars } from "../view/bars.js";
 import * as format from "../view/format.js";
 import { badge, facts, failure, hints, notes, shortName, text, time } from "../view/words.js";
 import type { Entry } from "./entry.js";
+import { taskIn } from "./flower.js";
 import { logView } from "./log-view.js";
 import { plot } from "./plot.js";
 
@@ -22,7 +24,7 @@ export function card(entry: Entry, actions: Actions, now: number): TemplateResul
   const { snapshot } = entry;
   const name = shortName(snapshot.name);
   return html`<div class="head">
-      <div class="title"><h3 class="name" title=${snapshot.name}>${name}</h3>
+      <div class="title"><h3 class="name" title=${legible(snapshot.name)}>${name}</h3>
         <span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span></div>
       <div class="when">${identity(snapshot, actions.flower)} <span class="time">${time(snapshot, now)}</span></div>
       ${buttons(entry, actions, name)}
@@ -30,16 +32,17 @@ export function card(entry: Entry, actions: Actions, now: number): TemplateResul
     <div class="bars">${bars(snapshot)}</div>
     ${snapshot.ended ? nothing : plot(entry.throughput, snapshot.bars[0])}
     ${messages(entry, now)}
-    ${pairs("meta", "What the job says about itself", Object.entries(snapshot.meta).map(([key, value]) => [key, format.number(value as number) || text(value)]))}
+    ${pairs("meta", "What the job says about itself", Object.entries(snapshot.meta).map(([key, value]) => [legible(key), format.number(value as number) || text(value)]))}
     ${result(snapshot.result)} ${tasks(entry, actions)}
     ${logView(entry, () => actions.changed(entry), () => actions.logOpened(entry))}`;
 }
 
 function identity({ job, tasks }: Entry["snapshot"], flower: string | undefined): TemplateResult {
-  const short = job.slice(0, 8);
+  const name = legible(job);
+  const short = name.slice(0, 8);
   // Of a canvas, the job's id is that of a task only sometimes.
-  if (!flower || !tasks.some(({ task }) => task === job)) return html`<span class="id" title="Job ${job}">${short}</span>`;
-  return html`<a class="id" href="${flower}/task/${job}" target="_blank" rel="noopener" title="Job ${job} in Flower">${short}</a>`;
+  if (!flower || !tasks.some(({ task }) => task === job)) return html`<span class="id" title="Job ${name}">${short}</span>`;
+  return html`<a class="id" href=${taskIn(flower, job)} target="_blank" rel="noopener" title="Job ${name} in Flower">${short}</a>`;
 }
 
 function buttons(entry: Entry, actions: Actions, name: string): TemplateResult | typeof nothing {
@@ -57,8 +60,8 @@ function buttons(entry: Entry, actions: Actions, name: string): TemplateResult |
 function messages({ snapshot, view, missing }: Entry, now: number): TemplateResult {
   const wrong = failure(snapshot) || (snapshot.ended ? "" : view.refusal);
   const note = [...hints(snapshot, now), ...notes(snapshot, missing)].join(" ");
-  return html`${wrong ? html`<p class="error" title=${snapshot.error?.class ?? nothing}>${wrong}</p>` : nothing}
-    ${snapshot.error?.traceback ? html`<pre class="result" tabindex="0" aria-label="Traceback">${snapshot.error.traceback}</pre>` : nothing}
+  return html`${wrong ? html`<p class="error" title=${snapshot.error ? legible(snapshot.error.class) : nothing}>${wrong}</p>` : nothing}
+    ${snapshot.error?.traceback ? html`<pre class="result" tabindex="0" aria-label="Traceback">${legible(snapshot.error.traceback)}</pre>` : nothing}
     ${note ? html`<p class="note">${note}</p>` : nothing}`;
 }
 
@@ -84,7 +87,7 @@ function tasks(entry: Entry, actions: Actions): TemplateResult | typeof nothing 
   };
   const title = `Tasks (${format.number(snapshot.done)} of ${format.number(snapshot.total)} done)`;
   const row = (task: (typeof snapshot.tasks)[number]) =>
-    html`<li>${actions.flower ? html`<a href="${actions.flower}/task/${task.task}" target="_blank" rel="noopener" title="In Flower">${shortName(task.name)}</a>` : html`<span>${shortName(task.name)}</span>`}<span class="badge" data-state=${task.state}>${badge(task)}</span></li>`;
+    html`<li>${actions.flower ? html`<a href=${taskIn(actions.flower, task.task)} target="_blank" rel="noopener" title="In Flower">${shortName(task.name)}</a>` : html`<span>${shortName(task.name)}</span>`}<span class="badge" data-state=${task.state}>${badge(task)}</span></li>`;
   return html`<details class="tasks" @toggle=${toggle}><summary><span class="tasks-title">${title}</span></summary>
     <ul class="task-list">${view.tasksOpen ? snapshot.tasks.map(row) : nothing}</ul></details>`;
 }

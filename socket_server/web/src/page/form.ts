@@ -1,6 +1,6 @@
 /** The form that starts a job. */
 import type { Call } from "./calls.js";
-import { setNote } from "./dom.js";
+import { byId, setNote } from "./dom.js";
 
 /** Bring the form to life; `start` rejects with a sentence. */
 export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (call: Call) => Promise<void>): void {
@@ -12,6 +12,14 @@ export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (c
     void submit(form, message, start);
   });
   showFields(form);
+}
+
+/** Show what clients may start: the form, or a sentence that they may start nothing. */
+export function offer(tasks: string[]): void {
+  byId("start-form").hidden = !tasks.length;
+  byId("no-tasks").hidden = tasks.length > 0;
+  const names = tasks.filter((name) => !name.includes("*"));
+  byId("task-names").replaceChildren(...names.map((name) => new Option(name, name)));
 }
 
 function kindOf(form: HTMLFormElement): string {

@@ -6,7 +6,8 @@ import { Board } from "./board.js";
 import { callOf, remember, type Call } from "./calls.js";
 import { showConnection, showResumed } from "./connection.js";
 import { byId, setNote } from "./dom.js";
-import { setUpForm } from "./form.js";
+import { flowerOf } from "./flower.js";
+import { offer, setUpForm } from "./form.js";
 import "./style.css";
 import { takeToken } from "./token-store.js";
 
@@ -61,9 +62,8 @@ async function learn(token: string, shown: Board): Promise<void> {
     const answer = await fetch("api/page", { headers: { Authorization: `Bearer ${token}` } });
     if (!answer.ok) return;
     const { tasks, flower_url: flower } = (await answer.json()) as { tasks: string[]; flower_url: string | null };
-    shown.flower = flower?.replace(/\/$/, "");
-    const options = tasks.filter((name) => !name.includes("*")).map((name) => new Option(name, name));
-    byId("task-names").replaceChildren(...options);
+    shown.flower = flowerOf(flower);
+    offer(tasks);
   } catch {
     return; // it works without
   }

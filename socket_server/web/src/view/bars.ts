@@ -1,6 +1,7 @@
 /** The bars of a job, one row each. */
 import { html, nothing, type TemplateResult } from "lit";
 import type { Bar } from "../client/protocol.js";
+import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
 import * as format from "./format.js";
 import { share as at } from "./share.js";
@@ -35,13 +36,13 @@ function depth(snapshot: Snapshot, bar: Bar, index: number): number {
 function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
   const share = format.fraction(bar);
   const numbers = bar.idle ? "" : figures(bar, share, snapshot.ended);
-  const label = String(bar.desc || "");
+  const label = legible(bar.desc || "");
   const look = share !== null ? "share" : bar.idle ? "idle" : snapshot.ended || bar.closed ? "done" : "unknown";
   const most = (bar.total ?? 0) > 0 ? (bar.total as number) : 1;
   const now = (bar.total ?? 0) > 0 ? Math.min(Math.max(bar.n, 0), most) : 1;
   return html`<div class="bar" part="bar" data-depth=${level}>
     <div class="what"><span class="desc" part="description" dir="auto">${label}</span>
-      <span class="postfix" dir="auto">${bar.postfix}</span></div>
+      <span class="postfix" dir="auto">${legible(bar.postfix ?? "")}</span></div>
     <div class="numbers" part="numbers">${numbers}</div>
     <div class="track" part="track" role="progressbar" data-look=${look}
       aria-label=${label || shortName(snapshot.name)} aria-valuemin="0"

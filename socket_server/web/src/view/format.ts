@@ -1,4 +1,5 @@
 /** Numbers, durations and times as a person reads them. Pure; what is no number gives "". */
+import { legible } from "../client/legible.js";
 import type { Bar } from "../client/protocol.js";
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -74,7 +75,7 @@ function amount(bar: Bar, value: Maybe): string {
 }
 
 function unitOf(bar: Bar): string {
-  return typeof bar.unit === "string" ? bar.unit : "";
+  return typeof bar.unit === "string" ? legible(bar.unit) : "";
 }
 
 /** "1,234 / 5,000", "1.2 GB / 3.4 GB", or "1,234" without a total. */

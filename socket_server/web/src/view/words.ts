@@ -1,11 +1,12 @@
 /** What is said about a job, in sentences. Pure; `now` in seconds since the epoch. */
 import type { Expectation, QueuePlace } from "../client/protocol.js";
+import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
 import * as format from "./format.js";
 
 /** "workers.jobs.checksum" → "checksum". */
 export function shortName(name: string): string {
-  return String(name).split(".").at(-1) || "job";
+  return legible(name).split(".").at(-1) || "job";
 }
 
 /** A state, as its badge has it. */
@@ -27,7 +28,7 @@ export function time(snapshot: Snapshot, now: number): string {
 
 /** What went wrong, in one sentence; "" for nothing. */
 export function failure({ error }: Snapshot): string {
-  return error ? String(error.message || error.class || "The job failed and gave no reason.") : "";
+  return error ? legible(error.message || error.class || "The job failed and gave no reason.") : "";
 }
 
 /** What is to be expected, and what is being waited for. */
@@ -36,7 +37,7 @@ export function hints(snapshot: Snapshot, now: number): string[] {
   const found = queue ? [place(queue)] : [];
   if (eta && eta.latest > now) found.push(expected(eta, now));
   if (snapshot.stalled) found.push("Nothing has come from this job for a while: its worker may be busy, or gone.");
-  if (reason && reason !== snapshot.error?.message) found.push(capital(reason));
+  if (reason && reason !== snapshot.error?.message) found.push(capital(legible(reason)));
   if (state !== "retrying") return found.filter(Boolean);
   const wait = retryAt === null ? 0 : retryAt - now;
   found.push(wait > 0.5 ? `It is tried again in ${format.duration(wait)}.` : "It waits for a worker.");
@@ -44,7 +45,7 @@ export function hints(snapshot: Snapshot, now: number): string[] {
 }
 
 function place({ name, ahead, workers }: QueuePlace): string {
-  if (workers === false) return `No worker is consuming the queue “${name}”.`;
+  if (workers === false) return `No worker is consuming the queue “${legible(name)}”.`;
   if (ahead === 0) return "Next in the queue.";
   return ahead === null ? "" : `About ${format.number(ahead)} ${ahead === 1 ? "task" : "tasks"} ahead in the queue.`;
 }
@@ -83,26 +84,26 @@ export function facts(result: unknown): [name: string, text: string][] | null {
     if (value === null) continue;
     const text = plain(value);
     if (text === null || text.length > 300 || text.includes("\n")) return null;
-    shown.push([name.replaceAll("_", " "), text]);
+    shown.push([legible(name).replaceAll("_", " "), text]);
   }
   return shown.length && shown.length <= 12 ? shown : null;
 }
 
 function plain(value: unknown, nested = false): string | null {
   if (value === null) return "none";
-  if (typeof value !== "object") return typeof value === "number" ? format.number(value) : String(value);
+  if (typeof value !== "object") return typeof value === "number" ? format.number(value) : legible(value);
   if (nested) return null;
   const named = !Array.isArray(value);
   const texts: string[] = [];
   for (const [name, item] of Object.entries(value as object)) {
     const text = plain(item, true);
     if (text === null) return null;
-    texts.push(named ? `${name}: ${text}` : text);
+    texts.push(named ? `${legible(name)}: ${text}` : text);
   }
   return texts.join(", ") || "none";
 }
 
 /** A value as JSON, or a string as it is. */
 export function text(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return legible(typeof value === "string" ? value : JSON.stringify(value, null, 2));
 }

@@ -1,0 +1,27 @@
+"""WebSocket frames as a server sends them (RFC 6455, section 5.2)."""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["BINARY", "CONTINUATION", "TEXT", "frame"]
+
+#: Kinds of frames; a message in several begins with its kind and goes on with continuations.
+CONTINUATION, TEXT, BINARY = 0, 1, 2
+FINAL = 0x80
+
+
+def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
+    """Return a frame.
+
+    Args:
+        payload: what is in it.
+        opcode: its kind.
+        final: whether its message ends with it.
+    """
+    length, head = len(payload), opcode | (FINAL if final else 0)
+    if length < 126:
+        return struct.pack("!BB", head, length) + payload
+    if length < 65536:
+        return struct.pack("!BBH", head, 126, length) + payload
+    return struct.pack("!BBQ", head, 127, length) + payload

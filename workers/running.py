@@ -1,0 +1,30 @@
+"""Which job runs here, whose it is, and under which settings."""
+
+from __future__ import annotations
+
+from celery import current_task
+
+from bridge import current, publishing
+from bridge.settings import Settings
+
+__all__ = ["job_id", "owner", "settings_here"]
+
+
+def settings_here() -> Settings:
+    """Return the settings of the Celery application of this process, else the environment's."""
+    return publishing.of_tasks[0] if publishing.of_tasks else Settings.from_environ()
+
+
+def owner() -> str | None:
+    """Return the owner of the running job; None if it has none."""
+    here = current.here()
+    return str(here[0].owner) if here and here[0].owner is not None else None
+
+
+def job_id() -> str | None:
+    """Return the id of the running job; None outside one."""
+    if here := current.here():
+        return here[0].job
+    # A task that was enqueued without a bridge has no owner, and has an id all the same.
+    request = current_task.request if current_task else None
+    return request and (request.root_id or request.id)
