@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from bridge.events import TERMINAL, Event, EventType
 from bridge.room import Room
 from bridge.task_state import NOTHING, WHY, TaskState
+from bridge.task_table import TaskTable
 
 __all__ = ["MAX_TASKS", "Snapshot"]
 
@@ -30,6 +31,10 @@ class Given(NamedTuple):
     #: What all tasks had said, and the listed ones.
     meta: dict[str, Any] = NOTHING
     listed_meta: dict[str, Any] = NOTHING
+    #: Of the first task that ended as it should not: state, end and why, if it was not listed.
+    failure: dict[str, Any] | None = None
+    #: Whether something is missing of a task that was not listed.
+    incomplete: bool = False
 
 
 #: Of a snapshot that was not decoded from another.
@@ -51,6 +56,7 @@ class Snapshot:
         "_more",
         "_result",
         "_result_run",
+        "_swept",
         "_tasks",
         "_total",
         "at",
@@ -70,7 +76,7 @@ class Snapshot:
         self.queued_at: float | None = None
         self.started_at: float | None = None
         self.dropped = 0
-        self._tasks: dict[str, TaskState] = {}
+        self._tasks = TaskTable()
         #: Tasks that were planned when the job was enqueued, and that its tasks spawned.
         self._total = self._more = 0
         #: None unless somebody asked for the job to be cancelled; then why it takes long, or "".
@@ -79,6 +85,8 @@ class Snapshot:
         self._result_run = -1
         #: How long it will wait and take, as a server thinks.
         self._estimate: dict[str, Any] = NOTHING
+        #: When and why all tasks that waited were presumed to be cancelled.
+        self._swept: tuple[float, dict[str, Any]] | None = None
         self._given = FRESH
 
     def apply(self, event: Event) -> bool:
@@ -91,6 +99,8 @@ class Snapshot:
             return self._cancel(event)
         if event.type == "estimate":
             return self._expect(event)
+        if event.verdict and event.data.get("waiting"):
+            return self._sweep(event)
         task = self._tasks.get(event.task)
         if task is None:
             own = event.task == self.job
@@ -100,12 +110,22 @@ class Snapshot:
             return False
         self._touch()
         if task.task not in self._tasks:
-            self._tasks[task.task] = task
             self._more += event.data.get("more", 0)
-        task.apply(event)
+        self._tasks.fold(task, event)
         self._describe(event)
         self._times(event)
         if event.terminal and self.ended:
+            self._settle()
+        return True
+
+    def _sweep(self, event: Event) -> bool:
+        why = {"reason": event.data.get("reason")}
+        if not self._tasks.presume_cancelled(event.at, why):
+            return False
+        self._touch()
+        self._swept = (event.at, why)
+        self.at = max(self.at, event.at)
+        if self.ended:
             self._settle()
         return True
 
@@ -190,10 +210,12 @@ class Snapshot:
             wanted = ("result", "result_omitted")
             self._result = {key: event.data[key] for key in wanted if key in event.data}
 
-    def _failure(self) -> TaskState | None:
-        """Return the task that was the first to end as it should not; None if none did."""
-        failed = [task for task in self._tasks.values() if task.failed]
-        return min(failed, key=lambda task: task.ended_at or 0.0, default=None)
+    def _failure(self) -> dict[str, Any] | None:
+        """Return state, end and reasons of the first task that ended as it should not."""
+        known, task = self._given.failure, self._tasks.first_failed()
+        if task is None or (known and (known["ended_at"] or 0.0) <= (task.ended_at or 0.0)):
+            return known
+        return {"state": task.state, "ended_at": task.ended_at, **task.why}
 
     @property
     def total(self) -> int:
@@ -204,7 +226,7 @@ class Snapshot:
     @property
     def done(self) -> int:
         """Tasks that ended."""
-        return self._given.unlisted + sum(task.ended for task in self._tasks.values())
+        return self._given.unlisted + self._tasks.done
 
     @property
     def state(self) -> str:
@@ -212,15 +234,15 @@ class Snapshot:
         if self._given.encoded is not None:
             return str(self._given.encoded["state"])
         if failure := self._failure():
-            return failure.state
-        if self._tasks and self.done >= self.total:
+            return str(failure["state"])
+        done = self.done
+        if done and done >= self.total:
             return "succeeded"
         if self.cancelling:
             return "cancelling"
-        states = {task.state for task in self._tasks.values()}
-        if "running" in states or ("succeeded" in states):
+        if done or self._tasks.count("running"):
             return "running"
-        return "retrying" if "retrying" in states else "queued"
+        return "retrying" if self._tasks.count("retrying") else "queued"
 
     @property
     def ended(self) -> bool:
@@ -232,9 +254,7 @@ class Snapshot:
         """Bars to draw: the task's own, or one over all tasks and then those of running ones."""
         if self.total == 1:
             return next((task.bars for task in self._tasks.values()), [])
-        # Not in the order in which they were heard of, which is another one on each server.
-        tasks = sorted(self._tasks.values(), key=TaskState.place)
-        running = [bar for task in tasks if task.state == "running" for bar in task.bars]
+        running = [bar for one in self._listed() if one.state == "running" for bar in one.bars]
         return [self._combined(), *running]
 
     def _combined(self) -> dict[str, Any]:
@@ -258,7 +278,7 @@ class Snapshot:
     def meta(self) -> dict[str, Any]:
         """What the tasks said about the job; the task begun last has the last word."""
         merged: dict[str, Any] = {}
-        for task in sorted(self._tasks.values(), key=lambda task: (task.order[0], task.task)):
+        for task in self._tasks.with_meta():
             merged |= task.meta
         # What a task that is not listed said stands until a listed one says something new.
         before, given = self._given.listed_meta, self._given.meta.items()
@@ -267,26 +287,42 @@ class Snapshot:
     @property
     def incomplete(self) -> bool:
         """Whether something that a task reported never came."""
-        return any(task.incomplete for task in self._tasks.values())
+        return self._given.incomplete or self._tasks.count("incomplete") > 0
 
     @property
     def stalled(self) -> bool:
         """Whether nothing has come from a running task for longer than it should."""
-        return not self.ended and any(task.stalled for task in self._tasks.values())
+        return not self.ended and self._tasks.count("stalled") > 0
 
-    def running(self) -> Iterator[TaskState]:
-        """Yield the tasks that run."""
-        return (task for task in self._tasks.values() if task.state == "running")
-
-    def waiting(self) -> Iterator[TaskState]:
-        """Yield the tasks that do not run yet, or not any more until they are tried again."""
-        return (task for task in self._tasks.values() if task.waiting)
+    @property
+    def waits_cancelled(self) -> bool:
+        """Whether the job was cancelled, and what is left of it waits for a worker."""
+        waits = self._tasks.count("queued") or self._tasks.count("retrying")
+        return bool(waits and self.cancelling and not self._tasks.count("running"))
 
     def verdicts(self) -> Iterator[Event]:
         """Yield, once more, the verdicts of a server that nothing has overturned."""
+        if not self._tasks.count("presumed"):
+            return
+        at, why = self._swept or (0.0, None)
+        if why is not None:
+            yield self.sweep(at, why["reason"])
         for task in self._tasks.values():
-            if task.presumed and task.ended_at is not None:
+            if task.presumed and task.ended_at is not None and task.why is not why:
                 yield self.verdict(task, cast(EventType, task.state), task.ended_at, **task.why)
+
+    def sweep(self, at: float, reason: str | None) -> Event:
+        """Return an event that says of all tasks that wait that they are cancelled.
+
+        It names the job's own task, so that a client which does not know of ``waiting`` sees the
+        job end.
+
+        Args:
+            at: seconds since the epoch.
+            reason: why nobody runs them any more.
+        """
+        own = self._tasks.get(self.job) or TaskState(self.job, self.name)
+        return self.verdict(own, "cancelled", at, waiting=True, reason=reason)
 
     def verdict(self, task: TaskState, kind: EventType, at: float, **data: Any) -> Event:
         """Return an event that says what a server makes of what a task does not say itself.
@@ -297,7 +333,7 @@ class Snapshot:
             at: seconds since the epoch.
             data: more about it.
         """
-        run, seq, tick = task.order
+        run, seq, tick = (max(0, number) for number in task.order)
         return Event(
             job=self.job,
             task=task.task,
@@ -321,15 +357,15 @@ class Snapshot:
         if not self.ended:
             return None
         if failure := self._failure():
-            return failure.ended_at
+            return cast("float | None", failure["ended_at"])
         return max((task.ended_at or 0.0 for task in self._tasks.values()), default=None)
 
     def _outcome(self) -> dict[str, Any]:
         if failure := self._failure():
-            return {key: failure.why.get(key) for key in WHY}
+            return {key: failure.get(key) for key in WHY}
         if self.state == "retrying":
-            waiting = sorted(task.place() for task in self.waiting() if task.state == "retrying")
-            return {key: self._tasks[waiting[0][-1]].why.get(key) for key in WHY}
+            [first] = self._tasks.listed(1)
+            return {key: first.why.get(key) for key in WHY}
         if self.state == "cancelling":
             return {"reason": self._asked or None}
         return self._result if self.ended else {}
@@ -389,7 +425,7 @@ class Snapshot:
         new = cls(data["job"])
         for name in ("name", "owner", "at", "queued_at", "started_at", "dropped"):
             setattr(new, name, data[name])
-        new._tasks = {task["task"]: TaskState.decode(task) for task in data["tasks"]}
+        new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])
         new._total, new._more = data["planned"], data["spawned"]
         if data["cancelling"]:
             new._asked = (data["state"] == "cancelling" and data["reason"]) or ""
@@ -398,9 +434,24 @@ class Snapshot:
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
         new._result_run = max(runs, default=-1)
         unlisted = max(0, data["done"] - new.done)
-        new._given = Given(data, data["total"], unlisted, data["meta"], new.meta)
+        failure = {key: data[key] for key in ("state", "ended_at", *WHY)}
+        known = data["state"] in TERMINAL - {"succeeded"} and not new._is_of_listed(failure)
+        new._given = Given(
+            data,
+            data["total"],
+            unlisted,
+            data["meta"],
+            new.meta,
+            failure if known else None,
+            data["incomplete"] and not new.incomplete,
+        )
         return new
+
+    def _is_of_listed(self, failure: dict[str, Any]) -> bool:
+        """Whether a failure is that of a task which is listed."""
+        first = self._tasks.first_failed()
+        return first is not None and first.ended_at == failure["ended_at"]
 
     def _listed(self) -> list[TaskState]:
         """Return the tasks to list: those that go on first, then what went wrong."""
-        return sorted(self._tasks.values(), key=TaskState.place)[:MAX_TASKS]
+        return self._tasks.listed(MAX_TASKS)

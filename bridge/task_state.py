@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.events import TERMINAL, Event, finite_json
 
-__all__ = ["TaskState"]
+__all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState"]
 
 #: State of a task after an event that does not end it.
 STATES = {
@@ -26,6 +26,12 @@ WHY = ("error", "reason", "retry_at")
 #: In the place of many empty ones; never changed.
 NOTHING: dict[str, Any] = {}
 NO_BARS: list[dict[str, Any]] = []
+
+#: What tasks are listed by: their group, the run, their id.
+Place = tuple[int, int, str]
+#: Groups in which tasks are listed: what goes on, what went wrong, what succeeded.
+GROUPS = {"running": 0, "retrying": 1, "queued": 2, "succeeded": 4}
+WENT_WRONG = 3
 
 #: Bits of :attr:`TaskState.flags`, which are one number because a server holds many tasks.
 INCOMPLETE, STALLED, PRESUMED = 1, 2, 4
@@ -101,9 +107,9 @@ class TaskState:
         """Whether its end is a server's verdict, which a later word of its own overturns."""
         return bool(self.flags & PRESUMED)
 
-    def place(self) -> tuple[bool, bool, int, str]:
+    def place(self) -> Place:
         """Return what tasks are listed by: what goes on, what went wrong, then the rest."""
-        return (self.ended, not self.failed, self.order[0], self.task)
+        return (GROUPS.get(self.state, WENT_WRONG), self.order[0], self.task)
 
     def accepts(self, event: Event) -> bool:
         """Whether the event is news: not a duplicate, not from an older run, not after the end."""
@@ -137,6 +143,17 @@ class TaskState:
         elif event.terminal and self._bars and not isinstance(self._bars, str):
             # A server holds many jobs that have ended, and as text their bars take a quarter.
             self._bars = finite_json(self._bars)
+
+    def presume(self, state: str, at: float, why: dict[str, Any]) -> None:
+        """Take a server's verdict about how it ended.
+
+        Args:
+            state: how.
+            at: seconds since the epoch.
+            why: the ``reason``; shared, never changed.
+        """
+        self.state, self.ended_at, self.why = state, at, why
+        self.flags = (self.flags & INCOMPLETE) | PRESUMED
 
     def _place(self, event: Event) -> None:
         run, seq, _ = self.order

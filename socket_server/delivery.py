@@ -107,21 +107,12 @@ class Delivery:
             self._history.note(snapshot)
         if event.type == "started":
             self._expect(snapshot)
-        if snapshot.cancelling and not snapshot.ended:
-            self._cancel_waiting(snapshot)
+        if snapshot.waits_cancelled:
+            # A worker says so itself, but not before it comes to each of them. If one has just
+            # begun all the same, its own word overturns this.
+            self.tell(snapshot.sweep(time.time(), CANCELLED))
 
     def _expect(self, snapshot: Snapshot) -> None:
         now = time.time()
         if (eta := self._history.expect(snapshot, now)) or snapshot.estimate:
             self.tell(snapshot.expectation(now, queue=None, eta=eta))
-
-    def _cancel_waiting(self, snapshot: Snapshot) -> None:
-        """Call a cancelled job's tasks that wait what they are: nobody will run them any more.
-
-        A worker says so itself, but not before it comes to them. If one has just begun all the
-        same, its own word overturns this.
-        """
-        if not any(snapshot.running()):
-            for task in list(snapshot.waiting()):
-                verdict = snapshot.verdict(task, "cancelled", time.time(), reason=CANCELLED)
-                self.tell(verdict)

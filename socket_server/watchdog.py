@@ -9,6 +9,9 @@ from typing import NamedTuple
 __all__ = ["Silence", "Watchdog"]
 
 
+#: Seconds between two looks that count at most. Looks come every second: in a longer gap the server
+#: itself stood still (SIGSTOP, a suspended machine, a collection of garbage) and heard nobody.
+MAX_GAP = 3.0
 #: Seconds after which a worker that has taken it in time would have told of it, and by which
 #: clocks of two machines may differ.
 EXPIRY_GRACE = 2.0
@@ -28,8 +31,8 @@ class Silence(NamedTuple):
 class Watchdog:
     """Keeps the time since the last word of each running task.
 
-    Only time in which the server could have heard something counts: while its broker is away,
-    every job is silent.
+    Only time in which the server could have heard something counts: while its broker is away, or it
+    stands still itself, every job is silent.
 
     Args:
         stalled_after: seconds of silence after which a task is called stalled.
@@ -104,7 +107,7 @@ class Watchdog:
             listening: whether the server could hear something since then.
         """
         now = self._clock()
-        self._now += (now - self._looked) if listening else 0.0
+        self._now += min(now - self._looked, MAX_GAP) if listening else 0.0
         self._looked = now
         due = [key for key in self._heard if self._due(key)]
         return [self._pass(key) for key in due]

@@ -324,6 +324,53 @@ def test_a_long_canvas_lists_those_that_still_run_and_counts_all():
     assert (follower.state, follower.done) == ("succeeded", MAX_TASKS + 51)
 
 
+@pytest.mark.parametrize("end", ["failed", "cancelled", "lost"])
+def test_the_failure_of_a_task_that_is_not_listed_stays_the_jobs_end(end):
+    snapshot = fold(event(end, task="a", at=5.0, reason="why"))
+    fold(
+        *[event("started", task=f"t{number}", at=9.0) for number in range(MAX_TASKS)], into=snapshot
+    )
+    follower = Snapshot.decode(snapshot.encode())
+    for one in (snapshot, follower):
+        fold(event("succeeded", task="t0", seq=1, at=10.0), into=one)
+    assert follower.encode()["ended_at"] == snapshot.encode()["ended_at"] == 5.0
+    assert (follower.state, follower.encode()["reason"]) == (end, "why")
+
+
+def test_a_hole_in_a_task_that_is_not_listed_stays_known():
+    snapshot = fold(event("started", task="a"), event("succeeded", task="a", seq=9))
+    fold(*[event("started", task=f"t{number}") for number in range(MAX_TASKS)], into=snapshot)
+    follower = Snapshot.decode(snapshot.encode())
+    fold(event("succeeded", task="t0", seq=1), into=follower)
+    assert follower.incomplete
+
+
+def test_one_verdict_cancels_all_tasks_that_wait_and_none_that_do_not():
+    snapshot = fold(
+        event("queued", task="a", run=0, total=4), event("retrying", task="b", seq=1),
+        event("started", task="c"), event("succeeded", task="d", seq=1),
+    )  # fmt: skip
+    assert snapshot.apply(snapshot.sweep(9.0, "why"))
+    states = {one["task"]: (one["state"], one["presumed"]) for one in snapshot.encode()["tasks"]}
+    gone = ("cancelled", True)
+    assert states == {"a": gone, "b": gone, "c": ("running", False), "d": ("succeeded", False)}
+    assert (snapshot.done, snapshot.state, snapshot.ended_at) == (3, "cancelled", 9.0)
+    assert not snapshot.apply(snapshot.sweep(10.0, "why"))
+    assert [one.data for one in snapshot.verdicts()] == [
+        {"verdict": True, "waiting": True, "reason": "why"}
+    ]
+
+
+def test_a_task_that_began_all_the_same_overturns_the_verdict_about_what_waits():
+    snapshot = fold(event("queued", task="a", run=0, total=1), event("cancelling", run=0))
+    fold(snapshot.sweep(9.0, "why"), into=snapshot)
+    assert snapshot.state == "cancelled"
+    fold(event("started", task="a"), into=snapshot)
+    assert snapshot.state == "cancelling"
+    fold(event("succeeded", task="a", seq=1), into=snapshot)
+    assert (snapshot.state, list(snapshot.verdicts())) == ("succeeded", [])
+
+
 def verdict(kind, run=RUN, seq=0, tick=0, **data):
     return event(kind, run=run, seq=seq, tick=tick, verdict=True, **data)
 
@@ -367,6 +414,7 @@ ends = st.fixed_dictionaries(
         "reason": st.sampled_from(["r", "s"]),
         "retry_at": st.floats(0, 9),
         "verdict": st.booleans(),
+        "waiting": st.booleans(),
     },
 )
 data = st.fixed_dictionaries(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socket_server.watchdog import EXPIRY_GRACE, Watchdog
+from socket_server.watchdog import EXPIRY_GRACE, MAX_GAP, Watchdog
 from support.clock import Clock
 
 STALLED, LOST = 15, 60
@@ -17,10 +17,12 @@ def watchdog():
 
 
 def looks(dog, clock, *times, listening=True):
-    """Look at each of these times; return what was found, without the seconds."""
+    """Look every second until each of these times; return what was found, without the seconds."""
     found = []
-    for clock.now in times:
-        found += [(one.task, one.lost) for one in dog.look(listening=listening)]
+    for time in times:
+        while clock.now < time:
+            clock.now += 1
+            found += [(one.task, one.lost) for one in dog.look(listening=listening)]
     return found
 
 
@@ -64,10 +66,23 @@ def test_what_is_replayed_was_said_long_ago():
     assert looks(dog, clock, 1) == [("old", True)]
 
 
-def test_a_silence_that_is_noticed_late_goes_straight_to_lost():
+def test_a_silence_that_began_before_the_server_did_goes_straight_to_lost():
+    dog, clock = watchdog()
+    dog.heard("j", "t", age=LOST)
+    assert looks(dog, clock, 1, 2) == [("t", True)]
+
+
+@given(st.lists(st.floats(MAX_GAP, 1e6), min_size=1, max_size=3))
+def test_a_pause_of_the_server_itself_is_no_silence_of_a_task(pauses):
     dog, clock = watchdog()
     dog.heard("j", "t")
-    assert looks(dog, clock, 70, 71) == [("t", True)]
+    for pause in pauses:
+        clock.now += pause
+        assert dog.look(listening=True) == []
+    dog.heard("j", "t")
+    now = clock.now
+    assert looks(dog, clock, now + STALLED - 1) == []
+    assert looks(dog, clock, now + STALLED + 1) == [("t", False)]
 
 
 def test_a_task_that_waits_expires_once_unless_it_was_taken():
@@ -80,7 +95,7 @@ def test_a_task_that_waits_expires_once_unless_it_was_taken():
     assert dog.expired(200.0) == []
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(1, 30)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(1, 3)), max_size=60))
 def test_whoever_is_heard_in_time_is_never_missed_and_who_is_not_always_is(steps):
     dog, clock = watchdog()
     heard = {}

@@ -4,18 +4,20 @@
  * No I/O and no clock. `apply` is idempotent: per task, events are ordered by (run, seq, tick), and
  * what is not news changes nothing.
  */
-import { isEnd, objects, type Bar, type Expectation, type JobEvent, type JobFailure, type QueuePlace, type SnapshotData, type State, type TaskData } from "./protocol.js";
+import { isEnd, isVerdict, objects, type Bar, type Expectation, type JobEvent, type JobFailure, type QueuePlace, type SnapshotData, type State, type TaskData } from "./protocol.js";
 import { TaskState } from "./task-state.js";
+import { TaskTable } from "./task-table.js";
 
 type Meta = Record<string, unknown>;
 type Why = { error?: JobFailure | null; reason?: string | null; retry_at?: number | null };
 
-function byBeginning(a: TaskState, b: TaskState): number {
-  return a.run - b.run || (a.task < b.task ? -1 : 1);
+interface Failure extends Why {
+  state: State;
+  ended_at: number | null;
 }
 
-function byInterest(a: TaskState, b: TaskState): number {
-  return Number(a.ended) - Number(b.ended) || Number(!a.failed) - Number(!b.failed) || byBeginning(a, b);
+function rounded(number: number, digits: number): number {
+  return Math.round(number * 10 ** digits) / 10 ** digits;
 }
 
 export class Snapshot {
@@ -31,7 +33,7 @@ export class Snapshot {
   dropped = 0;
   /** "events", or "result" where only Celery's result backend knew the job. */
   source = "events";
-  #tasks = new Map<string, TaskState>();
+  #tasks = new TaskTable();
   /** What the server folded, as long as no event came after it. */
   #given: SnapshotData | null = null;
   /** Tasks with which it was enqueued, which those added, and which the server counted. */
@@ -46,7 +48,10 @@ export class Snapshot {
   /** What the server's snapshot says about the job, and what its listed tasks do. */
   #givenMeta: Meta = {};
   #listedMeta: Meta = {};
+  /** Whether something is missing of a task that the server's snapshot does not list. */
   #incomplete = false;
+  /** The first task that ended as it should not, if the server's snapshot does not list it. */
+  #givenFailure: Failure | null = null;
   #result: { result?: unknown; result_omitted?: unknown } = {};
   #resultRun = -1;
 
@@ -64,7 +69,7 @@ export class Snapshot {
     self.started_at = given.started_at ?? null;
     self.dropped = given.dropped ?? 0;
     self.source = given.source ?? "events";
-    for (const task of objects<TaskData>(given.tasks)) self.#tasks.set(task.task, new TaskState(task));
+    self.#tasks = new TaskTable(objects<TaskData>(given.tasks).map((task) => new TaskState(task)));
     self.#goOn(given);
     return self;
   }
@@ -75,10 +80,14 @@ export class Snapshot {
     this.#spawned = given.spawned ?? 0;
     this.#counted = given.total ?? 0;
     this.#estimate = { queue: given.queue ?? null, eta: given.eta ?? null };
-    this.#unlisted = Math.max(0, (given.done ?? 0) - this.#endedHere());
+    this.#unlisted = Math.max(0, (given.done ?? 0) - this.#tasks.count("ended"));
     this.#listedMeta = this.meta;
     this.#givenMeta = given.meta ?? {};
-    this.#incomplete = Boolean(given.incomplete);
+    this.#incomplete = Boolean(given.incomplete) && !this.#tasks.count("incomplete");
+    const { state, ended_at = null, error, reason, retry_at } = given;
+    const listed = this.#tasks.firstFailed();
+    if (isEnd(state) && state !== "succeeded" && !(listed && listed.ended_at === ended_at))
+      this.#givenFailure = { state, ended_at, error, reason, retry_at };
     if (given.cancelling) this.#asked = (given.state === "cancelling" && given.reason) || "";
     this.#result = { result: given.result, result_omitted: given.result_omitted };
     for (const task of this.#tasks.values())
@@ -90,18 +99,24 @@ export class Snapshot {
     const data = event.data !== null && typeof event.data === "object" ? event.data : {};
     if (event.type === "cancelling") return this.#cancel(event, data);
     if (event.type === "estimate") return this.#expect(data);
+    if (isVerdict(event) && data["waiting"]) return this.#sweep(event, data);
     const known = this.#tasks.get(event.task);
     const task = known ?? new TaskState({ task: event.task, name: event.name });
     if (!task.accepts(event)) return this.#late(event);
     this.#given = null;
-    if (!known) {
-      this.#tasks.set(event.task, task);
-      this.#spawned += (data["more"] as number | undefined) ?? 0;
-    }
-    task.apply({ ...event, data });
+    if (!known) this.#spawned += (data["more"] as number | undefined) ?? 0;
+    this.#tasks.fold(task, { ...event, data });
     this.#describe(event, data);
     this.#times(event, data);
     if (isEnd(event.type) && this.ended) this.#settle();
+    return true;
+  }
+
+  #sweep(event: JobEvent, data: Meta): boolean {
+    if (!this.#tasks.presumeCancelled(event.at, (data["reason"] as string | undefined) ?? null)) return false;
+    this.#given = null;
+    this.at = Math.max(this.at, event.at);
+    if (this.ended) this.#settle();
     return true;
   }
 
@@ -154,18 +169,11 @@ export class Snapshot {
     }
   }
 
-  // The task that was the first to end as it should not.
-  #failure(): TaskState | null {
-    let first: TaskState | null = null;
-    for (const task of this.#tasks.values())
-      if (task.failed && (first === null || (task.ended_at ?? 0) < (first.ended_at ?? 0))) first = task;
-    return first;
-  }
-
-  #endedHere(): number {
-    let ended = 0;
-    for (const task of this.#tasks.values()) ended += Number(task.ended);
-    return ended;
+  // The first task that ended as it should not.
+  #failure(): Failure | null {
+    const known = this.#givenFailure;
+    const task = this.#tasks.firstFailed();
+    return task === null || (known && (known.ended_at ?? 0) <= (task.ended_at ?? 0)) ? known : task;
   }
 
   /** Tasks that the job is known to have. */
@@ -176,7 +184,7 @@ export class Snapshot {
 
   /** Tasks that ended. */
   get done(): number {
-    return this.#unlisted + this.#endedHere();
+    return this.#unlisted + this.#tasks.count("ended");
   }
 
   /** "queued", "running", "retrying", "cancelling" or how the job ended. */
@@ -187,10 +195,8 @@ export class Snapshot {
     const { done } = this;
     if (done > 0 && done >= this.total) return "succeeded";
     if (this.cancelling) return "cancelling";
-    const states = new Set<State>();
-    for (const task of this.#tasks.values()) states.add(task.state);
-    if (states.has("running") || done > 0) return "running";
-    return states.has("retrying") ? "retrying" : "queued";
+    if (done > 0 || this.#tasks.count("running")) return "running";
+    return this.#tasks.count("retrying") ? "retrying" : "queued";
   }
 
   /** Whether the job is over. */
@@ -200,9 +206,7 @@ export class Snapshot {
 
   /** No word from the job for a while, as the server says; any event takes it back. */
   get stalled(): boolean {
-    if (this.ended) return false;
-    for (const task of this.#tasks.values()) if (task.stalled) return true;
-    return false;
+    return !this.ended && this.#tasks.count("stalled") > 0;
   }
 
   /** Whether somebody asked for it to be cancelled. */
@@ -232,7 +236,7 @@ export class Snapshot {
     const { state } = this;
     if (state === "cancelling") return { reason: this.#asked || null };
     if (state !== "retrying") return {};
-    return this.#byBeginning().find((task) => task.state === "retrying") ?? {};
+    return this.#tasks.listed(1)[0] ?? {};
   }
 
   /** The queue in which it waits; null while unknown, or when it does not. */
@@ -245,30 +249,24 @@ export class Snapshot {
     return this.ended ? null : (this.#estimate.eta ?? null);
   }
 
-  /** The tasks that are listed: those that go on first, then what went wrong. */
+  /** The tasks that are listed, 100 at most: those that go on first, then what went wrong. */
   get tasks(): TaskState[] {
-    return [...this.#tasks.values()].sort(byInterest);
+    return this.#tasks.listed();
   }
 
   /** Which execution this is; more than 1 after a retry. Of a job of one task. */
   get attempt(): number {
-    return this.total === 1 ? (this.#first?.attempt ?? 0) : 0;
-  }
-
-  get #first(): TaskState | undefined {
-    return this.#tasks.values().next().value;
+    return this.total === 1 ? (this.#tasks.first?.attempt ?? 0) : 0;
   }
 
   /** Whether something about it may be missing. */
   get incomplete(): boolean {
-    if (this.#incomplete) return true;
-    for (const task of this.#tasks.values()) if (task.incomplete) return true;
-    return false;
+    return this.#incomplete || this.#tasks.count("incomplete") > 0;
   }
 
   /** What the tasks said about the job; the task begun last has the last word. */
   get meta(): Meta {
-    const merged: Meta = Object.assign({}, ...this.#byBeginning().map((task) => task.meta));
+    const merged: Meta = Object.assign({}, ...this.#tasks.withMeta().map((task) => task.meta));
     for (const [name, value] of Object.entries(this.#givenMeta))
       if (merged[name] === this.#listedMeta[name]) merged[name] = value;
     return merged;
@@ -298,24 +296,20 @@ export class Snapshot {
   /** Bars to draw: the task's own, or one over all tasks and then those of running ones. */
   get bars(): Bar[] {
     if (this.#given) return objects<Bar>(this.#given.bars);
-    if (this.total === 1) return this.#first?.bars ?? [];
+    if (this.total === 1) return this.#tasks.first?.bars ?? [];
     const bars = [this.#combined()];
-    for (const task of this.#byBeginning()) if (task.state === "running") bars.push(...task.bars);
+    for (const task of this.tasks) if (task.state === "running") bars.push(...task.bars);
     return bars;
-  }
-
-  #byBeginning(): TaskState[] {
-    return [...this.#tasks.values()].sort(byBeginning);
   }
 
   #combined(): Bar {
     const { done, total } = this;
     const elapsed = this.started_at ? Math.max(0, this.at - this.started_at) : 0;
     const rate = elapsed && done ? done / elapsed : null;
-    const eta = rate && (total - done) / rate;
+    const eta = rate && rounded((total - done) / rate, 1);
     return {
       position: 0, desc: "tasks", unit: "task", unit_scale: false, postfix: "",
-      n: done, total, rate, eta, elapsed, closed: this.ended,
+      n: done, total, rate: rate && rounded(rate, 3), eta, elapsed: rounded(elapsed, 3), closed: this.ended,
     };
   }
 }

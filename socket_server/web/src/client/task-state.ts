@@ -92,6 +92,16 @@ export class TaskState {
     this.meta = (data["meta"] as Record<string, unknown> | undefined) ?? {};
   }
 
+  /** Take a server's verdict about how it ended. */
+  presume(state: State, at: number, reason: string | null): void {
+    this.state = state;
+    this.ended_at = at;
+    this.error = this.retry_at = null;
+    this.reason = reason;
+    this.stalled = false;
+    this.presumed = true;
+  }
+
   #settle(event: JobEvent, data: Record<string, unknown>): void {
     this.stalled = false;
     this.presumed = isVerdict(event) && (event.type === "lost" || event.type === "cancelled");
