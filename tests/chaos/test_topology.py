@@ -216,7 +216,7 @@ def drained(topology, crowd, name):
     begun = time.monotonic()
     process = topology.processes[name]
     process.signal(signal.SIGTERM)
-    assert process.wait(SPREAD + 15) == 0
+    assert process.wait(SPREAD + 60) == 0
     until(
         lambda: crowd.count(lambda one: one.connected) == len(crowd.members), 30, "all to be back"
     )

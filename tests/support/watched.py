@@ -29,8 +29,9 @@ class Watched:
 
     @property
     def types(self) -> list[str]:
-        """Types of what was told, but for progress."""
-        return [event["type"] for event in self.told if event["type"] != "progress"]
+        """Types of what was told, but for progress, and estimates, which depend on other jobs."""
+        passing = ("progress", "estimate")
+        return [event["type"] for event in self.told if event["type"] not in passing]
 
     @property
     def celerys(self) -> str:
