@@ -190,7 +190,8 @@ def test_the_largest_answers_cost_little_when_nobody_reads_them(
         until(gone, 60, "all of them to be gone", interval=0.05)
     growth = (most - before) / count
     sys.stdout.write(f"{way}: {count} clients: {growth:,.0f} bytes each at most\n")
-    assert growth < EACH
+    # Under threads, each request that waits for packets holds a thread of gunicorn.
+    assert growth < (2 * EACH if way == "polling with threads" else EACH)
     assert stack.healthy()
 
 

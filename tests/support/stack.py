@@ -32,9 +32,6 @@ class Stack:
         variables: more of the environment, or other values.
     """
 
-    #: What serves; a test may choose another for its own.
-    mode = MODE
-
     def __init__(self, home: Path, broker_url: str | None = None, **variables: str) -> None:
         self.home = home
         self.output = home.with_name(f"{home.name}-output")
