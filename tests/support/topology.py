@@ -275,6 +275,7 @@ class Topology:
             "TASKBRIDGE_HEALTH_PORT": "8001",
             "TASKBRIDGE_TRUSTED_PROXIES": "127.0.0.1",
             "TASKBRIDGE_MAX_CONNECTIONS_PER_ADDRESS": "100000",
+            "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
             "TASKBRIDGE_ORIGINS": self.url,
         }
         env = {**self.environ("server"), **address, **more, **variables}
