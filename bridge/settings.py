@@ -119,6 +119,12 @@ class Settings:
     stream_bytes: int = _setting(types.count, 512 * 1024 * 1024)
     #: How long a finished job is kept by a server.
     retention: float = _setting(types.seconds, 3600.0)
+    #: Jobs that a server holds at most: in all, of which those that have ended go first, whatever
+    #: their age, and of those that have not ended.
+    journal_jobs: int = _setting(types.count, 10_000)
+    journal_unfinished: int = _setting(types.count, 100_000)
+    #: Bytes of events that a server holds at most; those of jobs that have ended go first.
+    journal_bytes: int = _setting(types.count, 256 * 1024 * 1024)
     #: How long nothing may be heard of a running task before it is called stalled, and then lost.
     stalled_after: float = _setting(types.seconds, 15.0)
     lost_after: float = _setting(types.seconds, 60.0)

@@ -132,7 +132,13 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     manager = new_manager(served, metrics.flow)
     # All servers read one stream with the same offsets, so a cursor is good on each of them.
     epoch = stream.name_of(served.channel) if stream.is_amqp(settings.events) else None
-    journal = Journal(retention=settings.retention, epoch=epoch)
+    journal = Journal(
+        retention=settings.retention,
+        epoch=epoch,
+        max_jobs=settings.journal_jobs,
+        max_unfinished=settings.journal_unfinished,
+        max_bytes=settings.journal_bytes,
+    )
     manager.on_break = journal.restart
     turn = manager.turn = new_turn(async_mode)
     sio = new_guarded_server(
@@ -145,7 +151,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         transports=list(settings.transports),
     )
     bridge, aside = Bridge(settings=settings), Aside(turn)
-    lookup = Lookup(bridge, journal, sio.sleep, aside)
+    lookup = Lookup(bridge, journal, sio.sleep, aside, lambda: manager.whole)
     auth, limits, gate = Auth(settings), Limits(settings), Gate(settings)
     jobs = JobsNamespace(bridge, journal, lookup, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)

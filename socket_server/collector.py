@@ -59,6 +59,7 @@ class Collector:
         yield self._by_label("queue_messages", QUEUES, "queue", self._estimates.levels)
         yield self._by_label("clock_skew_seconds", SKEW, "host", self._metrics.emitters.skews())
         yield self._states()
+        yield self._evicted()
 
     def _counters(self) -> Iterator[tuple[str, str, float]]:
         flow, totals = self._metrics.flow, self._metrics.emitters.totals
@@ -78,6 +79,7 @@ class Collector:
         yield "clients", "Clients that were let in.", len(clients)
         yield "watches", "Jobs that clients watch, each for each client.", clients.watches
         yield "journal_jobs", "Jobs that are held.", len(self._journal)
+        yield "journal_unfinished", "Of those, jobs that have not ended.", self._journal.unended
         yield "journal_bytes", "Bytes of their events that are held.", self._journal.size
         yield "listener_alive", "Whether the broker is being listened to.", manager.alive
         yield "listener_lag_seconds", LAG, self._metrics.flow.lag
@@ -92,6 +94,12 @@ class Collector:
         family = GaugeMetricFamily(f"taskbridge_{name}", text, labels=[label])
         for key, value in values.items():
             family.add_metric([key], value)
+        return family
+
+    def _evicted(self) -> Metric:
+        family = CounterMetricFamily("taskbridge_journal_evicted", EVICTED, labels=["state"])
+        family.add_metric(["ended"], self._journal.evicted.ended)
+        family.add_metric(["unfinished"], self._journal.evicted.unfinished)
         return family
 
     def _states(self) -> Metric:
@@ -111,4 +119,5 @@ SKEW = "By how much the clock of a host that reports is behind; ahead where nega
 LAG = "How long the newest event that says so took until it was read, corrected by clock skew."
 REACH = "For how long back the stream is known to be whole, TASKBRIDGE_REPLAY at most."
 REACH_PART = "The same as a part of TASKBRIDGE_REPLAY; below 1 a restarted server misses some."
+EVICTED = "Jobs that were forgotten before their time: TASKBRIDGE_JOURNAL_* has no more room."
 STATES = "Jobs that are held, by the name of the task and their state."

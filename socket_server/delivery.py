@@ -81,7 +81,7 @@ class Delivery:
         if not event.verdict:
             self._hear(event)
         if event.type not in TALK:
-            self._note(event, self._journal.of(event.job))
+            self._note(event, self._journal.of(event.job), ends=message.ends)
         return watched
 
     def _hear(self, event: Event) -> None:
@@ -95,15 +95,15 @@ class Delivery:
             if event.type == "queued" and (at := event.data.get("expires_at")):
                 self._watchdog.expires(event.job, event.task, at)
 
-    def _note(self, event: Event, snapshot: Snapshot) -> None:
+    def _note(self, event: Event, snapshot: Snapshot, *, ends: bool) -> None:
         state = snapshot.state
         if state == "queued" and isinstance(queue := event.data.get("queue"), str):
             self._lines.join(event.job, queue)
         elif state != "queued":
             self._lines.leave(event.job)
-        if event.terminal and snapshot.ended and self._manager.ready:
+        if ends and self._manager.ready:
             self._metrics.ended(snapshot)
-        if event.type == "succeeded" and state == "succeeded":
+        if ends and state == "succeeded":
             self._history.note(snapshot)
         if event.type == "started":
             self._expect(snapshot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import time
@@ -21,8 +20,8 @@ from socket_server.record import BEGINNING, Place, Record, place_of
 
 __all__ = ["Journal", "Page", "View"]
 
-#: Jobs held at most; the one that was silent longest goes first, finished ones before others.
-MAX_JOBS = 10_000
+#: Jobs held at most, of which those that have ended go first, and jobs that have not ended.
+MAX_JOBS, MAX_UNFINISHED = 10_000, 100_000
 #: Events of one job held for those who come late.
 MAX_EVENTS = 1_000
 #: Bytes of JSON of the events held: of all jobs, and of one.
@@ -71,15 +70,25 @@ class Page:
     looked: int
 
 
+@dataclass(slots=True)
+class Evicted:
+    """Jobs that were forgotten before their time, so that others have room."""
+
+    ended: int = 0
+    unfinished: int = 0
+
+
 class Journal:
     """Folds events into snapshots and keeps the recent ones.
 
     Args:
         retention: seconds that a finished job is kept.
         epoch: what the offsets belong to; default a new one for this process.
-        max_jobs: jobs held at most.
+        max_jobs: jobs held at most; more only of those that have not ended.
+        max_unfinished: jobs held at most that have not ended.
         max_events: events of one job held at most.
-        max_bytes: bytes of events held at most, of all jobs.
+        max_bytes: bytes of events held at most, of all jobs; jobs that have ended go first, then
+            the events, not the snapshots, of those that were silent longest.
         max_job_bytes: bytes of events of one job held at most.
         clock: seconds since the epoch.
     """
@@ -93,6 +102,7 @@ class Journal:
         retention: float = 3600.0,
         epoch: str | None = None,
         max_jobs: int = MAX_JOBS,
+        max_unfinished: int = MAX_UNFINISHED,
         max_events: int = MAX_EVENTS,
         max_bytes: int = MAX_BYTES,
         max_job_bytes: int = MAX_JOB_BYTES,
@@ -100,16 +110,23 @@ class Journal:
     ) -> None:
         self.epoch = epoch or uuid.uuid4().hex[:12]
         self._retention = retention
-        self._max_jobs = max_jobs
+        self._max_jobs, self._max_unfinished = max_jobs, max_unfinished
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._max_job_bytes = max_job_bytes
+        self._max_job_bytes = min(max_job_bytes, max_bytes)
         self._clock = clock
         self._offset = 0
         #: Bytes of all events that are held.
         self.size = 0
-        # In the order of their last event, so that those silent longest come first.
+        #: Whether each job that has not ended is held, of those of which there were events.
+        self.whole = True
+        #: Jobs that made room for others: how many had ended, and how many had not.
+        self.evicted = Evicted()
+        # In the order of their last event, so that those silent longest come first: all jobs, those
+        # that have ended, and those that have not and hold events.
         self._records: dict[str, Record] = {}
+        self._ended: dict[str, None] = {}
+        self._holding: dict[str, None] = {}
         self._owners: dict[str, dict[str, None]] = {}
         #: Snapshots as JSON, those that were asked for last and have not changed since.
         self._texts: dict[str, Encoded] = {}
@@ -117,6 +134,11 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def unended(self) -> int:
+        """Jobs that are held and have not ended."""
+        return len(self._records) - len(self._ended)
 
     def __contains__(self, job: object) -> bool:
         return job in self._records
@@ -136,8 +158,9 @@ class Journal:
         """
         self._drop_text(event.job)
         record = self._records.get(event.job) or Record(
-            event.job, headless=late and not _begins(event)
+            event.job, headless=(late or not self.whole) and not _begins(event)
         )
+        ended = record.snapshot.ended
         if not record.snapshot.apply(event):
             return None
         self._offset += 1
@@ -147,35 +170,55 @@ class Journal:
         if passing:
             place = record.last  # who has seen it needs nothing that came before
         message = Message(event.encode(), cursor=self._cursor(place))
+        message.ends = record.snapshot.ended and not ended
         if not passing:
             before = record.size
             record.keep(place, message.text)
             self.size += record.size - before
         self._place(event.job, record)
-        self._bound(record)
+        self._bound(event.job, record)
         return message
 
     def _place(self, job: str, record: Record) -> None:
-        self._records.pop(job, None)
+        for order in (self._records, self._ended, self._holding):
+            order.pop(job, None)
         self._records[job] = record
+        if record.snapshot.ended:
+            self._ended[job] = None
+        elif record.size:
+            self._holding[job] = None
         if record.snapshot.owner:
             self._owners.setdefault(record.snapshot.owner, {})[job] = None
 
-    def _bound(self, record: Record) -> None:
+    def _bound(self, job: str, record: Record) -> None:
+        """Make room for what a job has just got; the job itself stays."""
         while record.count > self._max_events or record.size > self._max_job_bytes:
             self.size -= record.forget_oldest()
-        if len(self._records) > self._max_jobs:
-            self._forget(self._least_wanted())
-        while self.size > self._max_bytes and len(self._records) > 1:
-            self._forget(self._least_wanted())
+        while len(self._records) > self._max_jobs and (ended := _first(self._ended, job)):
+            self._evict(ended)
+        if self.unended > self._max_unfinished:
+            self._evict(next(one for one in self._records if one not in self._ended))
+        while self.size > self._max_bytes:
+            if ended := _first(self._ended, job):
+                self._evict(ended)
+            elif holding := _first(self._holding, job):
+                del self._holding[holding]
+                self.size -= self._records[holding].forget_events()
+            else:
+                break
 
-    def _least_wanted(self) -> str:
-        oldest = itertools.islice(self._records.items(), 100)
-        ended = (job for job, record in oldest if record.snapshot.ended)
-        return next(ended, next(iter(self._records)))
+    def _evict(self, job: str) -> None:
+        if job in self._ended:
+            self.evicted.ended += 1
+        else:
+            self.evicted.unfinished += 1
+            self.whole = False
+        self._forget(job)
 
     def _forget(self, job: str) -> None:
         record = self._records.pop(job)
+        for order in (self._ended, self._holding):
+            order.pop(job, None)
         self.size -= record.size
         self._drop_text(job)
         self.on_forget(job)
@@ -188,14 +231,16 @@ class Journal:
     def prune(self) -> None:
         """Forget jobs that ended longer ago than the retention."""
         horizon = self._clock() - self._retention
-        for job, record in list(self._records.items()):
+        for job in list(self._ended):
             # All are looked at: the clock of a worker that is ahead must not protect the others.
-            if record.snapshot.at <= horizon and record.snapshot.ended:
+            if self._records[job].snapshot.at <= horizon:
                 self._forget(job)
 
     def restart(self) -> None:
         """Begin a new epoch: events were missed, so no earlier cursor is good any more."""
         self.epoch = uuid.uuid4().hex[:12]
+        self.whole = False
+        self._holding.clear()
         for record in self._records.values():
             self.size -= record.forget_all()
 
@@ -343,6 +388,11 @@ def _decode_next(text: str) -> tuple[float, str]:
     if not (colon and job and math.isfinite(place := float(at))):
         raise ValueError("it is no place in a list of jobs")
     return place, job
+
+
+def _first(jobs: dict[str, None], but: str) -> str | None:
+    """Return the first of several jobs that is not a given one."""
+    return next((job for job in jobs if job != but), None)
 
 
 def _begins(event: Event) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 
 from bridge.client import Bridge
 from bridge.errors import JobNotFound
+from bridge.snapshot import Snapshot
 from bridge.status import from_result
+from bridge.stored_result import can_read
 from bridge.tokens import Grant
 from socket_server.aside import Aside
 from socket_server.journal import Journal
@@ -29,12 +31,18 @@ class Lookup:
         journal: what the server holds.
         sleep: lets other clients go on for so many seconds.
         aside: asks the result backend where it blocks nobody else.
+        whole: whether the server has read all that was ever published.
     """
 
     def __init__(
-        self, bridge: Bridge, journal: Journal, sleep: Callable[[float], None], aside: Aside
+        self,
+        bridge: Bridge,
+        journal: Journal,
+        sleep: Callable[[float], None],
+        aside: Aside,
+        whole: Callable[[], bool],
     ) -> None:
-        self._bridge, self.aside = bridge, aside
+        self._bridge, self.aside, self._whole = bridge, aside, whole
         self._journal = journal
         self._sleep = sleep
 
@@ -57,9 +65,17 @@ class Lookup:
             self._sleep(INTERVAL)
         if held:
             return None
-        if job in grant.jobs and (found := self._from_result(job)):
+        if job in grant.jobs and (found := self._from_result(job) or self._waiting(job)):
             return found
         raise JobNotFound(f"no job {job} that this token names")
+
+    def _waiting(self, job: str) -> dict[str, Any] | None:
+        """Return the snapshot of a job that has no result yet, and that this server may have
+        forgotten while it waits; None if the server would know of it."""
+        knows_all = self._whole() and self._journal.whole
+        if knows_all or not can_read(self._bridge.app.backend):
+            return None
+        return {**Snapshot(job).encode(), "incomplete": True, "source": "result"}
 
     def _holds(self, job: str, grant: Grant) -> bool:
         return job in self._journal and grant.names(job, self._journal.owner(job))

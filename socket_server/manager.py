@@ -61,6 +61,8 @@ class JobsManager(socketio.PubSubManager):
     ready = False
     #: Whether events of the past are read, before which others may have been forgotten.
     late = False
+    #: Whether all that was ever published was read, as far as that can be known.
+    whole = True
     #: Offset of the message to be read next, where the bus is a stream; else None.
     written: int | None = None
     #: Messages that were refused since the start.
@@ -280,6 +282,14 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         """See ``JobsManager``."""
         source = self._source
         return not self.ready and isinstance(source, Stream) and bool(source.first)
+
+    @property
+    def whole(self) -> bool:  # type: ignore[override]
+        """See ``JobsManager``."""
+        source = self._source
+        if not isinstance(source, Stream):
+            return True
+        return source.first == 0 or (source.first is None and source.tail < 0)
 
     @property
     def written(self) -> int | None:  # type: ignore[override]

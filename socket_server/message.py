@@ -13,6 +13,9 @@ __all__ = ["Message"]
 class Message(dict[str, Any]):
     """An event with its cursor, which is encoded once for whoever needs it; nobody changes it."""
 
+    #: Whether the job ends with it.
+    ends = False
+
     @cached_property
     def text(self) -> str:
         """Its JSON."""

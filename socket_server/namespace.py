@@ -174,6 +174,8 @@ class JobsNamespace(socketio.Namespace):
         cursor = text(request, "cursor", required=False) or None
         job, result = self._named(sid, request, "watch")
         if result is not None:
+            if result["state"] not in TERMINAL:
+                self.clients.watch(sid, job)  # it is heard of when it begins, or goes on
             return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
         self._await_turn()

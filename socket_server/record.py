@@ -71,10 +71,16 @@ class Record:
         self.size -= len(text)
         return len(text)
 
-    def forget_all(self) -> int:
-        """Let go of all events, after a gap; return their size."""
+    def forget_events(self) -> int:
+        """Let go of all events, of which clients may have cursors; return their size."""
         size, self.size = self.size, 0
         self._events.clear()
+        self.forgotten = self.last
+        return size
+
+    def forget_all(self) -> int:
+        """Let go of all events, after a gap; return their size."""
+        size = self.forget_events()
         self.forgotten = self.last = GAP
         return size
 

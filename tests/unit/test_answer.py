@@ -105,7 +105,7 @@ def forget_and_know_anew(journal):
     "forget", [forget_events, forget_job, forget_and_know_anew, Journal.restart]
 )
 def test_an_answer_that_cannot_be_finished_is_not_made_up(forget):
-    journal = journal_of(["x" * 5_000] * 4, max_events=4, max_jobs=2)
+    journal = journal_of(["x" * 5_000] * 4, max_events=4, max_unfinished=2)
     answer = Answer("3/jobs,7", journal.view("j").encode())
     next(pieces(answer))
     forget(journal)

@@ -50,7 +50,8 @@ class Server:
         self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
         self.history, self.lines, self.levels = History(), Lines(), {}
         parts = (self.watchdog, self.history, self.lines)
-        self.delivery = Delivery(self.manager, self.journal, *parts, Metrics())
+        self.metrics = Metrics()
+        self.delivery = Delivery(self.manager, self.journal, *parts, self.metrics)
         self.journal.on_forget = self.lines.leave
         gauge = SimpleNamespace(read=lambda queues: self.levels)
         self.turn = Cooperative()
@@ -289,3 +290,13 @@ def test_the_figure_of_a_queue_that_was_not_looked_at_stays(server):
     server.take("started", job="b", attempt=1)
     server.estimates.tell()
     assert server.estimates.levels == {"a": 2, "b": 0}
+
+
+def test_a_job_is_counted_once_when_its_tasks_go_on_to_end_after_it(server):
+    server.take("queued", run=0, total=3)
+    for task in ("a", "b"):
+        server.take("started", task=task, attempt=1)
+    server.take("failed", task="a", seq=1)
+    server.take("failed", task="b", seq=1)
+    count = server.metrics.registry.get_sample_value
+    assert count("taskbridge_jobs_ended_total", {"task": "n", "state": "failed"}) == 1

@@ -18,7 +18,9 @@ def clock():
 
 @pytest.fixture
 def journal(clock):
-    return Journal(retention=60, epoch="e1", max_jobs=5, max_events=4, clock=clock)
+    return Journal(
+        retention=60, epoch="e1", max_jobs=5, max_unfinished=5, max_events=4, clock=clock
+    )
 
 
 def event(kind, job="j", seq=0, tick=0, at=1000.0, owner="o", run=1, task=None, **data):
@@ -179,8 +181,32 @@ def test_events_are_bounded_in_bytes_of_a_job_and_of_all(clock):
         for seq in range(5):
             journal.fold(event("log", job=job, seq=seq))
     assert seqs(journal.view("c")) == [2, 3, 4]  # a longer offset makes them a little larger
-    assert "a" not in journal
+    assert seqs(journal.view("a")) == []
     assert one * 6 <= journal.size <= 8 * one
+
+
+def test_where_bytes_are_short_an_ended_job_goes_before_events_of_one_that_has_not(clock):
+    journal = Journal(epoch="e1", max_bytes=1000, clock=clock)
+    journal.fold(event("started", job="silent", at=1.0))
+    journal.fold(event("succeeded", job="ended", text="x" * 200))
+    journal.fold(event("log", job="loud", text="x" * 500))
+    assert "ended" not in journal
+    assert len(journal.view("silent").events) == 1
+    assert journal.evicted.ended == 1
+
+
+def test_a_job_that_lost_its_events_for_want_of_bytes_is_held_and_its_cursors_go_on(clock):
+    journal = Journal(epoch="e1", max_bytes=1000, clock=clock)
+    cursor = journal.fold(event("started", job="silent"))["cursor"]
+    journal.fold(event("log", job="loud", text="x" * 700))
+    assert (journal.view("silent").recovered, journal.snapshot("silent")["state"]) == (
+        False,
+        "running",
+    )
+    assert journal.view("silent", cursor).recovered
+    journal.fold(event("log", job="silent", seq=1))
+    assert seqs(journal.view("silent", cursor)) == [1]
+    assert (journal.evicted.unfinished, journal.whole) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -227,16 +253,60 @@ def test_a_job_that_is_not_held_is_a_key_error(journal):
             ask("j")
 
 
-def test_jobs_are_bounded_and_finished_ones_go_first(journal):
-    for number in range(5):
-        journal.fold(event("started", job=f"j{number}"))
-    journal.fold(event("succeeded", job="j3", seq=1))
-    journal.fold(event("started", job="new"))
-    assert len(journal) == 5
-    assert "j3" not in journal
-    journal.fold(event("started", job="newer"))
+def test_jobs_are_bounded_and_finished_ones_go_first_whatever_their_age(journal):
+    for number in range(4):
+        journal.fold(event("queued", job=f"j{number}"))
+    for number in range(100):
+        journal.fold(event("succeeded", job=f"ended {number}"))
+    assert list(journal._records) == [*(f"j{n}" for n in range(4)), "ended 99"]
+    journal.fold(event("queued", job="new"))
+    assert (len(journal), "ended 99" in journal) == (5, False)
+    assert (journal.evicted.ended, journal.evicted.unfinished, journal.whole) == (100, 0, True)
+
+
+def test_jobs_that_have_not_ended_are_held_beyond_the_bound_of_all_up_to_one_of_their_own(clock):
+    journal = Journal(max_jobs=2, max_unfinished=4, clock=clock)
+    for number in range(4):
+        journal.fold(event("queued", job=f"j{number}"))
+    assert (len(journal), journal.unended, journal.whole) == (4, 4, True)
+    journal.fold(event("succeeded", job="j0", seq=1))
+    journal.fold(event("queued", job="j4"))
     assert "j0" not in journal
-    assert "new" in journal
+    journal.fold(event("queued", job="j5"))
+    assert "j1" not in journal
+    assert (journal.evicted.unfinished, journal.whole) == (1, False)
+
+
+def test_a_job_that_was_evicted_unfinished_claims_no_beginning_when_it_goes_on(clock):
+    journal = Journal(max_unfinished=1, clock=clock)
+    for job in "ab":
+        journal.fold(event("started", job=job))
+    journal.fold(event("log", job="a", seq=1))
+    assert not journal.view("a").recovered
+    journal.fold(event("started", job="c"))
+    assert journal.view("c").recovered
+
+
+def test_a_job_that_ends_where_none_has_room_stays_until_another_ends(clock):
+    journal = Journal(max_jobs=1, max_bytes=10, clock=clock)
+    for job in "abc":
+        journal.fold(event("started", job=job))
+    assert journal.fold(event("succeeded", job="b", seq=1)).ends
+    assert (list(journal._records), journal.size) == (["a", "c", "b"], 0)
+    journal.fold(event("succeeded", job="c", seq=1))
+    assert list(journal._records) == ["a", "c"]
+
+
+def test_a_job_that_was_called_lost_and_goes_on_is_evicted_as_one_that_runs(clock):
+    journal = Journal(max_jobs=1, clock=clock)
+    journal.fold(event("started", job="a"))
+    journal.fold(journal.of("a").verdict(journal.of("a").task("a"), "lost", 1001.0))
+    assert journal.unended == 0
+    journal.fold(event("log", job="a", seq=1))
+    assert journal.unended == 1
+    journal.fold(event("succeeded", job="b"))
+    journal.fold(event("succeeded", job="c"))
+    assert list(journal._records) == ["a", "c"]
 
 
 def test_a_job_that_is_heard_of_stays_when_others_are_silent(journal):
