@@ -7,6 +7,7 @@ import signal
 
 import engineio
 import pytest
+from hypothesis import settings
 
 from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
@@ -25,6 +26,10 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 #: Milliseconds that a page may take to show what a test expects of it, on a busy machine.
 SOON = 30_000
