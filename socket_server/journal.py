@@ -122,7 +122,12 @@ class Journal:
         return job in self._records
 
     def fold(
-        self, event: Event, offset: int | None = None, *, late: bool = False
+        self,
+        event: Event,
+        offset: int | None = None,
+        *,
+        late: bool = False,
+        past: bool = False,
     ) -> Message | None:
         """Take an event in.
 
@@ -130,6 +135,7 @@ class Journal:
             event: what came over the bus.
             offset: its place in the stream; default a count of this journal's own.
             late: whether earlier events of its job may be there no more.
+            past: whether it is read of the past, so that only its own time tells its age.
 
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
@@ -138,15 +144,18 @@ class Journal:
         record = self._records.get(event.job) or Record(
             event.job, headless=late and not _begins(event)
         )
-        if not record.snapshot.apply(event):
+        if (numbered := record.fold(event)) is None:
             return None
+        now = self._clock()
+        record.heard = min(now, event.at) if past else now
         self._offset += 1
-        # Offsets of a stream begin at 0, which here stands for the beginning.
+        # Offsets of a stream begin at 0, which here stands for the beginning. The place has the
+        # worker's own number of the execution, which does not depend on what a server has seen.
         place = place_of(event, self._offset if offset is None else offset + 1)
         passing = event.type == "progress" or event.verdict
         if passing:
             place = record.last  # who has seen it needs nothing that came before
-        message = Message(event.encode(), cursor=self._cursor(place))
+        message = Message(numbered.encode(), cursor=self._cursor(place))
         if not passing:
             before = record.size
             record.keep(place, message.text)
@@ -189,8 +198,8 @@ class Journal:
         """Forget jobs that ended longer ago than the retention."""
         horizon = self._clock() - self._retention
         for job, record in list(self._records.items()):
-            # All are looked at: the clock of a worker that is ahead must not protect the others.
-            if record.snapshot.at <= horizon and record.snapshot.ended:
+            # By this server's clock: that of a worker may be hours off.
+            if record.heard <= horizon and record.snapshot.ended:
                 self._forget(job)
 
     def restart(self) -> None:
