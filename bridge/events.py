@@ -277,6 +277,7 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "more": is_counter,
     "dropped": is_counter,
     "attempt": is_counter,
+    "replaced": is_counter,
     "redelivered": lambda value: isinstance(value, bool),
     "bars": _list_of(_bar),
     "lines": _list_of(_line),

@@ -205,7 +205,10 @@ def execution(fields: Any) -> dict[str, Any]:
     """
     retries, delivery = fields.get("retries"), fields.get("delivery_info") or {}
     attempt = retries + 1 if is_counter(retries) else 1
-    return {"attempt": attempt, "redelivered": bool(delivery.get("redelivered"))}
+    told = {"attempt": attempt, "redelivered": bool(delivery.get("redelivered"))}
+    replaced = fields.get("replaced_task_nesting")
+    # Celery counts the attempts of a task that another one has put into its place from 1 again.
+    return {**told, "replaced": replaced} if is_counter(replaced) and replaced else told
 
 
 def fields_of(message: Any, fields: Any = None) -> dict[str, Any]:

@@ -17,6 +17,8 @@ __all__ = ["MAX_BARS", "Run"]
 
 #: Bars of one run that travel; what a person can take in, and what fits an event.
 MAX_BARS = 32
+#: What Celery knows of an execution that is the first.
+FIRST = {"attempt": 1, "redelivered": False}
 #: Types of an event that gathers lines.
 LINES = frozenset({"log", "output"})
 #: Seconds between samples of a run that has gone on for a while.
@@ -69,8 +71,7 @@ class Run:
         self.begun = time.time_ns() // 1000 if begun is None else begun
         self.execution = execution or {}
         #: What all events of a later execution say; of a first one, those of its life do.
-        first = self.execution.get("attempt") == 1 and not self.execution.get("redelivered")
-        self._later = {} if first else self.execution
+        self._later = {} if self.execution == FIRST else self.execution
         self.capture = capture
         self.clock = clock
         self.cancelled = False

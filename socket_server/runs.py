@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bridge.events import Event
+from bridge.outcome import REPLACED
 from bridge.task_state import TaskState
 
 __all__ = ["Execution", "Runs"]
@@ -32,6 +33,8 @@ class Execution(NamedTuple):
     number: int
     #: Celery's number of the attempt, from 1.
     attempt: int = 1
+    #: How often Celery has put another task into the place of the task before.
+    replaced: int = 0
     #: Whether the message was delivered before; None where the worker did not say (0.1.0).
     redelivered: bool | None = None
     #: Workers' numbers of the executions before it, the newest last.
@@ -40,7 +43,8 @@ class Execution(NamedTuple):
     @property
     def usual(self) -> bool:
         """Whether the task's state alone tells all of it: a first attempt under its own number."""
-        return self.run == self.number and self.attempt == 1 and not (self.past or self.redelivered)
+        first = self.attempt == 1 and not (self.past or self.redelivered or self.replaced)
+        return first and self.run == self.number
 
 
 class Runs(dict[str, Execution]):
@@ -76,6 +80,9 @@ class Runs(dict[str, Execution]):
 
     def keep(self, event: Event, execution: Execution) -> None:
         """Remember the execution that an event is from, once the event was folded in."""
+        if event.type == "retrying" and event.data.get("reason") == REPLACED:
+            # What comes now is counted from 1 again, and not all of a canvas says `replaced`.
+            execution = execution._replace(attempt=0, replaced=0, redelivered=None)
         if not execution.usual:
             self[event.task] = execution
         if event.terminal:
@@ -83,10 +90,18 @@ class Runs(dict[str, Execution]):
 
 
 def _numbered(event: Event, below: int, like: Execution | None = None) -> Execution:
-    """Return the execution that an event begins, with a number greater than ``below``."""
-    attempt = event.data.get("attempt", like.attempt if like else 1)
-    redelivered = event.data.get("redelivered", like.redelivered if like else None)
-    return Execution(event.run, max(event.run, below + 1), attempt, redelivered)
+    """Return the execution that an event begins, with a number greater than ``below``.
+
+    Args:
+        event: the first that came of it.
+        below: a number.
+        like: what is assumed of it, where the event does not say which attempt it is.
+    """
+    number, data = max(event.run, below + 1), event.data
+    if like is not None and "attempt" not in data:
+        return like._replace(run=event.run, number=number)
+    count = data.get("attempt", 1), data.get("replaced", 0)
+    return Execution(event.run, number, *count, data.get("redelivered"))
 
 
 def _is_newer(event: Event, known: Execution, task: TaskState) -> bool:
@@ -98,8 +113,9 @@ def _is_newer(event: Event, known: Execution, task: TaskState) -> bool:
     attempt, redelivered = event.data.get("attempt"), event.data.get("redelivered")
     if attempt is None:
         return _may_be_newer(event.run, known, task)
-    if attempt != known.attempt:
-        return bool(attempt > known.attempt)
+    count = (event.data.get("replaced", 0), attempt)
+    if count != (known.replaced, known.attempt):
+        return bool(count > (known.replaced, known.attempt))
     if None not in (redelivered, known.redelivered) and redelivered != known.redelivered:
         return bool(redelivered)
     # Deliveries of one message that nothing tells apart, so what begins later is newer.

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.events import Event
+from bridge.outcome import REPLACED
 from bridge.snapshot import Snapshot
 from socket_server.journal import Journal
 
@@ -192,6 +193,24 @@ def test_a_task_that_waits_to_be_tried_again_is_cancelled_by_a_host_whose_clock_
     journal, _ = fold([event("started", BEGIN, attempt=1), event("retrying", BEGIN, 1)])
     fold([event("cancelled", BEGIN - HOUR, **known)], journal)
     assert journal.snapshot("j")["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("skew", [-HOUR, HOUR])
+@pytest.mark.parametrize(
+    "known", [{}, {"redelivered": False}, {"redelivered": False, "replaced": 1}]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_task_that_was_replaced_in_its_second_attempt_is_counted_from_1_again(skew, known, late):
+    if late and "replaced" not in known:
+        return  # what of a canvas does not say so begins long after it
+    told = {key: value for key, value in known.items() if key != "replaced"}
+    before = [event("started", BEGIN, attempt=2, **told)]
+    replaced = [event("retrying", BEGIN, 1, reason=REPLACED)]
+    after = [event("started", BEGIN + skew, attempt=1, **known)]
+    end = event("succeeded", BEGIN + skew, 1, **({"attempt": 1, **known} if known else {}))
+    journal, _ = fold([*before, *(after + replaced if late else replaced + after), end])
+    assert journal.snapshot("j")["state"] == "succeeded"
+    assert not journal.snapshot("j")["incomplete"]
 
 
 def test_the_result_of_a_job_is_that_of_its_last_task_whatever_clocks_say():
