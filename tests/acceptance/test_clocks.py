@@ -20,6 +20,8 @@ pytestmark = pytest.mark.timeout(200)
 SKEWS = {"ahead": "3600", "behind": "-3600"}
 #: Folders of the code that servers and workers run, if it is not this one.
 CODE = {"server": os.environ.get("OLD_SERVER"), "worker": os.environ.get("OLD_WORKERS")}
+#: Settings of the stack that 0.1.0 does not know, and refuses.
+UNKNOWN = ("TASKBRIDGE_INPUT_ROOTS", "TASKBRIDGE_OUTPUT_ROOT")
 
 
 class Mixed(Stack):
@@ -29,8 +31,9 @@ class Mixed(Stack):
         if (code := CODE[name]) is None:
             return super().start(name, *command, **variables)
         log = self.home / f"{name}-{len(self.processes)}.log"
-        path = {"PYTHONPATH": f"{code}:{ROOT / 'tests'}"}
-        process = Process(command, log, {**self.env, **variables, **path}, cwd=Path(code))
+        environ = {**self.env, **variables, "PYTHONPATH": f"{code}:{ROOT / 'tests'}"}
+        known = {name: one for name, one in environ.items() if name not in UNKNOWN}
+        process = Process(command, log, known, cwd=Path(code))
         self.processes.append(process)
         return process
 
