@@ -15,10 +15,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint audit web bench docs dist
+.PHONY: help demo up test compatibility lint audit web bench docs dist
 
 help:  ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path /some/folder --once"
 	@$(BIN)/taskbridge demo $(ARGS)
@@ -31,6 +31,10 @@ test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Not a part of the tests: it takes the code of the release from git's history.
+compatibility: .venv/lint.stamp  ## attempts under wrong clocks, with workers and with a server of 0.1.0
+	@$(BIN)/python scripts/compatibility.py $(ARGS)
 
 lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff check .

@@ -79,9 +79,9 @@ _TEXTS = ("desc", "unit", "postfix")
 class Event:
     """One thing that happened to one task of a job; nobody changes it.
 
-    ``run`` is the microsecond at which that execution began (0 for ``queued``), ``seq`` counts
-    the events of a run that must not be lost, ``tick`` the progress between two of them, ``at``
-    is in seconds since the epoch.
+    ``run`` is the number of that execution, greater for a newer one (0 for ``queued``), ``seq``
+    counts the events of a run that must not be lost, ``tick`` the progress between two of them,
+    ``at`` is in seconds since the epoch.
     """
 
     job: str
@@ -277,6 +277,8 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "more": is_counter,
     "dropped": is_counter,
     "attempt": is_counter,
+    "replaced": is_counter,
+    "redelivered": lambda value: isinstance(value, bool),
     "bars": _list_of(_bar),
     "lines": _list_of(_line),
     "chunks": _list_of(_chunk),

@@ -23,6 +23,7 @@ __all__ = [
     "EXPIRED",
     "HANDED_BACK",
     "NOT_HANDED_BACK",
+    "REPLACED",
     "error",
     "failure",
     "moment",

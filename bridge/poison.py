@@ -87,7 +87,10 @@ def _end(consumer: Any, message: Any, error: Any) -> None:
     if (header := publishing.sound(fields.get(HEADER))) is not None and name not in INTERNAL:
         job = fields.get("root_id")
         job = str(job if is_identifier(job) else task)
-        run = Run(job=job, task=str(task), name=name, owner=header.get("owner"))
+        execution = publishing.execution(publishing.fields_of(message, fields))
+        begun = publishing.run_after(header)
+        run = Run(job=job, task=str(task), name=name, owner=header.get("owner"), begun=begun,
+                  execution=execution)  # fmt: skip
         told = {"error": outcome.error(error)}
         emitter_for(publishing.of_tasks[0]).put(run, "failed", told)
 

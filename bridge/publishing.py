@@ -23,7 +23,18 @@ from bridge.events import is_counter, is_identifier, is_number
 from bridge.run import Run
 from bridge.settings import Settings
 
-__all__ = ["HEADER", "INTERNAL", "connect", "enqueuing", "of_tasks", "sound", "told"]
+__all__ = [
+    "HEADER",
+    "INTERNAL",
+    "connect",
+    "enqueuing",
+    "execution",
+    "fields_of",
+    "of_tasks",
+    "run_after",
+    "sound",
+    "told",
+]
 
 #: Header of a task's message that makes it, and what it spawns, part of a job.
 HEADER = "taskbridge"
@@ -35,12 +46,18 @@ INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 TOLD = ("total", "more", "queue", "expires_at")
 #: Tasks that a job may have at most: one that waits for more would never end.
 MAX_TASKS = 10_000_000
+#: Bound of the number of an execution in a task's header; that of a clock reaches it in 2112.
+MAX_RUN = 2**52
+#: By how much the number in the header of a task that is tried again is greater than the clock's,
+#: in microseconds: a worker's parent publishes it before it reports the execution that has failed.
+AHEAD = 1_000_000
 #: What the values of a task's header must be; values of other names are left alone.
 SOUND: dict[str, Callable[[Any], bool]] = {
     "owner": lambda value: value is None or is_identifier(value),
     **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
     **dict.fromkeys(("at", "expires_at"), is_number),
     "queue": lambda value: isinstance(value, str),
+    "run": lambda value: is_counter(value) and value < MAX_RUN,
 }
 
 
@@ -92,9 +109,12 @@ def connect() -> None:
 def _before_publish(
     sender: str, headers: dict[str, Any], body: Any = None, declare: Any = None, **_: Any
 ) -> None:
+    if isinstance(before := headers.get(HEADER), dict):
+        # The task is tried again, maybe on a host whose clock is behind this one's.
+        headers[HEADER] = {**before, "run": run_after(before) + AHEAD}
     if asked := _enqueuing.get() or _spawning():
         counts = _counts(asked, headers, body)
-        header = {"owner": asked.owner, "at": time.time(), **counts}
+        header = {"owner": asked.owner, "at": time.time(), **counts, **_order()}
         if declare:
             header["queue"] = declare[0].name
         if expires := outcome.moment(headers.get("expires")):
@@ -162,6 +182,50 @@ def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
         return
     run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
     emitter_for(asked.settings).put(run, "queued", told(headers[HEADER]))
+
+
+def run_after(header: dict[str, Any], by: int = 1) -> int:
+    """Return a number for an execution: the microsecond, but greater than its message's ``run``.
+
+    So the attempts of a task, and the tasks of a chain, are in their order by any host's clock.
+
+    Args:
+        header: of the task's message; its ``run`` is a number that the sender knew.
+        by: by how much it is greater.
+    """
+    known: int = header.get("run", 0)
+    return max(time.time_ns() // 1000, known + by)
+
+
+def execution(fields: Any) -> dict[str, Any]:
+    """Return what Celery knows about which execution of a task this is.
+
+    Args:
+        fields: of the task's message, or its request; read with ``get``.
+    """
+    retries, delivery = fields.get("retries"), fields.get("delivery_info") or {}
+    attempt = retries + 1 if is_counter(retries) else 1
+    told = {"attempt": attempt, "redelivered": bool(delivery.get("redelivered"))}
+    replaced = fields.get("replaced_task_nesting")
+    # Celery counts the attempts of a task that another one has put into its place from 1 again.
+    return {**told, "replaced": replaced} if is_counter(replaced) and replaced else told
+
+
+def fields_of(message: Any, fields: Any = None) -> dict[str, Any]:
+    """Return the fields of a message that is no request yet.
+
+    Args:
+        message: kombu's.
+        fields: of its task; default its headers.
+    """
+    return {**(fields or message.headers or {}), "delivery_info": message.delivery_info}
+
+
+def _order() -> dict[str, int]:
+    """Return what makes the number of a task that is published greater than its publisher's."""
+    if _enqueuing.get() is not None:
+        return {}
+    return {"run": run_after(getattr(current_task.request, HEADER))}
 
 
 def told(header: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,10 @@ __all__ = ["MAX_BARS", "Run"]
 
 #: Bars of one run that travel; what a person can take in, and what fits an event.
 MAX_BARS = 32
+#: What Celery knows of an execution that is the first.
+FIRST = {"attempt": 1, "redelivered": False}
+#: Types of an event that gathers lines.
+LINES = frozenset({"log", "output"})
 #: Seconds between samples of a run that has gone on for a while.
 INTERVAL = 0.1
 #: Seconds between the first samples, so that a job of a second is more than one jump.
@@ -40,7 +44,10 @@ class Run:
         task: id of the task.
         name: name of the task.
         owner: whose job it is; None for nobody's.
-        begun: microsecond since the epoch at which it began; 0 for what only announces a task.
+        begun: number of the execution, see ``publishing.run_after``; 0 for what only announces a
+            task; default the microsecond since the epoch.
+        execution: what its events say about it: Celery's number of the attempt and whether the
+            message was delivered before, by which a server finds the newest of several.
         flag: file whose existence means that the job was cancelled.
         capture: what is captured from code that knows nothing of taskbridge; see
             ``bridge.capture``.
@@ -55,12 +62,16 @@ class Run:
         name: str,
         owner: str | None = None,
         begun: int | None = None,
+        execution: dict[str, Any] | None = None,
         flag: Path | None = None,
         capture: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.task, self.name, self.owner = job, task, name, owner
         self.begun = time.time_ns() // 1000 if begun is None else begun
+        self.execution = execution or {}
+        #: What all events of a later execution say; of a first one, those of its life do.
+        self._later = {} if self.execution == FIRST else self.execution
         self.capture = capture
         self.clock = clock
         self.cancelled = False
@@ -179,7 +190,8 @@ class Run:
         self._shown, self._told_meta = list(meters.values()), meta
         self._tick += 1
         bars = [meter.sample(line) for line, meter in meters.items()]
-        return self._event("progress", {"bars": bars, **({"meta": meta} if meta else {})})
+        told = {"bars": bars, **({"meta": meta} if meta else {}), **self._later}
+        return self._event("progress", told)
 
     def event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
         """Return the run's next event that must not be lost; ``at`` is now unless given."""
@@ -189,6 +201,8 @@ class Run:
         if untold := self.dropped + self.limited - self._told:
             data = {**data, "dropped": untold}
             self._told += untold
+        if known := self._later if kind in LINES else self.execution:
+            data = {**known, **data}
         return self._event(kind, data, at)
 
     def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:

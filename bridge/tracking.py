@@ -77,6 +77,8 @@ def _run_of(task: Any) -> Run | None:
         task=request.id,
         name=task.name,
         owner=owner,
+        begun=publishing.run_after(header),
+        execution=publishing.execution(request),
         flag=cancellation.flag(_settings[0], job),
         capture=capture.kinds_for(task, owner, _settings[0]),
     )
@@ -96,7 +98,7 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
 
 def _beginning(request: Any) -> dict[str, Any]:
     # How many tasks the job has travels with the task too: it may end before `queued` arrives.
-    return {"attempt": (request.retries or 0) + 1, **publishing.told(getattr(request, HEADER))}
+    return publishing.told(getattr(request, HEADER))
 
 
 def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, **_: Any) -> None:
@@ -133,7 +135,27 @@ def _parent_run(task_id: str) -> Run | None:
     if not isinstance(header, dict) or request.type in INTERNAL:
         return None
     job = request.root_id or task_id
-    return Run(job=job, task=task_id, name=request.type, owner=header.get("owner"))
+    return _parents(job, task_id, request.type, header, request.request_dict)
+
+
+def _parents(job: str, task: str, name: str, header: dict[str, Any], fields: Any) -> Run:
+    """Return a run under which a worker's parent reports the end of an execution.
+
+    Args:
+        job: its id.
+        task: the task's id.
+        name: the task's name.
+        header: taskbridge's, of the task's message.
+        fields: of the message; see ``publishing.execution``.
+    """
+    return Run(
+        job=job,
+        task=task,
+        name=name,
+        owner=header.get("owner"),
+        begun=publishing.run_after(header, 2),  # greater than that of the child
+        execution=publishing.execution(fields),
+    )
 
 
 def _run_told(request: Any, name: str) -> Run | None:
@@ -142,7 +164,7 @@ def _run_told(request: Any, name: str) -> Run | None:
     if not isinstance(header, dict) or name in INTERNAL:
         return None
     job = request.root_id or request.id
-    return Run(job=job, task=request.id, name=name, owner=header.get("owner"))
+    return _parents(job, request.id, name, header, request)
 
 
 def _on_received(sender: Any, request: Any, **_: Any) -> None:
@@ -189,8 +211,8 @@ def _on_revoked(
 def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:
     headers = message.headers or {}
     if isinstance(header := headers.get(HEADER), dict):
-        owner, job = header.get("owner"), headers.get("root_id") or id
-        run = Run(job=job, task=id, name=name[:255], owner=owner)
+        job, fields = headers.get("root_id") or id, publishing.fields_of(message)
+        run = _parents(job, id, name[:255], header, fields)
         text = (
             f"no worker knows a task named {name}: check the name, or add its module to the worker"
         )

@@ -55,7 +55,8 @@ class Delivery:
         self._metrics.flow.read += 1
         # Of no use to clients, and none of their business.
         told, trace = event.data.pop("emitter", None), event.data.pop(tracing.FIELD, None)
-        message = self._journal.fold(event, self._manager.place, late=self._manager.late)
+        past = not self._manager.ready
+        message = self._journal.fold(event, self._manager.place, late=self._manager.late, past=past)
         self._metrics.flow.stale += message is None
         watched = self._send(event, message)
         if told:
@@ -93,7 +94,9 @@ class Delivery:
         else:
             self._watchdog.over(event.job, event.task)
             if event.type == "queued" and (at := event.data.get("expires_at")):
-                self._watchdog.expires(event.job, event.task, at)
+                # Both times are by the clock of who published the task, which may be hours off.
+                apart = time.time() - event.at if self._manager.ready else 0.0
+                self._watchdog.expires(event.job, event.task, at + apart)
 
     def _note(self, event: Event, snapshot: Snapshot, *, ends: bool) -> None:
         state = snapshot.state

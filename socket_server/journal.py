@@ -144,7 +144,12 @@ class Journal:
         return job in self._records
 
     def fold(
-        self, event: Event, offset: int | None = None, *, late: bool = False
+        self,
+        event: Event,
+        offset: int | None = None,
+        *,
+        late: bool = False,
+        past: bool = False,
     ) -> Message | None:
         """Take an event in.
 
@@ -152,6 +157,7 @@ class Journal:
             event: what came over the bus.
             offset: its place in the stream; default a count of this journal's own.
             late: whether earlier events of its job may be there no more.
+            past: whether it is read of the past, so that only its own time tells its age.
 
         Returns:
             What watchers get: the event with its cursor; None if it was a duplicate or stale.
@@ -161,15 +167,18 @@ class Journal:
             event.job, headless=(late or not self.whole) and not _begins(event)
         )
         ended = record.snapshot.ended
-        if not record.snapshot.apply(event):
+        if (numbered := record.fold(event)) is None:
             return None
+        now = self._clock()
+        record.heard = min(now, event.at) if past else now
         self._offset += 1
-        # Offsets of a stream begin at 0, which here stands for the beginning.
+        # Offsets of a stream begin at 0, which here stands for the beginning. The place has the
+        # worker's own number of the execution, which does not depend on what a server has seen.
         place = place_of(event, self._offset if offset is None else offset + 1)
         passing = event.type == "progress" or event.verdict
         if passing:
             place = record.last  # who has seen it needs nothing that came before
-        message = Message(event.encode(), cursor=self._cursor(place))
+        message = Message(numbered.encode(), cursor=self._cursor(place))
         message.ends = record.snapshot.ended and not ended
         if not passing:
             before = record.size
@@ -232,8 +241,8 @@ class Journal:
         """Forget jobs that ended longer ago than the retention."""
         horizon = self._clock() - self._retention
         for job in list(self._ended):
-            # All are looked at: the clock of a worker that is ahead must not protect the others.
-            if self._records[job].snapshot.at <= horizon:
+            # By this server's clock: that of a worker may be hours off.
+            if self._records[job].heard <= horizon:
                 self._forget(job)
 
     def restart(self) -> None:

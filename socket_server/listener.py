@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import math
 import socket
 import time
 from collections import deque
@@ -163,8 +163,8 @@ class Stream:
     def _start(self) -> dict[str, Any]:
         if self.next is not None:
             return {"x-stream-offset": self.next}
-        ago = datetime.timedelta(seconds=self._settings.replay)
-        return {"x-stream-offset": datetime.datetime.now(datetime.UTC) - ago}
+        # An interval, so that it is the broker's own clock that tells what lies so far back.
+        return {"x-stream-offset": f"{math.ceil(self._settings.replay)}s"}
 
     def _last(self, connection: Any) -> int:
         """Return an offset near the stream's end, and not before ``next``; -1 if it is empty."""

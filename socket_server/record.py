@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
 from zlib import crc32
 
 from bridge.events import Event
 from bridge.snapshot import Snapshot
+from socket_server.runs import Runs
 
 __all__ = ["BEGINNING", "Place", "Record", "place_of"]
 
@@ -39,10 +41,14 @@ class Record:
         headless: whether events were missed before the first that is held.
     """
 
-    __slots__ = ("_events", "forgotten", "last", "size", "snapshot")
+    __slots__ = ("_events", "forgotten", "heard", "last", "runs", "size", "snapshot")
 
     def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
+        #: Which execution of each task is the current one.
+        self.runs = Runs()
+        #: Seconds since the epoch, by this server's clock, at which its newest event was folded in.
+        self.heard = 0.0
         #: Events that must be delivered: offset, check and JSON, which takes a third of what it
         #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
         self._events: list[tuple[int, int, str]] = []
@@ -57,6 +63,25 @@ class Record:
     def count(self) -> int:
         """Events that are held. Not its length, or a record that holds none would be false."""
         return len(self._events)
+
+    def fold(self, event: Event) -> Event | None:
+        """Fold an event of the bus, or of this server, into the snapshot.
+
+        Returns:
+            The event with the number that this server gives its execution; None if the event was
+            a duplicate or stale.
+        """
+        if event.run == 0 or event.verdict or event.type == "cancelling":
+            return event if self.snapshot.apply(event) else None
+        execution = self.runs.of(event, self.snapshot.task(event.task))
+        if execution is None:
+            return None
+        same = execution.number == event.run
+        numbered = event if same else replace(event, run=execution.number)
+        if not self.snapshot.apply(numbered):
+            return None
+        self.runs.keep(event, execution)
+        return numbered
 
     def keep(self, place: Place, text: str) -> None:
         """Hold one more event."""

@@ -68,10 +68,13 @@ class Watchdog:
         Args:
             job: its job.
             task: its id.
-            age: seconds ago; more than none only for what is replayed.
+            age: seconds ago by the clock of its host; more than none only for what is replayed.
+                That clock may be hours off, so a task is not lost before this server has
+                listened for ``stalled_after`` itself, in which a task that runs is heard.
         """
         self.over(job, task)
-        self._heard[job, task] = self._now - max(0.0, age)
+        stalled_after, lost_after = self._limits
+        self._heard[job, task] = self._now - max(0.0, min(age, lost_after - stalled_after))
 
     def over(self, job: str, task: str) -> None:
         """Note that a task does not run, or not any more."""

@@ -218,9 +218,17 @@ def test_who_comes_later_is_told_a_verdict_that_stands_and_none_that_does_not(se
     assert [one["type"] for one in server.journal.view("j", cursor).events] == ["log"]
 
 
+@pytest.mark.parametrize("skew", [-3600, 0, 3600])
+def test_when_a_task_expires_is_told_from_now_on_and_not_by_the_clock_of_its_service(server, skew):
+    now = time.time()
+    server.take("queued", run=0, total=1, at=now + skew, expires_at=now + skew + 50)
+    assert server.watchdog.expired(now + 45) == []
+    assert server.watchdog.expired(now + 60) == [("j", "j")]
+
+
 def test_a_task_that_expired_in_its_queue_is_cancelled(server):
-    server.take("queued", run=0, total=1, expires_at=5.0)
-    [expired] = server.watchdog.expired(100.0)
+    server.take("queued", run=0, total=1, at=1.0, expires_at=5.0)
+    [expired] = server.watchdog.expired(time.time() + 100.0)
     server.verdicts.expire(*expired)
     assert (server.snapshot["state"], server.types) == ("cancelled", ["queued", "cancelled"])
     assert "expired" in server.snapshot["reason"]

@@ -61,15 +61,19 @@ def test_time_in_which_nothing_could_be_heard_does_not_count():
 
 def test_what_is_replayed_was_said_long_ago():
     dog, clock = watchdog()
-    dog.heard("j", "old", age=1000)
+    dog.heard("j", "old", age=20)
     dog.heard("j", "new", age=-5)  # a clock that is ahead
-    assert looks(dog, clock, 1) == [("old", True)]
+    assert looks(dog, clock, 1) == [("old", False)]
+    assert looks(dog, clock, 39, 40) == [("new", False), ("old", True)]
 
 
-def test_a_silence_that_began_before_the_server_did_goes_straight_to_lost():
+def test_a_task_whose_clock_is_an_hour_behind_is_not_lost_before_it_could_be_heard():
     dog, clock = watchdog()
-    dog.heard("j", "t", age=LOST)
-    assert looks(dog, clock, 1, 2) == [("t", True)]
+    dog.heard("j", "runs", age=3600)
+    dog.heard("j", "dead", age=3600)
+    assert looks(dog, clock, STALLED - 1) == [("runs", False), ("dead", False)]
+    dog.heard("j", "runs")
+    assert looks(dog, clock, STALLED) == [("dead", True)]
 
 
 @given(st.lists(st.floats(MAX_GAP, 1e6), min_size=1, max_size=3))

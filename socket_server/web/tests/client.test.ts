@@ -207,3 +207,16 @@ test("a page that is asked for too soon is asked for again", async () => {
   expect((await listed).map((one) => one.job)).toEqual(["a", "b"]);
   vi.useRealTimers();
 });
+
+test("what a second server makes of a silence is told though its clock is behind the first one's", () => {
+  const [socket, client] = live();
+  const told: number[] = [];
+  client.watch("j").addEventListener("stalled", ({ detail }) => told.push(detail.at));
+  socket.answer("watch", view());
+  const silent = (at: number) => ({ ...event("stalled", { silent: 15 }), at });
+  socket.hear("job", silent(2000));
+  socket.hear("disconnect", "transport close");
+  socket.hear("connect");
+  socket.answer("watch", view({ events: [silent(1000), silent(1000)] }));
+  expect(told).toEqual([2000, 1000]);
+});

@@ -4,18 +4,16 @@ import { isVerdict, type JobEvent } from "./protocol.js";
 export class Novelty {
   /** Of each task, the place of the newest event given out. */
   #places = new Map<string, [run: number, seq: number, tick: number]>();
-  /** Of each task and type without a place, when the newest was made. */
-  #times = new Map<string, number>();
+  /** Task, type and time of each without a place. A later one may have an earlier time: servers' clocks differ. */
+  #told = new Set<string>();
 
   /** Whether an event was not given out before; from now on it was. */
   take(event: JobEvent): boolean {
     const { task, type, at, run, seq, tick } = event;
     // A cancel has no place of its own, and what a server makes of silence that of another event.
     if (type === "cancelling" || isVerdict(event)) {
-      const name = `${task} ${type}`;
-      const news = at > (this.#times.get(name) ?? -1);
-      if (news) this.#times.set(name, at);
-      return news;
+      const before = this.#told.size;
+      return this.#told.add(`${task} ${type} ${at}`).size > before;
     }
     const last = this.#places.get(task);
     const news = !last || run > last[0] || (run === last[0] && (seq > last[1] || (seq === last[1] && tick > last[2])));

@@ -50,7 +50,7 @@ export class TaskState {
     this.#place = [given.run ?? -1, given.seq ?? -1, given.tick ?? -1];
   }
 
-  /** The microsecond at which its current execution began; 0 before the first. */
+  /** Number of its current execution, greater than those before; 0 before the first. */
   get run(): number {
     return this.#place[0];
   }

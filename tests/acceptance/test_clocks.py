@@ -1,0 +1,90 @@
+"""Hosts whose clocks are an hour ahead and an hour behind: each job ends as Celery says.
+
+``make compatibility`` runs this with workers, and with a server, of version 0.1.0.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.process import ROOT, Process, kill_all
+from support.stack import Stack
+from support.watched import Watched
+
+pytestmark = pytest.mark.timeout(200)
+
+#: Seconds by which the clocks of the workers are wrong that read the queues of these names.
+SKEWS = {"ahead": "3600", "behind": "-3600"}
+#: Folders of the code that servers and workers run, if it is not this one.
+CODE = {"server": os.environ.get("OLD_SERVER"), "worker": os.environ.get("OLD_WORKERS")}
+#: Settings of the stack that 0.1.0 does not know, and refuses.
+UNKNOWN = ("TASKBRIDGE_INPUT_ROOTS", "TASKBRIDGE_OUTPUT_ROOT")
+
+
+class Mixed(Stack):
+    """A stack of which the server or the workers may be of another version."""
+
+    def start(self, name, *command, **variables):
+        if (code := CODE[name]) is None:
+            return super().start(name, *command, **variables)
+        log = self.home / f"{name}-{len(self.processes)}.log"
+        environ = {**self.env, **variables, "PYTHONPATH": f"{code}:{ROOT / 'tests'}"}
+        known = {name: one for name, one in environ.items() if name not in UNKNOWN}
+        process = Process(command, log, known, cwd=Path(code))
+        self.processes.append(process)
+        return process
+
+    def start_skewed(self, queue, skew):
+        include = "support.tasks,support.skewed"
+        return self.start_worker("-Q", queue, SKEW=skew, TASKBRIDGE_INCLUDE=include)
+
+
+@pytest.fixture(scope="module")
+def stack(rabbitmq, tmp_path_factory):
+    """A server, and a worker for each queue."""
+    stack = Mixed(tmp_path_factory.mktemp("clocks"), rabbitmq.new_vhost())
+    try:
+        stack.start_server()
+        for queue, skew in SKEWS.items():
+            stack.start_skewed(queue, skew)
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.mark.parametrize(
+    ("queues", "end"),
+    [
+        (["ahead", "behind"], "done"),
+        (["behind", "ahead", "behind"], "fail"),
+        (["ahead", "behind", "kill"], "done"),
+        (["ahead", "kill", "behind", "kill"], "fail"),
+    ],
+)
+def test_attempts_on_hosts_whose_clocks_differ_by_hours_end_as_celery_says(stack, queues, end):
+    job = Watched(stack, "skewed.move", queues[1:], end, queue=queues[0])
+    snapshot = job.end()
+    state, celerys = ("failed", "FAILURE") if end == "fail" else ("succeeded", "SUCCESS")
+    assert (snapshot["state"], job.types[-1]) == (state, state), job.types
+    assert snapshot.get("result") == (end if end != "fail" else None)
+    job.until_celery_says(celerys)
+    assert snapshot["tasks"][0]["attempt"] == len(queues)
+    assert not snapshot["incomplete"]
+
+
+@pytest.mark.skipif(bool(CODE["server"]), reason="0.1.0 compares the clocks of two deliveries")
+@pytest.mark.parametrize(("first", "second"), [("ahead", "behind"), ("behind", "ahead")])
+def test_a_delivery_to_a_host_with_another_clock_ends_as_celery_says(stack, first, second):
+    worker = stack.start_skewed("killed", SKEWS[first])
+    job = Watched(stack, "support.linger", 3, queue="killed")
+    job.pid()
+    kill_all(worker)
+    worker = stack.start_skewed("killed", SKEWS[second])
+    snapshot = job.end()
+    assert snapshot["state"] == "succeeded", job.types
+    job.until_celery_says("SUCCESS")
+    assert job.types.count("started") == snapshot["tasks"][0]["attempt"] == 2
+    worker.kill()

@@ -1,0 +1,121 @@
+"""What a worker says about which execution an event is from, and how it numbers executions."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from celery import Celery, signals
+from celery._state import _task_stack
+
+from bridge import publishing
+from bridge.meter import Meter, Reading
+from bridge.run import Run
+from bridge.settings import Settings
+
+#: A number of an execution by a clock that is an hour ahead.
+AHEAD = time.time_ns() // 1000 + 3_600_000_000
+
+
+@pytest.fixture(scope="module")
+def app():
+    """An application that tracks its tasks, and publishes where nothing reads."""
+    before = publishing.of_tasks[:]
+    publishing.of_tasks[:] = [Settings()]
+    publishing.connect()
+    app = Celery("executions", broker="memory://", set_as_current=False)
+
+    @app.task(name="executions.task")
+    def nothing():
+        """Do nothing."""
+
+    yield app
+    publishing.of_tasks[:] = before
+
+
+@pytest.fixture
+def published():
+    """Headers of all messages that are published."""
+    seen = []
+
+    def note(headers, **_):
+        seen.append(headers[publishing.HEADER])
+
+    signals.before_task_publish.connect(note, weak=False)
+    yield seen
+    signals.before_task_publish.disconnect(note)
+
+
+@contextlib.contextmanager
+def running(task, **header):
+    """Make a task the one that runs."""
+    task.push_request(id="t", root_id="j", retries=0, taskbridge={"owner": "o", **header})
+    _task_stack.push(task)
+    yield
+    _task_stack.pop()
+    task.pop_request()
+
+
+def test_a_task_that_comes_after_another_has_a_greater_number_whatever_its_host_says(
+    app, published, monkeypatch
+):
+    monkeypatch.setattr(publishing, "emitter_for", lambda settings: Sink())
+    task = app.tasks["executions.task"]
+    with running(task, run=AHEAD):
+        task.apply_async()
+    [header] = published
+    assert publishing.run_after(header) > publishing.run_after({"run": AHEAD}) > AHEAD
+
+
+def test_a_task_that_is_tried_again_has_a_greater_number_than_all_reports_of_its_failure(
+    app, published, monkeypatch
+):
+    """Celery's parent process publishes it before it reports that the child is dead."""
+    monkeypatch.setattr(publishing, "emitter_for", lambda settings: Sink())
+    for run in ({}, {"run": AHEAD}):
+        header = {"owner": "o", "at": 1.0, "total": 1, **run}
+        app.tasks["executions.task"].apply_async(headers={publishing.HEADER: header})
+        report = publishing.run_after(header, 2)
+        assert publishing.run_after(published[-1]) > report
+        assert published[-1]["total"] == 1
+    assert header == {"owner": "o", "at": 1.0, "total": 1, "run": AHEAD}, "not changed in place"
+
+
+class Sink:
+    """An emitter that sends nothing."""
+
+    def put(self, *_):
+        """Drop it."""
+
+
+@pytest.mark.parametrize("run", [-1, 2**52, "1", None, 1.5, True])
+def test_a_number_in_a_message_that_is_none_is_left_out(run):
+    assert publishing.sound({"owner": "o", "run": run}) == {"owner": "o"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "known"),
+    [
+        ({}, (1, False)),
+        ({"retries": None, "delivery_info": None}, (1, False)),
+        ({"retries": 2, "delivery_info": {"redelivered": True}}, (3, True)),
+        ({"retries": "2", "delivery_info": {"redelivered": None}}, (1, False)),
+    ],
+)
+def test_an_execution_is_what_celery_knows_of_its_message(fields, known):
+    told = publishing.execution(fields)
+    assert (told["attempt"], told["redelivered"]) == known
+
+
+@pytest.mark.parametrize(
+    ("attempt", "redelivered", "always"), [(1, False, False), (2, False, True), (1, True, True)]
+)
+def test_all_events_of_a_later_execution_say_which_it_is(attempt, redelivered, always):
+    known = {"attempt": attempt, "redelivered": redelivered}
+    run = Run(job="j", task="t", name="n", begun=7, execution=known)
+    assert run.event("started", {"total": 1}).data == {"total": 1, **known}
+    assert run.event("log", {"lines": []}).data == {"lines": [], **(known if always else {})}
+    run.show(None, Meter(lambda: Reading(1, 2, "bar"), leave=True))
+    assert (known.items() <= run.sample().data.items()) is always
+    assert run.event("failed", {}).data == known
