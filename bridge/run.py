@@ -6,7 +6,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.errors import JobCancelled
@@ -41,7 +40,7 @@ class Run:
         name: name of the task.
         owner: whose job it is; None for nobody's.
         begun: microsecond since the epoch at which it began; 0 for what only announces a task.
-        flag: file whose existence means that the job was cancelled.
+        is_cancelled: tells whether the job was cancelled; None if nothing can.
         capture: what is captured from code that knows nothing of taskbridge; see
             ``bridge.capture``.
         clock: monotonic seconds.
@@ -55,7 +54,7 @@ class Run:
         name: str,
         owner: str | None = None,
         begun: int | None = None,
-        flag: Path | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
         capture: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,7 +76,7 @@ class Run:
         #: What the task said about itself, by name; replaced and never changed in place.
         self.meta: dict[str, Any] = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
-        self._flag = flag
+        self._is_cancelled = is_cancelled
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
@@ -138,9 +137,9 @@ class Run:
                 self._meters.pop(line, None)
 
     def notice_cancel(self) -> None:
-        """Look whether the job was cancelled; called by the sender, since it asks the disk."""
-        if not self.cancelled and self._flag is not None and self._flag.exists():
-            self.cancelled = True
+        """Look whether the job was cancelled, and stop its bars then; called by the sender."""
+        if not self.cancelled and self._is_cancelled is not None:
+            self.cancelled = self._is_cancelled()
         if self.cancelled:
             self._stop_bars()
 

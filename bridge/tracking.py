@@ -77,7 +77,7 @@ def _run_of(task: Any) -> Run | None:
         task=request.id,
         name=task.name,
         owner=owner,
-        flag=cancellation.flag(_settings[0], job),
+        is_cancelled=cancellation.watch(job),
         capture=capture.kinds_for(task, owner, _settings[0]),
     )
 
@@ -88,6 +88,7 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
         emitter.add(run)
         current.enter(run, emitter)
         emitter.put(run, "started", _beginning(task.request))
+        cancellation.follow(run)
         capture.attach(run.capture, _settings[0])
         if _settings[0].store_progress:
             results.track(run, task)
@@ -105,6 +106,7 @@ def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, 
         if not run.over and (untold := outcome.untold(run, task, state, retval)):
             _report(task_id, *untold)
         current.leave(task_id)
+        cancellation.unfollow(task_id)
         results.untrack(task_id)
         monitoring.untrack(task_id)
         emitter.remove(run)

@@ -1,0 +1,76 @@
+"""What a worker's parent stores of tasks is stored aside.
+
+Celery stores in the parent that a task was revoked, or that its process died. A result backend that
+does not answer would hold up the parent with it, and so each other cancel, and all of its tasks.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bridge.aside import aside_for
+
+__all__ = ["install"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the parent waits for what it stores. What takes longer is stored later.
+PATIENCE = 0.5
+
+
+def install(app: Any, pool: Any) -> None:
+    """See to it that this thread, which is a worker's main one, does not wait for the backend.
+
+    Args:
+        app: the worker's application.
+        pool: the worker's. Where it has processes, the parent stores failures as well; elsewhere
+            a task does that, on a thread or greenlet of its own.
+    """
+    from celery.concurrency.prefork import TaskPool
+
+    if pool.is_green:
+        return  # a greenlet that waits holds up nothing but itself
+    backend = app.backend
+    names = ["mark_as_revoked"]
+    if isinstance(pool, TaskPool):
+        names += ["mark_as_failure"]
+        _replace(backend, "get_task_meta", functools.partial(_ask, app))
+    for name in names:
+        _replace(backend, name, functools.partial(_store, app))
+
+
+def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
+    original = getattr(backend, name)
+    if hasattr(original, "__wrapped__"):
+        return
+    here = os.getpid(), threading.get_ident()
+
+    @functools.wraps(original)
+    def method(*args: Any, **options: Any) -> Any:
+        # Processes that are forked later have the same backend, and their own results to store.
+        if (os.getpid(), threading.get_ident()) != here:
+            return original(*args, **options)
+        return instead(name, args, options)
+
+    setattr(backend, name, method)
+
+
+def _ask(app: Any, name: str, args: Any, options: Any) -> Any:
+    return aside_for(app).ask(_call, app, name, args, options, within=PATIENCE)
+
+
+def _store(app: Any, name: str, args: Any, options: Any) -> None:
+    try:
+        aside_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises; the cancel goes on
+        task = args[0] if args else ""
+        logger.error("taskbridge: the end of task %s is not stored yet: %s", task, error)
+
+
+def _call(app: Any, name: str, args: Any, options: Any) -> Any:
+    return getattr(app.backend, name)(*args, **options)
