@@ -30,6 +30,8 @@ PAUSE = (5.0, 300.0)
 MAX_STUCK = 8
 #: Calls that may wait for a backend that does not answer, without anybody waiting for them.
 MAX_KEPT = 10_000
+#: Seconds that a fork waits for a call to end.
+FORK_PATIENCE = 1.0
 #: Seconds between two looks whether a call is over: first and longest.
 LOOK = (0.0005, 0.02)
 
@@ -135,6 +137,18 @@ class Aside:
         self._calls.put(one)
         return one
 
+    def rest(self, deadline: float) -> None:
+        """Wait until no call is under way, but for one that is stuck.
+
+        Args:
+            deadline: monotonic seconds.
+        """
+        while (worker := self._worker) is not None and worker.busy:
+            now = time.monotonic()
+            if now >= deadline or now - (worker.begun or now) >= FORK_PATIENCE:
+                return
+            time.sleep(LOOK[0])
+
     def _ready(self, within: float) -> bool:
         """Whether a thread is there that no call has held up for so many seconds."""
         with self._lock:
@@ -172,6 +186,8 @@ class Worker:
     def __init__(self, calls: SimpleQueue[Call]) -> None:
         self._calls = calls
         self._call: Call | None = None
+        #: Whether it makes a call, or is about to.
+        self.busy = False
         self.replaced = False
         _start(self._work)
 
@@ -183,8 +199,13 @@ class Worker:
     def _work(self) -> None:
         while not self.replaced:
             self._call = self._calls.get()
+            self.busy = True
+            while _forking:
+                self.busy = False
+                time.sleep(LOOK[0])
+                self.busy = True
             self._call.run()
-            self._call = None
+            self._call, self.busy = None, False
 
 
 def _start(target: Callable[[], None]) -> None:
@@ -204,3 +225,30 @@ def aside_for(app: Any) -> Aside:
     """Return what calls the result backend of a Celery application, in this process."""
     key = os.getpid(), str(app.conf.result_backend)  # no thread survives a fork
     return _asides.get(key) or _asides.setdefault(key, Aside())
+
+
+#: Whether this process is about to fork: no call begins then. A child would inherit what a client
+#: library holds in the middle of one: SQLite's locks, for one, for as long as the child lives.
+_forking = False
+
+
+def _before_fork() -> None:
+    global _forking
+    _forking = True
+    deadline = time.monotonic() + FORK_PATIENCE
+    for one in list(_asides.values()):
+        one.rest(deadline)
+
+
+def _after_fork() -> None:
+    global _forking
+    _forking = False
+
+
+def _in_child() -> None:
+    _after_fork()
+    _asides.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

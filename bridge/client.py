@@ -167,10 +167,17 @@ class Bridge:
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
 
     def preload(self) -> None:
-        """Import what the first call would; a server has clients that would wait for it."""
-        from bridge import cancellation, publishing  # noqa: F401
+        """Import what the first calls would; a server has clients that would wait for it.
 
-        _ = self.app, self._sender.backend
+        A first look into the result backend is begun, and not waited for.
+        """
+        from bridge import cancellation, publishing  # noqa: F401
+        from bridge.aside import aside_for
+        from bridge.cancel_mark import is_stored
+
+        _ = self._sender.backend
+        app = self.app
+        aside_for(app).begin(lambda: is_stored(app.backend, "none"))
 
     def close(self) -> None:
         """Send what is left to send and end this process's connections; they come back if used.

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that the parent waits for what it stores. What takes longer is stored later.
 PATIENCE = 0.5
 
+#: Whether the last attempt to store something failed, which is logged once.
+_failing = False
+
 
 def install(app: Any, pool: Any) -> None:
     """See to it that this thread, which is a worker's main one, does not wait for the backend.
@@ -65,11 +68,14 @@ def _ask(app: Any, name: str, args: Any, options: Any) -> Any:
 
 
 def _store(app: Any, name: str, args: Any, options: Any) -> None:
+    global _failing
     try:
         aside_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
+        _failing = False
     except Exception as error:  # noqa: BLE001 - whatever a backend raises; the cancel goes on
-        task = args[0] if args else ""
-        logger.error("taskbridge: the end of task %s is not stored yet: %s", task, error)
+        if not _failing:
+            logger.error("taskbridge: how tasks ended is stored late, or not at all: %s", error)
+        _failing = True
 
 
 def _call(app: Any, name: str, args: Any, options: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -126,6 +127,36 @@ def test_what_waits_for_a_backend_that_hangs_is_bounded(stuck, monkeypatch):
         one.begin(print, within=SHORT)
 
 
+def test_a_fork_waits_for_a_call_to_end_and_its_child_has_a_thread_of_its_own():
+    app = SimpleNamespace(conf=SimpleNamespace(result_backend="redis://forked"))
+    under_way = []
+
+    def call():
+        under_way.append(True)
+        time.sleep(0.2)
+        under_way.clear()
+
+    begun = aside_for(app).begin(call)
+    until(lambda: under_way, interval=0.001)
+    if not (child := os.fork()):
+        os._exit(len(under_way) + 2 * (aside_for(app).ask(sum, [1]) != 1))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    begun.wait()
+
+
+def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
+    monkeypatch.setattr(aside, "FORK_PATIENCE", SHORT)
+    app = SimpleNamespace(conf=SimpleNamespace(result_backend="redis://stuck"))
+    free = threading.Event()
+    with pytest.raises(ResultsUnavailable):
+        aside_for(app).ask(free.wait, within=SHORT)
+    if not (child := os.fork()):
+        os._exit(aside_for(app).ask(sum, [1]) != 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not free.is_set()
+    free.set()
+
+
 @pytest.fixture
 def hung(tmp_path, monkeypatch):
     """A service whose result backend accepts and never answers, and whose broker does nothing."""
@@ -140,6 +171,7 @@ def hung(tmp_path, monkeypatch):
             yield bridge
 
 
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 def test_a_cancel_reaches_the_workers_before_the_backend_is_waited_for(hung, monkeypatch, caplog):
     told = []
     monkeypatch.setattr("bridge.cancellation.broadcast", lambda app, job: told.append(job))

@@ -1,0 +1,95 @@
+"""While the result backend accepts and never answers, cancels work and the server answers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from celery import group, signature
+
+from bridge import Settings, cancel_mark
+from bridge.celery_app import new_app
+from bridge.events import TERMINAL
+from support.link import Link
+from support.raw import Raw
+from support.stack import Stack
+from support.wait import until
+from support.watched import Watched
+
+pytestmark = pytest.mark.timeout(200)
+
+#: Seconds; less than any wait of Celery or a client library for the backend.
+SOON = 20
+
+
+@pytest.fixture
+def link(redis_server):
+    """The way to the result backend."""
+    with Link(redis_server.port) as link:
+        yield link
+
+
+@pytest.fixture(params=["workers.app", "support.own_app"])
+def stack(request, rabbitmq, link, tmp_path):
+    """A server and a worker of two processes, with their results behind the link."""
+    results = f"redis://127.0.0.1:{link.port}/0"
+    stack = Stack(tmp_path / "home", rabbitmq.new_vhost(), TASKBRIDGE_RESULT_URL=results)
+    try:
+        stack.start_server()
+        stack.start_worker(app=request.param)
+        yield stack
+    finally:
+        stack.stop()
+
+
+def ask(client, kind, **request):
+    """Return a request's answer, which must not take long."""
+    begun = time.monotonic()
+    answer = client.ask(kind, request)
+    assert time.monotonic() - begun < SOON / 2, (kind, answer)
+    return answer
+
+
+def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server, tmp_path):
+    reporting = Watched(stack, "support.work", 600)
+    silent = Watched(stack, "support.linger", 600, str(tmp_path / "cleaned"))
+    reporting.until("progress")
+    silent.pid()
+    waiting = Watched(stack, "support.note", str(tmp_path / "ran"), 0)
+    note = signature("support.note", args=(str(tmp_path / "ran"), 0), immutable=True)
+    grouped = Watched(stack, group([note] * 20))
+    grouped.until("queued")
+    link.swallow()
+
+    jobs = [silent, reporting, waiting, grouped]
+    with Raw("127.0.0.1", stack.port).open() as client:
+        client.connect(stack.token(owner="me", scope="watch cancel enqueue"))
+        for job in jobs:
+            assert ask(client, "cancel", job=job.id)["ok"]
+        until(lambda: all(state_of(client, job) in TERMINAL for job in jobs), SOON)
+        assert {state_of(client, job) for job in jobs} == {"cancelled"}
+        assert (tmp_path / "cleaned").exists()
+        later = ask(client, "enqueue", name="support.linger", args=[600])
+        assert later["ok"]
+        assert ask(client, "watch", job=later["job"])["ok"]
+        assert stack.healthy()
+    # One that only the backend could know: not `not_found`, which a client takes as final.
+    with Raw("127.0.0.1", stack.port).open() as client:
+        client.connect(stack.token(jobs=["unknown"], scope="watch cancel"))
+        assert ask(client, "watch", job="unknown")["error"]["code"] == "unavailable"
+        assert ask(client, "cancel", job="unknown") == {
+            "ok": True,
+            "job": "unknown",
+            "state": "queued",
+        }
+    assert not (tmp_path / "ran").exists()
+
+    link.heal()
+    app = new_app(Settings(broker_url="memory://"), redis_server.url)
+    until(lambda: all(cancel_mark.is_stored(app.backend, job.id) for job in jobs), 40)
+    app.close()
+
+
+def state_of(client, job):
+    [found] = [one for one in ask(client, "jobs")["jobs"] if one["job"] == job.id]
+    return found["state"]
