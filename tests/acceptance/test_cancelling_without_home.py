@@ -11,6 +11,9 @@ from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
 
+# Celery's Redis backend calls it.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+
 #: Below a file there is no folder, for root neither.
 NOWHERE = "/dev/null/home"
 RELATIVE = "a-home-that-nobody-makes"
