@@ -11,19 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from celery import signals
-from celery.utils.collections import LimitedSet
 
-from bridge import cancel_mark
+from bridge import cancel_mark, cancelled_jobs
 from bridge.aside import aside_for
-from bridge.cancelled_jobs import CancelledJobs
 from bridge.run import Run
 from bridge.settings import Settings
 from bridge.ticker import Ticker
@@ -36,28 +31,18 @@ __all__ = [
     "marking",
     "refuse_cancelled",
     "unfollow",
-    "watch",
 ]
 
 logger = logging.getLogger(__name__)
 
 #: Name of the remote control command.
 COMMAND = "taskbridge_cancel"
-#: Seconds for which a worker refuses tasks of a cancelled job, and jobs that it knows as such: more
-#: than a job is expected to wait in a queue.
-MEMORY, MAX_KNOWN = 86_400.0, 100_000
 #: Seconds: what waited less in its queue, on a connection that this worker has had for longer,
 #: needs no look into the result backend.
 QUICK = 1.0
-#: Variable by which a process that is not forked finds the cancelled jobs of its parent.
-VARIABLE = "_TASKBRIDGE_CANCELLED"
 
 #: The connection on which this worker receives tasks, and when it received the first.
 _listening: tuple[Any, float] = (None, 0.0)
-#: Jobs of which this worker was told that they were cancelled: for its parent, and for all its
-#: processes. The latter is None outside workers.
-_known = LimitedSet(maxlen=MAX_KNOWN, expires=MEMORY)
-_shared: CancelledJobs | None = None
 #: The application of a worker that does not listen while it runs a task; None in others.
 _deaf: Any = None
 _ticker = Ticker("taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s")
@@ -128,9 +113,9 @@ def refuse_cancelled(
         settings: how long a cancelled task may go on.
     """
     missed = may_have_missed(consumer, published, settings.cancel_grace)
-    if job not in _known and missed and is_marked(consumer.app, job):
-        remember(job)
-    if job in _known:
+    if not cancelled_jobs.knows(job) and missed and is_marked(consumer.app, job):
+        cancelled_jobs.remember(job)
+    if cancelled_jobs.knows(job):
         from celery.worker import state as worker_state
 
         worker_state.revoked.add(request.id)
@@ -153,32 +138,6 @@ def may_have_missed(consumer: Any, published: float | None, grace: float) -> boo
     if published is None or published < _listening[1] + grace + QUICK:
         return True
     return abs(now - published) > QUICK
-
-
-def remember(job: str) -> None:
-    """Refuse tasks of a job from now on, and let those that run know; for a worker's parent."""
-    _known.add(job)
-    if _shared is not None:
-        _shared.add(job)
-
-
-def watch(job: str) -> Callable[[], bool] | None:
-    """Return what tells whether this worker knows that a job was cancelled; None outside workers.
-
-    It waits for nothing.
-    """
-    if (shared := _shared) is None:
-        return None
-    looked = -1
-
-    def is_cancelled() -> bool:
-        nonlocal looked
-        if (count := shared.count) == looked:
-            return False
-        looked = count
-        return job in shared
-
-    return is_cancelled
 
 
 def follow(run: Run) -> None:
@@ -207,11 +166,11 @@ def install(app: Any, settings: Settings) -> None:
 
         from bridge.termination import cancel
 
-        _share(sender)
+        cancelled_jobs.share(sender)
 
         @Panel.register(type="control", name=COMMAND, args=[("job", str)], signature="<job>")
         def taskbridge_cancel(state: Any, job: str, **_: Any) -> dict[str, Any]:
-            remember(job)
+            cancelled_jobs.remember(job)
             return cancel(state, job, settings)
 
     def on_ready(sender: Any, **_: Any) -> None:
@@ -223,29 +182,9 @@ def install(app: Any, settings: Settings) -> None:
         _deaf = app if isinstance(sender.pool, TaskPool) else None
         parent_results.install(app, sender.pool)
 
-    connect = {"weak": False}
-    signals.worker_init.connect(register, dispatch_uid="taskbridge.cancellation", **connect)
-    signals.worker_process_init.connect(_adopt, dispatch_uid="taskbridge.cancelled", **connect)
-    signals.worker_ready.connect(on_ready, dispatch_uid="taskbridge.ready", **connect)
-
-
-def _share(worker: Any) -> None:
-    """Make the memory that the processes of a worker will share, before there are any."""
-    global _shared
-    # macOS and Windows have processes that are not forked unless told otherwise.
-    fresh = worker.pool_start_method != "fork" or sys.platform in ("darwin", "win32")
-    try:
-        _shared = CancelledJobs(shared_by_file=fresh)
-    except OSError as error:
-        logger.warning("taskbridge: cancelled tasks are only terminated, after a grace: %s", error)
-        _shared = CancelledJobs()
-    if _shared.file is not None:
-        os.environ[VARIABLE] = str(_shared.file)
-
-
-def _adopt(**_: Any) -> None:
-    """Find the memory of the parent in a process that was not forked from it."""
-    global _shared
-    if _shared is None and (file := os.environ.get(VARIABLE)):
-        with contextlib.suppress(OSError):
-            _shared = CancelledJobs(Path(file))
+    for name, signal, handler in (
+        ("taskbridge.cancellation", signals.worker_init, register),
+        ("taskbridge.cancelled", signals.worker_process_init, cancelled_jobs.adopt),
+        ("taskbridge.ready", signals.worker_ready, on_ready),
+    ):
+        signal.connect(handler, weak=False, dispatch_uid=name)

@@ -12,6 +12,7 @@ from celery.exceptions import WorkerLostError
 
 from bridge import (
     cancellation,
+    cancelled_jobs,
     capture,
     current,
     monitoring,
@@ -77,7 +78,7 @@ def _run_of(task: Any) -> Run | None:
         task=request.id,
         name=task.name,
         owner=owner,
-        is_cancelled=cancellation.watch(job),
+        is_cancelled=cancelled_jobs.watch(job),
         capture=capture.kinds_for(task, owner, _settings[0]),
     )
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge import Bridge, Settings, aside, status
+from bridge import Bridge, Settings, aside, aside_thread, status
 from bridge.aside import Aside, aside_for
 from bridge.errors import ResultsUnavailable
 from support.hanging import Hanging
@@ -145,7 +145,7 @@ def test_a_fork_waits_for_a_call_to_end_and_its_child_has_a_thread_of_its_own():
 
 
 def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
-    monkeypatch.setattr(aside, "FORK_PATIENCE", SHORT)
+    monkeypatch.setattr(aside_thread, "FORK_PATIENCE", SHORT)
     app = SimpleNamespace(conf=SimpleNamespace(result_backend="redis://stuck"))
     free = threading.Event()
     with pytest.raises(ResultsUnavailable):
