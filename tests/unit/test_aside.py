@@ -49,7 +49,7 @@ def test_calls_are_made_on_one_thread_in_their_order():
 
 def test_while_a_call_is_stuck_others_fail_at_once(stuck, monkeypatch):
     one, _ = stuck
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr(aside.Call, "wait", lambda _: pytest.fail("it waited"))
     for _ in range(1000):
         with pytest.raises(ResultsUnavailable, match="does not answer: try again"):
             one.ask(lambda: "never made", within=SHORT)

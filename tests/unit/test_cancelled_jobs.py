@@ -49,24 +49,25 @@ def test_a_task_that_began_before_sees_that_its_job_is_cancelled_wherever_its_pr
     worker, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    ready, go = os.pipe()
+    (looked, say), (ready, go) = os.pipe(), os.pipe()
     is_cancelled = cancelled_jobs.watch("one")
 
     def child():
         before = is_cancelled()
         os.chdir("/")
+        os.write(say, b"!")
         os.read(ready, 1)
         return before, is_cancelled()
 
     def cancel():
+        os.read(looked, 1)
         cancelled_jobs.remember("one")
         os.write(go, b"!")
 
-    timer = threading.Timer(0.0, cancel)
-    # The fork comes first: the thread would not be there in the child.
-    monkeypatch.setattr(os, "waitpid", lambda *_, wait=os.waitpid: (timer.start(), wait(*_)))
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
     assert in_a_child(child) == "(False, True)"
-    timer.join()
+    canceller.join()
 
 
 def test_a_job_is_looked_for_again_only_when_another_was_cancelled(worker):
