@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.aside import aside_for
+from bridge.errors import ResultsUnavailable
 
 __all__ = ["install"]
 
@@ -31,20 +32,17 @@ def install(app: Any, pool: Any) -> None:
 
     Args:
         app: the worker's application.
-        pool: the worker's. Where it has processes, the parent stores failures as well; elsewhere
-            a task does that, on a thread or greenlet of its own.
+        pool: the worker's. A solo one's tasks run on this thread, and store their own failures.
     """
-    from celery.concurrency.prefork import TaskPool
+    from celery.concurrency.solo import TaskPool
 
     if pool.is_green:
         return  # a greenlet that waits holds up nothing but itself
     backend = app.backend
-    names = ["mark_as_revoked"]
-    if isinstance(pool, TaskPool):
-        names += ["mark_as_failure"]
+    _replace(backend, "mark_as_revoked", functools.partial(_store, app))
+    if not isinstance(pool, TaskPool):
+        _replace(backend, "mark_as_failure", functools.partial(_store, app))
         _replace(backend, "get_task_meta", functools.partial(_ask, app))
-    for name in names:
-        _replace(backend, name, functools.partial(_store, app))
 
 
 def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
@@ -72,7 +70,7 @@ def _store(app: Any, name: str, args: Any, options: Any) -> None:
     try:
         aside_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
         _failing = False
-    except Exception as error:  # noqa: BLE001 - whatever a backend raises; the cancel goes on
+    except ResultsUnavailable as error:
         if not _failing:
             logger.error("taskbridge: how tasks ended is stored late, or not at all: %s", error)
         _failing = True

@@ -43,7 +43,10 @@ def cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
     for request in running:
         _force_later(request, state.consumer, settings)
     for request in waiting:
-        _drop(request, state.consumer)
+        try:
+            _drop(request, state.consumer)
+        except Exception:  # of a result backend, say; the others are dropped all the same
+            logger.exception("taskbridge: task %s could not be dropped", request.id)
     return {"ok": f"cancelling {len(running)} running and {len(waiting)} waiting tasks"}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery import group, signature
 
 from bridge import Settings, cancel_mark
 from bridge.celery_app import new_app
+from bridge.errors import JobNotFound, ResultsUnavailable
 from bridge.events import TERMINAL
 from support.link import Link
 from support.raw import Raw
@@ -83,8 +85,15 @@ def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server
             "state": "queued",
         }
     assert not (tmp_path / "ran").exists()
+    with pytest.raises(ResultsUnavailable, match="does not answer"):
+        list(stack.bridge.watch("unknown", timeout=0.1))
+    with pytest.raises(ResultsUnavailable, match="does not answer"):
+        stack.bridge.status("unknown")
+    patient = ThreadPoolExecutor().submit(list, stack.bridge.watch("unknown"))
 
     link.heal()
+    with pytest.raises(JobNotFound):
+        patient.result(SOON)
     app = new_app(Settings(broker_url="memory://"), redis_server.url)
     until(lambda: all(cancel_mark.is_stored(app.backend, job.id) for job in jobs), 40)
     app.close()
