@@ -33,15 +33,18 @@ def install(app: Any, pool: Any) -> None:
     Args:
         app: the worker's application.
         pool: the worker's. A solo one's tasks run on this thread, and store their own failures.
+            Of greenlets, this one receives tasks and cancels, and has a backend object of its own.
     """
     from celery.concurrency.solo import TaskPool
 
+    backend, store = app.backend, functools.partial(_store, app)
     if pool.is_green:
-        return  # a greenlet that waits holds up nothing but itself
-    backend = app.backend
-    _replace(backend, "mark_as_revoked", functools.partial(_store, app))
+        # The rest of these may publish tasks, for which all greenlets share connections.
+        _replace(backend, "store_result", store)
+        return
+    _replace(backend, "mark_as_revoked", store)
     if not isinstance(pool, TaskPool):
-        _replace(backend, "mark_as_failure", functools.partial(_store, app))
+        _replace(backend, "mark_as_failure", store)
         _replace(backend, "get_task_meta", functools.partial(_ask, app))
 
 

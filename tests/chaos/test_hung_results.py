@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from celery import group, signature
@@ -89,6 +91,12 @@ def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server
         list(stack.bridge.watch("unknown", timeout=0.1))
     with pytest.raises(ResultsUnavailable, match="does not answer"):
         stack.bridge.status("unknown")
+    for path in ("/api/jobs/unknown", "/api/progress/unknown"):
+        token = stack.token(jobs=["unknown"])
+        request = Request(stack.url + path, headers={"Authorization": f"Bearer {token}"})
+        with pytest.raises(HTTPError, match="503") as refused:
+            urlopen(request, timeout=SOON)
+        refused.value.close()
     patient = ThreadPoolExecutor().submit(list, stack.bridge.watch("unknown"))
 
     link.heal()

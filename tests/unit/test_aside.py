@@ -12,6 +12,7 @@ import pytest
 
 from bridge import Bridge, Settings, aside, aside_thread, status
 from bridge.aside import Aside, aside_for
+from bridge.cli import doctor
 from bridge.errors import ResultsUnavailable
 from support.hanging import Hanging
 from support.wait import until
@@ -196,6 +197,11 @@ def test_a_status_that_only_a_hanging_backend_knows_is_an_error_of_one_sentence(
     with pytest.raises(ResultsUnavailable, match="the result backend does not answer"):
         hung.status("one")
     assert status.state_of(hung, "one") == ("queued", None)
+
+
+def test_the_doctor_names_a_backend_that_hangs_in_one_sentence(hung):
+    with pytest.raises(doctor.Ill, match=r"no results at redis://.* \(it does not answer within"):
+        doctor._results({"bridge": hung})
 
 
 def test_each_process_and_backend_has_one_thread_however_many_bridges_there_are():

@@ -32,6 +32,9 @@ class Backend:
     def mark_as_failure(self, *args, **options):
         return self._call("failure", *args, **options)
 
+    def store_result(self, *args, **options):
+        return self._call("result", *args, **options)
+
     def get_task_meta(self, *args, **options):
         return self._call("meta", *args, **options)
 
@@ -120,12 +123,15 @@ def test_a_forked_process_and_other_threads_store_their_results_themselves(app):
 
 
 @pytest.mark.parametrize(
-    ("kind", "aside"), [(pool(Solo), ["revoked"]), (pool(green=True), [])], ids=["solo", "gevent"]
+    ("kind", "aside"),
+    [(pool(Solo), ["revoked"]), (pool(green=True), ["result"])],
+    ids=["solo", "gevent"],
 )
 def test_what_a_task_stores_on_the_same_thread_is_stored_there(app, kind, aside):
     app.shared.free.set()
     parent_results.install(app, kind)
-    for call in (app.backend.mark_as_revoked, app.backend.mark_as_failure):
+    backend = app.backend
+    for call in (backend.mark_as_revoked, backend.mark_as_failure, backend.store_result):
         call("t")
     app.backend.get_task_meta("t")
     moved = [name for name, *_, thread in app.shared.calls if thread != threading.get_ident()]
