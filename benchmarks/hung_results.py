@@ -6,6 +6,7 @@ import argparse
 import http.client
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -13,13 +14,16 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from report import Samples, compare, report
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.link import Link
-from support.rabbitmq import RabbitMQ
-from support.raw import Raw
-from support.redis import Redis
-from support.stack import Stack
+from report import Samples, compare, report  # noqa: E402
+
+from support.link import Link  # noqa: E402
+from support.rabbitmq import RabbitMQ  # noqa: E402
+from support.raw import Raw  # noqa: E402
+from support.redis import Redis  # noqa: E402
+from support.stack import Stack  # noqa: E402
 
 #: Seconds between two requests of a kind, of each client.
 PAUSES = {"jobs": 0.02, "watch": 0.02, "enqueue": 0.05, "GET /healthz": 0.02}
