@@ -88,16 +88,16 @@ def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server
         }
     assert not (tmp_path / "ran").exists()
     with pytest.raises(ResultsUnavailable, match="does not answer"):
-        list(stack.bridge.watch("unknown", timeout=0.1))
+        list(stack.bridge.watch("nowhere", timeout=0.1))
     with pytest.raises(ResultsUnavailable, match="does not answer"):
-        stack.bridge.status("unknown")
-    for path in ("/api/jobs/unknown", "/api/progress/unknown"):
-        token = stack.token(jobs=["unknown"])
+        stack.bridge.status("nowhere")
+    for path in ("/api/jobs/nowhere", "/api/progress/nowhere"):
+        token = stack.token(jobs=["nowhere"])
         request = Request(stack.url + path, headers={"Authorization": f"Bearer {token}"})
         with pytest.raises(HTTPError, match="503") as refused:
             urlopen(request, timeout=SOON)
         refused.value.close()
-    patient = ThreadPoolExecutor().submit(list, stack.bridge.watch("unknown"))
+    patient = ThreadPoolExecutor().submit(list, stack.bridge.watch("nowhere"))
 
     link.heal()
     with pytest.raises(JobNotFound):
