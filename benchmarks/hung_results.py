@@ -138,7 +138,7 @@ def main() -> None:
     p99: Samples = defaultdict(list)
     p50: Samples = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        node, redis = RabbitMQ(Path(folder) / "node"), Redis(Path(folder)).start()
+        node, redis = RabbitMQ(Path(folder)), Redis(Path(folder)).start()
         try:
             node.start()
             for _ in range(options.rounds):

@@ -33,17 +33,23 @@ def link(redis_server):
         yield link
 
 
-@pytest.fixture(params=["workers.app", "support.own_app"])
-def stack(request, rabbitmq, link, tmp_path):
-    """A server and a worker of two processes, with their results behind the link."""
+@pytest.fixture
+def server(rabbitmq, link, tmp_path):
+    """A server with its results behind the link."""
     results = f"redis://127.0.0.1:{link.port}/0"
     stack = Stack(tmp_path / "home", rabbitmq.new_vhost(), TASKBRIDGE_RESULT_URL=results)
     try:
         stack.start_server()
-        stack.start_worker(app=request.param)
         yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture(params=["workers.app", "support.own_app"])
+def stack(request, server):
+    """The server, and a worker of two processes."""
+    server.start_worker(app=request.param)
+    return server
 
 
 def ask(client, kind, **request):
@@ -77,31 +83,9 @@ def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server
         assert later["ok"]
         assert ask(client, "watch", job=later["job"])["ok"]
         assert stack.healthy()
-    # One that only the backend could know: not `not_found`, which a client takes as final.
-    with Raw("127.0.0.1", stack.port).open() as client:
-        client.connect(stack.token(jobs=["unknown"], scope="watch cancel"))
-        assert ask(client, "watch", job="unknown")["error"]["code"] == "unavailable"
-        assert ask(client, "cancel", job="unknown") == {
-            "ok": True,
-            "job": "unknown",
-            "state": "queued",
-        }
     assert not (tmp_path / "ran").exists()
-    with pytest.raises(ResultsUnavailable, match="does not answer"):
-        list(stack.bridge.watch("nowhere", timeout=0.1))
-    with pytest.raises(ResultsUnavailable, match="does not answer"):
-        stack.bridge.status("nowhere")
-    for path in ("/api/jobs/nowhere", "/api/progress/nowhere"):
-        token = stack.token(jobs=["nowhere"])
-        request = Request(stack.url + path, headers={"Authorization": f"Bearer {token}"})
-        with pytest.raises(HTTPError, match="503") as refused:
-            urlopen(request, timeout=SOON)
-        refused.value.close()
-    patient = ThreadPoolExecutor().submit(list, stack.bridge.watch("nowhere"))
 
     link.heal()
-    with pytest.raises(JobNotFound):
-        patient.result(SOON)
     app = new_app(Settings(broker_url="memory://"), redis_server.url)
     until(lambda: all(cancel_mark.is_stored(app.backend, job.id) for job in jobs), 40)
     app.close()
@@ -110,3 +94,32 @@ def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server
 def state_of(client, job):
     [found] = [one for one in ask(client, "jobs")["jobs"] if one["job"] == job.id]
     return found["state"]
+
+
+def test_a_job_that_only_the_backend_could_know_is_unavailable_and_not_missing(server, link):
+    """`not_found` would be final for a client."""
+    link.swallow()
+    with ThreadPoolExecutor() as threads:
+        patient = threads.submit(list, server.bridge.watch("nowhere"))
+        with pytest.raises(ResultsUnavailable, match="does not answer"):
+            list(server.bridge.watch("nowhere", timeout=0.1))
+        for path in ("/api/jobs/nowhere", "/api/progress/nowhere"):
+            assert http_status(server, path) == 503
+        with Raw("127.0.0.1", server.port).open() as client:
+            client.connect(server.token(jobs=["elsewhere"], scope="watch cancel"))
+            answer = {"ok": True, "job": "elsewhere", "state": "queued"}
+            assert ask(client, "cancel", job="elsewhere") == answer
+        link.heal()
+        with pytest.raises(JobNotFound):
+            patient.result(SOON)
+
+
+def http_status(server, path):
+    token = server.token(jobs=["nowhere"])
+    request = Request(server.url + path, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urlopen(request, timeout=SOON) as answer:
+            return answer.status
+    except HTTPError as error:
+        error.close()
+        return error.code
