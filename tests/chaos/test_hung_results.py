@@ -101,14 +101,17 @@ def test_a_job_that_only_the_backend_could_know_is_unavailable_and_not_missing(s
     link.swallow()
     with ThreadPoolExecutor() as threads:
         patient = threads.submit(list, server.bridge.watch("nowhere"))
-        with pytest.raises(ResultsUnavailable, match="does not answer"):
-            list(server.bridge.watch("nowhere", timeout=0.1))
-        for path in ("/api/jobs/nowhere", "/api/progress/nowhere"):
-            assert http_status(server, path) == 503
+        hasty = threads.submit(list, server.bridge.watch("nowhere", timeout=0.1))
+        paths = threads.map(
+            lambda path: http_status(server, path), ("/api/jobs/nowhere", "/api/progress/nowhere")
+        )
         with Raw("127.0.0.1", server.port).open() as client:
             client.connect(server.token(jobs=["elsewhere"], scope="watch cancel"))
             answer = {"ok": True, "job": "elsewhere", "state": "queued"}
             assert ask(client, "cancel", job="elsewhere") == answer
+        with pytest.raises(ResultsUnavailable, match="does not answer"):
+            hasty.result(SOON)
+        assert list(paths) == [503, 503]
         link.heal()
         with pytest.raises(JobNotFound):
             patient.result(SOON)
