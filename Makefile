@@ -10,7 +10,8 @@ WEB := socket_server/web
 PAGE := $(WEB)/static/index.html
 SOURCES := $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html \
   $(WEB)/vite.config.ts $(WEB)/package.json $(WEB)/package-lock.json
-BENCHMARKS := fanout latency import_time enqueue progress job_time outage sender journal canvas attacks page
+BENCHMARKS := fanout latency import_time enqueue progress job_time outage sender journal canvas attacks page \
+  hung_results
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 

@@ -1,9 +1,10 @@
-"""Cancelling: a worker is told by Celery's remote control, a running task by a file.
+"""Cancelling: how a cancel reaches workers, and the tasks that run in them.
 
-The file makes it work in every pool: the task's own sender looks for it, and the next bar or
-``job`` call raises ``JobCancelled``. A task that never calls either is terminated after a grace,
-where the pool can do that. Remote control reaches only workers that listen at that moment, so a
-mark in the result backend tells those that come later.
+Celery's remote control tells all workers that listen at that moment. A worker's parent notes the
+job in memory that its processes share: a task's own sender looks there, and the next bar or ``job``
+call raises ``JobCancelled``. A task that never calls either is terminated after a grace, where the
+pool can do that. A mark in the result backend tells workers that start later, and a solo worker,
+which does not listen while it runs a task.
 """
 
 from __future__ import annotations
@@ -11,35 +12,40 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 from celery import signals
 
-from bridge import cancel_mark
-from bridge.home import private_folder
+from bridge import cancel_mark, cancelled_jobs
+from bridge.aside import aside_for
+from bridge.run import Run
 from bridge.settings import Settings
+from bridge.ticker import Ticker
 
-__all__ = ["COMMAND", "broadcast", "flag", "install", "mark", "refuse_cancelled"]
+__all__ = [
+    "COMMAND",
+    "broadcast",
+    "follow",
+    "install",
+    "marking",
+    "refuse_cancelled",
+    "unfollow",
+]
 
 logger = logging.getLogger(__name__)
 
 #: Name of the remote control command.
 COMMAND = "taskbridge_cancel"
-#: Seconds after which the flag of a cancelled job is removed: longer than a job is expected to
-#: wait in a queue before its first task looks for it.
-FLAG_LIFE = 86_400.0
 #: Seconds: what waited less in its queue, on a connection that this worker has had for longer,
 #: needs no look into the result backend.
 QUICK = 1.0
+
 #: The connection on which this worker receives tasks, and when it received the first.
 _listening: tuple[Any, float] = (None, 0.0)
-
-
-def flag(settings: Settings, job: str) -> Path:
-    """Return the file whose existence means that ``job`` was cancelled, on this host."""
-    return settings.home / "cancelled" / quote(job, safe="")
+#: The application of a worker that does not listen while it runs a task; None in others.
+_deaf: Any = None
+_ticker = Ticker("taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s")
 
 
 def broadcast(app: Any, job: str) -> None:
@@ -47,26 +53,51 @@ def broadcast(app: Any, job: str) -> None:
     app.control.broadcast(COMMAND, arguments={"job": job})
 
 
-def mark(app: Any, job: str, settings: Settings) -> None:
-    """Leave word of it for workers that do not listen now.
+@contextlib.contextmanager
+def marking(app: Callable[[], Any], job: str) -> Iterator[None]:
+    """Store the mark of a cancelled job for workers that do not listen now, during the block.
+
+    The block does not wait for it; its end does, for a bounded time. A mark that cannot be stored
+    is logged, and nothing is raised.
 
     Args:
-        app: whose result backend remembers it, for as long as it remembers results.
+        app: returns the application whose result backend remembers it, as long as results.
         job: its id.
-        settings: with the embedded broker all workers are on this machine, and see its flag.
     """
-    if settings.embedded:
-        raise_flag(flag(settings, job))
+    storing = None
+    try:
+        storing = aside_for(found := app()).begin(_store, found, job)
+    except Exception as error:  # noqa: BLE001 - of an application that cannot be made, too
+        _complain(job, error)
+    try:
+        yield
+    finally:
+        try:
+            if storing is not None:
+                storing.wait()
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises, or its missing driver
+            _complain(job, error)
+
+
+def _store(app: Any, job: str) -> None:
     cancel_mark.store(app.backend, job)
 
 
+def _complain(job: str, error: Exception) -> None:
+    logger.warning("taskbridge: workers that start later may run job %s: %s", job, error)
+
+
 def is_marked(app: Any, job: str) -> bool:
-    """Whether word was left that ``job`` was cancelled; False where that cannot be found out."""
+    """Whether a mark says that ``job`` was cancelled; False where that cannot be found out soon."""
     try:
-        return cancel_mark.is_stored(app.backend, job)
+        return bool(aside_for(app).ask(_look, app, job))
     except Exception as error:  # noqa: BLE001 - whatever a backend raises; the task is run then
         logger.warning("taskbridge: cannot tell whether job %s was cancelled: %s", job, error)
         return False
+
+
+def _look(app: Any, job: str) -> bool:
+    return cancel_mark.is_stored(app.backend, job)
 
 
 def refuse_cancelled(
@@ -79,26 +110,24 @@ def refuse_cancelled(
         request: of the task.
         job: its id.
         published: seconds since the epoch, by the clock of who published the task.
-        settings: where flags are.
+        settings: how long a cancelled task may go on.
     """
-    file = flag(settings, job)
-    unheard = may_have_missed(consumer, published)
-    cancelled = file.exists()
-    if not cancelled and unheard and is_marked(consumer.app, job):
-        raise_flag(file)
-        cancelled = True
-    if cancelled:
+    missed = may_have_missed(consumer, published, settings.cancel_grace)
+    if not cancelled_jobs.knows(job) and missed and is_marked(consumer.app, job):
+        cancelled_jobs.remember(job)
+    if cancelled_jobs.knows(job):
         from celery.worker import state as worker_state
 
         worker_state.revoked.add(request.id)
 
 
-def may_have_missed(consumer: Any, published: float | None) -> bool:
+def may_have_missed(consumer: Any, published: float | None, grace: float) -> bool:
     """Whether a task's job may have been cancelled without this worker being told.
 
     Args:
         consumer: the worker's.
         published: seconds since the epoch, by the clock of who published the task.
+        grace: seconds for which a cancelled task may run on, and publish others of its job.
     """
     # Remote control reaches who listens: a worker does when the first task comes on a connection,
     # at the latest. It does not reach who is busy for longer than its messages are kept.
@@ -106,33 +135,56 @@ def may_have_missed(consumer: Any, published: float | None) -> bool:
     now = time.time()
     if _listening[0] is not consumer.connection:
         _listening = (consumer.connection, now)
-    if published is None or published < _listening[1] + QUICK:
+    if published is None or published < _listening[1] + grace + QUICK:
         return True
     return abs(now - published) > QUICK
+
+
+def follow(run: Run) -> None:
+    """Look for the mark of a run's job once a second, if this worker does not listen meanwhile."""
+    if (app := _deaf) is None:
+        return
+
+    def look() -> None:
+        if not run.cancelled and _look(app, run.job):
+            run.cancelled = True
+
+    _ticker.add(run.task, look)
+
+
+def unfollow(task: str) -> None:
+    """Look no more."""
+    _ticker.remove(task)
 
 
 def install(app: Any, settings: Settings) -> None:
     """Teach workers of ``app`` the command, once they start."""
 
-    def register(**_: Any) -> None:
+    def register(sender: Any, **_: Any) -> None:
         # Imported here: celery.worker is of no use to a service.
         from celery.worker.control import Panel
 
         from bridge.termination import cancel
 
+        cancelled_jobs.share(sender)
+
         @Panel.register(type="control", name=COMMAND, args=[("job", str)], signature="<job>")
         def taskbridge_cancel(state: Any, job: str, **_: Any) -> dict[str, Any]:
-            raise_flag(flag(settings, job))
+            cancelled_jobs.remember(job)
             return cancel(state, job, settings)
 
-    signals.worker_init.connect(register, weak=False, dispatch_uid="taskbridge.cancellation")
+    def on_ready(sender: Any, **_: Any) -> None:
+        global _deaf
+        from celery.concurrency.solo import TaskPool
 
+        from bridge import parent_results
 
-def raise_flag(file: Path) -> None:
-    """Make the file, and remove those that have lived long enough."""
-    private_folder(file.parent)
-    for old in file.parent.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - old.stat().st_mtime > FLAG_LIFE:
-                old.unlink()
-    file.touch()
+        _deaf = app if isinstance(sender.pool, TaskPool) else None
+        parent_results.install(app, sender.pool)
+
+    for name, signal, handler in (
+        ("taskbridge.cancellation", signals.worker_init, register),
+        ("taskbridge.cancelled", signals.worker_process_init, cancelled_jobs.adopt),
+        ("taskbridge.ready", signals.worker_ready, on_ready),
+    ):
+        signal.connect(handler, weak=False, dispatch_uid=name)

@@ -54,7 +54,7 @@ def new_app(settings: Settings, results: str) -> Any:
         **connection_configuration(settings, results),
         **queue_configuration(settings),
     )
-    if settings.embedded or settings.result_url is None:
+    if settings.embedded or (results == settings.results and settings.result_url is None):
         make_home(settings.home)
     return app
 

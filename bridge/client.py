@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,10 +31,6 @@ RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "in
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Event names that the protocol itself uses towards clients.
 RESERVED = frozenset({"job", "token_expiring", "draining", "connect", "disconnect"})
-
-
-def _in_place(call: Callable[..., Any], *arguments: Any) -> Any:
-    return call(*arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +167,17 @@ class Bridge:
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
 
     def preload(self) -> None:
-        """Import what the first call would; a server has clients that would wait for it."""
-        from bridge import cancellation, publishing  # noqa: F401
+        """Import what the first calls would; a server has clients that would wait for it.
 
-        _ = self.app, self._sender.backend
+        A first look into the result backend is begun, and not waited for.
+        """
+        from bridge import cancellation, publishing  # noqa: F401
+        from bridge.aside import aside_for
+        from bridge.cancel_mark import is_stored
+
+        _ = self._sender.backend
+        app = self.app
+        aside_for(app).begin(lambda: is_stored(app.backend, "none"))
 
     def close(self) -> None:
         """Send what is left to send and end this process's connections; they come back if used.
@@ -266,6 +269,7 @@ class Bridge:
 
         Raises:
             JobNotFound: neither knows the job.
+            ResultsUnavailable: no server knows the job, and the result backend does not answer.
             SettingsError: there is no secret.
         """
         from bridge.status import status
@@ -320,15 +324,15 @@ class Bridge:
         self.request_cancel(job, owner)
         return state
 
-    def request_cancel(
-        self, job: str, owner: str | None = None, aside: Callable[..., Any] | None = None
-    ) -> None:
+    def request_cancel(self, job: str, owner: str | None = None) -> None:
         """Do what :meth:`cancel` does, without looking whether there is such a job.
+
+        The workers are told first. A result backend that does not answer holds it up by two
+        seconds at most.
 
         Args:
             job: its id.
             owner: whose job it is, where that is known.
-            aside: calls what may block; default in place.
 
         Raises:
             BrokerUnavailable: no broker answers.
@@ -341,14 +345,11 @@ class Bridge:
 
         run = Run(job=job, task=job, name="", owner=owner, begun=0)
         emitter_for(self.settings).put(run, "cancelling")
-        try:
-            (aside or _in_place)(cancellation.mark, self.app, job, self.settings)
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises, or its missing driver
-            logger.warning("taskbridge: workers that start later may run job %s: %s", job, error)
-        try:
-            cancellation.broadcast(self._sender, job)
-        except broker_errors() as error:
-            raise BrokerUnavailable(away(self.settings, error)) from error
+        with cancellation.marking(lambda: self.app, job):
+            try:
+                cancellation.broadcast(self._sender, job)
+            except broker_errors() as error:
+                raise BrokerUnavailable(away(self.settings, error)) from error
 
     def push(
         self,

@@ -10,6 +10,7 @@ __all__ = [
     "JobCancelled",
     "JobEnded",
     "JobNotFound",
+    "ResultsUnavailable",
     "ServerUnavailable",
     "SettingsError",
     "TaskbridgeError",
@@ -55,6 +56,10 @@ class EnqueueError(TaskbridgeError):
 
 class BrokerUnavailable(TaskbridgeError):
     """No broker answers at the configured address."""
+
+
+class ResultsUnavailable(TaskbridgeError):
+    """The result backend does not answer, or cannot be read."""
 
 
 class ServerUnavailable(TaskbridgeError):

@@ -6,7 +6,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.errors import JobCancelled
@@ -48,7 +47,7 @@ class Run:
             task; default the microsecond since the epoch.
         execution: what its events say about it: Celery's number of the attempt and whether the
             message was delivered before, by which a server finds the newest of several.
-        flag: file whose existence means that the job was cancelled.
+        is_cancelled: tells whether the job was cancelled; None if nothing can.
         capture: what is captured from code that knows nothing of taskbridge; see
             ``bridge.capture``.
         clock: monotonic seconds.
@@ -63,7 +62,7 @@ class Run:
         owner: str | None = None,
         begun: int | None = None,
         execution: dict[str, Any] | None = None,
-        flag: Path | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
         capture: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +87,7 @@ class Run:
         #: What the task said about itself, by name; replaced and never changed in place.
         self.meta: dict[str, Any] = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
-        self._flag = flag
+        self._is_cancelled = is_cancelled
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
@@ -149,9 +148,9 @@ class Run:
                 self._meters.pop(line, None)
 
     def notice_cancel(self) -> None:
-        """Look whether the job was cancelled; called by the sender, since it asks the disk."""
-        if not self.cancelled and self._flag is not None and self._flag.exists():
-            self.cancelled = True
+        """Look whether the job was cancelled, and stop its bars then; called by the sender."""
+        if not self.cancelled and self._is_cancelled is not None:
+            self.cancelled = self._is_cancelled()
         if self.cancelled:
             self._stop_bars()
 

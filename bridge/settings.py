@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -178,6 +179,11 @@ class Settings:
     store_progress: bool = _setting(types.flag, True)
     #: Whether a failed job's traceback travels to its watchers.
     show_tracebacks: bool = _setting(types.flag, False)
+
+    def __post_init__(self) -> None:
+        # A task may change the folder of its process, and the home must not move with it.
+        with contextlib.suppress(OSError):  # that folder is gone; not everything needs a home
+            object.__setattr__(self, "home", self.home.absolute())
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:

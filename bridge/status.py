@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bridge.errors import JobNotFound
+from bridge.errors import JobNotFound, ResultsUnavailable, TaskbridgeError
 from bridge.events import TERMINAL
 from bridge.identifiers import check_identifier
 from bridge.shards import shard_of
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from bridge.client import Bridge
     from bridge.stored_result import StoredResult
 
-__all__ = ["IN_CELERY", "from_result", "shard_of_job", "state_of", "status"]
+__all__ = ["IN_CELERY", "from_result", "read_result", "shard_of_job", "state_of", "status"]
+
+logger = logging.getLogger(__name__)
 
 #: Seconds to wait for the server before the result backend is asked.
 TIMEOUT = 3.0
@@ -44,6 +47,7 @@ def status(bridge: Bridge, job: str) -> dict[str, Any]:
 
     Raises:
         JobNotFound: neither the server nor the result backend knows it.
+        ResultsUnavailable: no server knows it, and the result backend does not answer.
     """
     try:
         return _from_server(bridge, job)
@@ -58,7 +62,7 @@ def status(bridge: Bridge, job: str) -> dict[str, Any]:
 def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:
     """Return the job's state and its owner, where that is known.
 
-    The state is ``queued`` if no server answers and no result is stored.
+    The state is ``queued`` if no server answers and no result is stored, or none can be read.
 
     Raises:
         JobNotFound: the server answers, and knows no such job.
@@ -71,7 +75,10 @@ def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:
             raise JobNotFound(_unknown(job)) from None
     except (OSError, ValueError):
         pass
-    found = from_result(bridge.app, job)
+    try:
+        found = from_result(bridge.app, job)
+    except ResultsUnavailable:
+        found = None
     return str(found["state"]) if found else "queued", None
 
 
@@ -142,10 +149,12 @@ def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
 
 
 def from_result(app: Any, job: str) -> dict[str, Any] | None:
-    """Return what Celery's result backend knows, as a snapshot; None if it knows nothing."""
-    from bridge import stored_result
+    """Return what Celery's result backend knows, as a snapshot; None if it knows nothing.
 
-    found = stored_result.read(app.backend, job)
+    Raises:
+        ResultsUnavailable: it does not answer within two seconds, or cannot be read.
+    """
+    found = read_result(app, job)
     if found is None or found.state == "PENDING":  # Celery's word for "never heard of it"
         return None
     outcome = _outcome(found)
@@ -159,6 +168,29 @@ def from_result(app: Any, job: str) -> dict[str, Any] | None:
         **outcome,
         "source": "result",
     }
+
+
+def read_result(app: Any, task: str) -> StoredResult | None:
+    """Return what Celery's result backend has stored of a task; None if it has nothing.
+
+    Raises:
+        ResultsUnavailable: it does not answer within two seconds, or cannot be read.
+    """
+    from bridge import stored_result
+    from bridge.aside import SILENT, aside_for
+
+    def read() -> StoredResult | None:
+        return stored_result.read(app.backend, task)
+
+    try:
+        found: StoredResult | None = aside_for(app).ask(read)
+        return found
+    except TaskbridgeError:
+        raise
+    except Exception as error:
+        # Whatever the backend's library raises; it may name hosts and users, and clients see ours.
+        logger.warning("taskbridge: the result backend cannot be read: %s", error)
+        raise ResultsUnavailable(SILENT) from error
 
 
 def _outcome(found: StoredResult) -> dict[str, Any]:

@@ -40,10 +40,13 @@ def cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
     # The result is left to the worker that refuses it. Celery's own command has each worker store
     # one, over that of a task which another has begun meanwhile.
     worker_state.revoked.update({job, *(one.id for one in waiting)} - {one.id for one in running})
-    for request in waiting:
-        _drop(request, state.consumer)
     for request in running:
         _force_later(request, state.consumer, settings)
+    for request in waiting:
+        try:
+            _drop(request, state.consumer)
+        except Exception:  # of a result backend, say; the others are dropped all the same
+            logger.exception("taskbridge: task %s could not be dropped", request.id)
     return {"ok": f"cancelling {len(running)} running and {len(waiting)} waiting tasks"}
 
 
@@ -85,8 +88,8 @@ def _force_later(request: Any, consumer: Any, settings: Settings) -> None:
             run = Run(job=_job_of(request), task=request.id, name="", begun=0)
             emitter_for(settings).put(run, "cancelling", {"reason": UNFORCED})
             return
-        request.terminate(consumer.pool)
         consumer.timer.call_after(settings.cancel_grace, kill)
+        request.terminate(consumer.pool)
 
     def kill() -> None:
         # Code that is not Python's own may never get to see the first signal. A process that has

@@ -12,6 +12,7 @@ from celery.exceptions import WorkerLostError
 
 from bridge import (
     cancellation,
+    cancelled_jobs,
     capture,
     current,
     monitoring,
@@ -79,7 +80,7 @@ def _run_of(task: Any) -> Run | None:
         owner=owner,
         begun=publishing.run_after(header),
         execution=publishing.execution(request),
-        flag=cancellation.flag(_settings[0], job),
+        is_cancelled=cancelled_jobs.watch(job),
         capture=capture.kinds_for(task, owner, _settings[0]),
     )
 
@@ -90,6 +91,7 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
         emitter.add(run)
         current.enter(run, emitter)
         emitter.put(run, "started", _beginning(task.request))
+        cancellation.follow(run)
         capture.attach(run.capture, _settings[0])
         if _settings[0].store_progress:
             results.track(run, task)
@@ -107,6 +109,7 @@ def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, 
         if not run.over and (untold := outcome.untold(run, task, state, retval)):
             _report(task_id, *untold)
         current.leave(task_id)
+        cancellation.unfollow(task_id)
         results.untrack(task_id)
         monitoring.untrack(task_id)
         emitter.remove(run)

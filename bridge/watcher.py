@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,14 @@ from typing import Any, Self
 import engineio
 import socketio
 
-from bridge.errors import EventError, JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
+from bridge.errors import (
+    EventError,
+    JobNotFound,
+    ResultsUnavailable,
+    ServerUnavailable,
+    TaskbridgeError,
+    TokenError,
+)
 from bridge.events import NAMESPACE, Event
 from bridge.snapshot import Snapshot
 
@@ -19,7 +27,13 @@ __all__ = ["Watcher"]
 
 #: Seconds between attempts to reconnect: first, longest, and how much of it is random.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
-ERRORS: dict[str, type[TaskbridgeError]] = {"not_found": JobNotFound, "unauthorized": TokenError}
+ERRORS: dict[str, type[TaskbridgeError]] = {
+    "not_found": JobNotFound,
+    "unauthorized": TokenError,
+    "unavailable": ResultsUnavailable,
+}
+#: Seconds after which a server is asked again that could not ask the result backend.
+AGAIN = 1.0
 
 
 class InOrder(engineio.Client):
@@ -82,6 +96,7 @@ class Watcher:
         #: Those without a place of their own: of a cancel, and what a server makes of silence.
         self._told: set[tuple[str, str, float]] = set()
         self._url, self._token, self._timeout, self._path = url, token, timeout, path
+        self._refused_since: float | None = None
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._client = InOrderClient(**RECONNECT, handle_sigint=False)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
@@ -109,6 +124,8 @@ class Watcher:
 
         Raises:
             ServerUnavailable: no server answered for ``timeout`` seconds.
+            ResultsUnavailable: for as long, only the result backend could know the job, and did
+                not answer.
             JobNotFound, TokenError: the server refused.
         """
         self._connect()
@@ -144,8 +161,11 @@ class Watcher:
     def _start(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not answer.get("ok"):
             error = answer.get("error", {})
+            if error.get("code") == "unavailable" and self._may_ask_again():
+                return
             kind = ERRORS.get(error.get("code", ""), TaskbridgeError)
             raise kind(error.get("message", "the server refused without a reason"))
+        self._refused_since = None
         self.recovered = self.recovered and answer["recovered"]
         # The events that came with it are folded in already.
         self.snapshot = Snapshot.decode(answer["snapshot"])
@@ -194,8 +214,23 @@ class Watcher:
     def _away(self) -> str:
         return f"no socket server answers at {self._url}: start it, or set TASKBRIDGE_URL"
 
+    def _may_ask_again(self) -> bool:
+        """Ask once more after a while, unless that has gone on for too long."""
+        now = time.monotonic()
+        self._refused_since = self._refused_since or now
+        if self._timeout is not None and now - self._refused_since >= self._timeout:
+            return False
+        time.sleep(AGAIN)
+        if self.connected:
+            with contextlib.suppress(socketio.exceptions.SocketIOError):  # it asks as it comes back
+                self._ask()
+        return True
+
     def _on_connect(self) -> None:
         self.connected = True
+        self._ask()
+
+    def _ask(self) -> None:
         request = {"job": self.snapshot.job}
         if self.cursor:
             request["cursor"] = self.cursor

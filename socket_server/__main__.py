@@ -19,7 +19,6 @@ import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 import eventlet.event  # noqa: E402
-import eventlet.tpool  # noqa: E402
 import eventlet.websocket  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 
@@ -94,9 +93,6 @@ def serve(server: SocketServer, settings: Settings) -> int:
     if settings.health_port:
         listener = _listen(settings.host, settings.health_port)
         _serve(server.health, listener, max_size=HEALTH_CONNECTIONS)
-    # One thread: what eventlet has patched of the result backend's library is not for two.
-    eventlet.tpool.set_num_threads(1)
-    server.aside.run = eventlet.tpool.execute
     server.start()
     # What is here now stays. Else each full collection looks through all of it, for 70 ms and more
     # in which no client has its turn.

@@ -15,7 +15,6 @@ from bridge import stream
 from bridge.client import Bridge
 from bridge.settings import Settings
 from bridge.shards import served_by
-from socket_server.aside import Aside
 from socket_server.auth import Auth
 from socket_server.collector import Collector
 from socket_server.delivery import Delivery
@@ -73,7 +72,6 @@ class SocketServer:
     verdicts: Verdicts
     estimates: Estimates
     reach: Reach
-    aside: Aside
     gate: Gate
     #: What is done every second, beside looking after silent jobs.
     chores: tuple[Callable[[], None], ...]
@@ -150,8 +148,8 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         cors_allowed_origins=list(settings.origins) or None,
         transports=list(settings.transports),
     )
-    bridge, aside = Bridge(settings=settings), Aside(turn)
-    lookup = Lookup(bridge, journal, sio.sleep, aside, lambda: manager.whole)
+    bridge = Bridge(settings=settings)
+    lookup = Lookup(bridge, journal, sio.sleep, turn, lambda: manager.whole)
     auth, limits, gate = Auth(settings), Limits(settings), Gate(settings)
     jobs = JobsNamespace(bridge, journal, lookup, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)
@@ -180,10 +178,9 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         journal=journal,
         jobs=jobs,
         watchdog=watchdog,
-        verdicts=Verdicts(delivery, journal, bridge, aside, sio),
+        verdicts=Verdicts(delivery, journal, bridge, turn),
         estimates=estimates,
         reach=reach,
-        aside=aside,
         gate=gate,
         chores=(
             jobs.expire,

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from bridge.errors import JobNotFound, TokenError, WrongShard
+from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.room import shorter
 from bridge.settings import Settings
 from socket_server.auth import Auth
@@ -137,6 +137,8 @@ def _job(
             return _error(MISDIRECTED, "wrong_shard", str(error))
         except JobNotFound as error:
             return _error(404, "not_found", str(error))
+        except ResultsUnavailable as error:
+            return _error(503, "unavailable", str(error))
 
     return job
 

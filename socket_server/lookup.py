@@ -12,8 +12,8 @@ from bridge.snapshot import Snapshot
 from bridge.status import from_result
 from bridge.stored_result import can_read
 from bridge.tokens import Grant
-from socket_server.aside import Aside
 from socket_server.journal import Journal
+from socket_server.turn import Turn
 
 __all__ = ["Lookup"]
 
@@ -30,7 +30,7 @@ class Lookup:
         bridge: through which the result backend is asked.
         journal: what the server holds.
         sleep: lets other clients go on for so many seconds.
-        aside: asks the result backend where it blocks nobody else.
+        turn: which others have while the result backend is asked.
         whole: whether the server has read all that was ever published.
     """
 
@@ -39,10 +39,10 @@ class Lookup:
         bridge: Bridge,
         journal: Journal,
         sleep: Callable[[float], None],
-        aside: Aside,
+        turn: Turn,
         whole: Callable[[], bool],
     ) -> None:
-        self._bridge, self.aside, self._whole = bridge, aside, whole
+        self._bridge, self._turn, self._whole = bridge, turn, whole
         self._journal = journal
         self._sleep = sleep
 
@@ -57,6 +57,8 @@ class Lookup:
 
         Raises:
             JobNotFound: there is no such job, or the token does not name it.
+            ResultsUnavailable: this server does not hold it, and the result backend, which might
+                know it, does not answer. The token names it.
         """
         # A job of somebody else is waited for just as one that does not exist: neither the answer
         # nor its time tells which.
@@ -81,5 +83,5 @@ class Lookup:
         return job in self._journal and grant.names(job, self._journal.owner(job))
 
     def _from_result(self, job: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self.aside(from_result, self._bridge.app, job)
+        found: dict[str, Any] | None = self._turn.outside(from_result, self._bridge.app, job)
         return found

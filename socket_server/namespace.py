@@ -13,7 +13,7 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client import ENDINGS, Bridge
-from bridge.errors import JobNotFound, TokenError, WrongShard
+from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.room import shorter
 from bridge.snapshot import Snapshot
@@ -270,12 +270,17 @@ class JobsNamespace(socketio.Namespace):
 
     @answered
     def on_cancel(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
-        job, result = self._named(sid, request, "cancel")
+        try:
+            job, result = self._named(sid, request, "cancel")
+        except ResultsUnavailable:
+            # The token names the job, and the workers know better than a backend that is silent.
+            job, result = text(request, "job"), {"state": "queued"}
+            self._check_named(sid, job, "cancel")
         state = (result or self._journal.snapshot(job))["state"]
         if state in TERMINAL:
             raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
         cancel, owner = self._bridge.request_cancel, self._journal.owner(job)
-        self.server.turn.outside(cancel, job, owner, aside=self._lookup.aside)
+        self.server.turn.outside(cancel, job, owner)
         return {"job": job, "state": state}
 
 

@@ -86,13 +86,6 @@ class Application:
 
     def _start(self) -> None:
         server = self.server
-        if server.sio.async_mode.startswith("gevent"):
-            from gevent import get_hub
-
-            # One thread: what gevent has patched of the result backend's library is not for two.
-            pool = get_hub().threadpool
-            pool.maxsize = 1
-            server.aside.run = lambda call, *arguments: pool.apply(call, arguments)
         server.start()
         if port := server.bridge.settings.health_port:
             _serve_health(server.health, server.bridge.settings.host, port)

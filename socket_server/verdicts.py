@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.client import Bridge
+from bridge.errors import ResultsUnavailable
 from bridge.events import TERMINAL, Event
 from bridge.outcome import EXPIRED
 from bridge.status import from_result
-from socket_server.aside import Aside
 from socket_server.delivery import Delivery
 from socket_server.history import History
 from socket_server.journal import Journal
@@ -25,8 +25,6 @@ __all__ = ["Estimates", "Verdicts"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the result backend is given to tell what became of a task, and between two looks.
-PATIENCE, INTERVAL = 5.0, 0.05
 #: Jobs of one queue, those before the others, that are told their place at a time.
 MAX_TOLD = 200
 #: Queues of which the length is a figure, when jobs wait in others.
@@ -42,22 +40,19 @@ class Verdicts:
         delivery: tells the clients.
         journal: what the server knows.
         bridge: through which the result backend is asked.
-        aside: asks it where it blocks nobody.
-        sio: starts background tasks and sleeps.
+        turn: which others have while the result backend is asked.
     """
 
-    def __init__(
-        self, delivery: Delivery, journal: Journal, bridge: Bridge, aside: Aside, sio: Any
-    ) -> None:
+    def __init__(self, delivery: Delivery, journal: Journal, bridge: Bridge, turn: Turn) -> None:
         self._delivery, self._journal = delivery, journal
-        self._bridge, self._aside, self._sio = bridge, aside, sio
+        self._bridge, self._turn = bridge, turn
 
     def judge(self, silence: Silence) -> None:
         """Say what became of a silent task: what its result says, else that it stalls or is lost.
 
         May take some seconds.
         """
-        with self._sio.turn:
+        with self._turn:
             self._judge(silence)
 
     def _judge(self, silence: Silence) -> None:
@@ -80,21 +75,12 @@ class Verdicts:
 
     def _result(self, task: str) -> dict[str, Any] | None:
         """Return how a task ended; None if that is not known, or not soon."""
-        found: list[dict[str, Any] | None] = []
-        self._sio.start_background_task(lambda: found.append(self._ask(task)))
-        deadline = time.monotonic() + PATIENCE
-        while not found and time.monotonic() < deadline:
-            self._sio.sleep(INTERVAL)
-        answer = found[0] if found else None
-        return answer if answer and answer["state"] in TERMINAL else None
-
-    def _ask(self, task: str) -> dict[str, Any] | None:
         try:
-            answer: dict[str, Any] | None = self._aside(from_result, self._bridge.app, task)
-            return answer
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises
-            logger.warning("taskbridge: the result backend does not answer: %s", error)
+            answer: dict[str, Any] | None = self._turn.outside(from_result, self._bridge.app, task)
+        except ResultsUnavailable as error:
+            logger.warning("taskbridge: cannot tell how task %s ended: %s", task, error)
             return None
+        return answer if answer and answer["state"] in TERMINAL else None
 
 
 def _ended(draft: Event, found: dict[str, Any]) -> Event:

@@ -10,14 +10,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bridge import stored_result, stream, tls
+from bridge import stream, tls
+from bridge.aside import PATIENCE
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.cli.console import echo
 from bridge.client import Bridge
-from bridge.errors import SettingsError, TaskbridgeError
+from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
 from bridge.probe import PROBE
 from bridge.settings import Settings
 from bridge.shards import channel_of
+from bridge.status import read_result
 
 __all__ = ["examine"]
 
@@ -108,9 +110,10 @@ def _results(state: dict[str, Any]) -> str:
 
     url = sanitize_url(state["bridge"].settings.results)
     try:
-        stored_result.read(state["bridge"].app.backend, str(uuid.uuid4()))
-    except Exception as error:  # noqa: BLE001 - whatever the backend's library raises
-        reason = str(error).partition("\n")[0]
+        read_result(state["bridge"].app, str(uuid.uuid4()))
+    except ResultsUnavailable as error:
+        silent = f"it does not answer within {PATIENCE:g} s"
+        reason = str(error.__cause__ or silent).partition("\n")[0]
         raise Ill(f"no results at {url} ({reason}): check TASKBRIDGE_RESULT_URL") from None
     return str(url)
 

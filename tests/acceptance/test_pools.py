@@ -72,8 +72,6 @@ def test_two_jobs_at_once_each_show_all_of_their_own(pools, pool):
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_running_job_that_reports_can_be_cancelled(pools, pool, tmp_path):
     stack = pools(pool)
-    if pool == "solo" and not stack.settings.embedded:
-        pytest.skip("a solo worker listens to nobody while it runs a task; only its disk is read")
     job = Watched(stack, "support.work", 60, str(tmp_path / "cleaned"))
     job.until("progress")
     stack.bridge.cancel(job.id)

@@ -104,9 +104,9 @@ class Stack:
         options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]
         return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 
-    def start_worker(self, *arguments: str, **variables: str) -> Process:
+    def start_worker(self, *arguments: str, app: str = "workers.app", **variables: str) -> Process:
         """Start a worker of two processes and wait until it is ready."""
-        command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker"]
         quick = ["--loglevel", "INFO", "--concurrency", "2", "--without-mingle", "--without-gossip"]
         worker = self.start("worker", *command, *quick, *arguments, **variables)
         worker.await_output("ready.")

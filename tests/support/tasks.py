@@ -60,6 +60,13 @@ def work(seconds: float, cleanup: str | None = None) -> str:
     return "done"
 
 
+@shared_task(name="support.wander")
+def wander(seconds: float, folder: str, cleanup: str) -> str:
+    """Move to another folder, and move a bar there."""
+    os.chdir(folder)
+    return str(work(seconds, cleanup))
+
+
 @shared_task(name="support.stuck")
 def stuck(seconds: float) -> None:
     """Never look at the job or a bar, so that only a signal ends it."""

@@ -281,12 +281,13 @@ def test_a_flood_of_lines_does_not_hold_up_the_bars(emitter, broker, monkeypatch
     assert emitter._pause() == 0
 
 
-def test_a_cancelled_job_is_noticed_each_time(emitter, broker, tmp_path):
-    run = new_run(flag=tmp_path / "cancelled")
+def test_a_cancelled_job_is_noticed_each_time(emitter, broker):
+    cancelled = []
+    run = new_run(is_cancelled=lambda: bool(cancelled))
     emitter.add(run)
     emitter.cycle()
     assert not run.cancelled
-    (tmp_path / "cancelled").touch()
+    cancelled.append(True)
     emitter.cycle()
     assert run.cancelled
 

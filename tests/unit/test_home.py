@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bridge import Bridge, Settings, cancellation
+from bridge import Bridge, Settings
 from bridge.cli.stack import prepare
 from bridge.errors import SettingsError
 from bridge.home import make_home
@@ -35,9 +35,6 @@ MAKERS = {
     "a worker": lambda settings: new_app(settings).close(),
     "taskbridge up": prepare,
     "the embedded broker": declare,
-    "the flag of a cancelled job": lambda settings: cancellation.raise_flag(
-        cancellation.flag(settings, "j")
-    ),
 }
 
 

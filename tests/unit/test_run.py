@@ -251,24 +251,23 @@ def test_to_read_is_not_to_tell(started):
     assert started.sample() is not None
 
 
-def test_a_flag_that_appears_cancels_the_run_at_its_next_step(tmp_path):
-    flag = tmp_path / "cancelled"
-    run = Run(job="j", task="t", name="n", flag=flag)
+def test_a_cancel_that_is_noticed_ends_the_run_at_its_next_step():
+    cancelled = []
+    run = Run(job="j", task="t", name="n", is_cancelled=lambda: bool(cancelled))
     run.notice_cancel()
     run.check()
-    flag.touch()
+    cancelled.append(True)
     run.check()
     run.notice_cancel()
     with pytest.raises(JobCancelled, match="the job was cancelled"):
         run.check()
 
 
-def test_a_cancelled_run_stays_cancelled_when_the_flag_is_cleared(tmp_path):
-    flag = tmp_path / "cancelled"
-    flag.touch()
-    run = Run(job="j", task="t", name="n", flag=flag)
+def test_a_cancelled_run_stays_cancelled_when_its_job_is_told_no_more():
+    cancelled = [True]
+    run = Run(job="j", task="t", name="n", is_cancelled=lambda: bool(cancelled))
     run.notice_cancel()
-    flag.unlink()
+    cancelled.clear()
     run.notice_cancel()
     assert run.cancelled
 

@@ -356,3 +356,12 @@ def test_what_an_operator_sets_wrong_is_named(name, text, sentence):
 
 def test_a_login_is_not_quoted():
     assert "hush" not in refusal(FLOWER_AUTH="hush")
+
+
+def test_a_relative_home_does_not_move_with_the_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environ({"TASKBRIDGE_HOME": "home"})
+    before = settings.home, settings.broker, settings.results
+    monkeypatch.chdir("/")
+    assert (settings.home, settings.broker, settings.results) == before
+    assert settings.home == tmp_path / "home"

@@ -1,0 +1,158 @@
+"""A thread of the operating system that makes calls one after the other, with bounds for who waits.
+
+It is one in a process of greenlets as well, where a client library in C would hold up all of them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import time
+from _queue import SimpleQueue  # not queue's: eventlet and gevent replace that
+from collections.abc import Callable
+from typing import Any
+
+from bridge.errors import ResultsUnavailable
+
+__all__ = ["SILENT", "Call", "Worker"]
+
+#: Seconds that a fork waits for a call to end.
+FORK_PATIENCE = 1.0
+#: Seconds between two looks whether a call is over: first and longest.
+LOOK = (0.0005, 0.02)
+
+SILENT = "the result backend does not answer: try again, or check TASKBRIDGE_RESULT_URL"
+
+
+class Call:
+    """A call that was handed over.
+
+    Args:
+        call: what is called, without arguments.
+        within: seconds that :meth:`wait` waits at most, from now on.
+        keep: whether the call is made even if nobody waits for it any more.
+    """
+
+    def __init__(self, call: Callable[[], Any], within: float, *, keep: bool) -> None:
+        self._call, self._keep = call, keep
+        self._deadline = time.monotonic() + within
+        self._answer: Any = None
+        self._error: BaseException | None = None
+        self._done = self._abandoned = False
+        #: When it was begun, in monotonic seconds; 0 before.
+        self.begun = 0.0
+
+    def run(self) -> None:
+        """Make the call, unless it was abandoned."""
+        if self._abandoned:
+            return
+        self.begun = time.monotonic()
+        try:
+            self._answer = self._call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is awaited
+            self._error = error
+        self._done = True
+
+    def wait(self) -> Any:
+        """Return what the call returns.
+
+        Raises:
+            ResultsUnavailable: there is no answer in time. A call that is kept is made all the
+                same, as soon as the backend answers, if the process lives until then.
+            Exception: whatever the call raises.
+        """
+        # By sleeping, which greenlets and threads both can: it ends on a thread of neither.
+        pause, longest = LOOK
+        while not self._done:
+            if time.monotonic() >= self._deadline:
+                self._abandoned = not self._keep
+                raise ResultsUnavailable(SILENT)
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+
+class Worker:
+    """The thread, which ends once it was replaced and its last call has come back.
+
+    Args:
+        calls: what it takes calls from.
+    """
+
+    def __init__(self, calls: SimpleQueue[Call]) -> None:
+        self._calls = calls
+        self._call: Call | None = None
+        #: Whether it makes a call, or is about to.
+        self.busy = False
+        self.replaced = False
+        _workers.append(self)
+        _start(self._work)
+
+    @property
+    def begun(self) -> float | None:
+        """When the call that is under way was begun, in monotonic seconds; None without one."""
+        return call.begun or None if (call := self._call) else None
+
+    def _work(self) -> None:
+        while not self.replaced:
+            self._call = self._calls.get()
+            self.busy = True
+            while _forking:
+                self.busy = False
+                time.sleep(LOOK[0])
+                self.busy = True
+            self._call.run()
+            self._call, self.busy = None, False
+        _workers.remove(self)
+
+    def rest(self, deadline: float) -> None:
+        """Wait until no call is under way, but not for one that is stuck.
+
+        Args:
+            deadline: monotonic seconds.
+        """
+        while self.busy and (now := time.monotonic()) < deadline:
+            if now - (self.begun or now) >= FORK_PATIENCE:
+                return
+            time.sleep(LOOK[0])
+
+
+def _start(target: Callable[[], None]) -> None:
+    """Run a function on a thread of the operating system, in a process of greenlets as well."""
+    if (eventlet := sys.modules.get("eventlet.patcher")) is not None:
+        eventlet.original("threading").Thread(target=target, daemon=True).start()
+    elif (gevent := sys.modules.get("gevent.monkey")) is not None:
+        gevent.get_original("_thread", "start_new_thread")(target, ())
+    else:
+        _thread.start_new_thread(target, ())
+
+
+#: Whether this process is about to fork: no call begins then. A child would inherit what a client
+#: library holds in the middle of one: SQLite's locks, for one, for as long as the child lives.
+_forking = False
+_workers: list[Worker] = []
+
+
+def _before_fork() -> None:
+    global _forking
+    _forking = True
+    deadline = time.monotonic() + FORK_PATIENCE
+    for one in _workers.copy():
+        one.rest(deadline)
+
+
+def _after_fork() -> None:
+    global _forking
+    _forking = False
+
+
+def _in_child() -> None:
+    _after_fork()
+    _workers.clear()  # no thread survives a fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

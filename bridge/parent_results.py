@@ -1,0 +1,83 @@
+"""What a worker's parent stores of tasks is stored aside.
+
+Celery stores in the parent that a task was revoked, or that its process died. A result backend that
+does not answer would hold up the parent with it, and so each other cancel, and all of its tasks.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bridge.aside import aside_for
+from bridge.errors import ResultsUnavailable
+
+__all__ = ["install"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the parent waits for what it stores. What takes longer is stored later.
+PATIENCE = 0.5
+
+#: Whether the last attempt to store something failed, which is logged once.
+_failing = False
+
+
+def install(app: Any, pool: Any) -> None:
+    """See to it that this thread, which is a worker's main one, does not wait for the backend.
+
+    Args:
+        app: the worker's application.
+        pool: the worker's. A solo one's tasks run on this thread, and store their own failures.
+            Of greenlets, this one receives tasks and cancels, and has a backend object of its own.
+    """
+    from celery.concurrency.solo import TaskPool
+
+    backend, store = app.backend, functools.partial(_store, app)
+    if pool.is_green:
+        # The rest of these may publish tasks, for which all greenlets share connections.
+        _replace(backend, "store_result", store)
+        return
+    _replace(backend, "mark_as_revoked", store)
+    if not isinstance(pool, TaskPool):
+        _replace(backend, "mark_as_failure", store)
+        _replace(backend, "get_task_meta", functools.partial(_ask, app))
+
+
+def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
+    original = getattr(backend, name)
+    if hasattr(original, "__wrapped__"):
+        return
+    here = os.getpid(), threading.get_ident()
+
+    @functools.wraps(original)
+    def method(*args: Any, **options: Any) -> Any:
+        # Processes that are forked later have the same backend, and their own results to store.
+        if (os.getpid(), threading.get_ident()) != here:
+            return original(*args, **options)
+        return instead(name, args, options)
+
+    setattr(backend, name, method)
+
+
+def _ask(app: Any, name: str, args: Any, options: Any) -> Any:
+    return aside_for(app).ask(_call, app, name, args, options, within=PATIENCE)
+
+
+def _store(app: Any, name: str, args: Any, options: Any) -> None:
+    global _failing
+    try:
+        aside_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
+        _failing = False
+    except ResultsUnavailable as error:
+        if not _failing:
+            logger.error("taskbridge: how tasks ended is stored late, or not at all: %s", error)
+        _failing = True
+
+
+def _call(app: Any, name: str, args: Any, options: Any) -> Any:
+    return getattr(app.backend, name)(*args, **options)
