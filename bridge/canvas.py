@@ -13,15 +13,34 @@ from celery.canvas import _chord as chord
 from bridge.errors import EnqueueError
 from bridge.nesting import MAX_DEPTH
 
-__all__ = ["bound", "followers", "leaves", "planned", "size", "unnamed"]
+__all__ = ["bound", "followers", "lazy", "leaves", "planned", "size", "unnamed"]
 
 #: What a canvas of each type holds other signatures as.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
+#: What of it is published at once.
+AT_ONCE = {"group": "tasks", "chord": "header"}
 
 
-def size(signature: Any) -> int:
-    """Return how many tasks a signature will run, as far as it tells before it runs."""
-    return sum(1 for _ in leaves(signature))
+def size(signature: Any, skip: Any = None) -> int:
+    """Return how many tasks a signature will run, as far as it tells before it runs.
+
+    Args:
+        signature: any canvas.
+        skip: signatures inside it that are not counted; see :func:`lazy`.
+    """
+    return sum(1 for _ in leaves(signature, skip=skip))
+
+
+def lazy(signature: Any) -> Any:
+    """Return the signatures that Celery reads from a generator while it publishes them, or None.
+
+    These are the tasks of a group and of a chord's header. To count them before would exhaust the
+    generator, which may depend on what has been published.
+    """
+    part = signature
+    while isinstance(part, dict):
+        part = (part.get("kwargs") or {}).get(AT_ONCE.get(part.get("subtask_type") or "", ""))
+    return part if isinstance(part, list) and hasattr(part, "map") else None
 
 
 def planned(request: Any) -> frozenset[str]:
@@ -55,12 +74,15 @@ def followers(embed: dict[str, Any], index: int | None) -> list[str]:
     return [_id_of(one) for one in leaves(parts)]
 
 
-def leaves(value: Any, linked: tuple[str, ...] = ("link",)) -> Iterator[dict[str, Any]]:
+def leaves(
+    value: Any, linked: tuple[str, ...] = ("link",), skip: Any = None
+) -> Iterator[dict[str, Any]]:
     """Yield the single tasks of a signature, or of many, and those that are linked to them.
 
     Args:
         value: a signature, or signatures in lists.
         linked: names of the options that hold such tasks.
+        skip: signatures that are left out.
 
     Raises:
         EnqueueError: signatures are nested too deeply in one another.
@@ -79,7 +101,7 @@ def leaves(value: Any, linked: tuple[str, ...] = ("link",)) -> Iterator[dict[str
                 yield one
             parts = [kwargs.get(name) for name in names or ()]
             parts += [options.get(name) for name in linked]
-        waiting += [(depth + 1, part) for part in parts if part is not None]
+        waiting += [(depth + 1, part) for part in parts if part is not None and part is not skip]
 
 
 def _id_of(signature: dict[str, Any]) -> str:
@@ -93,7 +115,8 @@ def bound(signature: Any, app: Any) -> Any:
     process, which in a service is often one that nobody configured.
     """
     if _application(signature) is not None:
-        return signature.clone()
+        # To copy a chord exhausts its generator. Celery changes no signature that it applies.
+        return signature.clone() if lazy(signature) is None else signature
     return Signature.from_dict(_plain(signature), app=app)
 
 

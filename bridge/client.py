@@ -139,9 +139,11 @@ class Bridge:
     def _send_name(
         self, job: str, name: str, args: Any, kwargs: Any, asked: Any, options: Any
     ) -> None:
+        from bridge.calls import Call, calling
         from bridge.publishing import enqueuing
 
-        with enqueuing(**asked, total=1):
+        call = calling(Call(job=job), name, asked["owner"], self.settings)
+        with enqueuing(**asked), call:
             self._sender.send_task(
                 name,
                 args,
@@ -158,17 +160,21 @@ class Bridge:
     ) -> None:
         from celery.canvas import chunks
 
-        from bridge.canvas import bound, size
+        from bridge.calls import Call, calling, nothing_published
+        from bridge.canvas import bound
         from bridge.publishing import enqueuing
 
         # Chunks are sent as the group that they stand for.
         grouped = signature.group() if isinstance(signature, chunks) else signature
         signature = bound(grouped, self.app)
-        total = size(signature)
-        if total == 1:
+        call = Call(signature, job)
+        if call.total == 1 and not call.lazy:
             options = {**options, "task_id": job}
-        with enqueuing(**asked, total=total):
+        of_job = signature.task, asked["owner"], self.settings
+        with enqueuing(**asked), calling(call, *of_job):
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
+        if not call.published:
+            nothing_published(job, *of_job)
 
     def preload(self) -> None:
         """Import what the first call would; a server has clients that would wait for it."""
