@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from celery import _state
@@ -13,7 +13,7 @@ from celery.canvas import _chord as chord
 from bridge.errors import EnqueueError
 from bridge.nesting import MAX_DEPTH
 
-__all__ = ["bound", "followers", "lazy", "leaves", "planned", "size", "unnamed"]
+__all__ = ["bound", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
 
 #: What a canvas of each type holds other signatures as.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
@@ -21,14 +21,15 @@ PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
 AT_ONCE = {"group": "tasks", "chord": "header"}
 
 
-def size(signature: Any, skip: Any = None) -> int:
+def size(signature: Any, skip: Any = None, known: Collection[str] = ()) -> int:
     """Return how many tasks a signature will run, as far as it tells before it runs.
 
     Args:
         signature: any canvas.
         skip: signatures inside it that are not counted; see :func:`lazy`.
+        known: ids of tasks that are counted already, with what is linked to them.
     """
-    return sum(1 for _ in leaves(signature, skip=skip))
+    return sum(1 for _ in leaves(signature, skip=skip, known=known))
 
 
 def lazy(signature: Any) -> Any:
@@ -49,8 +50,7 @@ def planned(request: Any) -> frozenset[str]:
     Args:
         request: of that task.
     """
-    follow = [request.chain, request.callbacks, request.chord]
-    return frozenset(_id_of(one) for one in leaves(follow)) - {""}
+    return frozenset(ids([request.chain, request.callbacks, request.chord]))
 
 
 def unnamed(request: Any) -> Counter[str]:
@@ -63,19 +63,26 @@ def unnamed(request: Any) -> Counter[str]:
     return Counter(one["task"] for one in leaves(follow) if not _id_of(one))
 
 
-def followers(embed: dict[str, Any], index: int | None) -> list[str]:
-    """Return the ids of the tasks that follow one that is published, because of a canvas.
+def followers(embed: dict[str, Any], index: int | None) -> list[Any]:
+    """Return the signatures that follow a task that is published, because of a canvas.
 
     Args:
         embed: the part of its message that says what does.
         index: its place in a group; a chord's body follows all of it, and is counted once.
     """
-    parts = [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
-    return [_id_of(one) for one in leaves(parts)]
+    return [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
+
+
+def ids(signatures: Any) -> set[str]:
+    """Return the ids that the tasks of signatures have so far."""
+    return {_id_of(one) for one in leaves(signatures)} - {""}
 
 
 def leaves(
-    value: Any, linked: tuple[str, ...] = ("link",), skip: Any = None
+    value: Any,
+    linked: tuple[str, ...] = ("link",),
+    skip: Any = None,
+    known: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Yield the single tasks of a signature, or of many, and those that are linked to them.
 
@@ -83,6 +90,7 @@ def leaves(
         value: a signature, or signatures in lists.
         linked: names of the options that hold such tasks.
         skip: signatures that are left out.
+        known: ids of tasks that are left out, with what is linked to them.
 
     Raises:
         EnqueueError: signatures are nested too deeply in one another.
@@ -92,9 +100,10 @@ def leaves(
         depth, one = waiting.pop()
         if depth > MAX_DEPTH:
             raise EnqueueError(f"its signatures are nested more than {MAX_DEPTH} levels deep")
+        parts: Iterable[Any] = ()
         if not isinstance(one, dict):
             parts = one if isinstance(one, Iterable) and not isinstance(one, str | bytes) else ()
-        else:
+        elif not known or _id_of(one) not in known:
             kwargs, options = one.get("kwargs") or {}, one.get("options") or {}
             names = PARTS.get(one.get("subtask_type") or "")
             if names is None:

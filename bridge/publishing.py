@@ -128,9 +128,15 @@ def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
         return {}
     embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
     follow = canvas.followers(embed, headers.get("group_index"))
-    if known and (here := current.running(current_task.request.id)) and here[0].task in follow:
+    if (
+        known
+        and (here := current.running(current_task.request.id))
+        and here[0].task in canvas.ids(follow)
+    ):
         here[0].republished = True
-    return {"more": 1 + sum(task not in known for task in follow)}
+    # What is linked to a task that was counted was counted with it: a replaced task hands its
+    # callbacks on to the end of what replaces it.
+    return {"more": 1 + canvas.size(follow, known=known)}
 
 
 def _is_callback(name: str) -> bool:
