@@ -125,7 +125,10 @@ class Bridge:
             BrokerUnavailable: no broker answers.
         """
         check(task, args, kwargs, owner, self.settings.argument_bytes)
-        job = job_id(owner, self.settings.shards)
+        # A frozen signature has its task's id, by which other signatures may refer to it.
+        single = not isinstance(task, str) and not task.get("subtask_type")
+        frozen = task.options.get("task_id") if single else None
+        job = job_id(owner, self.settings.shards, frozen)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}
         try:

@@ -1,7 +1,7 @@
-"""A pytest plugin that makes a job of each canvas which another project's tests apply.
+"""A pytest plugin that makes a job of each canvas that Celery's own tests apply.
 
-``scripts/canvas.py`` loads it into Celery's own integration tests. It says at the end of a run what
-became of each job, as JSON in the file ``CANVAS_REPORT``.
+``scripts/canvas.py`` loads it. At the end of a run it writes what became of each call, as JSON,
+into the file ``CANVAS_REPORT``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,10 +27,10 @@ from bridge import Bridge, install
 from bridge.errors import JobNotFound
 from bridge.events import TERMINAL
 
-#: How the canvases of the tests are applied: ``plain``, ``owner`` or ``enqueue``.
+#: How the canvases of the tests are applied: ``owner`` or ``enqueue``.
 MODE = os.environ["CANVAS_MODE"]
 #: Seconds that a job may take to end after its test.
-END = float(os.environ.get("CANVAS_END", "15"))
+END = 15.0
 OWNER = "celery's tests"
 #: Celery's own helpers are no tasks of a job.
 HELPERS = frozenset({"celery.chord_unlock"})
@@ -51,7 +52,7 @@ class Call:
     wrong: str = ""
 
 
-bridge = Bridge() if MODE != "plain" else None
+bridge = Bridge()
 calls: list[tuple[Call, Any]] = []
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 _test = ""
@@ -60,7 +61,7 @@ _test = ""
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[None]:
     result = yield
-    if fixturedef.argname == "celery_session_app" and bridge is not None:
+    if fixturedef.argname == "celery_session_app":
         # Before its worker starts.
         install(result, bridge.settings)
     return result
@@ -69,23 +70,14 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _jobs(request: Any) -> Iterator[None]:
     global _test
-    _test = request.node.name
-    if bridge is None:
+    _test, first = request.node.name, len(calls)
+    with bridge.owner(OWNER) if MODE == "owner" else nullcontext():
         yield
-        return
-    if MODE == "owner":
-        with bridge.owner(OWNER):
-            yield
-    else:
-        yield
-    first = next((at for at, (call, _) in enumerate(calls) if call.test == _test), len(calls))
     for call, result in calls[first:]:
         judge(call, result)
 
 
 def pytest_configure() -> None:
-    if MODE == "plain":
-        return
     signals.after_task_publish.connect(_published, weak=False)
     for one in {Task, Signature, *Signature.TYPES.values()}:
         if "apply_async" in vars(one):
@@ -126,78 +118,56 @@ def _recorded(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 def _enqueue(call: Call, one: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
     """Apply a canvas through ``Bridge.enqueue`` and return the result that Celery made of it."""
-    assert bridge is not None
     signature = one.s() if isinstance(one, Task) else one
     results: list[Any] = []
-    original = Signature.apply_async
-
-    def kept(self: Any, *args: Any, **options: Any) -> Any:
-        results.append(original(self, *args, **options))
-        return results[-1]
-
-    bridge._app = one.app
-    bridge.__dict__.pop("app", None)
-    with _results(results):
-        job = bridge.enqueue(signature, args, kwargs, owner=OWNER, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in {Signature, *Signature.TYPES.values()}:
+            if "apply_async" in vars(kind):
+                patch.setattr(kind, "apply_async", _kept(kind.apply_async, results))
+        sender = Bridge(app=one.app, settings=bridge.settings)
+        job = sender.enqueue(signature, args, kwargs, owner=OWNER, **options)
     call.jobs = [job.id]
     return results[-1]
 
 
-class _results:
-    """Keep what the outermost ``apply_async`` of a signature returns."""
+def _kept(apply: Callable[..., Any], results: list[Any]) -> Callable[..., Any]:
+    @functools.wraps(apply)
+    def apply_async(one: Any, *args: Any, **options: Any) -> Any:
+        result = apply(one, *args, **options)
+        results.append(result)  # that of the outermost call is the last
+        return result
 
-    def __init__(self, results: list[Any]) -> None:
-        self.results = results
-
-    def __enter__(self) -> None:
-        self.saved = {
-            one: one.apply_async
-            for one in {Signature, *Signature.TYPES.values()}
-            if "apply_async" in vars(one)
-        }
-        for one, apply in self.saved.items():
-            one.apply_async = self._kept(apply)
-
-    def __exit__(self, *_: object) -> None:
-        for one, apply in self.saved.items():
-            one.apply_async = apply
-
-    def _kept(self, apply: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(apply)
-        def apply_async(one: Any, *args: Any, **options: Any) -> Any:
-            result = apply(one, *args, **options)
-            self.results.append(result)  # the outermost is the last
-            return result
-
-        return apply_async
+    return apply_async
 
 
 def judge(call: Call, result: Any) -> None:
     """Wait for the job of a call to end, and compare it with what Celery says."""
-    call.result = _state(result)
-    if len(call.jobs) != 1:
-        call.wrong = f"{len(call.jobs)} jobs" if call.jobs else "no job"
-        if not call.jobs:
-            return
+    if not call.jobs:  # an empty group, or a task that is called eagerly
+        return
+    found: dict[str, Any] = {}
     deadline = time.monotonic() + END
-    while True:
+    while time.monotonic() < deadline and not _settled(found):
         found = _status(call.jobs[0])
-        call.state, call.done, call.total = found["state"], found["done"], found["total"]
-        settled = call.state in TERMINAL and (call.state != "succeeded" or call.done == call.total)
-        if settled or time.monotonic() > deadline:
-            break
         time.sleep(0.05)
+    call.state, call.done, call.total = found["state"], found["done"], found["total"]
     call.result = _state(result)
-    if not settled:
-        call.wrong = "never ended"
+    if len(call.jobs) > 1:
+        call.wrong = f"{len(call.jobs)} jobs"
+    elif not _settled(found):
+        call.wrong = "it never ended"
     elif call.state == "succeeded" and call.result != states.SUCCESS:
-        call.wrong = "succeeded, Celery does not say so"
+        call.wrong = "it succeeded, and Celery's result did not"
     elif call.state != "succeeded" and call.result == states.SUCCESS and not _any_failed(found):
-        call.wrong = "failed without a task that did"
+        call.wrong = "it did not succeed, and all of its tasks did"
+
+
+def _settled(found: dict[str, Any]) -> bool:
+    """Whether a job has ended; of one that failed, what follows the failed task never runs."""
+    ended = found.get("state") in TERMINAL
+    return ended and (found["state"] != "succeeded" or found["done"] == found["total"])
 
 
 def _status(job: str) -> dict[str, Any]:
-    assert bridge is not None
     try:
         return bridge.status(job)
     except JobNotFound:
@@ -206,11 +176,14 @@ def _status(job: str) -> dict[str, Any]:
 
 def _any_failed(found: dict[str, Any]) -> bool:
     """Whether Celery says, too, of a task of the job that it failed."""
-    return any(AsyncResult(task["task"]).state in states.EXCEPTION_STATES for task in found["tasks"])
+    ends = (AsyncResult(task["task"]).state for task in found["tasks"])
+    return any(end in states.EXCEPTION_STATES for end in ends)
 
 
 def _state(result: Any) -> str:
-    if isinstance(result, GroupResult):
-        found = {_state(one) for one in result.results} or {states.SUCCESS}
-        return found.pop() if len(found) == 1 else (states.FAILURE if states.FAILURE in found else states.PENDING)
-    return str(result.state) if result is not None else states.SUCCESS
+    if not isinstance(result, GroupResult):
+        return str(result.state) if result is not None else states.SUCCESS
+    found = {_state(one) for one in result.results}
+    if found <= {states.SUCCESS}:
+        return states.SUCCESS
+    return states.FAILURE if states.FAILURE in found else states.PENDING
