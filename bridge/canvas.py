@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from celery import _state
@@ -141,7 +142,11 @@ def _application(signature: Any) -> Any:
     # Celery makes a default application, configured by nobody, when a process has none.
     if app is not None and app is not _state.default_app:
         return app
-    parts = list(getattr(signature, "tasks", None) or [])
+    if (generated := lazy(signature)) is not None:
+        # Celery, too, looks at the first signature of a generator, and leaves the others unread.
+        parts = list(islice(generated, 1))
+    else:
+        parts = list(getattr(signature, "tasks", None) or [])
     if isinstance(signature, chord):
         parts.append(signature.body)
     found = (_application(part) for part in parts if isinstance(part, dict))

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge import Bridge, Settings, calls, publishing
-from bridge.canvas import size
+from bridge.arguments import check
+from bridge.canvas import bound, size
 
 
 class Events:
@@ -141,6 +142,22 @@ def test_more_tasks_are_counted_than_published_until_a_generator_ends(bridge, on
     assert counted[0] < 9
     assert all(total > published for published, total in enumerate(counted[:-1], 1))
     assert counted[-1] == 9
+
+
+@pytest.mark.parametrize("kind", ["group", "chord"])
+def test_to_enqueue_reads_no_more_of_a_generator_than_its_beginning(app, one, kind):
+    read = []
+
+    def generated():
+        for number in range(9):
+            read.append(number)
+            yield one.si()
+
+    canvas = group(generated()) if kind == "group" else chord(generated(), one.si())
+    check(canvas, None, None, None, 1_000_000)
+    assert bound(canvas, app) is canvas
+    assert calls.Call(canvas).total < 5
+    assert len(read) < 5
 
 
 def test_a_call_that_a_generator_makes_is_part_of_the_job(bridge, one):
