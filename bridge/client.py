@@ -13,7 +13,14 @@ from bridge import tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, TERMINAL, room_of_job, room_of_owner
+from bridge.events import (
+    MAX_EVENT_BYTES,
+    NAMESPACE,
+    TERMINAL,
+    is_identifier,
+    room_of_job,
+    room_of_owner,
+)
 from bridge.identifiers import check_identifier
 from bridge.settings import Settings
 from bridge.shards import job_id, shard_of
@@ -128,7 +135,7 @@ class Bridge:
         # A frozen signature has its task's id, by which other signatures may refer to it.
         single = not isinstance(task, str) and not task.get("subtask_type")
         frozen = task.options.get("task_id") if single else None
-        job = job_id(owner, self.settings.shards, frozen)
+        job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}
         try:

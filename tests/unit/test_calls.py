@@ -208,6 +208,21 @@ def test_a_generator_that_fails_at_once_makes_no_job(bridge, events, one):
     assert len(events.put_events) == before
 
 
+def test_a_frozen_task_keeps_its_id(bridge, one):
+    signature = one.si()
+    frozen = signature.freeze().id
+    with messages() as found:
+        assert bridge.enqueue(signature).id == frozen
+    assert [(headers["id"], headers["root_id"]) for headers in found] == [(frozen, frozen)]
+
+
+def test_a_frozen_id_that_cannot_be_a_jobs_is_replaced(bridge, one):
+    with messages() as found:
+        job = bridge.enqueue(one.si().set(task_id="x" * 256)).id
+    assert len(job) == 36
+    assert found[0]["id"] == job
+
+
 def test_a_canvas_without_tasks_has_succeeded(app, bridge, events):
     job = bridge.enqueue(group(app=app))
     assert events.put_events[-1] == ("succeeded", job.id, {"result": []})
