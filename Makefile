@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test compatibility lint audit web bench docs dist
+.PHONY: help demo up test compatibility canvas lint audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,11 @@ test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-
 # Not a part of the tests: it takes the code of the release from git's history.
 compatibility: .venv/lint.stamp  ## attempts under wrong clocks, with workers and with a server of 0.1.0
 	@$(BIN)/python scripts/compatibility.py $(ARGS)
+
+# Not a part of the tests: it fetches Celery's source distribution, and takes a quarter of an hour.
+canvas: .venv/lint.stamp $(PAGE)  ## Celery's own tests of canvases, each canvas a job; ARGS="-k chord"
+	@$(BIN)/python scripts/install_test_tools.py
+	@$(BIN)/python scripts/canvas.py $(ARGS)
 
 lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 	@$(BIN)/ruff check .

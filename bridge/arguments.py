@@ -58,9 +58,15 @@ def as_json(value: Any, what: str) -> str:
 
 
 def _check_signature(signature: Any, most: int) -> None:
-    from bridge.canvas import leaves
+    from bridge.canvas import lazy, leaves
 
-    for one in leaves(signature, ("link", "link_error", "chain", "chord")):
+    def checked(one: Any) -> Any:
+        _check_signature(one, most)
+        return one
+
+    if (generated := lazy(signature)) is not None:
+        generated.map(checked)  # each of them when it is read
+    for one in leaves(signature, ("link", "link_error", "chain", "chord"), skip=generated):
         args, kwargs = one.get("args") or (), one.get("kwargs") or {}
         if not args and not kwargs:
             continue

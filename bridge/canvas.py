@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from celery import _state
@@ -13,15 +14,35 @@ from celery.canvas import _chord as chord
 from bridge.errors import EnqueueError
 from bridge.nesting import MAX_DEPTH
 
-__all__ = ["bound", "followers", "leaves", "planned", "size", "unnamed"]
+__all__ = ["bound", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
 
 #: What a canvas of each type holds other signatures as.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
+#: What of it is published at once.
+AT_ONCE = {"group": "tasks", "chord": "header"}
 
 
-def size(signature: Any) -> int:
-    """Return how many tasks a signature will run, as far as it tells before it runs."""
-    return sum(1 for _ in leaves(signature))
+def size(signature: Any, skip: Any = None, known: Collection[str] = ()) -> int:
+    """Return how many tasks a signature will run, as far as it tells before it runs.
+
+    Args:
+        signature: any canvas.
+        skip: signatures inside it that are not counted; see :func:`lazy`.
+        known: ids of tasks that are counted already, with what is linked to them.
+    """
+    return sum(1 for _ in leaves(signature, skip=skip, known=known))
+
+
+def lazy(signature: Any) -> Any:
+    """Return the signatures that Celery reads from a generator while it publishes them, or None.
+
+    These are the tasks of a group and of a chord's header. To count them before would exhaust the
+    generator, which may depend on what has been published.
+    """
+    part = signature
+    while isinstance(part, dict):
+        part = (part.get("kwargs") or {}).get(AT_ONCE.get(part.get("subtask_type") or "", ""))
+    return part if isinstance(part, list) and hasattr(part, "map") else None
 
 
 def planned(request: Any) -> frozenset[str]:
@@ -30,8 +51,7 @@ def planned(request: Any) -> frozenset[str]:
     Args:
         request: of that task.
     """
-    follow = [request.chain, request.callbacks, request.chord]
-    return frozenset(_id_of(one) for one in leaves(follow)) - {""}
+    return frozenset(ids([request.chain, request.callbacks, request.chord]))
 
 
 def unnamed(request: Any) -> Counter[str]:
@@ -44,23 +64,34 @@ def unnamed(request: Any) -> Counter[str]:
     return Counter(one["task"] for one in leaves(follow) if not _id_of(one))
 
 
-def followers(embed: dict[str, Any], index: int | None) -> list[str]:
-    """Return the ids of the tasks that follow one that is published, because of a canvas.
+def followers(embed: dict[str, Any], index: int | None) -> list[Any]:
+    """Return the signatures that follow a task that is published, because of a canvas.
 
     Args:
         embed: the part of its message that says what does.
         index: its place in a group; a chord's body follows all of it, and is counted once.
     """
-    parts = [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
-    return [_id_of(one) for one in leaves(parts)]
+    return [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
 
 
-def leaves(value: Any, linked: tuple[str, ...] = ("link",)) -> Iterator[dict[str, Any]]:
+def ids(signatures: Any) -> set[str]:
+    """Return the ids that the tasks of signatures have so far."""
+    return {_id_of(one) for one in leaves(signatures)} - {""}
+
+
+def leaves(
+    value: Any,
+    linked: tuple[str, ...] = ("link",),
+    skip: Any = None,
+    known: Collection[str] = (),
+) -> Iterator[dict[str, Any]]:
     """Yield the single tasks of a signature, or of many, and those that are linked to them.
 
     Args:
         value: a signature, or signatures in lists.
         linked: names of the options that hold such tasks.
+        skip: signatures that are left out.
+        known: ids of tasks that are left out, with what is linked to them.
 
     Raises:
         EnqueueError: signatures are nested too deeply in one another.
@@ -70,16 +101,17 @@ def leaves(value: Any, linked: tuple[str, ...] = ("link",)) -> Iterator[dict[str
         depth, one = waiting.pop()
         if depth > MAX_DEPTH:
             raise EnqueueError(f"its signatures are nested more than {MAX_DEPTH} levels deep")
+        parts: Iterable[Any] = ()
         if not isinstance(one, dict):
             parts = one if isinstance(one, Iterable) and not isinstance(one, str | bytes) else ()
-        else:
+        elif not known or _id_of(one) not in known:
             kwargs, options = one.get("kwargs") or {}, one.get("options") or {}
             names = PARTS.get(one.get("subtask_type") or "")
             if names is None:
                 yield one
             parts = [kwargs.get(name) for name in names or ()]
             parts += [options.get(name) for name in linked]
-        waiting += [(depth + 1, part) for part in parts if part is not None]
+        waiting += [(depth + 1, part) for part in parts if part is not None and part is not skip]
 
 
 def _id_of(signature: dict[str, Any]) -> str:
@@ -93,7 +125,8 @@ def bound(signature: Any, app: Any) -> Any:
     process, which in a service is often one that nobody configured.
     """
     if _application(signature) is not None:
-        return signature.clone()
+        # To copy a chord exhausts its generator. Celery changes no signature that it applies.
+        return signature.clone() if lazy(signature) is None else signature
     return Signature.from_dict(_plain(signature), app=app)
 
 
@@ -109,7 +142,11 @@ def _application(signature: Any) -> Any:
     # Celery makes a default application, configured by nobody, when a process has none.
     if app is not None and app is not _state.default_app:
         return app
-    parts = list(getattr(signature, "tasks", None) or [])
+    if (generated := lazy(signature)) is not None:
+        # Celery, too, looks at the first signature of a generator, and leaves the others unread.
+        parts = list(islice(generated, 1))
+    else:
+        parts = list(getattr(signature, "tasks", None) or [])
     if isinstance(signature, chord):
         parts.append(signature.body)
     found = (_application(part) for part in parts if isinstance(part, dict))

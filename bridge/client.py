@@ -13,7 +13,14 @@ from bridge import tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, TERMINAL, room_of_job, room_of_owner
+from bridge.events import (
+    MAX_EVENT_BYTES,
+    NAMESPACE,
+    TERMINAL,
+    is_identifier,
+    room_of_job,
+    room_of_owner,
+)
 from bridge.identifiers import check_identifier
 from bridge.settings import Settings
 from bridge.shards import job_id, shard_of
@@ -121,7 +128,10 @@ class Bridge:
             BrokerUnavailable: no broker answers.
         """
         check(task, args, kwargs, owner, self.settings.argument_bytes)
-        job = job_id(owner, self.settings.shards)
+        # A frozen signature has its task's id, by which other signatures may refer to it.
+        single = not isinstance(task, str) and not task.get("subtask_type")
+        frozen = task.options.get("task_id") if single else None
+        job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}
         try:
@@ -135,9 +145,11 @@ class Bridge:
     def _send_name(
         self, job: str, name: str, args: Any, kwargs: Any, asked: Any, options: Any
     ) -> None:
+        from bridge.calls import Call, calling
         from bridge.publishing import enqueuing
 
-        with enqueuing(**asked, total=1):
+        call = calling(Call(job=job), name, asked["owner"], self.settings)
+        with enqueuing(**asked), call:
             self._sender.send_task(
                 name,
                 args,
@@ -154,17 +166,21 @@ class Bridge:
     ) -> None:
         from celery.canvas import chunks
 
-        from bridge.canvas import bound, size
+        from bridge.calls import Call, calling, nothing_published
+        from bridge.canvas import bound
         from bridge.publishing import enqueuing
 
         # Chunks are sent as the group that they stand for.
         grouped = signature.group() if isinstance(signature, chunks) else signature
         signature = bound(grouped, self.app)
-        total = size(signature)
-        if total == 1:
+        call = Call(signature, job)
+        if call.total == 1 and not call.lazy:
             options = {**options, "task_id": job}
-        with enqueuing(**asked, total=total):
+        of_job = signature.task, asked["owner"], self.settings
+        with enqueuing(**asked), calling(call, *of_job):
             signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
+        if not call.published:
+            nothing_published(job, *of_job)
 
     def preload(self) -> None:
         """Import what the first calls would; a server has clients that would wait for it.

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import current_task, signals
 
-from bridge import canvas, current, monitoring, outcome
+from bridge import calls, canvas, current, monitoring, outcome
 from bridge.emitter import emitter_for
 from bridge.events import is_counter, is_identifier, is_number
 from bridge.run import Run
@@ -63,10 +63,9 @@ SOUND: dict[str, Callable[[Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Enqueuing:
-    """Who is asking for what is published now, and how many tasks that will be."""
+    """Who is asking for what is published now."""
 
     owner: str | None
-    total: int | None
     settings: Settings
     redact: bool = False
 
@@ -77,19 +76,16 @@ of_tasks: list[Settings] = []
 
 
 @contextlib.contextmanager
-def enqueuing(
-    owner: str | None, settings: Settings, total: int | None = None, redact: bool = False
-) -> Iterator[None]:
-    """Track what is published inside the ``with`` block.
+def enqueuing(owner: str | None, settings: Settings, redact: bool = False) -> Iterator[None]:
+    """Track what is published inside the ``with`` block: each call is one job.
 
     Args:
         owner: whose jobs they are.
         settings: where their events go.
-        total: how many tasks the job has, where that is known.
         redact: whether the arguments of all tasks of the job are kept from operators.
     """
     connect()
-    token = _enqueuing.set(Enqueuing(owner, total, settings, redact))
+    token = _enqueuing.set(Enqueuing(owner, settings, redact))
     try:
         yield
     finally:
@@ -104,6 +100,14 @@ def connect() -> None:
         (signals.after_task_publish, _after_publish),
     ):
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
+    calls.connect(_asked)
+
+
+def _asked() -> tuple[str | None, Settings] | None:
+    """Return for whom a canvas that is applied here becomes a job of its own."""
+    asked = _enqueuing.get()
+    # What a task of a job applies is a part of that job.
+    return (asked.owner, asked.settings) if asked and not _spawning() else None
 
 
 def _before_publish(
@@ -113,7 +117,9 @@ def _before_publish(
         # The task is tried again, maybe on a host whose clock is behind this one's.
         headers[HEADER] = {**before, "run": run_after(before) + AHEAD}
     if asked := _enqueuing.get() or _spawning():
-        counts = _counts(asked, headers, body)
+        if call := calls.current():
+            call.adopt(headers)
+        counts = _counts(headers, body)
         header = {"owner": asked.owner, "at": time.time(), **counts, **_order()}
         if declare:
             header["queue"] = declare[0].name
@@ -133,18 +139,24 @@ def _is_secret(name: str, settings: Settings) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in settings.redact)
 
 
-def _counts(asked: Enqueuing, headers: dict[str, Any], body: Any) -> dict[str, int]:
+def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
     """Return how many tasks the job was planned to have, or how many more it has now."""
-    if asked.total is not None:
-        return {"total": asked.total}
+    if call := calls.current():
+        return {"total": call.total}
     known = frozenset() if _enqueuing.get() is not None else _counted()
     if known is None or headers["id"] in known or (known and _is_callback(headers["task"])):
         return {}
     embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
     follow = canvas.followers(embed, headers.get("group_index"))
-    if known and (here := current.running(current_task.request.id)) and here[0].task in follow:
+    if (
+        known
+        and (here := current.running(current_task.request.id))
+        and here[0].task in canvas.ids(follow)
+    ):
         here[0].republished = True
-    return {"more": 1 + sum(task not in known for task in follow)}
+    # What is linked to a task that was counted was counted with it: a replaced task hands its
+    # callbacks on to the end of what replaces it.
+    return {"more": 1 + canvas.size(follow, known=known)}
 
 
 def _is_callback(name: str) -> bool:
@@ -176,6 +188,8 @@ def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
     asked = _enqueuing.get() or _spawning()
     if asked is None or sender in INTERNAL:
         return
+    if call := calls.current():
+        call.published += 1
     if here := current.running(headers["id"]):
         # A task that is tried again, or replaced, publishes under its own id.
         here[0].republished = True
@@ -245,4 +259,4 @@ def _spawning() -> Enqueuing | None:
     header = getattr(current_task.request, HEADER, None) if current_task else None
     if not header or not of_tasks:
         return None
-    return Enqueuing(header.get("owner"), None, of_tasks[0], bool(header.get("redact")))
+    return Enqueuing(header.get("owner"), of_tasks[0], bool(header.get("redact")))

@@ -33,12 +33,17 @@ def served_by(settings: Settings) -> Settings:
     return settings.replace(channel=channel_of(settings, settings.shard), shards=1, shard=0)
 
 
-def job_id(owner: str | None, shards: int) -> str:
-    """Return a new random id that has the owner's shard by itself.
+def job_id(owner: str | None, shards: int, wanted: str | None = None) -> str:
+    """Return an id that has the owner's shard by itself.
 
     So who knows nothing of a job but its id knows where to ask for it.
+
+    Args:
+        owner: whose job it is.
+        shards: how many there are.
+        wanted: an id to take if it has that shard; default, and else, a new random one.
     """
     while True:
-        job = str(uuid.uuid4())
+        job, wanted = wanted or str(uuid.uuid4()), None
         if owner is None or shard_of(job, shards) == shard_of(owner, shards):
             return job
