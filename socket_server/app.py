@@ -16,6 +16,7 @@ from bridge.client import Bridge
 from bridge.settings import Settings
 from bridge.shards import served_by
 from socket_server.aside import Aside
+from socket_server.audit import Audit
 from socket_server.auth import Auth
 from socket_server.collector import Collector
 from socket_server.delivery import Delivery
@@ -162,6 +163,8 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings), turn)
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, sio.sleep)
     metrics.registry.register(collector)
+    verdicts = Verdicts(delivery, journal, bridge, aside, sio)
+    audit = Audit(journal, verdicts, lambda: metrics.ends_lost, sio)
     return SocketServer(
         bridge=bridge,
         sio=sio,
@@ -174,7 +177,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         journal=journal,
         jobs=jobs,
         watchdog=watchdog,
-        verdicts=Verdicts(delivery, journal, bridge, aside, sio),
+        verdicts=verdicts,
         estimates=estimates,
         reach=reach,
         aside=aside,
@@ -186,6 +189,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
             front.prune,
             limits.prune,
             journal.prune,
+            audit.look,
         ),
     )
 

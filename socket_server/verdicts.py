@@ -72,6 +72,20 @@ class Verdicts:
         found = self._result(silence.task)
         self._delivery.tell(_ended(draft, found) if found else _silent(draft, silence))
 
+    def settle(self, job: str, task: str) -> None:
+        """Say how a task ended if its result tells that, and it has not said so itself.
+
+        May take some seconds.
+        """
+        with self._sio.turn:
+            found = self._result(task)
+            if not found or job not in self._journal:
+                return
+            state = self._journal.of(job).task(task)
+            if state is not None and not state.ended:
+                draft = self._journal.of(job).verdict(state, "stalled", time.time())
+                self._delivery.tell(_ended(draft, found))
+
     def expire(self, job: str, task: str) -> None:
         """Say that a task which waited too long will not be run: the broker just drops it."""
         if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
