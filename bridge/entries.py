@@ -119,6 +119,12 @@ class Summary(bytes):
         """Return the bytes of memory that it takes, with its place in a queue."""
         return sys.getsizeof(self) + 16
 
+    @property
+    def place(self) -> tuple[str, bool, str]:
+        """Its job, whether it is of the job's own task, and its type."""
+        job, task, _, _, kind, *_ = json.loads(self[ORDER:])
+        return job, not task, kind
+
     def event(self) -> Event:
         """Return the event that it is the summary of."""
         job, task, name, owner, kind, begun, at, data = json.loads(self[ORDER:])

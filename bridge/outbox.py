@@ -15,6 +15,7 @@ from bridge.entries import COUNTED, LATER, LINE_MEMORY, Entry, Held, Line, Push,
 from bridge.events import Event, EventType
 from bridge.losses import Losses
 from bridge.run import Run
+from bridge.tally import Tally
 
 __all__ = ["LINES", "LINE_MEMORY", "Entry", "Line", "Outbox", "Push", "Report"]
 
@@ -37,7 +38,7 @@ class Outbox:
     the bound the oldest entries of the first queue that is not empty are dropped and counted: lines,
     then own events, then lifecycle events. Of lifecycle events the ends of runs go last: first
     they are shortened to summaries, which take a tenth, and only when nothing but summaries is
-    left they are dropped.
+    left they are dropped, and counted by job in a tally, which takes some MiB at most.
 
     Threads append without a lock, since appending to a deque and adding to a number cannot be
     interrupted by another thread. Whoever takes something out holds a lock: the sender for each
@@ -65,6 +66,7 @@ class Outbox:
         #: Summaries of lifecycle events that are not the end of a run, and of ends.
         self._beginnings: deque[Summary] = deque()
         self._ends: deque[Summary] = deque()
+        self._tally = Tally()
         self._marks: deque[Held] = deque(maxlen=MAX_MARKS)
         #: Bytes of memory of all that ever came in, and of all that went out.
         self._put_bytes = self._taken_bytes = 0
@@ -133,11 +135,11 @@ class Outbox:
         if queue is None:
             return False
         entry = self._pop(queue)
+        self._overflowed = True
         if queue is self._lines:
             entry.run.dropped += 1
             self.losses.lines += 1
         elif queue is self._pushes:
-            self._overflowed = True
             self.losses.note_push(entry.entry)
         elif queue is self._reports:
             self._shorten(entry)
@@ -145,6 +147,7 @@ class Outbox:
             self.losses.events += 1
         else:
             self.losses.ends += 1
+            self._tally.add(entry)
         return True
 
     def _pop(self, queue: deque[Any]) -> Any:
@@ -178,6 +181,9 @@ class Outbox:
         if self._overflowed:
             self._overflowed = False
             yield from self.losses.notices()
+            with self._lock:
+                events = list(self._tally.events())
+            yield from events
         batches = Batches()
         while most > 0 and (entry := self._next()):
             if isinstance(entry, Line):

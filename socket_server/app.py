@@ -165,6 +165,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     metrics.registry.register(collector)
     verdicts = Verdicts(delivery, journal, bridge, aside, sio)
     audit = Audit(journal, verdicts, lambda: metrics.ends_lost, sio)
+    delivery.on_unreported = audit.note
     return SocketServer(
         bridge=bridge,
         sio=sio,

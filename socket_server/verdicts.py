@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.client import Bridge
-from bridge.events import TERMINAL, Event
+from bridge.events import TERMINAL, Event, EventType
 from bridge.outcome import EXPIRED
 from bridge.status import from_result
+from bridge.task_state import TaskState
 from socket_server.aside import Aside
 from socket_server.delivery import Delivery
 from socket_server.history import History
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the result backend is given to tell what became of a task, and between two looks.
 PATIENCE, INTERVAL = 5.0, 0.05
+#: Why a task failed whose end its worker had to drop.
+DROPPED = "its end, with the reason, was dropped while the events broker was away"
 #: Jobs of one queue, those before the others, that are told their place at a time.
 MAX_TOLD = 200
 #: Queues of which the length is a figure, when jobs wait in others.
@@ -85,6 +88,22 @@ class Verdicts:
             if state is not None and not state.ended:
                 draft = self._journal.of(job).verdict(state, "stalled", time.time())
                 self._delivery.tell(_ended(draft, found))
+
+    def fill(self, job: str, number: int, state: EventType) -> None:
+        """Say how a task ended of which nothing is known but that its end was dropped.
+
+        Args:
+            job: its job.
+            number: of the task, among those of the job of which no more is known.
+            state: how it ended.
+        """
+        with self._sio.turn:
+            if job not in self._journal:
+                return
+            snapshot = self._journal.of(job)
+            task = TaskState(f"{job}.dropped-{number}", snapshot.name)
+            reason = {} if state == "succeeded" else {"reason": DROPPED}
+            self._delivery.tell(snapshot.verdict(task, state, time.time(), **reason))
 
     def expire(self, job: str, task: str) -> None:
         """Say that a task which waited too long will not be run: the broker just drops it."""
