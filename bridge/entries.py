@@ -13,8 +13,8 @@ from bridge.run import NOTHING, Run
 
 __all__ = ["LATER", "LINE_MEMORY", "Entry", "Held", "Line", "Push", "Report", "Summary"]
 
-#: Bytes of memory that an entry takes beside its text, as benchmarks/held.py measures it: a line, an
-#: own event, a lifecycle event, and the run of a lifecycle event that is the first of its run.
+#: Bytes of memory that an entry takes beside its text, as benchmarks/held.py measures it: a line,
+#: an own event, a lifecycle event, and the run of a lifecycle event that is the first of its run.
 LINE_MEMORY, PUSH_MEMORY, REPORT_MEMORY, RUN_MEMORY = 250, 450, 400, 1_700
 #: Bytes in which a summary has its order.
 ORDER = 8

@@ -36,9 +36,9 @@ class Outbox:
 
     Each kind of entry has a queue of its own; a number says which of two entries came first. Beyond
     the bound the oldest entries of the first queue that is not empty are dropped and counted: lines,
-    then own events, then lifecycle events. Of lifecycle events the ends of runs go last: first
-    they are shortened to summaries, which take a tenth, and only when nothing but summaries is
-    left they are dropped, and counted by job in a tally, which takes some MiB at most.
+    then own events, then lifecycle events. Of lifecycle events the ends of runs go last: first they
+    are shortened to summaries, which take a tenth. Only when nothing but summaries is left they are
+    dropped, and counted by job in a tally, which takes some MiB at most.
 
     Threads append without a lock, since appending to a deque and adding to a number cannot be
     interrupted by another thread. Whoever takes something out holds a lock: the sender for each

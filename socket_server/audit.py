@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from bridge.events import EventType
 from bridge.snapshot import Snapshot
 from socket_server.journal import Journal
 from socket_server.verdicts import Verdicts
@@ -49,12 +50,12 @@ class Audit:
         self._due: list[float] = []
         self._running = False
         #: Ends of tasks of each job without the tasks' ids, by how they ended.
-        self._unreported: dict[str, Counter[str]] = {}
+        self._unreported: dict[str, Counter[EventType]] = {}
         #: What was known of each of these jobs at the last look, which was at ``_looked``.
         self._known: dict[str, tuple[int, int]] = {}
         self._looked = 0.0
 
-    def note(self, job: str, ends: dict[str, int]) -> None:
+    def note(self, job: str, ends: dict[EventType, int]) -> None:
         """Take in the numbers of a job's dropped ends, by how they ended."""
         self._unreported.setdefault(job, Counter()).update(ends)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from bridge import tracing
-from bridge.events import Event, room_of_job, room_of_owner
+from bridge.events import Event, EventType, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
 from socket_server.history import History
 from socket_server.journal import Journal
@@ -38,7 +38,9 @@ class Delivery:
     """
 
     #: Called with a job, and the numbers of its ends that a worker had to drop, by their states.
-    on_unreported: Callable[[str, dict[str, int]], None] = staticmethod(lambda job, ends: None)
+    on_unreported: Callable[[str, dict[EventType, int]], None] = staticmethod(
+        lambda job, ends: None
+    )
 
     def __init__(
         self,

@@ -20,8 +20,8 @@ __all__ = ["Message", "Queue", "Stream"]
 
 #: Messages that the broker sends ahead of their acknowledgement; one is for half of them.
 PREFETCH = 500
-#: Messages, and bytes of them, that the broker keeps for a server that is behind before it drops the
-#: oldest.
+#: Messages, and bytes of them, that the broker keeps for a server that is behind before it drops
+#: the oldest.
 MAX_QUEUE, MAX_QUEUE_BYTES = 100_000, 64 * 1024 * 1024
 #: Seconds that are waited for a message before the heart is beaten.
 WAIT = 1.0

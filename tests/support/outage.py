@@ -94,18 +94,21 @@ class Report:
 
 
 class Outage:
-    """Two brokers, a result backend, a server, a worker, a client and a service.
+    """An events broker, a result backend, a server, a worker, a client and a service.
 
     Args:
         folder: an empty one.
+        broker_url: of tasks.
         concurrency: child processes of the worker.
-        variables: more settings.
+        variables: more settings, of the worker alone.
     """
 
-    def __init__(self, folder: Path, concurrency: int, **variables: str) -> None:
-        for name in ("tasks", "events", "redis", "home"):
+    def __init__(
+        self, folder: Path, broker_url: str, concurrency: int = 1, **variables: str
+    ) -> None:
+        for name in ("events", "redis", "home"):
             (folder / name).mkdir()
-        self.broker, self.events = RabbitMQ(folder / "tasks"), RabbitMQ(folder / "events")
+        self.broker_url, self.events = broker_url, RabbitMQ(folder / "events")
         self.redis = Redis(folder / "redis")
         self._health_port = free_port()
         self._folder, self._concurrency, self._variables = folder, concurrency, variables
@@ -113,21 +116,20 @@ class Outage:
         self.report = Report()
 
     def __enter__(self) -> Outage:
-        self.broker.start()
         self.events.start()
         self.redis.start()
         self.stack = Stack(
             self._folder / "home",
-            self.broker.url,
+            self.broker_url,
             TASKBRIDGE_EVENTS_URL=self.events.url,
             TASKBRIDGE_RESULT_URL=self.redis.url,
             TASKBRIDGE_INCLUDE="support.short_tasks",
             TASKBRIDGE_STORE_PROGRESS="0",
             TASKBRIDGE_HEALTH_PORT=str(self._health_port),
-            **self._variables,
         )
         self.server = self.stack.start_server()
-        self.worker = self.stack.start_worker("--concurrency", str(self._concurrency))
+        concurrency = "--concurrency", str(self._concurrency)
+        self.worker = self.stack.start_worker(*concurrency, **self._variables)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,8 +137,7 @@ class Outage:
         with suppress(AttributeError):
             self._client.disconnect()
         self.stack.stop()
-        for node in (self.broker, self.events):
-            node.stop()
+        self.events.stop()
         assert self.redis.process is not None
         self.redis.process.stop()
 
@@ -155,9 +156,7 @@ class Outage:
         client.on("pushes_dropped", self.report.told.append, namespace="/jobs")
         client.on("preview", self._note_push, namespace="/jobs")
         auth = {"token": self.stack.token(owner=OWNER, ttl=7200)}
-        client.connect(
-            self.stack.url, namespaces=["/jobs"], auth=auth, transports=["websocket"]
-        )
+        client.connect(self.stack.url, namespaces=["/jobs"], auth=auth, transports=["websocket"])
         assert client.call("jobs", {}, namespace="/jobs")["ok"]
 
     def _note_push(self, _: Any) -> None:
@@ -219,7 +218,9 @@ class Outage:
 
     def _told(self) -> Report:
         report = self.report
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._health_port}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self._health_port}/metrics", timeout=30
+        ) as answer:
             text = answer.read().decode()
         for name, value in re.findall(r"^(taskbridge_emitter_\w+) (\S+)$", text, re.M):
             report.metrics[name] = float(value)

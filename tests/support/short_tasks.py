@@ -1,7 +1,7 @@
 """Many short tasks that log and push, and the service that enqueues them as groups.
 
-Run as a program it is the service: it enqueues, prints a job's id a line, and stays until all that it
-has to tell is sent.
+Run as a program it is the service: it enqueues, prints a job's id a line, and stays until all that
+it has to tell is sent.
 """
 
 from __future__ import annotations
@@ -35,15 +35,21 @@ def short(of: int, number: int) -> int:
     return number
 
 
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def serve(jobs: int, tasks: int) -> None:
     """Enqueue jobs of so many tasks each."""
     bridge = Bridge()
     for of in range(jobs):
         signatures = [short.si(of, number) for number in range(tasks)]
-        print(bridge.enqueue(group(signatures), owner=OWNER).id, flush=True)
-    print("enqueued", flush=True)
+        say(bridge.enqueue(group(signatures), owner=OWNER).id)
+    say("enqueued")
     sent = emitter_for(Settings.from_environ()).flush(3600, patient=True)
-    print(f"sent {sent}", flush=True)
+    say(f"sent {sent}")
 
 
 if __name__ == "__main__":

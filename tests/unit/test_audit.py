@@ -25,9 +25,7 @@ class Server:
 
     def __init__(self):
         self.clock, self.results, self.asked = Clock(100.0), {}, []
-        manager = SimpleNamespace(
-            ready=True, place=None, late=False, deliver_job=lambda *_: False
-        )
+        manager = SimpleNamespace(ready=True, place=None, late=False, deliver_job=lambda *_: False)
         self.manager, self.journal, self.metrics = manager, Journal(epoch="e"), Metrics()
         watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
         parts = watchdog, History(), Lines(), self.metrics
@@ -116,7 +114,9 @@ def test_an_emitter_that_drops_no_end_makes_nobody_ask(server):
 
 @pytest.mark.parametrize("failed", [0, 1])
 def test_tasks_that_were_never_heard_of_end_by_their_numbers(server, failed):
-    server.take("succeeded", "t1", run=1, total=10, unreported={"succeeded": 9 - failed, "failed": failed})
+    server.take(
+        "succeeded", "t1", run=1, total=10, unreported={"succeeded": 9 - failed, "failed": failed}
+    )
     assert server.state() == "running"
     server.wait(3 * QUIET)
     snapshot = server.journal.snapshot("j")

@@ -1,4 +1,4 @@
-"""What waits to be sent takes no more bytes than it may; what is dropped, goes in order, and is told."""
+"""What waits to be sent is bounded in bytes; what is dropped goes in order, and is told."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def fold(events, job="j"):
     return snapshot
 
 
+LONG = {"class": "ValueError", "message": "語" * 9999}
 PUTS = {
     "lines": lambda outbox, n: outbox.put_line(new_run(), "log", f"{n}" * 50, 1.0),
     "small own events": lambda outbox, n: outbox.put(Push("e", n, "/", "r")),
@@ -67,7 +68,7 @@ PUTS = {
     "tasks": lambda outbox, n: put_task(outbox, str(n)),
     "tasks of many jobs": lambda outbox, n: put_task(outbox, str(n), f"j{n}"),
     "results": lambda outbox, n: put_task(outbox, str(n), result=["x" * 100] * 100),
-    "failures": lambda outbox, n: put_task(outbox, str(n), kind="failed", error={"message": "語" * 9999}),
+    "failures": lambda outbox, n: put_task(outbox, str(n), "j", "failed", error=LONG),
     "retries of one run": lambda outbox, n: outbox.put(Report(new_run(), "retrying", {}, 1.0)),
 }  # fmt: skip
 
@@ -243,7 +244,7 @@ def test_an_end_whose_data_is_not_json_is_told_without_it(outbox, caplog):
     run = new_run()
     outbox.put(Report(run, "started", {}, 1.0))
     outbox.put(Report(run, "failed", {"error": {"message": float("nan")}}, 2.0))
-    started, failed = events_of(outbox)
+    _, failed = events_of(outbox)
     assert (failed.type, failed.data) == ("failed", {})
     assert "not JSON" in caplog.text
 
@@ -297,10 +298,10 @@ def test_an_outage_is_logged_when_it_begins_when_it_costs_something_and_when_it_
 ):
     caplog.set_level("INFO")
     outage = Outage(outbox.losses)
-    for _ in range(2):
+    for _outage in range(2):
         outage.begin("connection refused")
         outage.look()
-        for number in range(2_000):
+        for _ in range(2_000):
             outbox.put_line(new_run(), "log", "x" * 100, 1.0)
             outage.look()
         put_task(outbox, "t")
