@@ -76,7 +76,7 @@ PUTS = {
 @pytest.mark.parametrize("name", PUTS)
 def test_nothing_takes_more_than_the_bound_and_all_is_given_back(outbox, name):
     large = ("large own events", "nested own events", "results", "failures")
-    for number in range(200 if name in large else 2_000):
+    for number in range(200 if name in large else 3_000):
         PUTS[name](outbox, number)
         assert outbox.held <= BOUND
     assert any(outbox.losses.counts().values())
