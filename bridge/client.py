@@ -37,7 +37,9 @@ RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "in
 #: How a job that is over is said to have ended.
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Event names that the protocol itself uses towards clients.
-RESERVED = frozenset({"job", "token_expiring", "draining", "connect", "disconnect"})
+RESERVED = frozenset(
+    {"job", "token_expiring", "draining", "connect", "disconnect", "pushes_dropped"}
+)
 
 
 @dataclass(frozen=True, slots=True)

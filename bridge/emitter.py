@@ -19,6 +19,7 @@ from bridge import tracing
 from bridge.allowance import Shares
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
 from bridge.figures import Figures
+from bridge.outage import Outage
 from bridge.outbox import Entry, Outbox, Push, Report
 from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.settings import Settings
@@ -49,7 +50,8 @@ class Emitter:
         import bridge.writer  # noqa: F401
 
         self._settings = settings
-        self._outbox = Outbox(Shares(settings.line_bytes_per_second))
+        self._outbox = Outbox(Shares(settings.line_bytes_per_second), settings.outbox_bytes)
+        self._outage = Outage(self._outbox.losses)
         self._unsent: deque[Entry] = deque()
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
@@ -162,6 +164,8 @@ class Emitter:
         """Gather what has come since the last time, and send it."""
         for run in self._running():
             run.notice_cancel()
+        if self._failures:
+            self._outage.look()
         self._send_unsent()
         self._send_outbox()
         if not self._unsent:
@@ -207,7 +211,9 @@ class Emitter:
             logger.exception("taskbridge: an event that is not JSON was dropped")
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
             return self._note_failure(error)
-        self._failures = 0
+        if self._failures:
+            self._failures = 0
+            self._outage.over()
         self._figures.published += 1
         return True
 
@@ -215,8 +221,7 @@ class Emitter:
         if self.healthy:
             from bridge import tls
 
-            reason = tls.explain(error)
-            logger.warning("taskbridge: the broker is away, events are kept: %s", reason)
+            self._outage.begin(tls.explain(error))
         self._failures += 1
         self._figures.failures += 1
         return False
@@ -225,12 +230,12 @@ class Emitter:
         if isinstance(entry, Event):
             writer = self._writer(shard_of(entry.owner or entry.job, self._settings.shards))
             room, message = room_of_job(entry.job), entry.encode()
-            dropped = self._outbox.dropped
-            if told := self._figures.due(dropped):
+            counts, held = self._outbox.losses.counts(), self._outbox.held
+            if told := self._figures.due(counts, held):
                 message["data"] = {**message["data"], "emitter": told}
             writer.emit("job", message, namespace=NAMESPACE, room=room)
             if told:
-                self._figures.note_told(dropped)
+                self._figures.note_told(told)
             return
         # Who is in a room may be at any server, unless the room is an owner's.
         shards = range(self._settings.shards) if entry.shard is None else [entry.shard]

@@ -265,10 +265,25 @@ def _chunk(value: Any) -> bool:
     return isinstance(value, str) or (_object(value) and isinstance(value.get("base64"), str))
 
 
+#: Ends of one job that an event says were dropped, at most.
+MAX_ENDS = 10_000_000
+#: What an emitter counts, and what one of version 0.1.0 does not.
+_COUNTERS = ("pid", "published", "failures", "dropped")
+_NEWER_COUNTERS = ("held", "dropped_pushes", "dropped_events", "dropped_ends", "shortened_ends")
+
+
 def _emitter(value: Any) -> bool:
     if not (_object(value) and is_identifier(value.get("host")) and is_number(value.get("since"))):
         return False
-    return all(is_counter(value.get(name)) for name in ("pid", "published", "failures", "dropped"))
+    if not all(is_counter(value.get(name)) for name in _COUNTERS):
+        return False
+    return all(is_counter(value.get(name, 0)) for name in _NEWER_COUNTERS)
+
+
+def _ends(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= TERMINAL:
+        return False
+    return all(is_counter(count) and count <= MAX_ENDS for count in value.values())
 
 
 #: What is checked of an event's data: all that somebody computes with.
@@ -289,6 +304,7 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "expires_at": lambda value: value is None or is_number(value),
     "retry_at": lambda value: value is None or is_number(value),
     "emitter": _emitter,
+    "unreported": _ends,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["Figures"]
@@ -25,30 +25,32 @@ class Figures:
         self._clock = clock
         self._since = time.time()
         self._told_at: float | None = None
-        self._told_dropped = self._told_failures = 0
+        self._told: dict[str, int] = {}
         #: Events that were published, and attempts that failed.
         self.published = self.failures = 0
 
-    def due(self, dropped: int) -> dict[str, Any] | None:
+    def due(self, counts: Mapping[str, int], held: int = 0) -> dict[str, Any] | None:
         """Return them if they are to be told with the next event.
 
         Args:
-            dropped: lines that were dropped so far.
+            counts: of what was dropped so far; see ``Losses.counts``.
+            held: bytes of memory of what waits to be sent.
         """
         told, now = self._told_at, self._clock()
-        worse = dropped > self._told_dropped or self.failures > self._told_failures
-        if not worse and told is not None and now - told < INTERVAL:
+        counts = {"failures": self.failures, **counts}
+        worse = any(count > self._told.get(name, 0) for name, count in counts.items())
+        drained = not held and self._told.get("held", 0)
+        if not (worse or drained) and told is not None and now - told < INTERVAL:
             return None
         return {
             "host": socket.gethostname()[:255],
             "pid": os.getpid(),
             "since": self._since,
             "published": self.published,
-            "failures": self.failures,
-            "dropped": dropped,
+            "held": held,
+            **counts,
         }
 
-    def note_told(self, dropped: int) -> None:
+    def note_told(self, told: dict[str, Any]) -> None:
         """Note that they were told; what could not be published is told again."""
-        self._told_at = self._clock()
-        self._told_dropped, self._told_failures = dropped, self.failures
+        self._told_at, self._told = self._clock(), told

@@ -24,6 +24,8 @@ LINES = frozenset({"log", "output"})
 INTERVAL = 0.1
 #: Seconds between the first samples, so that a job of a second is more than one jump.
 SHORTEST_INTERVAL = 0.02
+#: In the place of many empty ones; never changed.
+NOTHING: dict[str, Any] = {}
 
 
 class Stoppable(Protocol):
@@ -92,6 +94,8 @@ class Run:
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
         self._told_meta = self.meta
+        #: What an event would have told that was left out.
+        self._skipped = NOTHING
         self._seq = -1
         self._tick = 0
         self._told = 0
@@ -196,13 +200,21 @@ class Run:
         """Return the run's next event that must not be lost; ``at`` is now unless given."""
         self._seq += 1
         self._tick = 0
+        known = self._later if kind in LINES else self.execution
+        return self._event(kind, {**known, **self.complete(data)}, at)
+
+    def complete(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return an event's data with what was dropped since the last event, which it tells."""
         # Only such an event tells what was dropped: progress may be replaced by newer progress.
-        if untold := self.dropped + self.limited - self._told:
-            data = {**data, "dropped": untold}
-            self._told += untold
-        if known := self._later if kind in LINES else self.execution:
-            data = {**known, **data}
-        return self._event(kind, data, at)
+        untold = self.dropped + self.limited - self._told
+        self._told += untold
+        skipped, self._skipped = self._skipped, NOTHING
+        return {**skipped, **data, **({"dropped": untold} if untold else {})}
+
+    def skip(self, data: dict[str, Any]) -> None:
+        """Leave out the run's next event; the gap shows, and the one after it tells its data."""
+        self._seq += 1
+        self._skipped = data
 
     def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
         return Event(

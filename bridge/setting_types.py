@@ -29,6 +29,7 @@ __all__ = [
     "number",
     "origin",
     "origins",
+    "outbox_bytes",
     "port",
     "seconds",
     "queue_type",
@@ -40,6 +41,8 @@ __all__ = [
 
 #: Bytes that a key needs for HS256 (RFC 7518, section 3.2: as long as the hash).
 SECRET_BYTES = 32
+#: Least bytes of memory of an outbox: four of the largest own events.
+MIN_OUTBOX = 256 * 1024
 
 #: What can be captured of code that knows nothing of taskbridge.
 CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
@@ -86,6 +89,14 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise ValueError("must be 1 or more")
+    return value
+
+
+def outbox_bytes(text: str) -> int:
+    """Return a number of bytes that holds some of the largest own events."""
+    value = int(text)
+    if value < MIN_OUTBOX:
+        raise ValueError(f"must be {MIN_OUTBOX} (256 KiB) or more")
     return value
 
 

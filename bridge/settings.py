@@ -49,6 +49,10 @@ class Settings:
     #: minute; one task half of it, and own events as much. Of what is more, the oldest lines are
     #: dropped, counted, and shown as missing.
     line_bytes_per_second: int = _setting(types.count, 256 * 1024)
+    #: Bytes of memory, 256 KiB or more, that what one process has not sent yet may take. The parent
+    #: and the children of a worker have as much each. Beyond it log lines are dropped first, then
+    #: own events, and lifecycle events last.
+    outbox_bytes: int = _setting(types.outbox_bytes, 32 * 1024 * 1024)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
     #: Type of the queue of tasks on RabbitMQ: classic, or quorum, which a cluster replicates.

@@ -351,6 +351,10 @@ class Snapshot:
         """Return what is known of a task; None for nothing."""
         return self._tasks.get(task)
 
+    def open_tasks(self) -> list[TaskState]:
+        """Return the tasks that have not ended."""
+        return [task for task in self._tasks.values() if not task.ended]
+
     @property
     def ended_at(self) -> float | None:
         """Seconds since the epoch at which the job ended; None while it has not."""

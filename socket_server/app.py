@@ -15,6 +15,7 @@ from bridge import stream
 from bridge.client import Bridge
 from bridge.settings import Settings
 from bridge.shards import served_by
+from socket_server.audit import Audit
 from socket_server.auth import Auth
 from socket_server.collector import Collector
 from socket_server.delivery import Delivery
@@ -166,6 +167,9 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings), turn)
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, sio.sleep)
     metrics.registry.register(collector)
+    verdicts = Verdicts(delivery, journal, bridge, turn)
+    audit = Audit(journal, verdicts, lambda: metrics.ends_lost, sio)
+    delivery.on_unreported = audit.note
     return SocketServer(
         bridge=bridge,
         sio=sio,
@@ -178,7 +182,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         journal=journal,
         jobs=jobs,
         watchdog=watchdog,
-        verdicts=Verdicts(delivery, journal, bridge, turn),
+        verdicts=verdicts,
         estimates=estimates,
         reach=reach,
         gate=gate,
@@ -189,6 +193,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
             front.prune,
             limits.prune,
             journal.prune,
+            audit.look,
         ),
     )
 

@@ -72,6 +72,10 @@ class Collector:
         yield "emitter_events", "Events that emitters have published.", totals["published"]
         yield "emitter_failures", "Attempts to publish that failed.", totals["failures"]
         yield "emitter_dropped_lines", "Lines that emitters had to drop.", totals["dropped"]
+        yield "emitter_dropped_pushes", DROPPED_PUSHES, totals["dropped_pushes"]
+        yield "emitter_dropped_events", DROPPED_EVENTS, totals["dropped_events"]
+        yield "emitter_dropped_ends", DROPPED_ENDS, totals["dropped_ends"]
+        yield "emitter_shortened_ends", SHORTENED_ENDS, totals["shortened_ends"]
 
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
         manager, clients = self._manager, self._jobs.clients
@@ -83,6 +87,7 @@ class Collector:
         yield "journal_bytes", "Bytes of their events that are held.", self._journal.size
         yield "listener_alive", "Whether the broker is being listened to.", manager.alive
         yield "listener_lag_seconds", LAG, self._metrics.flow.lag
+        yield "emitter_held_bytes", HELD, self._metrics.emitters.held
         yield "ready", "Whether what was published before the start was read.", manager.ready
         yield "replay_progress", "Of that, the part that was read, from 0 to 1.", manager.replayed
         if self._reach.seconds is not None:
@@ -114,6 +119,11 @@ class Collector:
         return family
 
 
+DROPPED_PUSHES = "Own events that emitters had to drop."
+DROPPED_EVENTS = "Lifecycle events that emitters had to drop, but for ends of tasks."
+DROPPED_ENDS = "Ends of tasks that emitters had to drop; the result backend is asked for them."
+SHORTENED_ENDS = "Ends of tasks that emitters had to shorten."
+HELD = "Bytes of memory of what emitters had not sent, by the last word of each."
 QUEUES = "Messages that wait in a queue in which a job waits, or did."
 SKEW = "By how much the clock of a host that reports is behind; ahead where negative."
 LAG = "How long the newest event that says so took until it was read, corrected by clock skew."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from bridge import tracing
-from bridge.events import Event, room_of_job, room_of_owner
+from bridge.events import Event, EventType, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
 from socket_server.history import History
 from socket_server.journal import Journal
@@ -36,6 +37,11 @@ class Delivery:
         delivered: makes spans of deliveries; None for none.
     """
 
+    #: Called with a job, and the numbers of its ends that a worker had to drop, by their states.
+    on_unreported: Callable[[str, dict[EventType, int]], None] = staticmethod(
+        lambda job, ends: None
+    )
+
     def __init__(
         self,
         manager: JobsManager,
@@ -55,10 +61,13 @@ class Delivery:
         self._metrics.flow.read += 1
         # Of no use to clients, and none of their business.
         told, trace = event.data.pop("emitter", None), event.data.pop(tracing.FIELD, None)
+        unreported = event.data.pop("unreported", None)
         past = not self._manager.ready
         message = self._journal.fold(event, self._manager.place, late=self._manager.late, past=past)
         self._metrics.flow.stale += message is None
         watched = self._send(event, message)
+        if unreported and message is not None:
+            self.on_unreported(event.job, unreported)
         if told:
             self._metrics.heard(told, event.at, watched=watched, live=self._manager.ready)
         if trace and watched and self._delivered:

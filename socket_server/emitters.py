@@ -11,8 +11,16 @@ __all__ = ["Emitters"]
 
 #: Processes, and hosts, that are remembered; of the others, only what they add up to.
 MAX_EMITTERS, MAX_HOSTS = 10_000, 1_000
-#: What an emitter counts.
-COUNTS = ("published", "failures", "dropped")
+#: What an emitter counts; those of older workers know only the first three.
+COUNTS = (
+    "published",
+    "failures",
+    "dropped",
+    "dropped_pushes",
+    "dropped_events",
+    "dropped_ends",
+    "shortened_ends",
+)
 #: Seconds in which some event of a host has come without delay.
 WINDOW = 60.0
 #: Seconds by which a host's clock may be behind without being told from a delay.
@@ -82,8 +90,13 @@ class Emitters:
         self._known[key] = told
         _bound(self._known, MAX_EMITTERS)
         for name in COUNTS:
-            self.totals[name] += max(0, told[name] - before[name])
+            self.totals[name] += max(0, told.get(name, 0) - before.get(name, 0))
         return max(0.0, apart - self._skew(told["host"], apart))
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory of what all of them had not sent yet, by their last word."""
+        return sum(told.get("held", 0) for told in self._known.values())
 
     def _skew(self, host: str, apart: float) -> float:
         now = self._clock()

@@ -20,8 +20,9 @@ __all__ = ["Message", "Queue", "Stream"]
 
 #: Messages that the broker sends ahead of their acknowledgement; one is for half of them.
 PREFETCH = 500
-#: Messages that the broker keeps for a server that is behind before it drops the oldest.
-MAX_QUEUE = 100_000
+#: Messages, and bytes of them, that the broker keeps for a server that is behind before it drops
+#: the oldest.
+MAX_QUEUE, MAX_QUEUE_BYTES = 100_000, 64 * 1024 * 1024
 #: Seconds that are waited for a message before the heart is beaten.
 WAIT = 1.0
 #: Seconds that an empty stream is given to show a last message.
@@ -53,7 +54,11 @@ class Queue:
 
     def __init__(self, name: str, exchange: kombu.Exchange) -> None:
         # Exclusive: RabbitMQ 4.3 refuses transient queues that are not.
-        arguments = {"x-max-length": MAX_QUEUE, "x-overflow": "drop-head"}
+        arguments = {
+            "x-max-length": MAX_QUEUE,
+            "x-max-length-bytes": MAX_QUEUE_BYTES,
+            "x-overflow": "drop-head",
+        }
         self._queue = kombu.Queue(
             name,
             exchange,

@@ -43,6 +43,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.flow, self.emitters = Flow(), Emitters()
+        #: How often ends of tasks were told to be lost.
+        self.ends_lost = 0
         self._names: set[str] = set()
         for kind in (ProcessCollector, PlatformCollector, GCCollector):
             kind(registry=self.registry)
@@ -74,8 +76,11 @@ class Metrics:
             live: whether it has come just now, and is not read of the past.
         """
         if not live:
+            self.ends_lost += bool(told.get("dropped_ends"))
             return
+        before = self.emitters.totals["dropped_ends"]
         self.flow.lag = self.emitters.note(told, time.time() - at)
+        self.ends_lost += self.emitters.totals["dropped_ends"] > before
         if watched:
             self._delivery.observe(self.flow.lag)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from bridge.client import Bridge
 from bridge.errors import ResultsUnavailable
-from bridge.events import TERMINAL, Event
+from bridge.events import TERMINAL, Event, EventType
 from bridge.outcome import EXPIRED
 from bridge.status import from_result
+from bridge.task_state import TaskState
 from socket_server.delivery import Delivery
 from socket_server.history import History
 from socket_server.journal import Journal
@@ -25,6 +26,8 @@ __all__ = ["Estimates", "Verdicts"]
 
 logger = logging.getLogger(__name__)
 
+#: Why a task failed whose end its worker had to drop.
+DROPPED = "its end, with the reason, was dropped while the events broker was away"
 #: Jobs of one queue, those before the others, that are told their place at a time.
 MAX_TOLD = 200
 #: Queues of which the length is a figure, when jobs wait in others.
@@ -66,6 +69,36 @@ class Verdicts:
         draft = snapshot.verdict(task, "stalled", time.time())
         found = self._result(silence.task)
         self._delivery.tell(_ended(draft, found) if found else _silent(draft, silence))
+
+    def settle(self, job: str, task: str) -> None:
+        """Say how a task ended if its result tells that, and it has not said so itself.
+
+        May take some seconds.
+        """
+        with self._turn:
+            found = self._result(task)
+            if not found or job not in self._journal:
+                return
+            state = self._journal.of(job).task(task)
+            if state is not None and not state.ended:
+                draft = self._journal.of(job).verdict(state, "stalled", time.time())
+                self._delivery.tell(_ended(draft, found))
+
+    def fill(self, job: str, number: int, state: EventType) -> None:
+        """Say how a task ended of which nothing is known but that its end was dropped.
+
+        Args:
+            job: its job.
+            number: of the task, among those of the job of which no more is known.
+            state: how it ended.
+        """
+        with self._turn:
+            if job not in self._journal:
+                return
+            snapshot = self._journal.of(job)
+            task = TaskState(f"{job}.dropped-{number}", snapshot.name)
+            reason = {} if state == "succeeded" else {"reason": DROPPED}
+            self._delivery.tell(snapshot.verdict(task, state, time.time(), **reason))
 
     def expire(self, job: str, task: str) -> None:
         """Say that a task which waited too long will not be run: the broker just drops it."""

@@ -12,7 +12,6 @@ from itertools import pairwise
 import pytest
 
 from bridge import emitter as module
-from bridge import outbox
 from bridge.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
 from bridge.events import Event, finite_json
 from bridge.meter import Meter, Reading
@@ -246,10 +245,12 @@ def test_progress_is_latest_wins_while_the_broker_is_away(emitter, broker):
 def test_the_outbox_is_bounded_while_the_broker_is_away_and_drops_are_counted(
     emitter, broker, monkeypatch
 ):
-    monkeypatch.setattr(outbox, "MAX_BYTES", 10 * Line(None, "log", "00", 0.0).memory())
     run = new_run()
     broker.away = True
     emitter.put(run, "started")
+    emitter.cycle()
+    end = 500  # more than the end takes
+    emitter._outbox.max_bytes = end + 10 * Line(run, "log", "00", 0.0).memory()
     for number in range(100):
         emitter.put_line(run, "log", f"{number:02}")
         emitter.cycle()

@@ -8,7 +8,6 @@ import threading
 
 import pytest
 
-from bridge import outbox as module
 from bridge.allowance import BURST, Shares
 from bridge.events import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
 from bridge.outbox import LAST_WORDS, LINE_MEMORY, MAX_GATHERED, Line, Outbox, Push, Report
@@ -39,8 +38,8 @@ def memory(text):
     return sys.getsizeof(text) + LINE_MEMORY
 
 
-def room_for(monkeypatch, count, text):
-    monkeypatch.setattr(module, "MAX_BYTES", count * memory(text))
+def room_for(outbox, count, text):
+    outbox.max_bytes = count * memory(text)
 
 
 def texts(events, task=None):
@@ -118,7 +117,7 @@ def test_the_last_state_of_the_bars_comes_before_a_lifecycle_event(outbox):
 
 
 def test_pushes_and_marks_come_out_as_they_are_and_in_order(outbox):
-    run, mark, push = new_run(), threading.Event(), Push("event", {1, 2}, "/", None)
+    run, mark, push = new_run(), threading.Event(), Push("event", [1, 2], "/", None)
     outbox.put_line(run, "log", "before", 1.0)
     outbox.put(mark)
     outbox.put(push)
@@ -161,7 +160,7 @@ def test_many_small_lines_need_few_events(outbox):
 
 
 def test_of_too_many_lines_the_oldest_are_dropped_and_counted(outbox, monkeypatch):
-    room_for(monkeypatch, 10, "000")
+    room_for(outbox, 10, "000")
     run = new_run()
     for number in range(100):
         outbox.put_line(run, "log", f"{number:03}", 1.0)
@@ -172,7 +171,7 @@ def test_of_too_many_lines_the_oldest_are_dropped_and_counted(outbox, monkeypatc
 
 
 def test_the_run_whose_line_was_dropped_counts_it(outbox, monkeypatch):
-    room_for(monkeypatch, 2, "0")
+    room_for(outbox, 2, "0")
     quiet, loud = new_run("quiet"), new_run("loud")
     outbox.put_line(quiet, "log", "q", 1.0)
     for number in range(5):
@@ -181,7 +180,7 @@ def test_the_run_whose_line_was_dropped_counts_it(outbox, monkeypatch):
 
 
 def test_a_line_that_is_larger_than_all_that_may_be_kept_is_dropped_at_once(outbox, monkeypatch):
-    room_for(monkeypatch, 1, "small")
+    room_for(outbox, 1, "small")
     run = new_run()
     outbox.put_line(run, "log", "x" * 1000, 1.0)
     assert (len(outbox), run.dropped) == (0, 1)
@@ -191,7 +190,7 @@ def test_a_line_that_is_larger_than_all_that_may_be_kept_is_dropped_at_once(outb
 
 @pytest.mark.parametrize("text", ["x" * 4000, "語" * 4000, "😀" * 4000, b"b" * 4000], ids=type)
 def test_a_line_counts_with_the_memory_that_it_takes(outbox, monkeypatch, text):
-    monkeypatch.setattr(module, "MAX_BYTES", 100_000)
+    outbox.max_bytes = 100_000
     run = new_run()
     for _ in range(50):
         outbox.put_line(run, "output", text, 1.0)
@@ -200,24 +199,13 @@ def test_a_line_counts_with_the_memory_that_it_takes(outbox, monkeypatch, text):
 
 
 def test_what_was_gathered_makes_room_again(outbox, monkeypatch):
-    room_for(monkeypatch, 10, "0")
+    room_for(outbox, 10, "0")
     run = new_run()
     for _ in range(20):
         for number in range(10):
             outbox.put_line(run, "log", str(number), 1.0)
         assert len(texts(outbox.gather())) == 10
     assert run.dropped == 0
-
-
-def test_lifecycle_events_are_never_dropped(outbox, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 0)
-    run = new_run()
-    for number in range(50):
-        outbox.put(Report(run, "retrying", {"number": number}, 1.0))
-        outbox.put_line(run, "log", "lost", 1.0)
-    events = list(outbox.gather())
-    assert [event.data["number"] for event in events] == list(range(50))
-    assert sum(event.data.get("dropped", 0) for event in events) == 50
 
 
 def test_what_one_gathering_takes_is_bounded_and_the_rest_waits(outbox):
@@ -248,7 +236,7 @@ def test_an_empty_outbox_gives_nothing(outbox):
 
 @pytest.mark.parametrize("when", ["put", "taken"])
 def test_a_line_that_comes_in_while_another_is_put_or_taken_is_counted(outbox, monkeypatch, when):
-    room_for(monkeypatch, 10, "0")
+    room_for(outbox, 10, "0")
     memory, run, between = Line.memory, new_run(), ["x"]
 
     def interrupted(line):
@@ -286,7 +274,7 @@ def gathered_while(outbox, threads):
 def test_with_threads_putting_while_another_gathers_each_line_is_told_or_counted(
     outbox, monkeypatch, switching
 ):
-    room_for(monkeypatch, 20, "0000")
+    room_for(outbox, 20, "0000")
     runs = [new_run(str(number)) for number in range(4)]
     threads = [threading.Thread(target=put_numbers, args=(outbox, run, 400)) for run in runs]
     events = gathered_while(outbox, threads)
@@ -301,7 +289,7 @@ def test_with_threads_putting_while_another_gathers_each_line_is_told_or_counted
 
 
 def test_threads_that_put_at_once_do_not_wear_the_bound_away(outbox, monkeypatch, switching):
-    room_for(monkeypatch, 20, "0000")
+    room_for(outbox, 20, "0000")
     threads = [threading.Thread(target=put_numbers, args=(outbox, new_run(), 400)) for _ in "123"]
     gathered_while(outbox, threads)
     run = new_run()
@@ -453,7 +441,7 @@ def test_own_events_are_limited_by_themselves(limited, clock, caplog):
         limited.put(Push("mine", {"number": number, "text": "x" * LONG}, "/", None))
     pushed = gathered(limited)
     assert 0.2 * RATE * BURST < len(pushed) * LONG <= 0.5 * RATE * BURST + LONG
-    assert limited.dropped == 3 * MANY - len(pushed)
+    assert limited.losses.pushes == 3 * MANY - len(pushed)
     assert caplog.text.count("TASKBRIDGE_LINE_BYTES_PER_SECOND") == 1
     put_lines(limited, run, 10)
     assert numbers(gathered(limited)) == list(range(10))

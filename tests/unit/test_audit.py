@@ -1,0 +1,162 @@
+"""A server finds out how tasks ended whose ends their workers had to drop."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from bridge.events import Event
+from socket_server.audit import DELAYS, QUIET, Audit
+from socket_server.delivery import Delivery
+from socket_server.history import History
+from socket_server.journal import Journal
+from socket_server.metrics import Metrics
+from socket_server.queues import Lines
+from socket_server.turn import Cooperative
+from socket_server.verdicts import Verdicts
+from socket_server.watchdog import Watchdog
+from support.clock import Clock
+
+
+class Server:
+    """The parts of a server that an audit has to do with, and a result backend."""
+
+    def __init__(self):
+        self.clock, self.results, self.asked = Clock(100.0), {}, []
+        manager = SimpleNamespace(ready=True, place=None, late=False, deliver_job=lambda *_: False)
+        self.manager, self.journal, self.metrics = manager, Journal(epoch="e"), Metrics()
+        watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
+        parts = watchdog, History(), Lines(), self.metrics
+        self.delivery = Delivery(manager, self.journal, *parts)
+        sio = SimpleNamespace(
+            start_background_task=lambda call, *arguments: call(*arguments),
+            sleep=lambda _: None,
+            turn=Cooperative(),
+        )
+        bridge = SimpleNamespace(app=None)
+        verdicts = Verdicts(self.delivery, self.journal, bridge, self._ask, sio)
+        notices = lambda: self.metrics.ends_lost  # noqa: E731
+        self.audit = Audit(self.journal, verdicts, notices, sio, self.clock)
+        self.delivery.on_unreported = self.audit.note
+
+    def _ask(self, _, app, task):
+        self.asked.append(task)
+        state = self.results.get(task)
+        return state and {"state": state, "ended_at": 5.0, "error": None}
+
+    def take(self, kind, task, job="j", run=0, seq=0, **data):
+        event = Event(job=job, task=task, type=kind, at=time.time(), name="n", run=run, seq=seq)
+        event.data.update(data)
+        self.delivery.take(Event.decode(event.encode()))
+
+    def tell(self, **counts):
+        """Let an emitter tell what it counts."""
+        counts = {"published": 1, "failures": 1, "dropped": 0, **counts}
+        since = time.time() + 1
+        self.take("started", "x", "x", 1, emitter={"host": "h", "pid": 1, "since": since, **counts})
+
+    def wait(self, seconds):
+        for _ in range(round(seconds)):
+            self.clock.tick(1.0)
+            self.audit.look()
+
+    def state(self, job="j"):
+        return self.journal.of(job).state
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["that waited", "that ran"])
+@pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
+def test_a_task_whose_end_was_dropped_ends_as_its_result_says(server, state, begun):
+    server.take("queued", "j")
+    if begun:
+        server.take("started", "j", run=7)
+    server.results["j"] = state
+    server.wait(DELAYS[0] + 1)
+    assert server.asked == []
+    server.tell(dropped_ends=1)
+    server.wait(DELAYS[0] + 1)
+    assert server.state() == state
+
+
+def test_a_server_that_reads_of_the_loss_after_its_start_asks_too(server):
+    server.manager.ready = False
+    server.take("queued", "j")
+    server.tell(dropped_ends=3)
+    server.manager.ready = True
+    server.results["j"] = "succeeded"
+    server.wait(DELAYS[0] + 1)
+    assert server.state() == "succeeded"
+
+
+def test_a_task_that_has_not_ended_goes_on_and_is_asked_for_again(server):
+    server.take("queued", "j")
+    server.tell(dropped_ends=1)
+    server.wait(DELAYS[0] + 1)
+    assert server.state() == "queued"
+    server.results["j"] = "succeeded"
+    server.wait(DELAYS[1])
+    assert server.state() == "succeeded"
+
+
+def test_an_emitter_that_drops_no_end_makes_nobody_ask(server):
+    server.take("queued", "j")
+    server.tell(dropped=5, dropped_pushes=3, shortened_ends=7)
+    server.wait(DELAYS[1] + 1)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_tasks_that_were_never_heard_of_end_by_their_numbers(server, failed):
+    server.take(
+        "succeeded", "t1", run=1, total=10, unreported={"succeeded": 9 - failed, "failed": failed}
+    )
+    assert server.state() == "running"
+    server.wait(3 * QUIET)
+    snapshot = server.journal.snapshot("j")
+    assert snapshot["state"] == ("failed" if failed else "succeeded")
+    assert (snapshot["done"], snapshot["total"]) == (10, 10)  # fmt: skip
+
+
+def test_numbers_that_are_not_enough_leave_the_job_going_on(server):
+    server.take("succeeded", "t1", run=1, total=10, unreported={"succeeded": 5})
+    server.wait(5 * QUIET)
+    assert server.state() == "running"
+    server.take("succeeded", "t2", run=1, unreported={"succeeded": 3})
+    server.wait(5 * QUIET)
+    assert server.state() == "succeeded"
+
+
+def test_known_tasks_are_looked_up_and_not_counted_twice(server):
+    for number in range(8):
+        server.take("queued", f"known-{number}", total=10)
+        server.results[f"known-{number}"] = "succeeded"
+    server.take("succeeded", "t1", run=1, total=10, unreported={"succeeded": 9})
+    server.wait(5 * QUIET)
+    snapshot = server.journal.snapshot("j")
+    assert (snapshot["state"], snapshot["done"], snapshot["total"]) == ("succeeded", 10, 10)
+
+
+def test_a_job_that_still_speaks_is_not_ended_by_numbers(server):
+    server.take("succeeded", "t1", run=1, total=100, unreported={"succeeded": 99})
+    for number in range(20):
+        server.take("succeeded", f"n{number}", run=1)
+        server.wait(QUIET - 2)
+    assert server.state() == "running"
+    server.wait(4 * QUIET)
+    assert server.state() == "succeeded"
+
+
+def test_numbers_that_no_worker_can_mean_are_refused():
+    from bridge.errors import EventError
+
+    for wrong in ({"running": 1}, {"succeeded": -1}, {"succeeded": 10**9}, [1], {"failed": "1"}):
+        event = Event(job="j", task="t", type="succeeded", at=1.0, data={"unreported": wrong})
+        with pytest.raises(EventError, match="unreported"):
+            Event.decode(event.encode())
