@@ -28,16 +28,20 @@ class Figures:
         self._told_dropped = self._told_failures = 0
         #: Events that were published, and attempts that failed.
         self.published = self.failures = 0
+        #: Node name of the worker that this process belongs to; None outside of one.
+        self.node: str | None = None
 
-    def due(self, dropped: int) -> dict[str, Any] | None:
+    def due(self, dropped: int, *, always: bool = False) -> dict[str, Any] | None:
         """Return them if they are to be told with the next event.
 
         Args:
             dropped: lines that were dropped so far.
+            always: whether they are to be told in any case.
         """
         told, now = self._told_at, self._clock()
         worse = dropped > self._told_dropped or self.failures > self._told_failures
-        if not worse and told is not None and now - told < INTERVAL:
+        quiet = told is not None and now - told < INTERVAL
+        if quiet and not (worse or always):
             return None
         return {
             "host": socket.gethostname()[:255],
@@ -46,6 +50,7 @@ class Figures:
             "published": self.published,
             "failures": self.failures,
             "dropped": dropped,
+            **({"node": self.node} if self.node else {}),
         }
 
     def note_told(self, dropped: int) -> None:

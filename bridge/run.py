@@ -44,6 +44,7 @@ class Run:
         flag: file whose existence means that the job was cancelled.
         capture: what is captured from code that knows nothing of taskbridge; see
             ``bridge.capture``.
+        node: node name of the worker that runs it; None outside of one.
         clock: monotonic seconds.
     """
 
@@ -57,11 +58,12 @@ class Run:
         begun: int | None = None,
         flag: Path | None = None,
         capture: frozenset[str] = frozenset(),
+        node: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.task, self.name, self.owner = job, task, name, owner
         self.begun = time.time_ns() // 1000 if begun is None else begun
-        self.capture = capture
+        self.capture, self.node = capture, node
         self.clock = clock
         self.cancelled = False
         #: Whether it was told how the run ended.

@@ -79,6 +79,7 @@ def _run_of(task: Any) -> Run | None:
         owner=owner,
         flag=cancellation.flag(_settings[0], job),
         capture=capture.kinds_for(task, owner, _settings[0]),
+        node=getattr(request, "hostname", None),
     )
 
 

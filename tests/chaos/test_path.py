@@ -1,0 +1,133 @@
+"""What workers say cannot reach the server for a while: no job is called lost for that.
+
+``CHAOS_OUTAGE=90`` makes the outages as long as that, with the limits of production.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from support.distance import Distance
+from support.process import children_of
+from support.rabbitmq import RabbitMQ
+from support.wait import until
+
+#: Seconds that an outage lasts.
+OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "6"))
+#: Seconds until a server calls a silent task stalled, and lost: those of production in long runs.
+STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (15.0, 60.0)
+#: Seconds for which jobs go on after it.
+AFTER = 3.0
+
+pytestmark = pytest.mark.timeout(120 + 4 * OUTAGE)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A node that nobody else uses, for it is treated badly."""
+    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="module")
+def distance(node, tmp_path_factory):
+    limits = {"TASKBRIDGE_STALLED_AFTER": str(STALLED), "TASKBRIDGE_LOST_AFTER": str(LOST)}
+    distance = Distance(node, tmp_path_factory.mktemp("distance"), **limits)
+    try:
+        yield distance
+    finally:
+        distance.stop()
+
+
+@pytest.fixture
+def worker(distance):
+    worker = distance.start_worker("--concurrency", "2")
+    yield worker
+    worker.kill()
+
+
+def last(seconds):
+    """Let an outage last for so many seconds: the length is what is tested."""
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() > end, seconds + 5, "the end of the outage")
+
+
+@pytest.fixture
+def alarm(node):
+    """Raise the alarm of a resource, and end it."""
+    limits = {
+        "memory": (["set_vm_memory_high_watermark", "0"], ["set_vm_memory_high_watermark", "0.4"]),
+        "disk": (["set_disk_free_limit", "1000000GB"], ["set_disk_free_limit", "10MB"]),
+    }
+
+    def alarm(kind, *, over=False):
+        node.control(*limits[kind][over])
+
+    yield alarm
+    for kind in limits:
+        alarm(kind, over=True)
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_broker_that_blocks_publishers_makes_no_job_lost(distance, worker, alarm, kind):
+    job = distance.watch(OUTAGE + 2 * AFTER)
+    until(job.speaks, 20, "the job to speak")
+    alarm(kind)
+    job.until_disturbed(OUTAGE + 10)
+    last(OUTAGE)
+    assert job.watcher.snapshot.state == "running"
+    alarm(kind, over=True)
+    job.until_disturbed(30, over=True)
+    job.check()
+
+
+def test_workers_that_do_not_reach_the_broker_of_events_are_asked_another_way(distance, worker):
+    job = distance.watch(OUTAGE + 2 * AFTER)
+    until(job.speaks, 20, "the job to speak")
+    distance.link.swallow()
+    last(OUTAGE)
+    job.until_disturbed(LOST + 10)
+    assert job.watcher.snapshot.state == "running"
+    distance.link.heal()
+    job.until_disturbed(30, over=True)
+    job.check()
+
+
+def test_a_worker_that_is_suspended_is_not_dead(distance, worker):
+    job = distance.watch(OUTAGE / 2 + AFTER)
+    until(job.speaks, 20, "the job to speak")
+    everyone = [worker.pid, *children_of(worker.pid)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    last(OUTAGE)
+    job.until_disturbed(LOST + 10)
+    assert job.watcher.snapshot.state == "running"
+    for pid in everyone:
+        os.kill(pid, signal.SIGCONT)
+    job.check()
+
+
+def test_a_server_that_was_frozen_calls_nothing_lost(distance, worker):
+    job = distance.watch(3 * LOST + AFTER)
+    until(job.speaks, 20, "the job to speak")
+    distance.server.freeze()
+    last(3 * LOST)
+    distance.server.thaw()
+    job.check()
+
+
+def test_a_worker_that_is_killed_is_lost_all_the_same(distance):
+    """The connection of a dead process ends at once."""
+    worker = distance.start_worker("--concurrency", "1")
+    job = distance.watch(600)
+    until(job.speaks, 20, "the job to speak")
+    worker.kill()
+    until(lambda: job.over, 3 * LOST + 20, "the end of the watch")
+    assert job.watcher.snapshot.state == "lost"
