@@ -44,6 +44,8 @@ class Disturbances:
         self._is_general = False
         #: Tasks that run, as their workers say, and from which nothing comes; by job.
         self._out_of_touch: dict[str, set[str]] = {}
+        #: Jobs whose clients were told, and not yet that it is over.
+        self._told: set[str] = set()
 
     def __len__(self) -> int:
         """Return how many tasks run, as far as anybody knows, and are not heard."""
@@ -57,7 +59,7 @@ class Disturbances:
         """
         self._is_general = disturbed
         logger.warning("taskbridge: %s", NOTHING_COMES if disturbed else "workers are heard again")
-        for number, job in enumerate(self._watchdog.jobs()):
+        for number, job in enumerate({*self._watchdog.jobs(), *self._told}):
             if number % JOBS_AT_ONCE == 0:
                 self._sio.turn.outside(self._sio.sleep, 0)
             if self._is_general != disturbed:
@@ -81,12 +83,14 @@ class Disturbances:
     def forget(self, job: str) -> None:
         """Forget a job."""
         self._out_of_touch.pop(job, None)
+        self._told.discard(job)
 
     def _tell(self, job: str) -> None:
         if job not in self._journal:
             return
         reason = NOTHING_COMES if self._is_general else OUT_OF_TOUCH
         disturbed = self._is_general or job in self._out_of_touch
+        (self._told.add if disturbed else self._told.discard)(job)
         event = self._journal.of(job).disturbance(time.time(), reason if disturbed else None)
         if event is not None:
             self._delivery.tell(event)

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import closing
+from functools import partial
 
 import pytest
 
+from bridge.writer import new_writer
+from support.bus import Bus
 from support.distance import Distance
 from support.process import children_of
 from support.rabbitmq import RabbitMQ
@@ -21,8 +25,8 @@ OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "5"))
 #: Seconds until a server calls a silent task stalled, and lost. A server that is frozen for three
 #: times the latter must be back before its clients give up and miss pushes: within 45 s.
 STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (4.0, 12.0)
-#: Seconds for which jobs go on after it.
-AFTER = 2.0
+#: Seconds for which jobs go on after it, and what raising and ending alarms may take.
+AFTER, CONTROL = 2.0, 4.0
 
 pytestmark = pytest.mark.timeout(120 + 4 * OUTAGE)
 
@@ -66,16 +70,19 @@ def alarm(node):
         "disk": (["set_disk_free_limit", "1000000GB"], ["set_disk_free_limit", "10MB"]),
     }
 
+    raised = set()
+
     def alarm(kind, *, over=False):
         node.control(*limits[kind][over])
+        (raised.discard if over else raised.add)(kind)
 
     yield alarm
-    for kind in limits:
+    for kind in list(raised):
         alarm(kind, over=True)
 
 
 def test_a_broker_that_blocks_publishers_makes_no_job_lost(distance, worker, alarm):
-    job = distance.watch(OUTAGE + AFTER)
+    job = distance.watch(OUTAGE + AFTER + CONTROL)
     until(job.speaks, 20, "the job to speak")
     alarm("memory")
     job.until_disturbed(OUTAGE + 10)
@@ -90,29 +97,53 @@ def test_a_broker_that_blocks_publishers_makes_no_job_lost(distance, worker, ala
     job.check()
 
 
+def test_what_is_on_its_way_to_a_broker_that_blocks_is_not_published_again(distance, alarm):
+    settings = distance.stack.settings
+    with closing(new_writer(settings)) as writer:
+        publish = partial(writer.emit, "notice", None, "/jobs", "job:nobody")
+        publish(id="before")
+        alarm("memory")
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                publish(id="blocked")
+        alarm("memory", over=True)
+        publish(id="blocked")
+        publish(id="after")
+    ids = [one.get("id") for one in Bus(settings, settings.events).messages()]
+    assert [id for id in ids if id in ("before", "blocked", "after")] == [
+        "before",
+        "blocked",
+        "after",
+    ]
+
+
 def test_workers_that_do_not_reach_the_broker_of_events_are_asked_another_way(distance, worker):
     job = distance.watch(OUTAGE + AFTER)
     until(job.speaks, 20, "the job to speak")
     distance.link.swallow()
-    last(OUTAGE)
-    job.until_disturbed(LOST + 10)
-    assert job.watcher.snapshot.state == "running"
-    distance.link.heal()
+    try:
+        last(OUTAGE)
+        job.until_disturbed(LOST + 10)
+        assert job.watcher.snapshot.state == "running"
+    finally:
+        distance.link.heal()
     job.until_disturbed(30, over=True)
     job.check()
 
 
 def test_a_worker_that_is_suspended_is_not_dead(distance, worker):
-    job = distance.watch(OUTAGE / 2 + AFTER)
+    job = distance.watch(OUTAGE + AFTER)
     until(job.speaks, 20, "the job to speak")
     everyone = [worker.pid, *children_of(worker.pid)]
     for pid in everyone:
         os.kill(pid, signal.SIGSTOP)
-    last(OUTAGE)
-    job.until_disturbed(LOST + 10)
-    assert job.watcher.snapshot.state == "running"
-    for pid in everyone:
-        os.kill(pid, signal.SIGCONT)
+    try:
+        last(OUTAGE)
+        job.until_disturbed(LOST + 10)
+        assert job.watcher.snapshot.state == "running"
+    finally:
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
     job.check()
 
 
