@@ -48,7 +48,8 @@ class Path:
         self._looked = clock()
         # Seconds in which this server could have heard something: its own pauses do not count.
         self._now = self._heard = 0.0
-        self._count = -1
+        #: What had come at the last look; None if the broker was not listened to then.
+        self._count: int | None = None
         self._proven = False
 
     @property
@@ -71,9 +72,11 @@ class Path:
         now = self._clock()
         self._now += min(now - self._looked, MAX_GAP)
         self._looked = now
-        if listening and (count != self._count or not self.probing):
+        # What has come since a look at which the past was still being read may be of the past.
+        came = self._count is not None and count != self._count
+        if listening and (came or not self.probing):
             self._heard, self._proven = self._now, True
-        self._count = count
+        self._count = count if listening else None
         before, self.disturbed = self.disturbed, self.silent > self.limit
         return self.disturbed != before
 

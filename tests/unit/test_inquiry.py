@@ -55,7 +55,8 @@ class Server:
         self.disturbances = Disturbances(self.delivery, self.journal, self.watchdog, self.sio)
         self.answers, self.asked, self.judged = answers, [], []
         self.inquiry = Inquiry(self, self, self.watchdog, self.disturbances, self.path, self.sio)
-        self.path.look(1, listening=True)
+        for count in (1, 2):
+            self.path.look(count, listening=True)
 
     def run(self, job, task=None):
         place = {"run": 1, "seq": 0, "at": 1.0}

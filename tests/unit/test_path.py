@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import socketio
 from amqp.exceptions import AccessRefused
 
 from socket_server.path import NAMESPACE, Path, Prober
@@ -44,6 +45,15 @@ def test_it_is_disturbed_once_nothing_came_for_half_of_what_makes_a_task_stalled
 def test_what_is_read_of_the_past_proves_nothing():
     one, clock = path()
     looks(one, clock, 3, count=int, listening=False)
+    looks(one, clock, 1, count=int)  # some of it may be of the past
+    assert not one.is_open
+    looks(one, clock, 1, count=int)
+    assert one.is_open
+
+
+def test_a_server_that_starts_while_publishers_are_blocked_hears_nothing():
+    one, clock = path(8.0)
+    assert looks(one, clock, 30) == [5]
     assert not one.is_open
 
 
@@ -84,6 +94,16 @@ def test_a_probe_goes_where_servers_that_do_not_know_it_have_no_clients():
     Prober(writer, "me", one).probe()
     assert writer.sent == [("probe", None, NAMESPACE, "me")]
     assert one.probing
+
+
+def test_a_server_of_python_socketio_sends_a_probe_to_nobody():
+    sent = []
+    server = socketio.Server(client_manager=socketio.PubSubManager(), async_mode="threading")
+    server._send_eio_packet = lambda *packet: sent.append(packet)
+    message = {"method": "emit", "event": "probe", "data": [None], "binary": False}
+    server.manager.set_server(server)
+    server.manager._handle_emit({**message, "namespace": NAMESPACE, "room": "me"})
+    assert sent == []
 
 
 @pytest.mark.parametrize(
