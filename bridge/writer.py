@@ -35,6 +35,9 @@ CONNECTION_OPTIONS: dict[str, Any] = {
 }
 #: AMQP's reply code of a message that reached no queue.
 NO_ROUTE = 312
+#: Seconds for which a blocked connection is kept. Nothing is written to it meanwhile, so that a
+#: link that is dead would not be noticed.
+BLOCKED_PATIENCE = 60.0
 #: Seconds that a stream may take to come back after its node has.
 STREAM_PATIENCE = 15.0
 REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
@@ -99,9 +102,10 @@ class KombuWriter(Identifying, socketio.KombuManager):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        #: Whether the broker reads nothing from the connection, and says so: it is short of memory
-        #: or disk space. What was written is published once it reads again.
-        self._blocked = False
+        #: Since when the broker reads nothing from the connection, as it says: it is short of
+        #: memory or disk space. What was written is published once it reads again. Monotonic
+        #: seconds.
+        self._blocked_since: float | None = None
         #: What was written and is not confirmed yet.
         self._unconfirmed: str | None = None
         super().__init__(
@@ -125,10 +129,14 @@ class KombuWriter(Identifying, socketio.KombuManager):
         return {**CONNECTION_OPTIONS, "transport_options": transport_options}
 
     def _on_blocked(self, reason: str) -> None:
-        self._blocked = True
+        self._blocked_since = self._blocked_since or time.monotonic()
 
     def _on_unblocked(self) -> None:
-        self._blocked = False
+        self._blocked_since = None
+
+    def _is_blocked(self) -> bool:
+        since = self._blocked_since
+        return since is not None and time.monotonic() - since < BLOCKED_PATIENCE
 
     def _connection(self) -> Any:
         return connect(self._settings, self.url, **self.connection_options)
@@ -143,7 +151,7 @@ class KombuWriter(Identifying, socketio.KombuManager):
         except (TimeoutError, socket.timeout):  # noqa: UP041 - eventlet's is a class of its own
             # The broker has it, and confirms it when it reads again. On another connection it would
             # be published twice, and each attempt would leave a connection behind at the broker.
-            if not self._blocked:
+            if not self._is_blocked():
                 self._forget()
             raise
         except ChannelError as error:
@@ -171,7 +179,7 @@ class KombuWriter(Identifying, socketio.KombuManager):
         self._unconfirmed = None
 
     def _connect(self) -> Any:
-        self._blocked, self._unconfirmed = False, None
+        self._blocked_since = self._unconfirmed = None
         self.publisher_connection.connect()
         self._streaming = stream.is_amqp(self._settings.events) and self._declare_stream()
         return self.publisher_connection.Producer(
@@ -220,7 +228,7 @@ class KombuWriter(Identifying, socketio.KombuManager):
     def _forget(self) -> None:
         # `collect` drops the socket without a goodbye, which would wait for a dead peer.
         self._producer = None
-        self._blocked, self._unconfirmed = False, None
+        self._blocked_since = self._unconfirmed = None
         self.publisher_connection.collect()
         self.publisher_connection = self._connection()
 

@@ -81,3 +81,19 @@ def test_a_push_keeps_its_id_however_often_it_is_published(monkeypatch):
     for _ in range(3):
         emitter.cycle()
     assert ids == ["one"] * 3
+
+
+def test_a_blocked_connection_is_kept_for_a_while_and_not_for_ever(monkeypatch):
+    from bridge import writer as module
+
+    writer, now = module.KombuWriter(Settings(broker_url="amqp://127.0.0.1:1//")), [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    writer._on_blocked("memory")
+    now[0] += module.BLOCKED_PATIENCE - 1
+    writer._on_blocked("memory and disk")
+    assert writer._is_blocked()
+    now[0] += 1
+    assert not writer._is_blocked()
+    writer._on_unblocked()
+    writer._on_blocked("memory")
+    assert writer._is_blocked()
