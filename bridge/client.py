@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -415,4 +416,6 @@ class Bridge:
         ours = room_of_owner(owner) if owner else room_of_job(job) if job else None
         shard = self.shard(owner) if owner else None
         where = NAMESPACE if ours else namespace
-        emitter_for(self.settings).push(Push(event, data, where, ours or room, shard, skip))
+        # A publish that gets no confirmation is repeated; servers know the copies by the id.
+        push = Push(event, data, where, ours or room, shard, skip, uuid.uuid4().hex)
+        emitter_for(self.settings).push(push)

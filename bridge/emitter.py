@@ -70,6 +70,7 @@ class Emitter:
     def add(self, run: Run) -> None:
         """Sample this run's bars from now on."""
         self._runs[run.task] = run
+        self._figures.node = run.node or self._figures.node
 
     def remove(self, run: Run) -> None:
         """Sample this run no more."""
@@ -231,7 +232,8 @@ class Emitter:
             writer = self._writer(shard_of(entry.owner or entry.job, self._settings.shards))
             room, message = room_of_job(entry.job), entry.encode()
             counts, held = self._outbox.losses.counts(), self._outbox.held
-            if told := self._figures.due(counts, held):
+            # With each beginning, so that servers know the worker of each task.
+            if told := self._figures.due(counts, held, always=entry.type == "started"):
                 message["data"] = {**message["data"], "emitter": told}
             writer.emit("job", message, namespace=NAMESPACE, room=room)
             if told:
@@ -241,7 +243,12 @@ class Emitter:
         shards = range(self._settings.shards) if entry.shard is None else [entry.shard]
         for shard in shards:
             self._writer(shard).emit(
-                entry.event, entry.data, entry.namespace, entry.room, skip_sid=entry.skip
+                entry.event,
+                entry.data,
+                entry.namespace,
+                entry.room,
+                skip_sid=entry.skip,
+                id=entry.id or None,
             )
 
     def _writer(self, shard: int) -> Any:

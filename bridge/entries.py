@@ -77,6 +77,8 @@ class Push(NamedTuple):
     shard: int | None = None
     #: Id of the connection that does not get it.
     skip: str | None = None
+    #: By which servers recognise a copy of it; empty for none.
+    id: str = ""
 
 
 #: What is sent; a threading.Event among it is set once all before it was sent.

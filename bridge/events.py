@@ -45,11 +45,12 @@ EventType = Literal[
     "lost",
     "stalled",
     "estimate",
+    "disturbed",
 ]
 TYPES: frozenset[str] = frozenset(get_args(EventType))
-#: Types that only a server sends, to its own clients: what it makes of a job's silence, and how
-#: long it expects the job to wait and to take.
-SERVER_MADE: frozenset[str] = frozenset({"stalled", "estimate"})
+#: Types that only a server sends, to its own clients: what it makes of a job's silence, how long it
+#: expects the job to wait and to take, and whether the way to its workers is disturbed.
+SERVER_MADE: frozenset[str] = frozenset({"stalled", "estimate", "disturbed"})
 #: Types after which a run sends nothing more.
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "lost"})
 

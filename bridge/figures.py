@@ -28,19 +28,25 @@ class Figures:
         self._told: dict[str, int] = {}
         #: Events that were published, and attempts that failed.
         self.published = self.failures = 0
+        #: Node name of the worker that this process belongs to; None outside of one.
+        self.node: str | None = None
 
-    def due(self, counts: Mapping[str, int], held: int = 0) -> dict[str, Any] | None:
+    def due(
+        self, counts: Mapping[str, int], held: int = 0, *, always: bool = False
+    ) -> dict[str, Any] | None:
         """Return them if they are to be told with the next event.
 
         Args:
             counts: of what was dropped so far; see ``Losses.counts``.
             held: bytes of memory of what waits to be sent.
+            always: whether they are to be told in any case.
         """
         told, now = self._told_at, self._clock()
         counts = {"failures": self.failures, **counts}
         worse = any(count > self._told.get(name, 0) for name, count in counts.items())
         drained = not held and self._told.get("held", 0)
-        if not (worse or drained) and told is not None and now - told < INTERVAL:
+        quiet = told is not None and now - told < INTERVAL
+        if quiet and not (worse or drained or always):
             return None
         return {
             "host": socket.gethostname()[:255],
@@ -49,6 +55,7 @@ class Figures:
             "published": self.published,
             "held": held,
             **counts,
+            **({"node": self.node} if self.node else {}),
         }
 
     def note_told(self, told: dict[str, Any]) -> None:

@@ -52,6 +52,7 @@ class Run:
         is_cancelled: tells whether the job was cancelled; None if nothing can.
         capture: what is captured from code that knows nothing of taskbridge; see
             ``bridge.capture``.
+        node: node name of the worker that runs it; None outside of one.
         clock: monotonic seconds.
     """
 
@@ -66,6 +67,7 @@ class Run:
         execution: dict[str, Any] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         capture: frozenset[str] = frozenset(),
+        node: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.task, self.name, self.owner = job, task, name, owner
@@ -73,7 +75,7 @@ class Run:
         self.execution = execution or {}
         #: What all events of a later execution say; of a first one, those of its life do.
         self._later = {} if self.execution == FIRST else self.execution
-        self.capture = capture
+        self.capture, self.node = capture, node
         self.clock = clock
         self.cancelled = False
         #: Whether it was told how the run ended.

@@ -51,6 +51,7 @@ class Snapshot:
     # A server holds many of these.
     __slots__ = (
         "_asked",
+        "_disturbed",
         "_estimate",
         "_given",
         "_more",
@@ -85,6 +86,8 @@ class Snapshot:
         self._result_run = -1
         #: How long it will wait and take, as a server thinks.
         self._estimate: dict[str, Any] = NOTHING
+        #: Why nothing comes from its workers, as a server thinks; None while something does.
+        self._disturbed: str | None = None
         #: When and why all tasks that waited were presumed to be cancelled.
         self._swept: tuple[float, dict[str, Any]] | None = None
         self._given = FRESH
@@ -99,6 +102,8 @@ class Snapshot:
             return self._cancel(event)
         if event.type == "estimate":
             return self._expect(event)
+        if event.type == "disturbed":
+            return self._disturb(event)
         if event.verdict and event.data.get("waiting"):
             return self._sweep(event)
         task = self._tasks.get(event.task)
@@ -131,7 +136,7 @@ class Snapshot:
 
     def _settle(self) -> None:
         """Let go of what is of no use once the job is over; a server holds many of them."""
-        self._estimate = NOTHING
+        self._estimate, self._disturbed = NOTHING, None
         if self._asked:
             self._asked = ""
 
@@ -188,6 +193,38 @@ class Snapshot:
         if self.ended:
             return False
         self._estimate = event.data
+        self._touch()
+        return True
+
+    @property
+    def disturbed(self) -> str | None:
+        """Why nothing comes from its workers, as a server thinks; None while something does."""
+        return None if self.ended else self._disturbed
+
+    def disturbance(self, at: float, reason: str | None) -> Event | None:
+        """Return an event that says that the way to its workers is disturbed, or is not any more.
+
+        It has the place of the last event of one of the tasks, so that a client which does not
+        know of it takes it for a duplicate.
+
+        Args:
+            at: seconds since the epoch.
+            reason: why nothing comes from its workers; None if something does.
+
+        Returns:
+            None if that is known already, or the job is over.
+        """
+        if self.ended or reason == self._disturbed:
+            return None
+        listed = self._tasks.listed(1)
+        told = {"disturbed": reason is not None, **({"reason": reason} if reason else {})}
+        return self.verdict(listed[0], "disturbed", at, **told) if listed else None
+
+    def _disturb(self, event: Event) -> bool:
+        if self.ended:
+            return False
+        reason = event.data.get("reason") or "the way to its workers is disturbed"
+        self._disturbed = reason if event.data.get("disturbed") else None
         self._touch()
         return True
 
@@ -417,6 +454,7 @@ class Snapshot:
             "retry_at": None,
             "cancelling": self.cancelling,
             "stalled": self.stalled,
+            "disturbed": self.disturbed,
             **self._expected(),
             "dropped": self.dropped,
             "incomplete": self.incomplete,
@@ -434,6 +472,7 @@ class Snapshot:
         if data["cancelling"]:
             new._asked = (data["state"] == "cancelling" and data["reason"]) or ""
         new._estimate = {key: data[key] for key in ("queue", "eta")}
+        new._disturbed = data.get("disturbed")  # servers of 0.1.0 do not say it
         new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
         new._result_run = max(runs, default=-1)

@@ -82,6 +82,7 @@ def _run_of(task: Any) -> Run | None:
         execution=publishing.execution(request),
         is_cancelled=cancelled_jobs.watch(job),
         capture=capture.kinds_for(task, owner, _settings[0]),
+        node=getattr(request, "hostname", None),
     )
 
 

@@ -15,6 +15,7 @@ from bridge import stream
 from bridge.client import Bridge
 from bridge.settings import Settings
 from bridge.shards import served_by
+from bridge.writer import new_writer
 from socket_server.audit import Audit
 from socket_server.auth import Auth
 from socket_server.collector import Collector
@@ -26,18 +27,21 @@ from socket_server.gate import Gate
 from socket_server.health import Health
 from socket_server.history import History
 from socket_server.http import new_health, new_http
+from socket_server.inquiry import Disturbances, Inquiry
 from socket_server.journal import Journal
 from socket_server.limits import Limits
 from socket_server.lookup import Lookup
 from socket_server.manager import JobsManager, new_manager
 from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
+from socket_server.path import Path, Prober
 from socket_server.queues import Gauge, Lines
 from socket_server.reach import Reach
 from socket_server.tracing import new_tracer
 from socket_server.turn import Turn, new_turn
 from socket_server.verdicts import Estimates, Verdicts
 from socket_server.watchdog import Watchdog
+from socket_server.workers import Workers
 
 __all__ = ["SocketServer", "new_server"]
 
@@ -72,6 +76,10 @@ class SocketServer:
     watchdog: Watchdog
     verdicts: Verdicts
     estimates: Estimates
+    path: Path
+    prober: Prober
+    disturbances: Disturbances
+    inquiry: Inquiry
     reach: Reach
     gate: Gate
     #: What is done every second, beside looking after silent jobs.
@@ -84,6 +92,7 @@ class SocketServer:
         self.sio.manager_initialized = True
         self.sio.start_background_task(self._again, HOUSEKEEPING, self._keep_house)
         self.sio.start_background_task(self._again, ESTIMATING, self.estimates.tell)
+        self.sio.start_background_task(self._probe)
         if self.bridge.settings.auth:
             often = min(HOUSEKEEPING, self.bridge.settings.session_ttl / 20)
             self.sio.start_background_task(self._again, often, self.jobs.renew)
@@ -105,14 +114,36 @@ class SocketServer:
             except Exception:  # the server must outlive whatever one round met
                 logger.exception("taskbridge: housekeeping failed")
 
+    def _probe(self) -> None:
+        # Never in the turn of others: a publish may wait for the broker for seconds.
+        while True:
+            self.sio.sleep(self.prober.interval)
+            self.prober.probe()
+
     def _keep_house(self) -> None:
         for chore in self.chores:
             chore()
         for expired in self.watchdog.expired(time.time()):
             self.verdicts.expire(*expired)
+        self._look_after_path()
+        silences = self.watchdog.look(listening=self.path.is_open)
+        for silence in silences:
+            if not silence.lost:
+                self.sio.start_background_task(self.verdicts.judge, silence)
+        self.inquiry.add(one for one in silences if one.lost)
+
+    def _look_after_path(self) -> None:
+        heard = self.manager.flow.read + self.manager.probes
         listening = self.manager.alive and self.manager.ready
-        for silence in self.watchdog.look(listening=listening):
-            self.sio.start_background_task(self.verdicts.judge, silence)
+        if not self.path.look(heard, listening=listening):
+            return
+        if not self.path.disturbed:
+            self.watchdog.refresh()  # before they are heard again, workers may need some time
+        self.sio.start_background_task(self._tell_path, self.path.disturbed)
+
+    def _tell_path(self, disturbed: bool) -> None:
+        with self.sio.turn:
+            self.disturbances.tell_all(disturbed=disturbed)
 
 
 def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketServer:
@@ -156,7 +187,6 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     watchdog = Watchdog(stalled_after=settings.stalled_after, lost_after=settings.lost_after)
     history, lines = History(), Lines()
-    journal.on_forget = lines.leave
     parts = watchdog, history, lines, metrics
     delivery = Delivery(manager, journal, *parts, new_tracer(settings))
     manager.on_event = delivery.take
@@ -164,10 +194,22 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     health = Health(manager, lambda: reach.seconds)
     http = socketio.WSGIApp(sio, _in_turn(new_http(settings, auth, journal, lookup, health), turn))
     front = Front(http, settings, gate, sio.sleep)
-    estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings), turn)
-    collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, sio.sleep)
-    metrics.registry.register(collector)
+    path = Path(settings.stalled_after)
     verdicts = Verdicts(delivery, journal, bridge, turn)
+    disturbances = Disturbances(delivery, journal, watchdog, sio)
+    delivery.on_word = disturbances.heard
+
+    def forget(job: str) -> None:
+        lines.leave(job)
+        disturbances.forget(job)
+
+    journal.on_forget = forget
+    workers = Workers(settings)
+    inquiry = Inquiry(workers, verdicts, watchdog, disturbances, path, sio)
+    estimates = Estimates(delivery, journal, manager, lines, history, Gauge(settings), turn)
+    ways = path, disturbances
+    collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)
+    metrics.registry.register(collector)
     audit = Audit(journal, verdicts, lambda: metrics.ends_lost, sio)
     delivery.on_unreported = audit.note
     return SocketServer(
@@ -184,6 +226,10 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         watchdog=watchdog,
         verdicts=verdicts,
         estimates=estimates,
+        path=path,
+        prober=Prober(new_writer(served), manager.host_id, path),
+        disturbances=disturbances,
+        inquiry=inquiry,
         reach=reach,
         gate=gate,
         chores=(

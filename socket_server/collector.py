@@ -9,10 +9,12 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from socket_server.gate import Gate
+from socket_server.inquiry import Disturbances
 from socket_server.journal import Journal
 from socket_server.manager import JobsManager
 from socket_server.metrics import Metrics
 from socket_server.namespace import JobsNamespace
+from socket_server.path import Path
 from socket_server.reach import Reach
 from socket_server.verdicts import Estimates
 
@@ -27,7 +29,7 @@ class Collector:
 
     Args:
         metrics: where it is registered.
-        manager, journal, jobs, gate, estimates, reach: the parts.
+        manager, journal, jobs, gate, estimates, reach, ways: the parts.
         sleep: lets others go on.
     """
 
@@ -40,11 +42,12 @@ class Collector:
         gate: Gate,
         estimates: Estimates,
         reach: Reach,
+        ways: tuple[Path, Disturbances],
         sleep: Callable[[float], Any],
     ) -> None:
         self._metrics, self._manager, self._journal = metrics, manager, journal
         self._jobs, self._gate, self._estimates, self._sleep = jobs, gate, estimates, sleep
-        self._reach = reach
+        self._reach, (self._path, self._disturbances) = reach, ways
 
     def describe(self) -> list[Metric]:
         """Return nothing: to be registered, it need not be asked what it has."""
@@ -66,6 +69,7 @@ class Collector:
         yield "events_read", "Events that came over the bus.", flow.read
         yield "events_stale", "Duplicates, and what came of an older run.", flow.stale
         yield "messages_refused", "Messages of the bus that are no events.", self._manager.refused
+        yield "messages_repeated", REPEATED, self._manager.duplicates.dropped
         yield "events_delivered", "Copies of events handed to clients' queues.", flow.delivered
         yield "events_conflated", "Of those, replaced by a newer one of their bar.", flow.conflated
         yield "events_dropped", "Of those, let go with a client that was slow.", flow.dropped
@@ -88,6 +92,10 @@ class Collector:
         yield "listener_alive", "Whether the broker is being listened to.", manager.alive
         yield "listener_lag_seconds", LAG, self._metrics.flow.lag
         yield "emitter_held_bytes", HELD, self._metrics.emitters.held
+        yield "path_disturbed", DISTURBED, self._path.disturbed
+        yield "path_proven", PROVEN, self._path.probing
+        yield "path_silent_seconds", "Since something came over the bus.", self._path.silent
+        yield "tasks_out_of_touch", OUT_OF_TOUCH, len(self._disturbances)
         yield "ready", "Whether what was published before the start was read.", manager.ready
         yield "replay_progress", "Of that, the part that was read, from 0 to 1.", manager.replayed
         if self._reach.seconds is not None:
@@ -127,6 +135,10 @@ HELD = "Bytes of memory of what emitters had not sent, by the last word of each.
 QUEUES = "Messages that wait in a queue in which a job waits, or did."
 SKEW = "By how much the clock of a host that reports is behind; ahead where negative."
 LAG = "How long the newest event that says so took until it was read, corrected by clock skew."
+REPEATED = "Messages of the bus that had come before, since their publisher sent them again."
+DISTURBED = "Whether nothing that is published reaches this server, its own probes neither."
+PROVEN = "Whether this server publishes probes; without the right to write it cannot."
+OUT_OF_TOUCH = "Tasks whose worker is there, as it says or the broker knows, but is not heard."
 REACH = "For how long back the stream is known to be whole, TASKBRIDGE_REPLAY at most."
 REACH_PART = "The same as a part of TASKBRIDGE_REPLAY; below 1 a restarted server misses some."
 EVICTED = "Jobs that were forgotten before their time: TASKBRIDGE_JOURNAL_* has no more room."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from bridge import tracing
-from bridge.events import Event, EventType, room_of_job, room_of_owner
+from bridge.events import Event, EventType, is_identifier, room_of_job, room_of_owner
 from bridge.snapshot import Snapshot
 from socket_server.history import History
 from socket_server.journal import Journal
@@ -41,6 +42,8 @@ class Delivery:
     on_unreported: Callable[[str, dict[EventType, int]], None] = staticmethod(
         lambda job, ends: None
     )
+    #: Called with job and task of each event of a task's own.
+    on_word: Callable[[str, str], None] = staticmethod(lambda job, task: None)
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class Delivery:
         past = not self._manager.ready
         message = self._journal.fold(event, self._manager.place, late=self._manager.late, past=past)
         self._metrics.flow.stale += message is None
-        watched = self._send(event, message)
+        watched = self._send(event, message, _node(event, told))
         if unreported and message is not None:
             self.on_unreported(event.job, unreported)
         if told:
@@ -77,7 +80,7 @@ class Delivery:
         """Take in an event that this server has made for its own clients."""
         self._send(event, self._journal.fold(event))
 
-    def _send(self, event: Event, message: Message | None) -> bool:
+    def _send(self, event: Event, message: Message | None, node: str | None = None) -> bool:
         """Send an event that is news; return whether anybody gets it."""
         if message is None:
             return False
@@ -85,21 +88,22 @@ class Delivery:
         rooms = [room_of_job(event.job)]
         if owner:
             rooms.append(room_of_owner(owner))
-        passing = event.type in ("progress", "estimate")
+        passing = event.type in ("progress", "estimate", "disturbed")
         latest = (event.job, event.task, event.type) if passing else None
         watched = self._manager.deliver_job(message, rooms, latest)
         if not event.verdict:
-            self._hear(event)
+            self._hear(event, node)
+            self.on_word(event.job, event.task)
         if event.type not in TALK:
             self._note(event, self._journal.of(event.job), ends=message.ends)
         return watched
 
-    def _hear(self, event: Event) -> None:
+    def _hear(self, event: Event, node: str | None) -> None:
         # What is replayed was said long ago.
         age = 0.0 if self._manager.ready else time.time() - event.at
         task = self._journal.of(event.job).task(event.task)
         if task is not None and task.state == "running":
-            self._watchdog.heard(event.job, event.task, age)
+            self._watchdog.heard(event.job, event.task, age, node)
         else:
             self._watchdog.over(event.job, event.task)
             if event.type == "queued" and (at := event.data.get("expires_at")):
@@ -128,3 +132,14 @@ class Delivery:
         now = time.time()
         if (eta := self._history.expect(snapshot, now)) or snapshot.estimate:
             self.tell(snapshot.expectation(now, queue=None, eta=eta))
+
+
+def _node(event: Event, told: dict[str, Any] | None) -> str | None:
+    """Return the node name of the worker that begins to run a task.
+
+    It is empty if the worker does not say it, as those of 0.1.0; None for another event.
+    """
+    if event.type != "started":
+        return None
+    node = (told or {}).get("node")
+    return node if is_identifier(node) else ""

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -19,11 +20,13 @@ from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_o
 from bridge.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
+from socket_server.duplicates import Duplicates
 from socket_server.fast_path.direct import Clients
 from socket_server.finite_json import STRICT
 from socket_server.flow import Flow
 from socket_server.listener import Queue, Stream
 from socket_server.message import Message
+from socket_server.path import NAMESPACE as PROBES
 from socket_server.turn import Cooperative, Turn
 from socket_server.wire import Shared
 
@@ -77,6 +80,13 @@ class JobsManager(socketio.PubSubManager):
     place: int | None = None
     #: Whose turn it is.
     turn: Turn = Cooperative()
+    #: Probes of this server that came back.
+    probes = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: Which messages have come before.
+        self.duplicates = Duplicates()
 
     @property
     def replayed(self) -> float:
@@ -147,7 +157,12 @@ class JobsManager(socketio.PubSubManager):
 
     def _handle_emit(self, message: dict[str, Any]) -> None:
         with self.turn:
-            if message.get("namespace") != NAMESPACE:
+            if not self.duplicates.is_new(message.get("id")):
+                return
+            namespace = message.get("namespace")
+            if namespace == PROBES:
+                self.probes += message.get("room") == self.host_id
+            elif namespace != NAMESPACE:
                 super()._handle_emit(message)
             elif not self._accept(message):
                 self.refused += 1
@@ -226,7 +241,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
     def _publish(self, data: Any) -> None:
         # Two greenlets on one connection would read each other's confirmations.
         with self._publishing:
-            super()._publish(data)
+            super()._publish(_identified(data))
 
     def _producer_publish(self, connection: Any) -> Any:
         producer = connection.Producer(exchange=self._exchange())
@@ -382,7 +397,12 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
 
     def _publish(self, data: Any) -> None:
         with self._publishing:
-            self.publisher._publish(data)
+            self.publisher._publish(_identified(data))
+
+
+def _identified(data: Any) -> Any:
+    """Return a message with an id, by which servers know a copy of it."""
+    return {**data, "id": uuid.uuid4().hex} if data.get("method") == "emit" else data
 
 
 def _fits(data: Any) -> bool:

@@ -50,25 +50,29 @@ class Verdicts:
         self._delivery, self._journal = delivery, journal
         self._bridge, self._turn = bridge, turn
 
-    def judge(self, silence: Silence) -> None:
+    def judge(self, silence: Silence) -> bool:
         """Say what became of a silent task: what its result says, else that it stalls or is lost.
 
         May take some seconds.
+
+        Returns:
+            Whether it is known not to run any more.
         """
         with self._turn:
-            self._judge(silence)
+            return self._judge(silence)
 
-    def _judge(self, silence: Silence) -> None:
+    def _judge(self, silence: Silence) -> bool:
         if silence.job not in self._journal:
-            return
+            return True
         snapshot = self._journal.of(silence.job)
         task = snapshot.task(silence.task)
         if task is None or task.state != "running":
-            return
+            return True
         # Made before the backend is asked: if the task is heard meanwhile, it is out of date.
         draft = snapshot.verdict(task, "stalled", time.time())
         found = self._result(silence.task)
         self._delivery.tell(_ended(draft, found) if found else _silent(draft, silence))
+        return found is not None
 
     def settle(self, job: str, task: str) -> None:
         """Say how a task ended if its result tells that, and it has not said so itself.

@@ -26,13 +26,15 @@ class Silence(NamedTuple):
     silent: float
     #: Whether it is time to call it lost.
     lost: bool
+    #: Node name of its worker; None if it is not known.
+    node: str | None = None
 
 
 class Watchdog:
     """Keeps the time since the last word of each running task.
 
-    Only time in which the server could have heard something counts: while its broker is away, or it
-    stands still itself, every job is silent.
+    Only time in which the server could have heard something counts: while its broker is away or
+    blocks publishers, or the server stands still itself, every job is silent.
 
     Args:
         stalled_after: seconds of silence after which a task is called stalled.
@@ -58,11 +60,13 @@ class Watchdog:
         self._expiring: dict[tuple[str, str], float] = {}
         #: Limits that a silent task has passed.
         self._passed: dict[tuple[str, str], int] = {}
+        #: Node name of the worker of a running task, where its events say it.
+        self._nodes: dict[tuple[str, str], str] = {}
 
     def __len__(self) -> int:
         return len(self._heard)
 
-    def heard(self, job: str, task: str, age: float = 0.0) -> None:
+    def heard(self, job: str, task: str, age: float = 0.0, node: str | None = None) -> None:
         """Note that something came from a running task.
 
         Args:
@@ -71,15 +75,48 @@ class Watchdog:
             age: seconds ago by the clock of its host; more than none only for what is replayed.
                 That clock may be hours off, so a task is not lost before this server has
                 listened for ``stalled_after`` itself, in which a task that runs is heard.
+            node: name of its worker; empty if it is not known any more, None if nothing is said.
         """
+        known = self._nodes.get((job, task)) if node is None else node
         self.over(job, task)
         stalled_after, lost_after = self._limits
         self._heard[job, task] = self._now - max(0.0, min(age, lost_after - stalled_after))
+        if known:
+            self._nodes[job, task] = known
+
+    def node(self, job: str, task: str) -> str | None:
+        """Return the node name of a running task's worker; None if it is not known."""
+        return self._nodes.get((job, task))
+
+    def jobs(self) -> list[str]:
+        """Return the jobs of which a task runs."""
+        return list(dict.fromkeys(job for job, _ in self._heard))
+
+    def refresh(self) -> None:
+        """Begin the silence of each running task again: nothing could be heard for a while."""
+        self._heard = dict.fromkeys(self._heard, self._now)
+
+    def vouch(self, job: str, task: str, node: str | None) -> None:
+        """Note that a task which was called lost is not: it is asked about again after a while.
+
+        Args:
+            job: its job.
+            task: its id.
+            node: name of its worker; None if it is not known.
+        """
+        if (job, task) in self._heard:
+            return  # something came from it meanwhile
+        stalled_after, lost_after = self._limits
+        self._heard[job, task] = self._now - (lost_after - stalled_after)
+        self._passed[job, task] = 1
+        if node:
+            self._nodes[job, task] = node
 
     def over(self, job: str, task: str) -> None:
         """Note that a task does not run, or not any more."""
         self._heard.pop((job, task), None)
         self._passed.pop((job, task), None)
+        self._nodes.pop((job, task), None)
         self._expiring.pop((job, task), None)
 
     def expires(self, job: str, task: str, at: float) -> None:
@@ -107,11 +144,14 @@ class Watchdog:
         """Return the tasks that have passed a limit since the last time.
 
         Args:
-            listening: whether the server could hear something since then.
+            listening: whether the server could hear something since then. While it could not, no
+                limit is passed, however long ago a task was heard.
         """
-        now = self._clock()
-        self._now += min(now - self._looked, MAX_GAP) if listening else 0.0
+        now, before = self._clock(), self._looked
         self._looked = now
+        if not listening:
+            return []
+        self._now += min(now - before, MAX_GAP)
         due = [key for key in self._heard if self._due(key)]
         return [self._pass(key) for key in due]
 
@@ -119,10 +159,10 @@ class Watchdog:
         return self._now - self._heard[key] >= self._limits[self._passed.get(key, 0)]
 
     def _pass(self, key: tuple[str, str]) -> Silence:
-        silent = self._now - self._heard[key]
+        silent, node = self._now - self._heard[key], self._nodes.get(key)
         lost = silent >= self._limits[-1]
         if lost:
             self.over(*key)
         else:
             self._passed[key] = 1
-        return Silence(*key, silent, lost)
+        return Silence(*key, silent, lost, node)

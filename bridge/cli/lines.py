@@ -38,6 +38,10 @@ class Lines:
             case "stalled":
                 seconds = duration(data.get("silent", 0))
                 return [f"nothing has come from it for {seconds}: its worker may be busy, or gone"]
+            case "disturbed" if data.get("disturbed"):
+                return [f"no news for now: {data.get('reason', 'its workers are out of touch')}"]
+            case "disturbed":
+                return ["news of it comes again"]
         return []
 
     def rest(self) -> list[bytes]:

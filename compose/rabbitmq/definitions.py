@@ -27,6 +27,13 @@ TAGS = {"operator": ["administrator"], "flower": ["monitoring"]}
 NONE, ALL = "^$", ".*"
 #: What clients of Celery touch: its queue, and what its remote control and its answers travel on.
 CELERY = ("^celery", r"^(celery.*|amq\.default)$", "^celery$")
+#: What servers touch beside that: they ask workers about silent tasks, and read the answers.
+_REPLIES = r"([^.]+\.)?reply\.celery\.pidbox"
+ASKING = (
+    rf"^(celery.*|{_REPLIES})$",
+    rf"^(celery.*|amq\.default|{_REPLIES})$",
+    rf"^(celery|{_REPLIES})$",
+)
 #: What Flower touches: events, remote control and its answers, but no task.
 _FLOWER = r"^(celeryev.*|(.*\.)?celery\.pidbox)$"
 FLOWER = (_FLOWER, _FLOWER, _FLOWER)
@@ -48,7 +55,7 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
     return {
         "operator": {EVENTS: (ALL, ALL, ALL), TASKS: (ALL, ALL, ALL)},
         "worker": {EVENTS: write, TASKS: (ALL, ALL, ALL)},
-        "server": {EVENTS: read, TASKS: CELERY},
+        "server": {EVENTS: read, TASKS: ASKING},
         "service": {EVENTS: write, TASKS: CELERY},
         "flower": {TASKS: FLOWER},
     }

@@ -8,6 +8,8 @@ import pytest
 import socketio
 
 from bridge.errors import EnqueueError
+from bridge.writer import new_writer
+from support.ports import free_port
 
 
 @pytest.fixture
@@ -66,3 +68,44 @@ def test_what_cannot_travel_is_refused_at_once(stack, data):
 def test_the_protocols_own_names_are_refused(stack):
     with pytest.raises(EnqueueError, match="job"):
         stack.bridge.push("job", {}, owner="ada")
+
+
+@pytest.fixture
+def publish(stack):
+    """Publish messages as an emitter does, or python-socketio's own manager, which gives no id."""
+    writer = new_writer(stack.settings)
+    yield lambda text, **more: writer.emit("notice", text, namespace="/jobs", **more)
+    writer.close()
+
+
+def test_of_a_push_that_is_published_again_a_client_gets_one(stack, connect, publish):
+    owner = uuid.uuid4().hex
+    client = connect(owner=owner)
+    assert client.call("jobs", {})["ok"]
+    for text, id in [("a", "1"), ("a", "1"), ("b", "2"), ("a", "1"), ("c", None), ("c", None)]:
+        publish(text, room=f"owner:{owner}", id=id and owner + id)
+    publish("end", room=f"owner:{owner}")
+    received = [client.receive(timeout=10)[1] for _ in range(5)]
+    assert received == ["a", "b", "c", "c", "end"]
+
+
+def test_a_server_that_starts_between_two_copies_of_a_push_drops_the_second(stacks):
+    stack, owner = stacks("rabbitmq"), uuid.uuid4().hex
+    writer, port = new_writer(stack.settings), free_port()
+    told = {"namespace": "/jobs", "room": f"owner:{owner}"}
+    writer.emit("notice", "a", **told, id=owner)
+    command = [*stack.server_command()]
+    server = stack.start("second", *command, TASKBRIDGE_PORT=str(port))
+    server.await_output("serving on")
+    client = socketio.SimpleClient(reconnection=False, handle_sigint=False)
+    auth = {"token": stack.token(owner=owner)}
+    client.connect(
+        f"http://127.0.0.1:{port}", namespace="/jobs", auth=auth, transports=["websocket"]
+    )
+    assert client.call("jobs", {})["ok"]
+    writer.emit("notice", "a", **told, id=owner)
+    writer.emit("notice", "b", **told)
+    assert client.receive(timeout=10) == ["notice", "b"]
+    client.disconnect()
+    writer.close()
+    server.stop()

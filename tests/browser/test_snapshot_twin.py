@@ -20,7 +20,7 @@ async (stories) => {
       error: snapshot.error, queued: snapshot.queued_at, started: snapshot.started_at,
       ended: snapshot.ended_at, meta: snapshot.meta, reason: snapshot.reason,
       retry_at: snapshot.retry_at, cancelling: snapshot.cancelling, stalled: snapshot.stalled,
-      queue: snapshot.queue, eta: snapshot.eta,
+      disturbed: snapshot.disturbed, queue: snapshot.queue, eta: snapshot.eta,
       tasks: snapshot.tasks.map(({ task, state, attempt, stalled, presumed }) =>
         ({ task, state, attempt, stalled, presumed })),
       dropped: snapshot.dropped, incomplete: snapshot.incomplete };
@@ -48,6 +48,8 @@ def story(chance, tasks=FEW, length=26):
             data["more"] = chance.randint(1, 2)
         elif kind in ("retrying", "cancelling"):
             data = {"reason": chance.choice("rs")} if chance.random() < 0.5 else {}
+        elif kind == "disturbed":
+            data = {"disturbed": chance.random() < 0.6, "reason": chance.choice("rs")}
         elif kind == "estimate":
             data = {"queue": {"name": "q", "ahead": at, "workers": True}, "eta": {"jobs": at}}
         elif kind == "progress":
@@ -91,7 +93,7 @@ def folded(snapshot, events):
             key: given[key]
             for key in (
                 *("state", "total", "done", "name", "error", "dropped", "meta", "reason"),
-                *("retry_at", "cancelling", "stalled", "queue", "eta"),
+                *("retry_at", "cancelling", "stalled", "disturbed", "queue", "eta"),
             )
         },
         "bars": given["bars"],

@@ -231,12 +231,18 @@ def test_a_job_whose_end_was_not_heard_is_told_from_its_result(stack, tmp_path):
     assert snapshot["result"] == "done"
 
 
-def test_a_job_that_holds_the_gil_is_called_lost_and_comes_back(stack):
+def test_a_job_that_holds_the_gil_is_out_of_touch_and_not_lost(stack):
     job = Watched(stack, "support.hog", LOST + 4)
     job.until("stalled")
-    lost = job.until("lost")
-    assert lost["data"]["verdict"]
-    until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 60, "it to come back")
+    told = job.until("disturbed")
+    assert told["data"]["disturbed"]
+    assert "its worker is there" in job.watcher.snapshot.encode()["disturbed"]
+    snapshot = assert_ended_once(job, "succeeded")
+    assert snapshot["disturbed"] is None
+    assert [event["data"]["disturbed"] for event in job.told if event["type"] == "disturbed"] == [
+        True,
+        False,
+    ]
     again = stack.bridge.watch(job.id, timeout=60)
     assert [event["type"] for event in again] == ["queued", "started", "log", "log", "succeeded"]
     assert again.recovered

@@ -13,6 +13,7 @@ from celery import states
 
 from bridge import Bridge, Settings, cancel_mark
 from bridge.status import from_result
+from socket_server.workers import Workers
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack
@@ -80,6 +81,16 @@ def test_a_job_is_run_and_watched_and_cancelled_with_no_more_rights_than_that(st
     waiting.until("progress")
     stack.bridge.cancel(waiting.id)
     assert waiting.end()["state"] == "cancelled"
+
+
+def test_the_servers_user_may_ask_workers_about_tasks_and_the_services_may_not(stack, programs):
+    job = Watched(stack, "support.linger", 60)
+    job.pid()
+    tasks = {job.id: None, "another": None}
+    told = {user: Workers(Settings.from_environ(programs[user])).ask(tasks) for user in programs}
+    assert told["server"] == {job.id: True, "another": False}
+    assert told["service"] == {job.id: False, "another": False}
+    stack.bridge.cancel(job.id)
 
 
 def test_a_broker_that_was_restarted_has_all_again_that_nobody_else_may_declare(node, stack):

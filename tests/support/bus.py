@@ -31,7 +31,8 @@ class Bus:
         """Return all events so far, duplicates left out as every reader does, in order."""
         last: dict[str, tuple[int, int, int]] = {}
         kept = []
-        for event in map(Event.decode, self._bodies()):
+        told = [one["data"][0] for one in self.messages() if one["event"] == "job"]
+        for event in map(Event.decode, told):
             if event.order > last.get(event.task, (-1, -1, -1)):
                 last[event.task] = event.order
                 kept.append(event)
@@ -46,13 +47,14 @@ class Bus:
 
         return until(ended, timeout, f"the end of {task} on the bus", interval=0.5)
 
-    def _bodies(self) -> list[Any]:
+    def messages(self) -> list[dict[str, Any]]:
+        """Return all messages so far, in order, copies and servers' probes among them."""
         with kombu.Connection(self._url, connect_timeout=5) as connection:
             try:
                 bodies = self._read(connection)
             except (*connection.channel_errors, *connection.connection_errors):
                 return []  # nobody has published yet, or the stream is just being made
-            return [json.loads(body)["data"][0] for body in bodies]
+            return [json.loads(body) for body in bodies]
 
     def _read(self, connection: Any) -> list[bytes]:
         found: list[bytes] = []

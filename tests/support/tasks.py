@@ -17,7 +17,7 @@ from celery import chain, chord, group, shared_task
 from rich.progress import track
 from tqdm.auto import tqdm
 
-from bridge import job, progress
+from bridge import Bridge, job, progress
 from support.poison import nested
 
 
@@ -339,3 +339,16 @@ def hostile(text: str, seconds: float) -> None:
         time.sleep(0.01)
     logging.getLogger("hostile").warning("logged %s", text)
     raise ValueError(f"error{text}")
+
+
+@shared_task(name="support.announces")
+def announces(seconds: float) -> int:
+    """Log a numbered line, and push an event of the same number, twenty times a second."""
+    bridge, number = Bridge(), 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        job.log(f"line {number}")
+        bridge.push("notice", number, job=job.id)
+        number += 1
+        time.sleep(0.05)
+    return number

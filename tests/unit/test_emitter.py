@@ -31,7 +31,7 @@ class Broker:
         self.closed = False
         self.sent = []
 
-    def emit(self, event, data, namespace=None, room=None, skip_sid=None):
+    def emit(self, event, data, namespace=None, room=None, skip_sid=None, id=None):
         self.attempts += 1
         if self.away:
             raise OSError("connection refused")

@@ -59,3 +59,11 @@ def test_a_line_of_a_log_says_its_level_if_it_is_worth_it():
     said = [{"level": "INFO", "message": "a"}, {"level": "ERROR", "message": "b"}]
     log = {"type": "log", "task": "t", "at": 0, "data": {"lines": said}}
     assert Lines().of(log) == ["a", "ERROR: b"]
+
+
+def test_a_disturbance_is_said_with_its_reason_and_so_is_its_end():
+    lines = Lines()
+    event = {"type": "disturbed", "task": "t", "at": 0}
+    told = lines.of({**event, "data": {"disturbed": True, "reason": "the broker is away"}})
+    assert told == ["no news for now: the broker is away"]
+    assert lines.of({**event, "data": {"disturbed": False}}) == ["news of it comes again"]

@@ -95,7 +95,7 @@ def test_each_event_goes_to_its_shard_and_a_push_to_a_room_goes_to_all(monkeypat
         def __init__(self, channel):
             self.channel = channel
 
-        def emit(self, event, data, namespace=None, room=None, skip_sid=None):
+        def emit(self, event, data, namespace=None, room=None, skip_sid=None, id=None):
             sent.append((self.channel, event))
 
     monkeypatch.setattr("bridge.writer.new_writer", lambda one: Writer(one.channel))

@@ -67,6 +67,47 @@ def test_what_is_replayed_was_said_long_ago():
     assert looks(dog, clock, 39, 40) == [("new", False), ("old", True)]
 
 
+def test_a_silence_that_began_before_the_server_did_means_nothing_until_it_can_hear():
+    dog, clock = watchdog()
+    dog.heard("j", "t", age=LOST)
+    assert looks(dog, clock, 5, listening=False) == []
+    dog.refresh()
+    assert looks(dog, clock, 5 + STALLED - 1) == []
+    assert looks(dog, clock, 5 + STALLED) == [("t", False)]
+
+
+def test_a_task_that_a_worker_vouches_for_is_asked_about_again_and_is_not_stalled_twice():
+    dog, clock = watchdog()
+    dog.heard("j", "t", node="celery@a")
+    assert looks(dog, clock, LOST) == [("t", False), ("t", True)]
+    dog.vouch("j", "t", "celery@a")
+    assert dog.node("j", "t") == "celery@a"
+    assert looks(dog, clock, LOST + STALLED - 1) == []
+    assert looks(dog, clock, LOST + STALLED) == [("t", True)]
+
+
+def test_a_word_that_came_while_a_worker_was_asked_counts_more():
+    dog, clock = watchdog()
+    dog.heard("j", "t")
+    looks(dog, clock, LOST)
+    dog.heard("j", "t")
+    dog.vouch("j", "t", None)
+    assert looks(dog, clock, LOST + STALLED - 1) == []
+    assert looks(dog, clock, LOST + STALLED) == [("t", False)]
+
+
+def test_the_worker_of_a_task_is_known_until_another_begins_to_run_it():
+    dog, _ = watchdog()
+    dog.heard("j", "t", node="celery@a")
+    dog.heard("j", "t")
+    assert dog.node("j", "t") == "celery@a"
+    dog.heard("j", "t", node="")  # a worker of 0.1.0, which does not say its name
+    assert dog.node("j", "t") is None
+    dog.heard("j", "t", node="celery@b")
+    dog.over("j", "t")
+    assert dog.node("j", "t") is None
+
+
 def test_a_task_whose_clock_is_an_hour_behind_is_not_lost_before_it_could_be_heard():
     dog, clock = watchdog()
     dog.heard("j", "runs", age=3600)

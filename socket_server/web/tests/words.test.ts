@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Snapshot } from "../src/client/snapshot.js";
 import * as format from "../src/view/format.js";
 import { badge, facts, hints, notes, shortName, time } from "../src/view/words.js";
-import { given } from "./events.js";
+import { event, given } from "./events.js";
 
 test.each([
   [0, "0"], [1234567, "1.23 M"], [999.4, "999"], [999.6, "1.00 k"], [12_345, "12.3 k"], [Number.NaN, ""],
@@ -37,6 +37,18 @@ test("a job that waits says for whom", () => {
   expect(waiting(true, 1)).toEqual(["About 1 task ahead in the queue."]);
   expect(waiting(true, 0)).toEqual(["Next in the queue."]);
   expect(waiting(true, null)).toEqual([]);
+});
+
+test("a job whose workers cannot be heard says so, and not that they may be gone", () => {
+  const silent = given({ disturbed: "the broker blocks publishers" });
+  const said = "The way to the workers is disturbed: the broker blocks publishers. The job may go on meanwhile.";
+  const snapshot = Snapshot.from(silent);
+  expect(hints(snapshot, 1000)).toEqual([said]);
+  snapshot.apply(event("stalled"));
+  expect(hints(snapshot, 1000)).toEqual([said]);
+  expect(snapshot.apply(event("disturbed", { disturbed: false }))).toBe(true);
+  snapshot.apply(event("progress"));
+  expect(hints(snapshot, 1000)).toEqual([]);
 });
 
 test("what was dropped is said", () => {

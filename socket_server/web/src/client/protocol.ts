@@ -12,6 +12,7 @@ export type EventType =
   | "cancelling"
   | "stalled"
   | "estimate"
+  | "disturbed"
   | Ending;
 
 /** A bar as a task draws it; times in seconds, `rate` per second. */
@@ -122,6 +123,8 @@ export interface SnapshotData {
   dropped?: number;
   incomplete?: boolean;
   cancelling?: boolean;
+  /** Why nothing comes from its workers; null while something does. */
+  disturbed?: string | null;
   source?: string;
 }
 
@@ -136,7 +139,7 @@ export interface View {
 
 const ENDINGS: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled", "lost"]);
 /** Types that only a server sends, about what does not speak for itself. */
-const SERVER_MADE: ReadonlySet<string> = new Set(["stalled", "estimate"]);
+const SERVER_MADE: ReadonlySet<string> = new Set(["stalled", "estimate", "disturbed"]);
 
 /** Whether a state is how a job or task ends. */
 export function isEnd(state: string): state is Ending {

@@ -43,6 +43,7 @@ export class Snapshot {
   /** Once somebody asked for it to be cancelled: why it takes long, or "". */
   #asked: string | null = null;
   #estimate: { queue?: QueuePlace | null; eta?: Expectation | null } = {};
+  #disturbed: string | null = null;
   /** Ended tasks that the server's snapshot counts and does not list. */
   #unlisted = 0;
   /** What the server's snapshot says about the job, and what its listed tasks do. */
@@ -80,6 +81,7 @@ export class Snapshot {
     this.#spawned = given.spawned ?? 0;
     this.#counted = given.total ?? 0;
     this.#estimate = { queue: given.queue ?? null, eta: given.eta ?? null };
+    this.#disturbed = given.disturbed ?? null;
     this.#unlisted = Math.max(0, (given.done ?? 0) - this.#tasks.count("ended"));
     this.#listedMeta = this.meta;
     this.#givenMeta = given.meta ?? {};
@@ -99,6 +101,7 @@ export class Snapshot {
     const data = event.data !== null && typeof event.data === "object" ? event.data : {};
     if (event.type === "cancelling") return this.#cancel(event, data);
     if (event.type === "estimate") return this.#expect(data);
+    if (event.type === "disturbed") return this.#disturb(data);
     if (isVerdict(event) && data["waiting"]) return this.#sweep(event, data);
     const known = this.#tasks.get(event.task);
     const task = known ?? new TaskState({ task: event.task, name: event.name });
@@ -123,6 +126,7 @@ export class Snapshot {
   // What is of no use any more once the job is over.
   #settle(): void {
     this.#estimate = {};
+    this.#disturbed = null;
     if (this.#asked) this.#asked = "";
   }
 
@@ -147,6 +151,14 @@ export class Snapshot {
   #expect(data: Meta): boolean {
     if (this.ended) return false;
     this.#estimate = data;
+    this.#given = null;
+    return true;
+  }
+
+  #disturb(data: Meta): boolean {
+    if (this.ended) return false;
+    const reason = (data["reason"] as string | undefined) || "the way to its workers is disturbed";
+    this.#disturbed = data["disturbed"] ? reason : null;
     this.#given = null;
     return true;
   }
@@ -207,6 +219,11 @@ export class Snapshot {
   /** No word from the job for a while, as the server says; any event takes it back. */
   get stalled(): boolean {
     return !this.ended && this.#tasks.count("stalled") > 0;
+  }
+
+  /** Why nothing comes from its workers, as the server says; null while something does. */
+  get disturbed(): string | null {
+    return this.ended ? null : this.#disturbed;
   }
 
   /** Whether somebody asked for it to be cancelled. */

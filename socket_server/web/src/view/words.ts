@@ -36,7 +36,8 @@ export function hints(snapshot: Snapshot, now: number): string[] {
   const { state, queue, eta, reason, retry_at: retryAt } = snapshot;
   const found = queue ? [place(queue)] : [];
   if (eta && eta.latest > now) found.push(expected(eta, now));
-  if (snapshot.stalled) found.push("Nothing has come from this job for a while: its worker may be busy, or gone.");
+  if (snapshot.disturbed) found.push(disturbed(snapshot.disturbed));
+  else if (snapshot.stalled) found.push("Nothing has come from this job for a while: its worker may be busy, or gone.");
   if (reason && reason !== snapshot.error?.message) found.push(capital(legible(reason)));
   if (state !== "retrying") return found.filter(Boolean);
   const wait = retryAt === null ? 0 : retryAt - now;
@@ -54,6 +55,10 @@ function expected({ earliest, latest, jobs }: Expectation, now: number): string 
   const [least, most] = [format.duration(earliest - now), format.duration(latest - now)];
   const range = least === most ? most : `${least} to ${most}`;
   return `Expected to be over in ${range}, going by the last ${format.number(jobs)} jobs.`;
+}
+
+function disturbed(reason: string): string {
+  return `The way to the workers is disturbed: ${legible(reason)}. The job may go on meanwhile.`;
 }
 
 function capital(text: string): string {

@@ -1,0 +1,158 @@
+"""What workers say cannot reach the server for a while: no job is called lost for that.
+
+``CHAOS_OUTAGE=90`` makes the outages as long as that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing
+from functools import partial
+
+import pytest
+
+from bridge.writer import new_writer
+from support.bus import Bus
+from support.distance import Distance
+from support.process import children_of
+from support.rabbitmq import RabbitMQ
+from support.wait import until
+
+#: Seconds that an outage lasts.
+OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "5"))
+#: Seconds until a server calls a silent task stalled, and lost. A server that is frozen for three
+#: times the latter must be back before its clients give up and miss pushes: within 45 s.
+STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (4.0, 12.0)
+#: Seconds for which jobs go on after it, and what raising and ending alarms may take.
+AFTER, CONTROL = 2.0, 4.0
+
+pytestmark = pytest.mark.timeout(120 + 4 * OUTAGE)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A node that nobody else uses, for it is treated badly."""
+    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="module")
+def distance(node, tmp_path_factory):
+    limits = {"TASKBRIDGE_STALLED_AFTER": str(STALLED), "TASKBRIDGE_LOST_AFTER": str(LOST)}
+    distance = Distance(node, tmp_path_factory.mktemp("distance"), **limits)
+    try:
+        yield distance
+    finally:
+        distance.stop()
+
+
+@pytest.fixture(scope="module")
+def worker(distance):
+    return distance.start_worker("--concurrency", "2")
+
+
+def last(seconds):
+    """Let an outage last for so many seconds: the length is what is tested."""
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() > end, seconds + 5, "the end of the outage")
+
+
+@pytest.fixture
+def alarm(node):
+    """Raise the alarm of a resource, and end it."""
+    limits = {
+        "memory": (["set_vm_memory_high_watermark", "0"], ["set_vm_memory_high_watermark", "0.4"]),
+        "disk": (["set_disk_free_limit", "1000000GB"], ["set_disk_free_limit", "10MB"]),
+    }
+
+    raised = set()
+
+    def alarm(kind, *, over=False):
+        node.control(*limits[kind][over])
+        (raised.discard if over else raised.add)(kind)
+
+    yield alarm
+    for kind in list(raised):
+        alarm(kind, over=True)
+
+
+def test_a_broker_that_blocks_publishers_makes_no_job_lost(distance, worker, alarm):
+    job = distance.watch(OUTAGE + AFTER + CONTROL)
+    until(job.speaks, 20, "the job to speak")
+    alarm("memory")
+    job.until_disturbed(OUTAGE + 10)
+    last(OUTAGE / 2)
+    alarm("disk")
+    alarm("memory", over=True)
+    last(OUTAGE / 2)
+    assert job.watcher.snapshot.state == "running"
+    assert job.watcher.snapshot.disturbed
+    alarm("disk", over=True)
+    job.until_disturbed(30, over=True)
+    job.check()
+
+
+def test_what_is_on_its_way_to_a_broker_that_blocks_is_not_published_again(distance, alarm):
+    settings = distance.stack.settings
+    with closing(new_writer(settings)) as writer:
+        publish = partial(writer.emit, "notice", None, "/jobs", "job:nobody")
+        publish(id="before")
+        alarm("memory")
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                publish(id="blocked")
+        alarm("memory", over=True)
+        publish(id="blocked")
+        publish(id="after")
+    bus, ids = Bus(settings, settings.events), ["before", "blocked", "after"]
+
+    def published():
+        return [one["id"] for one in bus.messages() if one.get("id") in ids]
+
+    # How much is in a stream RabbitMQ tells a little late.
+    until(lambda: "after" in published(), 20, "all messages", interval=0.5)
+    assert published() == ids
+
+
+def test_workers_that_do_not_reach_the_broker_of_events_are_asked_another_way(distance, worker):
+    job = distance.watch(OUTAGE + AFTER)
+    until(job.speaks, 20, "the job to speak")
+    distance.link.swallow()
+    try:
+        last(OUTAGE)
+        job.until_disturbed(LOST + 10)
+        assert job.watcher.snapshot.state == "running"
+    finally:
+        distance.link.heal()
+    job.until_disturbed(30, over=True)
+    job.check()
+
+
+def test_a_worker_that_is_suspended_is_not_dead(distance, worker):
+    job = distance.watch(OUTAGE + AFTER)
+    until(job.speaks, 20, "the job to speak")
+    everyone = [worker.pid, *children_of(worker.pid)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        last(OUTAGE)
+        job.until_disturbed(LOST + 10)
+        assert job.watcher.snapshot.state == "running"
+    finally:
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+    job.check()
+
+
+def test_a_server_that_was_frozen_calls_nothing_lost(distance, worker):
+    job = distance.watch(3 * LOST + AFTER)
+    until(job.speaks, 20, "the job to speak")
+    distance.server.freeze()
+    last(3 * LOST)
+    distance.server.thaw()
+    job.check()
