@@ -30,13 +30,15 @@ class Server:
         watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
         parts = watchdog, History(), Lines(), self.metrics
         self.delivery = Delivery(manager, self.journal, *parts)
+        turn = Cooperative()
+        turn.outside = self._ask
         sio = SimpleNamespace(
             start_background_task=lambda call, *arguments: call(*arguments),
             sleep=lambda _: None,
-            turn=Cooperative(),
+            turn=turn,
         )
         bridge = SimpleNamespace(app=None)
-        verdicts = Verdicts(self.delivery, self.journal, bridge, self._ask, sio)
+        verdicts = Verdicts(self.delivery, self.journal, bridge, turn)
         notices = lambda: self.metrics.ends_lost  # noqa: E731
         self.audit = Audit(self.journal, verdicts, notices, sio, self.clock)
         self.delivery.on_unreported = self.audit.note
