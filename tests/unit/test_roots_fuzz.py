@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery, current_app
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -132,8 +133,14 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     sys.addaudithook(audit)
     world = World(tmp_path_factory.mktemp("world"))
-    with granted(world.root, databases=f"shared=sqlite:///{world.shared}"):
-        yield world
+    # Else the jobs run in an application of another test, which opens a result backend of its own.
+    before, app = current_app._get_current_object(), Celery("fuzz", backend="disabled://")
+    app.set_current()
+    try:
+        with granted(world.root, databases=f"shared=sqlite:///{world.shared}"):
+            yield world
+    finally:
+        before.set_current()
 
 
 #: Parts of paths. ``{root}`` and so on are the world's.
