@@ -108,11 +108,9 @@ def broker_errors() -> tuple[type[Exception], ...]:
 
 def away(settings: Settings, error: Exception) -> str:
     """Return the sentence that says so, without the URL's password."""
-    from kombu.utils.url import sanitize_url
+    from bridge import broker_url, tls
 
-    from bridge import tls
-
-    url = sanitize_url(settings.broker)
+    url = broker_url.shown(settings.broker)
     if tls.refused(error):
         return f"no trusted connection to {url}: {tls.explain(error)}"
     return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"
