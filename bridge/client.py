@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from bridge import tokens
+from bridge import forking, tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
@@ -86,16 +86,29 @@ class Bridge:
             settings = settings.replace(secret=explicit.secret)
         self.settings = settings
         self._app = app
+        #: Applications of this bridge's own by their result backend, and whose process they are.
+        self._apps: dict[str, Any] = {}
+        self._pid = os.getpid()
+        forking.install()
 
-    @cached_property
+    @property
     def app(self) -> Any:
         """The Celery application through which canvases go and results are read."""
-        return self._app or new_app(self.settings, self.settings.results)
+        return self._app or self._own(self.settings.results)
 
-    @cached_property
+    @property
     def _sender(self) -> Any:
         # Enqueuing by name needs no result backend, so a service need not install its driver.
-        return self._app or new_app(self.settings, "disabled://")
+        return self._app or self._own("disabled://")
+
+    def _own(self, results: str) -> Any:
+        """Return an application of this process; one of before a fork may be locked for ever."""
+        if self._pid != os.getpid():
+            self._apps, self._pid = {}, os.getpid()
+        # Without a lock, for a fork could leave it locked, too.
+        return self._apps.get(results) or self._apps.setdefault(
+            results, new_app(self.settings, results)
+        )
 
     def enqueue(
         self,
@@ -184,9 +197,9 @@ class Bridge:
         from bridge.emitter import close
 
         close(self.settings)
-        for name in ("app", "_sender"):
-            app = self.__dict__.pop(name, None)
-            if app is not None and app is not self._app:
+        apps, self._apps = self._apps, {}
+        if self._pid == os.getpid():
+            for app in apps.values():
                 app.close()
 
     def __enter__(self) -> Self:
