@@ -73,7 +73,8 @@ def _cached_properties() -> Iterator[Any]:
     """Yield the cached properties of Celery and kombu: each has a lock for all objects at once."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("celery", "kombu"):
-            for kind in [one for one in vars(module).values() if isinstance(one, type)]:
+            # By their own type: `isinstance` would make what a proxy stands for.
+            for kind in [one for one in vars(module).values() if issubclass(type(one), type)]:
                 for one in vars(kind).values():
                     if isinstance(one, functools.cached_property) and hasattr(one, "lock"):
                         yield one
