@@ -43,11 +43,13 @@ def new_app(settings: Settings, results: str) -> Any:
     from celery import Celery
 
     from bridge import transport
+    from bridge.confirming import TRANSPORT_OPTIONS
 
     transport.register()
-    app = Celery("taskbridge", amqp="bridge.connection:AMQP", set_as_current=False)
+    app = Celery("taskbridge", amqp="bridge.confirming:AMQP", set_as_current=False)
     app.conf.update(
         broker_connection_timeout=CONNECT_TIMEOUT,
+        broker_transport_options=dict(TRANSPORT_OPTIONS) if stream.is_amqp(settings.broker) else {},
         # Workers make the tables: who reads results may have no right to.
         database_create_tables_at_setup=False,
         **JSON_ONLY,

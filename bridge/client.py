@@ -136,7 +136,10 @@ class Bridge:
                 than 100 levels deep, more than 1,000, or larger than
                 ``TASKBRIDGE_ARGUMENT_BYTES``.
             BrokerUnavailable: no broker answers.
+            QueueUnavailable: the broker takes no task for that queue: there is none, or it is full.
         """
+        from bridge.confirming import refusal
+
         check(task, args, kwargs, owner, self.settings.argument_bytes)
         job = job_id(owner, self.settings.shards)
         send = self._send_name if isinstance(task, str) else self._send_signature
@@ -144,6 +147,8 @@ class Bridge:
         try:
             send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
         except broker_errors() as error:
+            if refused := refusal(error):
+                raise refused from error
             raise BrokerUnavailable(away(self.settings, error)) from error
         except RecursionError:
             raise EnqueueError("the signature is nested too deeply for Celery") from None

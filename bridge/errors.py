@@ -10,6 +10,7 @@ __all__ = [
     "JobCancelled",
     "JobEnded",
     "JobNotFound",
+    "QueueUnavailable",
     "ServerUnavailable",
     "SettingsError",
     "TaskbridgeError",
@@ -55,6 +56,10 @@ class EnqueueError(TaskbridgeError):
 
 class BrokerUnavailable(TaskbridgeError):
     """No broker answers at the configured address."""
+
+
+class QueueUnavailable(BrokerUnavailable):
+    """The broker answers, and does not take the task: there is no such queue, or it is full."""
 
 
 class ServerUnavailable(TaskbridgeError):

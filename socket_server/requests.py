@@ -7,7 +7,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TaskbridgeError
+from bridge.errors import (
+    BrokerUnavailable,
+    EnqueueError,
+    JobNotFound,
+    QueueUnavailable,
+    TaskbridgeError,
+)
 from bridge.identifiers import MAX_CHARACTERS, flaw
 from socket_server.answer import Body
 
@@ -24,6 +30,7 @@ CODES: dict[type[TaskbridgeError], str] = {
     BrokerUnavailable: "unavailable",
     EnqueueError: "bad_request",
     JobNotFound: "not_found",
+    QueueUnavailable: "unavailable",
 }
 
 

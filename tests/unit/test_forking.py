@@ -13,6 +13,13 @@ from kombu import pools
 from bridge import Bridge
 from bridge.emitter import _emitters
 
+#: Where other tests of the process have imported eventlet, it warns of each fork; the children
+#: here run nothing of it.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*_warn_on_fork:pytest.PytestUnraisableExceptionWarning"),
+]
+
 #: Seconds that a child may take.
 PATIENCE = 10.0
 
