@@ -16,10 +16,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test compatibility canvas lint audit web bench docs dist
+.PHONY: help demo up test compatibility canvas rabbitmq4 lint audit web bench docs dist
 
 help:  ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path /some/folder --once"
 	@$(BIN)/taskbridge demo $(ARGS)
@@ -51,6 +51,10 @@ lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
 # Not a part of the tests: it asks PyPI and npm what was published since.
 audit: .venv/audit.stamp  ## known vulnerabilities of pinned and lowest dependencies
 	@$(BIN)/python scripts/audit.py $(ARGS)
+
+# Not a part of the tests: it needs root, debootstrap and Debian's registry.
+rabbitmq4: .venv/lint.stamp  ## tests of a node of RabbitMQ 4.0, in a root of its own
+	@$(BIN)/python scripts/rabbitmq4.py $(ARGS)
 
 docs: .venv/lint.stamp  ## this documentation, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

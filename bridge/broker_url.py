@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-__all__ = ["SCHEMES", "BrokerURL", "check_authorities", "check_files", "check_pair", "parse"]
+__all__ = [
+    "SCHEMES",
+    "BrokerURL",
+    "check_authorities",
+    "check_files",
+    "check_pair",
+    "parse",
+    "shown",
+]
 
 SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
 #: Schemes of connections that are encrypted.
@@ -97,6 +105,13 @@ def _check_parameters(scheme: str, others: dict[str, str], told: dict[str, str])
     for name, values in SWITCHES.items():
         if name in told and told[name] not in values:
             raise ValueError(f"may have {name}={' or '.join(values)}")
+
+
+def shown(text: str) -> str:
+    """Return the URLs of a setting without their passwords."""
+    from kombu.utils.url import sanitize_url
+
+    return ";".join(sanitize_url(one) for one in text.split(";"))
 
 
 def check_files(files: dict[str, str]) -> None:

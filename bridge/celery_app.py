@@ -43,11 +43,13 @@ def new_app(settings: Settings, results: str) -> Any:
     from celery import Celery
 
     from bridge import transport
+    from bridge.confirming import TRANSPORT_OPTIONS
 
     transport.register()
-    app = Celery("taskbridge", amqp="bridge.connection:AMQP", set_as_current=False)
+    app = Celery("taskbridge", amqp="bridge.confirming:AMQP", set_as_current=False)
     app.conf.update(
         broker_connection_timeout=CONNECT_TIMEOUT,
+        broker_transport_options=dict(TRANSPORT_OPTIONS) if stream.is_amqp(settings.broker) else {},
         # Workers make the tables: who reads results may have no right to.
         database_create_tables_at_setup=False,
         **JSON_ONLY,
@@ -108,11 +110,9 @@ def broker_errors() -> tuple[type[Exception], ...]:
 
 def away(settings: Settings, error: Exception) -> str:
     """Return the sentence that says so, without the URL's password."""
-    from kombu.utils.url import sanitize_url
+    from bridge import broker_url, tls
 
-    from bridge import tls
-
-    url = sanitize_url(settings.broker)
+    url = broker_url.shown(settings.broker)
     if tls.refused(error):
         return f"no trusted connection to {url}: {tls.explain(error)}"
     return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

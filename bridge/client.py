@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from bridge import tokens
+from bridge import forking, tokens
 from bridge.arguments import as_json, check
 from bridge.celery_app import away, broker_errors, new_app
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
@@ -92,16 +92,29 @@ class Bridge:
             settings = settings.replace(secret=explicit.secret)
         self.settings = settings
         self._app = app
+        #: Applications of this bridge's own by their result backend, and whose process they are.
+        self._apps: dict[str, Any] = {}
+        self._pid = os.getpid()
+        forking.install()
 
-    @cached_property
+    @property
     def app(self) -> Any:
         """The Celery application through which canvases go and results are read."""
-        return self._app or new_app(self.settings, self.settings.results)
+        return self._app or self._own(self.settings.results)
 
-    @cached_property
+    @property
     def _sender(self) -> Any:
         # Enqueuing by name needs no result backend, so a service need not install its driver.
-        return self._app or new_app(self.settings, "disabled://")
+        return self._app or self._own("disabled://")
+
+    def _own(self, results: str) -> Any:
+        """Return an application of this process; one of before a fork may be locked for ever."""
+        if self._pid != os.getpid():
+            self._apps, self._pid = {}, os.getpid()
+        # Without a lock, for a fork could leave it locked, too.
+        return self._apps.get(results) or self._apps.setdefault(
+            results, new_app(self.settings, results)
+        )
 
     def enqueue(
         self,
@@ -129,7 +142,10 @@ class Bridge:
                 than 100 levels deep, more than 1,000, or larger than
                 ``TASKBRIDGE_ARGUMENT_BYTES``.
             BrokerUnavailable: no broker answers.
+            QueueUnavailable: the broker takes no task for that queue: there is none, or it is full.
         """
+        from bridge.confirming import refusal
+
         check(task, args, kwargs, owner, self.settings.argument_bytes)
         # A frozen signature has its task's id, by which other signatures may refer to it.
         single = not isinstance(task, str) and not task.get("subtask_type")
@@ -140,6 +156,8 @@ class Bridge:
         try:
             send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
         except broker_errors() as error:
+            if refused := refusal(error):
+                raise refused from error
             raise BrokerUnavailable(away(self.settings, error)) from error
         except RecursionError:
             raise EnqueueError("the signature is nested too deeply for Celery") from None
@@ -206,9 +224,9 @@ class Bridge:
         from bridge.emitter import close
 
         close(self.settings)
-        for name in ("app", "_sender"):
-            app = self.__dict__.pop(name, None)
-            if app is not None and app is not self._app:
+        apps, self._apps = self._apps, {}
+        if self._pid == os.getpid():
+            for app in apps.values():
                 app.close()
 
     def __enter__(self) -> Self:

@@ -10,12 +10,13 @@ import atexit
 import logging
 import os
 import random
+import sys
 import threading
 import time
 from collections import deque
 from typing import Any
 
-from bridge import tracing
+from bridge import forking, tracing
 from bridge.allowance import Shares
 from bridge.events import NAMESPACE, Event, EventType, room_of_job
 from bridge.figures import Figures
@@ -270,8 +271,17 @@ def emitter_for(settings: Settings) -> Emitter:
     """
     key = (os.getpid(), settings.events, settings.channel)
     if key not in _emitters:
+        _flush_at_exit()
         _emitters[key] = Emitter(settings)
     return _emitters[key]
+
+
+def _flush_at_exit() -> None:
+    """Have a process of multiprocessing, which calls nothing of ``atexit``, flush at its end."""
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util and process and process.parent_process() is not None:
+        util.Finalize(None, flush_all, exitpriority=0)
 
 
 def flush_all(timeout: float = EXIT_FLUSH) -> None:
@@ -290,3 +300,4 @@ def close(settings: Settings, timeout: float = EXIT_FLUSH) -> None:
 
 
 atexit.register(flush_all)
+forking.call_in_child(_emitters.clear)  # with the sockets of the parent

@@ -10,6 +10,7 @@ __all__ = [
     "JobCancelled",
     "JobEnded",
     "JobNotFound",
+    "QueueUnavailable",
     "ResultsUnavailable",
     "ServerUnavailable",
     "SettingsError",
@@ -60,6 +61,10 @@ class BrokerUnavailable(TaskbridgeError):
 
 class ResultsUnavailable(TaskbridgeError):
     """The result backend does not answer, or cannot be read."""
+
+
+class QueueUnavailable(BrokerUnavailable):
+    """The broker answers, and does not take the task: there is no such queue, or it is full."""
 
 
 class ServerUnavailable(TaskbridgeError):

@@ -35,7 +35,8 @@ class Settings:
 
     #: Folder of the embedded broker, the SQLite results and the generated secret.
     home: Path = _setting(Path, Path(".taskbridge"))
-    #: Broker of tasks and events; None means the embedded broker in ``home``.
+    #: Broker of tasks and events; None means the embedded broker in ``home``. Several URLs of
+    #: RabbitMQ, separated by semicolons: any one that answers is used.
     broker_url: str | None = _setting(types.broker, None, hidden=True)
     #: Broker of events, where they do not travel on that of tasks: another virtual host, say.
     events_url: str | None = _setting(types.broker, None, hidden=True)

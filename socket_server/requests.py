@@ -11,6 +11,7 @@ from bridge.errors import (
     BrokerUnavailable,
     EnqueueError,
     JobNotFound,
+    QueueUnavailable,
     ResultsUnavailable,
     TaskbridgeError,
 )
@@ -31,6 +32,7 @@ CODES: dict[type[TaskbridgeError], str] = {
     EnqueueError: "bad_request",
     JobNotFound: "not_found",
     ResultsUnavailable: "unavailable",
+    QueueUnavailable: "unavailable",
 }
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bridge import stream, tls
+from bridge import broker_url, stream, tls
 from bridge.aside import PATIENCE
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.cli.console import echo
@@ -71,16 +71,14 @@ def _secret(state: dict[str, Any]) -> str:
 
 
 def _broker(state: dict[str, Any]) -> str:
-    from kombu.utils.url import sanitize_url
-
     settings = state["bridge"].settings
-    url = sanitize_url(settings.broker)
+    url = broker_url.shown(settings.broker)
     try:
         with state["bridge"].app.connection_for_write(connect_timeout=CONNECT_TIMEOUT) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
     except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
         raise Ill(away(settings, error)) from None
-    return str(url)
+    return url
 
 
 def _events(state: dict[str, Any]) -> str:

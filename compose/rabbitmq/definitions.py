@@ -1,7 +1,10 @@
-"""Print RabbitMQ's definitions: virtual hosts, users with just the rights they need, the stream.
+"""Print RabbitMQ's definitions: virtual hosts, users with just the rights they need, exchanges.
 
 ``python compose/rabbitmq/definitions.py --secrets FOLDER --output FILE``; each node reads the file
 at each start (``load_definitions`` in its configuration), and makes anew what is not durable.
+``--declare FILE`` makes the streams of events, once, when all nodes are up. They are not in the
+definitions: a node of RabbitMQ 4.0 imports those before its streams are there, fails to bind one,
+and does not start; and a node alone would make a stream without copies on the others.
 """
 
 from __future__ import annotations
@@ -48,8 +51,7 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
     # With shards, each has a channel of its own.
     write = (NONE, rf"^{channel}(\.[0-9]+)?$", NONE)
     # A server binds the stream at each connect: a node that was restarted has lost its bindings to
-    # the exchange, which is not durable, and sometimes (RabbitMQ 3.10) makes them from these
-    # definitions before it forgets them.
+    # the exchange, which is not durable.
     either = rf"^{channel}(\.[0-9]+)?(\.stream)?$"
     read = (NONE, either, either)
     return {
@@ -86,27 +88,6 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
                 "durable": False,  # as python-socketio declares it
                 "auto_delete": False,
                 "internal": False,
-                "arguments": {},
-            }
-            for channel in channels
-        ],
-        "queues": [
-            {
-                "name": stream.name_of(channel),
-                "vhost": EVENTS,
-                "durable": True,
-                "auto_delete": False,
-                "arguments": stream.arguments(settings),
-            }
-            for channel in channels
-        ],
-        "bindings": [
-            {
-                "source": channel,
-                "vhost": EVENTS,
-                "destination": stream.name_of(channel),
-                "destination_type": "queue",
-                "routing_key": "",
                 "arguments": {},
             }
             for channel in channels
@@ -149,9 +130,9 @@ def main() -> int:
     parser.add_argument(
         "--cluster",
         action="store_true",
-        help="leave out the stream: a node alone would make it without copies on the others",
+        help="changes nothing: the definitions of one node and of a cluster are the same",
     )
-    whole = "a file with the operator's URL: make the stream now, once the cluster is whole"
+    whole = "a file with the operator's URL: make the streams now, once all nodes are up"
     parser.add_argument("--declare", type=Path, help=whole)
     parser.add_argument("--output", type=Path, help="default what it is started with")
     options, settings = parser.parse_args(), Settings.from_environ()
@@ -170,8 +151,6 @@ def main() -> int:
         sys.stderr.write(f"{error.filename}: {error.strerror}: put the user's secret there\n")
         return 1
     made = definitions(passwords, settings)
-    if options.cluster:
-        del made["queues"], made["bindings"]
     text = json.dumps(made, indent=2) + "\n"
     if options.output is None:
         sys.stdout.write(text)

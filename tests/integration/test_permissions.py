@@ -44,7 +44,11 @@ def node(tmp_path_factory):
     login = "operator:secret-of-operator@tasks"
     node = RabbitMQ(folder / "rabbitmq", folder / "definitions.json", login)
     try:
-        yield node.start()
+        node.start()
+        url = folder / "operator_events_url"
+        url.write_text(f"amqp://operator:secret-of-operator@127.0.0.1:{node.port}/events\n")
+        subprocess.run([sys.executable, SCRIPT, "--declare", url], check=True, cwd=folder)
+        yield node
     finally:
         node.stop()
 

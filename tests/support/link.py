@@ -48,6 +48,11 @@ class Link:
             self._sockets.remove(end)
             _hang_up(end)
 
+    def point(self, *ports: int) -> None:
+        """Forward to other ports from now on; connections that are open are closed."""
+        self._targets, self._count = itertools.cycle(ports), len(ports)
+        self.cut()
+
     def heal(self) -> None:
         """Forward again; connections that lost something are closed, as a peer would."""
         if self._swallow.is_set():

@@ -27,6 +27,10 @@ log.file = false
 """
 
 
+#: Root of another Debian whose RabbitMQ is run by chroot; tests must have their folders in it.
+ROOT = os.environ.get("TEST_RABBITMQ_ROOT", "")
+
+
 class RabbitMQ:
     """One node, stopped and restarted at will; its data stays until its folder is removed.
 
@@ -60,7 +64,7 @@ class RabbitMQ:
     @property
     def environ(self) -> dict[str, str]:
         """The whole environment of the node and its tools."""
-        home = str(self.folder)
+        home = _inside(self.folder)
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
@@ -84,14 +88,14 @@ class RabbitMQ:
 
     def start(self) -> RabbitMQ:
         """Start it, with the data of its last run, wait until it speaks AMQP, and return it."""
-        server = need("rabbitmq-server")
+        server = _program("rabbitmq-server")
         self._configure()
         # An epmd that the node starts by itself is a daemon that outlives it; ours is found.
-        epmd = [need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+        epmd = [*_program("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
         self._epmd = Process(epmd, env=self.environ, log=self.folder / "epmd.log")
         self._epmd.until(lambda: is_listening(self._epmd_port), 10, "the first connection")
         log = self.folder / "rabbitmq.log"
-        self.process = Process([server], env=self.environ, log=log, cwd=self.folder)
+        self.process = Process(server, env=self.environ, log=log, cwd=self.folder)
         try:
             self.process.until(self._answers, START, "the first AMQP connection")
         except AssertionError:
@@ -150,7 +154,7 @@ class RabbitMQ:
 
     def control(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` with these arguments and return what it prints."""
-        argv = [need("rabbitmqctl"), "--quiet", *arguments]
+        argv = [*_program("rabbitmqctl"), "--quiet", *arguments]
         done = subprocess.run(
             argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
         )
@@ -158,7 +162,8 @@ class RabbitMQ:
         return done.stdout
 
     def _configure(self) -> None:
-        load = f"load_definitions = {self._definitions}\n" if self._definitions else ""
+        file = self._definitions
+        load = f"load_definitions = {_inside(file)}\n" if file else ""
         (self.folder / "rabbitmq.conf").write_text(CONFIGURATION + load)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").write_text("")
@@ -180,3 +185,15 @@ class RabbitMQ:
         self.process = self._epmd = None
         # Of a killed node the kernel may close the socket a moment after its parent was reaped.
         until(lambda: not is_listening(self.port), 10, f"port {self.port} to be free again")
+
+
+def _program(name: str) -> list[str]:
+    """Return the command line of one of RabbitMQ's programs."""
+    if not ROOT:
+        return [need(name)]
+    return ["chroot", ROOT, "/usr/bin/epmd" if name == "epmd" else f"/usr/lib/rabbitmq/bin/{name}"]
+
+
+def _inside(path: Path) -> str:
+    """Return a path as the node sees it."""
+    return str(path).removeprefix(ROOT)

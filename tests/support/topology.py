@@ -79,7 +79,7 @@ class Topology:
         addresses = ["--rabbitmq", *nodes, "--postgresql", f"{self.ip['postgresql']}:5432"]
         subprocess.run([*made, *addresses, "--host", self.ip["haproxy"]], check=True, timeout=60)
         subprocess.run(
-            [*self._definitions, "--secrets", self.secrets, "--cluster", "--output", self._loaded],
+            [*self._definitions, "--secrets", self.secrets, "--output", self._loaded],
             check=True,
             timeout=60,
             env={**os.environ, **self._variables},
