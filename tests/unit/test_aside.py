@@ -27,6 +27,7 @@ def stuck():
     one, free = Aside(), threading.Event()
     with pytest.raises(ResultsUnavailable):
         one.ask(free.wait, within=SHORT)
+    until(lambda: not one._ready(SHORT))  # the thread may have begun later than the caller gave up
     yield one, free
     free.set()
 
