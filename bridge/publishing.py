@@ -144,19 +144,24 @@ def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
     if call := calls.current():
         return {"total": call.total}
     known = frozenset() if _enqueuing.get() is not None else _counted()
-    if known is None or headers["id"] in known or (known and _is_callback(headers["task"])):
+    if known is None or headers["id"] in known:
         return {}
     embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
-    follow = canvas.followers(embed, headers.get("group_index"))
-    if (
-        known
-        and (here := current.running(current_task.request.id))
-        and here[0].task in canvas.ids(follow)
-    ):
-        here[0].republished = True
+    if known and not _replaces(embed) and _is_callback(headers["task"]):
+        return {}
     # What is linked to a task that was counted was counted with it: a replaced task hands its
     # callbacks on to the end of what replaces it.
+    follow = canvas.followers(embed, headers.get("group_index"))
     return {"more": 1 + canvas.size(follow, known=known)}
+
+
+def _replaces(embed: dict[str, Any]) -> bool:
+    """Whether a message puts a canvas into the place of the current task, which it ends with."""
+    here = current.running(current_task.request.id)
+    if here is None or here[0].task not in canvas.ids(canvas.followers(embed, None)):
+        return False
+    here[0].republished = True
+    return True
 
 
 def _is_callback(name: str) -> bool:

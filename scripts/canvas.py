@@ -34,7 +34,16 @@ __all__ = ["fetch", "main", "run"]
 
 MODES = ("owner", "enqueue")
 #: Tests that are left out where a canvas is enqueued, and why.
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    f"t/integration/test_canvas.py::{name}": "the root id is the job's id, not the first task's"
+    for name in (
+        "test_chain::test_parent_ids",
+        "test_group::test_parent_ids",
+        "test_chord::test_parent_ids",
+        "test_chord::test_parent_ids__OR",
+        "test_chord::test_parent_ids__plain_task_body",
+    )
+}
 
 
 def fetch(folder: Path) -> Path:
@@ -76,7 +85,8 @@ def run(mode: str, tests: Path, folder: Path, arguments: list[str]) -> bool:
             "CANVAS_MODE": mode,
             "CANVAS_REPORT": str(folder / "report.json"),
         }
-        argv = [*_pytest(tests), *arguments]
+        left_out = EXPECTED if mode == "enqueue" else {}
+        argv = [*_pytest(tests, left_out), *arguments]
         passed = subprocess.run(argv, cwd=tests, env=environ, check=False).returncode == 0
     finally:
         stack.stop()
@@ -85,11 +95,11 @@ def run(mode: str, tests: Path, folder: Path, arguments: list[str]) -> bool:
     return _judged(mode, json.loads((folder / "report.json").read_text())) and passed
 
 
-def _pytest(tests: Path) -> list[str]:
+def _pytest(tests: Path, left_out: dict[str, str]) -> list[str]:
     options = ["-q", "--rootdir", str(tests), "--tb", "short", "-W", "ignore"]
     options += ["-o", "python_classes=test_*", "-p", "no:cacheprovider"]
     options += ["-p", "celery.contrib.pytest", "-p", "support.canvas_plugin"]
-    options += [part for name in EXPECTED for part in ("--deselect", name)]
+    options += [part for name in left_out for part in ("--deselect", name)]
     return [sys.executable, "-m", "pytest", "t/integration/test_canvas.py", *options]
 
 
