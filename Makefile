@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test compatibility canvas rabbitmq4 lint audit web bench docs dist
+.PHONY: help demo up test long chaos compatibility canvas rabbitmq4 lint audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,15 @@ test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Not a part of the tests: each takes as long as they all do.
+long: .venv/lint.stamp $(PAGE)  ## the tests that take long; ARGS="-k outage"
+	@$(BIN)/python scripts/install_test_tools.py
+	@$(BIN)/python -m pytest -m long --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
+
+chaos: .venv/lint.stamp $(PAGE)  ## 500 jobs, and ten faults at a time for a quarter of an hour
+	@$(BIN)/python scripts/install_test_tools.py
+	@CHAOS_JOBS=500 CHAOS_SECONDS=900 CHAOS_FAULTS=10 $(BIN)/python -m pytest tests/chaos/test_fleet.py $(ARGS)
 
 # Not a part of the tests: it takes the code of the release from git's history.
 compatibility: .venv/lint.stamp  ## attempts under wrong clocks, with workers and with a server of 0.1.0

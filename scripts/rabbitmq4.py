@@ -35,7 +35,16 @@ def main() -> int:
         (FOLDER / "installed").touch()
     (FOLDER / "tests").mkdir(exist_ok=True)
     tests = [f"tests/integration/{name}" for name in TESTS]
-    command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={FOLDER / 'tests'}", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "",
+        f"--basetemp={FOLDER / 'tests'}",
+        *tests,
+    ]
     environ = {**os.environ, "TEST_RABBITMQ_ROOT": str(FOLDER)}
     return subprocess.run([*command, *sys.argv[1:]], cwd=ROOT, env=environ, check=False).returncode
 

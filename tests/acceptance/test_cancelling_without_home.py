@@ -19,6 +19,7 @@ NOWHERE = "/dev/null/home"
 RELATIVE = "a-home-that-nobody-makes"
 #: Pools that can end a task which does not want to.
 FORCED = ["prefork", "gevent", "eventlet"]
+GREEN_AND_SOLO = ("solo", "gevent", "eventlet")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,10 @@ def assert_is_terminated(stack, folder):
     until(cleaned.exists, 10, "the finally block")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
+@pytest.mark.parametrize(
+    "pool",
+    ["prefork", "threads", *(pytest.param(p, marks=pytest.mark.long) for p in GREEN_AND_SOLO)],
+)
 def test_a_worker_whose_home_cannot_be_written_to_cancels_in_each_pool(stack, pool, tmp_path):
     app = "support.own_app" if pool == "prefork" else "workers.app"
     stack.start_worker("--pool", pool, app=app, TASKBRIDGE_HOME=NOWHERE)

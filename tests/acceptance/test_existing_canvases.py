@@ -9,7 +9,11 @@ from celery import chain, chord, group, signals
 
 from support.wait import until
 
-HELPERS = ("celery.chord_unlock",)
+
+@pytest.fixture(params=["rabbitmq", pytest.param("embedded", marks=pytest.mark.long)])
+def stack(request, stacks):
+    """A server and a worker on each broker in turn."""
+    return stacks(request.param)
 
 
 def add(stack, *args, **options):

@@ -61,7 +61,11 @@ class Broker:
 
 @pytest.mark.parametrize(
     ("how", "whose"),
-    [("fork", "taskbridge"), ("fork", "own"), ("multiprocessing", "taskbridge")],
+    [
+        ("fork", "taskbridge"),
+        pytest.param("fork", "own", marks=pytest.mark.long),
+        pytest.param("multiprocessing", "taskbridge", marks=pytest.mark.long),
+    ],
 )
 def test_every_task_is_queued_once_by_a_program_that_forks_while_its_threads_enqueue(
     how, whose, broker, tmp_path

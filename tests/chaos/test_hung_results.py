@@ -45,7 +45,7 @@ def server(rabbitmq, link, tmp_path):
         stack.stop()
 
 
-@pytest.fixture(params=["workers.app", "support.own_app"])
+@pytest.fixture(params=["workers.app", pytest.param("support.own_app", marks=pytest.mark.long)])
 def stack(request, server):
     """The server, and a worker of two processes."""
     server.start_worker(app=request.param)

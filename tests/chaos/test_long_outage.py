@@ -12,7 +12,7 @@ import pytest
 from support.outage import MIB, Outage
 from support.short_tasks import PUSH_EVERY
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 JOBS, TASKS = 2, 800
 #: Bytes of an outbox that holds the shortened ends of fewer tasks than there are.

@@ -38,6 +38,7 @@ def run(*arguments):
     subprocess.run([sys.executable, SCRIPT, *arguments], check=True, timeout=60)
 
 
+@pytest.mark.long
 def test_a_node_with_the_stream_starts_again_after_its_stop_and_after_its_death(node, tmp_path):
     (tmp_path / "operator_events_url").write_text(node.url)
     run("--declare", tmp_path / "operator_events_url")
