@@ -46,6 +46,9 @@ class Chaos:
         self._workers: list[Process] = []
         self._started = 0
         self._server = stack.start_server()
+        #: Whether the broker does not answer, and what ends its alarm.
+        self._broker_down = False
+        self._alarmed: list[str] | None = None
         #: When each fault that goes on is over, and what ends it, by its name.
         self._going_on: dict[str, tuple[float, Callable[[], object]]] = {}
         #: What was done, in order, and jobs that were revoked by Celery's own command.
@@ -139,14 +142,15 @@ class Chaos:
         self._lasts("freeze_server", lambda: server.running and server.thaw())
 
     def _alarm(self, jobs: list[str]) -> None:
-        raising, ending = self._chance.choice(list(ALARMS.values()))
-        self._control(raising)
-        self._lasts("alarm", lambda: self._control(ending))
+        if not self._broker_down:
+            raising, self._alarmed = self._chance.choice(list(ALARMS.values()))
+            self._node.control(*raising)
+            self._lasts("alarm", self._end_alarm)
 
-    def _control(self, command: list[str]) -> None:
-        # A node that was killed comes back without alarms; one that is frozen does not answer.
-        if not {"kill_broker", "freeze_broker"} & self._going_on.keys():
-            self._node.control(*command)
+    def _end_alarm(self) -> None:
+        if self._alarmed:
+            self._node.control(*self._alarmed)
+        self._alarmed = None
 
     def _cut_link(self, jobs: list[str]) -> None:
         self._link.cut()
@@ -156,16 +160,24 @@ class Chaos:
         self._lasts("swallow", self._link.heal)
 
     def _kill_broker(self, jobs: list[str]) -> None:
-        if "freeze_broker" in self._going_on or "alarm" in self._going_on:
-            return
-        self._node.kill()
-        self._lasts("kill_broker", self._node.start)
+        if not (self._broker_down or self._alarmed):
+            self._node.kill()
+            self._broker_down = True
+            self._lasts("kill_broker", self._start_broker)
+
+    def _start_broker(self) -> None:
+        self._node.start()
+        self._broker_down = False
 
     def _freeze_broker(self, jobs: list[str]) -> None:
-        if "kill_broker" in self._going_on or "alarm" in self._going_on:
-            return
-        self._node.freeze()
-        self._lasts("freeze_broker", self._node.thaw)
+        if not (self._broker_down or self._alarmed):
+            self._node.freeze()
+            self._broker_down = True
+            self._lasts("freeze_broker", self._thaw_broker)
+
+    def _thaw_broker(self) -> None:
+        self._node.thaw()
+        self._broker_down = False
 
     def _cancel(self, jobs: list[str]) -> None:
         if jobs:
@@ -173,7 +185,7 @@ class Chaos:
                 self._stack.bridge.cancel(self._newest(jobs))
 
     def _revoke(self, jobs: list[str]) -> None:
-        if jobs and not {"kill_broker", "freeze_broker"} & self._going_on.keys():
+        if jobs and not self._broker_down:
             name = self._chance.choice(["SIGTERM", "SIGKILL"])
             self.revoked.append(self._newest(jobs))
             with suppress(OSError):
