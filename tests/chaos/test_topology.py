@@ -121,7 +121,7 @@ def test_prometheus_scrapes_every_target_and_its_rules_are_loaded(topology, job)
 
     until(scraped, 60, "all eight targets to be scraped")
     [group] = query("rules")["groups"]
-    assert len(group["rules"]) == 14
+    assert len(group["rules"]) == 16
     clients = query(f"query?query={quote('sum(taskbridge_journal_jobs)')}")["result"]
     assert float(clients[0]["value"][1]) >= 1, job.id
 
