@@ -306,6 +306,7 @@ class Bridge:
 
         Raises:
             JobNotFound: neither knows the job.
+            ServerUnavailable: no server tells, and no result is stored.
             ResultsUnavailable: no server knows the job, and the result backend does not answer.
             SettingsError: there is no secret.
         """

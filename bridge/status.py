@@ -9,7 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bridge.errors import JobNotFound, ResultsUnavailable, TaskbridgeError
+from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.events import TERMINAL
 from bridge.identifiers import check_identifier
 from bridge.shards import shard_of
@@ -47,16 +47,21 @@ def status(bridge: Bridge, job: str) -> dict[str, Any]:
 
     Raises:
         JobNotFound: neither the server nor the result backend knows it.
+        ServerUnavailable: no server tells, and no result is stored.
         ResultsUnavailable: no server knows it, and the result backend does not answer.
     """
     try:
         return _from_server(bridge, job)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         # No server, or it does not hold the job: HTTPError is an OSError.
-        found = from_result(bridge.app, job)
-    if found is None:
-        raise JobNotFound(_unknown(job))
-    return found
+        if (found := from_result(bridge.app, job)) is not None:
+            return found
+        if getattr(error, "code", None) == NOT_FOUND:
+            raise JobNotFound(_unknown(job)) from None
+        raise ServerUnavailable(
+            f"the server at {bridge.settings.server_url} does not tell about job {job}, and no "
+            f"result is stored: {error}"
+        ) from None
 
 
 def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:

@@ -27,6 +27,7 @@ def stack(rabbitmq, tmp_path_factory):
     port = free_port()
     bounds = {
         "TASKBRIDGE_HEALTH_PORT": str(port),
+        "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
         "TASKBRIDGE_JOURNAL_JOBS": str(ENDING // 2),
         "TASKBRIDGE_JOURNAL_UNFINISHED": str(UNFINISHED),
     }
