@@ -21,7 +21,7 @@ __all__ = ["AMQP", "PATIENCE", "TRANSPORT_OPTIONS", "Producer", "refusal"]
 
 #: Of connections on which each publish waits for the broker's confirm.
 TRANSPORT_OPTIONS = {"confirm_publish": True}
-#: Seconds that a broker may take to confirm a task. RabbitMQ confirms what a durable queue has
+#: Seconds that a broker may take to confirm a message. RabbitMQ confirms what a durable queue has
 #: written to disk; under a memory or disk alarm it confirms nothing.
 PATIENCE = 10.0
 #: AMQP's reply code of a message that no queue takes.
@@ -29,8 +29,8 @@ NO_ROUTE = 312
 #: AMQP's reply code of an exchange that does not exist.
 NOT_FOUND = 404
 UNCONFIRMED = (
-    "the broker does not confirm tasks, as under an alarm of its memory or disk: look at its log "
-    "before you enqueue again, for it may have taken this task"
+    "the broker does not confirm what it is given, as under an alarm of its memory or disk: look at "
+    "its log before you try again, for it may have taken this"
 )
 
 
@@ -44,10 +44,10 @@ class Producer(kombu.Producer):
             QueueUnavailable: no queue takes the task.
             BrokerUnavailable: the broker does not confirm it.
         """
+        options["confirm_timeout"] = options.get("confirm_timeout") or PATIENCE
         if "task" not in (options.get("headers") or {}):
             return super().publish(body, **options)  # events and remote control have no queue
         options["mandatory"] = True
-        options["confirm_timeout"] = options.get("confirm_timeout") or PATIENCE
         try:
             return self._attempt(body, options)
         except QueueUnavailable:
