@@ -29,7 +29,7 @@ NO_ROUTE = 312
 #: AMQP's reply code of an exchange that does not exist.
 NOT_FOUND = 404
 UNCONFIRMED = (
-    "the broker does not confirm what it is given, as under an alarm of its memory or disk: look at "
+    "the broker does not confirm messages, as under an alarm of its memory or disk: look at "
     "its log before you try again, for it may have taken this"
 )
 

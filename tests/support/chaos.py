@@ -188,7 +188,7 @@ class Chaos:
         if jobs and not self._broker_down:
             name = self._chance.choice(["SIGTERM", "SIGKILL"])
             self.revoked.append(self._newest(jobs))
-            with suppress(OSError):
+            with suppress(OSError, TaskbridgeError):
                 self._stack.bridge.app.control.revoke(self.revoked[-1], terminate=True, signal=name)
 
     def _newest(self, jobs: list[str]) -> str:
