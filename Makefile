@@ -1,8 +1,8 @@
 # Everything is made from nothing but Python 3.11+; see `make help`.
 
 PYTHON ?= python3
-# Tests at a time.
-PROCESSES ?= 2
+# Tests at a time: most of them wait for something.
+PROCESSES ?= 3
 ARGS ?=
 
 BIN := .venv/bin
@@ -28,7 +28,7 @@ up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url am
 	@$(BIN)/taskbridge up $(ARGS)
 
 # A whole file goes to one process, and so is made once what its tests share.
-test: .venv/lint.stamp $(PAGE)  ## the whole suite, two tests at a time; ARGS="-k bar -x"
+test: .venv/lint.stamp $(PAGE)  ## the whole suite, three tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
