@@ -90,7 +90,7 @@ class DroppedConsumer(bootsteps.StartStopStep):
         """Consume no more; what is not settled goes to another worker."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            ignore_errors(parent.connection, consumer.channel.close)
+            ignore_errors(parent, consumer.channel.close)
 
     shutdown = stop
 
