@@ -1,4 +1,8 @@
-"""What `Bridge.enqueue` costs beside Celery's own `send_task` and `apply_async`, to one broker."""
+"""What `Bridge.enqueue` costs beside Celery's own `send_task` and `apply_async`, to one broker.
+
+`Bridge.enqueue` waits for the broker's confirm that a queue has the task. Celery does not, by
+default; with ``confirm_publish`` and ``mandatory`` it does, and that is what it is compared with.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,8 @@ ENQUEUE = "Bridge.enqueue"
 SIGNATURE = "Bridge.enqueue(signature)"
 SEND = "app.send_task"
 APPLY = "task.apply_async"
+SEND_CONFIRMED = "app.send_task, confirmed"
+APPLY_CONFIRMED = "task.apply_async, confirmed"
 
 
 @contextlib.contextmanager
@@ -60,13 +66,17 @@ def variants(url: str, home: Path) -> dict[str, Callable[[], Any]]:
     settings = Settings(home=home, broker_url=url, result_url="disabled://")
     bridge = Bridge(settings=settings)
     # Plain Celery, without taskbridge's signal handlers doing anything for it.
-    app = Celery("benchmark", broker=url, backend="disabled://", set_as_current=False)
-    task = app.task(name=NAME)(_task)
+    app, sure = (Celery(broker=url, backend="disabled://", set_as_current=False) for _ in "12")
+    sure.conf.broker_transport_options = {"confirm_publish": True}
+    task, sure_task = (one.task(name=NAME)(_task) for one in (app, sure))
+    taken: dict[str, Any] = {"kwargs": KWARGS, "mandatory": True}
     return {
         ENQUEUE: lambda: bridge.enqueue(NAME, kwargs=KWARGS, owner="user-42"),
         SIGNATURE: lambda: bridge.enqueue(task.s(), kwargs=KWARGS, owner="user-42"),
         SEND: lambda: app.send_task(NAME, kwargs=KWARGS),
         APPLY: lambda: task.apply_async(kwargs=KWARGS),
+        SEND_CONFIRMED: lambda: sure.send_task(NAME, **taken),
+        APPLY_CONFIRMED: lambda: sure_task.apply_async(**taken),
     }
 
 
@@ -132,7 +142,14 @@ def main() -> None:
     options = parser.parse_args()
     with broker(options.broker_url) as url, tempfile.TemporaryDirectory() as home:
         wall, cpu = measure(url, options, Path(home))
-    ratios = [(ENQUEUE, SEND, 1.3), (ENQUEUE, APPLY, 1.3), (SIGNATURE, APPLY, 1.3)]
+    ratios: list[tuple[str, str, float | None]] = [
+        (ENQUEUE, SEND_CONFIRMED, 1.3),
+        (ENQUEUE, APPLY_CONFIRMED, 1.3),
+        (SIGNATURE, APPLY_CONFIRMED, 1.3),
+        # What the confirm costs.
+        (ENQUEUE, SEND, None),
+        (SEND_CONFIRMED, SEND, None),
+    ]
     pause = f", {options.pause * 1000:g} ms between two" if options.pause else ", no pause"
     untargeted = [(one, other, None) for one, other, _ in ratios]
     report(

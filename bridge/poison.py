@@ -22,7 +22,7 @@ from bridge.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.publishing import HEADER, INTERNAL
 from bridge.run import Run
 
-__all__ = ["Guard", "on_rejected"]
+__all__ = ["Guard", "fail", "on_rejected", "read_fields"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,22 +74,45 @@ def _refuse(consumer: Any, message: Any, error: Any) -> None:
 
 
 def _end(consumer: Any, message: Any, error: Any) -> None:
-    fields = _fields(message)
-    task, name = fields.get("id"), fields.get("task")
-    if not is_identifier(task):
+    if not is_identifier(read_fields(message).get("id")):
         logger.error("taskbridge: rejected a message that is no task: %.500s", error)
         return
     if not isinstance(error, InvalidTaskError):
         error = InvalidTaskError(f"the task's message cannot be used: {error}")
+    fields = publishing.fields_of(message, read_fields(message))
+    fail(consumer, message, error, publishing.execution(fields))
+
+
+def fail(
+    consumer: Any,
+    message: Any,
+    error: Exception,
+    execution: dict[str, Any] | None,
+    *,
+    store: bool = True,
+) -> None:
+    """End a task that has an id, and whose message no worker runs.
+
+    Args:
+        consumer: the worker's.
+        message: kombu's, of the task.
+        error: why it has failed.
+        execution: what Celery knows about the execution that ends; see ``publishing.execution``.
+            None for none: then servers ignore the end of a task that they know to run.
+        store: whether the result backend gets it too.
+    """
+    fields = read_fields(message)
+    task, name = str(fields["id"]), fields.get("task")
     logger.error("taskbridge: task %s has failed before it began: %.500s", task, error)
-    _store(consumer, str(task), {**fields, **_embedded(message)}, error)
+    if store:
+        _store(consumer, task, {**fields, **_embedded(message)}, error)
     name = name[:255] if isinstance(name, str) else ""
     if (header := publishing.sound(fields.get(HEADER))) is not None and name not in INTERNAL:
         job = fields.get("root_id")
         job = str(job if is_identifier(job) else task)
-        execution = publishing.execution(publishing.fields_of(message, fields))
-        begun = publishing.run_after(header)
-        run = Run(job=job, task=str(task), name=name, owner=header.get("owner"), begun=begun,
+        # Not greater than the number of any execution that there was.
+        begun = publishing.run_after(header) if execution else 1
+        run = Run(job=job, task=task, name=name, owner=header.get("owner"), begun=begun,
                   execution=execution)  # fmt: skip
         told = {"error": outcome.error(error)}
         emitter_for(publishing.of_tasks[0]).put(run, "failed", told)
@@ -120,7 +143,7 @@ def _payload(message: Any) -> Any:
         raise InvalidTaskError(f"the body of its message cannot be decoded: {error}") from None
 
 
-def _fields(message: Any) -> dict[str, Any]:
+def read_fields(message: Any) -> dict[str, Any]:
     """Return what a message says about its task; in protocol 1 its body does, else its headers."""
     try:
         payload = _payload(message)
@@ -155,7 +178,7 @@ def _check(message: Any) -> None:
     Raises:
         InvalidTaskError: it cannot; the message says what must change.
     """
-    payload, fields = _payload(message), _fields(message)
+    payload, fields = _payload(message), read_fields(message)
     if "task" not in fields:
         return  # Celery rejects it
     for name, is_right in _CHECKS.items():

@@ -82,7 +82,8 @@ class Settings:
     flower_url: str | None = _setting(types.origin, None)
     #: ``user:password`` of who may use Flower; needed where it listens to other machines.
     flower_auth: str | None = _setting(types.login, None, hidden=True)
-    #: RabbitMQ's management API, from which Flower learns how long queues are.
+    #: RabbitMQ's management API, from which Flower learns how long queues are, and ``taskbridge
+    #: doctor`` whether jobs end whose messages the broker drops.
     broker_api: str | None = _setting(types.origin, None, hidden=True)
     #: Certificate chain, and key, in PEM, of a server that speaks TLS itself.
     certfile: Path | None = _setting(types.file, None)

@@ -15,6 +15,7 @@ from bridge import (
     cancelled_jobs,
     capture,
     current,
+    dropped,
     monitoring,
     outcome,
     poison,
@@ -57,7 +58,7 @@ def install(app: Any, settings: Settings | None = None) -> None:
     transport.register()
     _settings[:] = [settings or Settings.from_environ()]
     publishing.connect()
-    app.steps["consumer"].add(poison.Guard)
+    app.steps["consumer"].update({poison.Guard, dropped.DroppedConsumer})
     for signal, handler in _HANDLERS:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
     cancellation.install(app, _settings[0])

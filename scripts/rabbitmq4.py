@@ -14,7 +14,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "rabbitmq4"
-TESTS = ["test_definitions.py", "test_confirmed_tasks.py", "test_stream.py", "test_writer.py"]
+TESTS = [
+    "test_definitions.py",
+    "test_confirmed_tasks.py",
+    "test_dropped_tasks.py",
+    "test_stream.py",
+    "test_writer.py",
+]
 
 
 def main() -> int:

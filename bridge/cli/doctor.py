@@ -8,11 +8,13 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from typing import Any
 
 from bridge import broker_url, stream, tls
 from bridge.aside import PATIENCE
 from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
+from bridge.cli import drops
 from bridge.cli.console import echo
 from bridge.client import Bridge
 from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
@@ -101,6 +103,27 @@ def _events(state: dict[str, Any]) -> str:
             except connection.connection_errors as error:
                 raise Ill(f"{tls.explain(error)}: check TASKBRIDGE_EVENTS_URL") from None
     return ", ".join(stream.name_of(name) for name in channels)
+
+
+def _drops(state: dict[str, Any]) -> str:
+    """Look what becomes of jobs whose messages the broker of tasks drops."""
+    settings = state["bridge"].settings
+    if not stream.is_amqp(settings.broker):
+        return "none: this broker drops no task"
+    if settings.broker_api is None:
+        return (
+            "not known, as TASKBRIDGE_BROKER_API is not set: without a policy jobs wait for ever "
+            "whose messages the broker drops (delivery limit, message-ttl)"
+        )
+    vhost = state["bridge"].app.connection_for_write().virtual_host
+    try:
+        return drops.describe(settings, vhost)
+    except (OSError, ValueError, HTTPException) as error:
+        # The text of an error may quote the URL, which holds a password.
+        reason = getattr(error, "reason", type(error).__name__)
+        raise Skipped(
+            f"RabbitMQ's management API tells nothing ({reason}): check TASKBRIDGE_BROKER_API"
+        ) from None
 
 
 def _results(state: dict[str, Any]) -> str:
@@ -238,6 +261,7 @@ _CHECKS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("secret", _secret),
     ("broker", _broker),
     ("events", _events),
+    ("drops", _drops),
     ("results", _results),
     ("worker", _worker),
     ("server", _server),

@@ -1,4 +1,4 @@
-"""Print RabbitMQ's definitions: virtual hosts, users with just the rights they need, exchanges.
+"""Print RabbitMQ's definitions: virtual hosts, users with just their rights, policies, exchanges.
 
 ``python compose/rabbitmq/definitions.py --secrets FOLDER --output FILE``; each node reads the file
 at each start (``load_definitions`` in its configuration), and makes anew what is not durable.
@@ -20,7 +20,7 @@ from typing import Any
 
 import kombu
 
-from bridge import Settings, stream, tls
+from bridge import Settings, dropped, stream, tls
 from bridge.connection import connect
 from bridge.shards import channel_of
 
@@ -79,6 +79,20 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
             {"user": user, "vhost": vhost, "configure": one, "write": two, "read": three}
             for user, hosts in allowed.items()
             for vhost, (one, two, three) in hosts.items()
+        ],
+        "policies": [
+            {
+                "vhost": TASKS,
+                "name": "taskbridge",
+                "pattern": "^celery$",
+                "apply-to": "queues",
+                "priority": 0,
+                "definition": {
+                    # To the queue of that name, where workers end the jobs of dropped messages.
+                    "dead-letter-exchange": "",
+                    "dead-letter-routing-key": dropped.queue_name(settings),
+                },
+            }
         ],
         "exchanges": [
             {

@@ -6,7 +6,7 @@ import kombu
 import pytest
 from celery import chord, group
 
-from bridge import Bridge
+from bridge import Bridge, confirming
 from bridge.errors import BrokerUnavailable, QueueUnavailable
 
 #: Of a queue that holds one message and refuses the next.
@@ -68,3 +68,21 @@ def test_each_task_of_a_canvas_must_be_taken(bridge, canvas):
 
 def test_remote_control_needs_no_worker_that_listens(bridge):
     bridge.app.control.broadcast("revoke", {"task_id": "x"})
+
+
+def test_a_broker_under_an_alarm_of_its_memory_is_unavailable(
+    bridge, channel, rabbitmq, monkeypatch
+):
+    monkeypatch.setattr(confirming, "PATIENCE", 0.5)
+    bridge.enqueue("a.task")
+    rabbitmq.control("set_vm_memory_high_watermark", "0")
+    try:
+        for _ in range(2):
+            with pytest.raises(BrokerUnavailable, match="does not confirm tasks"):
+                bridge.enqueue("a.task")
+    finally:
+        rabbitmq.control("set_vm_memory_high_watermark", "0.4")
+    before = waiting(channel)
+    assert before <= 3, "what was not confirmed is not published again"
+    bridge.enqueue("a.task")
+    assert waiting(channel) == before + 1
