@@ -388,6 +388,10 @@ class Snapshot:
         """Return what is known of a task; None for nothing."""
         return self._tasks.get(task)
 
+    def waiting(self) -> list[TaskState]:
+        """Return the tasks that wait, or are to be tried again."""
+        return list(self._tasks.waiting())
+
     def open_tasks(self) -> list[TaskState]:
         """Return the tasks that have not ended."""
         return [task for task in self._tasks.values() if not task.ended]

@@ -210,7 +210,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     ways = path, disturbances
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)
     metrics.registry.register(collector)
-    audit = Audit(journal, verdicts, lambda: metrics.ends_lost, sio)
+    audit = Audit(journal, verdicts, lambda: metrics.ends_lost, sio, settings.lost_after)
     delivery.on_unreported = audit.note
     return SocketServer(
         bridge=bridge,

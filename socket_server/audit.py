@@ -1,9 +1,10 @@
-"""An audit: finding out how tasks ended whose ends their workers had to drop."""
+"""An audit: finding out how tasks ended whose ends did not come over the bus."""
 
 from __future__ import annotations
 
+import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +20,16 @@ __all__ = ["Audit"]
 DELAYS = (5.0, 30.0, 120.0, 600.0)
 #: Seconds between two looks at jobs with ends that no task's id is known of.
 QUIET = 15.0
+#: Silent jobs that are looked up a second, and tasks of each that wait: of a large group, any.
+JOBS, TASKS = 5, 4
 
 
 class Audit:
-    """Looks up all tasks that have not ended once emitters tell that ends were dropped.
+    """Looks up tasks that seem to wait, and all open ones once an emitter has dropped ends.
+
+    A worker that dies takes with it what it could not publish before. If that was all that it had
+    to tell about a task, the task seems to wait. So each job with such tasks that is silent for
+    long is looked up again and again, a few jobs a second.
 
     An emitter whose outbox was full does not know of which tasks it has dropped the ends, only how
     many of each job, and how they ended. Tasks that the server knows are looked up in the result
@@ -33,6 +40,7 @@ class Audit:
         verdicts: asks the result backend, and tells the clients.
         notices: returns how often emitters told that ends were dropped.
         sio: starts background tasks and lets others go on.
+        silent_after: seconds of silence after which a job with tasks that wait is looked up.
         clock: monotonic seconds.
     """
 
@@ -42,6 +50,7 @@ class Audit:
         verdicts: Verdicts,
         notices: Callable[[], int],
         sio: Any,
+        silent_after: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal, self._verdicts, self._notices = journal, verdicts, notices
@@ -54,6 +63,10 @@ class Audit:
         #: What was known of each of these jobs at the last look, which was at ``_looked``.
         self._known: dict[str, tuple[int, int]] = {}
         self._looked = 0.0
+        self._silent_after = silent_after
+        #: Silent jobs that are still to be looked up in this round, and when the next one is due.
+        self._round: deque[str] = deque()
+        self._next_round = clock() + silent_after
 
     def note(self, job: str, ends: dict[EventType, int]) -> None:
         """Take in the numbers of a job's dropped ends, by how they ended."""
@@ -73,6 +86,8 @@ class Audit:
         elif self._unreported and now >= self._looked + QUIET:
             self._looked = now
             self._begin(self._settle_unreported)
+        elif self._round or now >= self._next_round:
+            self._begin(self._settle_silent)
 
     def _begin(self, work: Callable[[], None]) -> None:
         self._running = True
@@ -97,6 +112,22 @@ class Audit:
         for task in tasks:
             self._verdicts.settle(snapshot.job, task)
             self._sio.sleep(0)
+
+    def _settle_silent(self) -> None:
+        """Look up some tasks that seem to wait, of some jobs that are silent."""
+        if not self._round:
+            with self._sio.turn:
+                self._round.extend(self._journal.silent(self._silent_after))
+            self._next_round = self._clock() + self._silent_after
+        for _ in range(min(JOBS, len(self._round))):
+            job = self._round.popleft()
+            with self._sio.turn:
+                waiting = self._journal.of(job).waiting() if job in self._journal else []
+            for task in random.sample(waiting, min(TASKS, len(waiting))):
+                if not self._verdicts.settle(job, task.task):
+                    self._round.clear()  # the result backend does not answer
+                    return
+                self._sio.sleep(0)
 
     def _settle_unreported(self) -> None:
         for job in list(self._unreported):

@@ -270,6 +270,11 @@ class Journal:
         """Return the snapshots of all jobs that are held."""
         return [record.snapshot for record in self._records.values()]
 
+    def silent(self, seconds: float) -> list[str]:
+        """Return the jobs that have not ended, and of which nothing was heard for so long."""
+        horizon, records = self._clock() - seconds, self._records.items()
+        return [job for job, one in records if one.heard <= horizon and job not in self._ended]
+
     def owner(self, job: str) -> str | None:
         """Return whose job it is; None if it is nobody's or not held."""
         record = self._records.get(job)

@@ -74,19 +74,26 @@ class Verdicts:
         self._delivery.tell(_ended(draft, found) if found else _silent(draft, silence))
         return found is not None
 
-    def settle(self, job: str, task: str) -> None:
+    def settle(self, job: str, task: str) -> bool:
         """Say how a task ended if its result tells that, and it has not said so itself.
 
         May take some seconds.
+
+        Returns:
+            Whether the result backend has answered.
         """
         with self._turn:
-            found = self._result(task)
+            try:
+                found = self._look_up(task)
+            except ResultsUnavailable:
+                return False
             if not found or job not in self._journal:
-                return
+                return True
             state = self._journal.of(job).task(task)
             if state is not None and not state.ended:
                 draft = self._journal.of(job).verdict(state, "stalled", time.time())
                 self._delivery.tell(_ended(draft, found))
+            return True
 
     def fill(self, job: str, number: int, state: EventType) -> None:
         """Say how a task ended of which nothing is known but that its end was dropped.
@@ -113,10 +120,13 @@ class Verdicts:
     def _result(self, task: str) -> dict[str, Any] | None:
         """Return how a task ended; None if that is not known, or not soon."""
         try:
-            answer: dict[str, Any] | None = self._turn.outside(from_result, self._bridge.app, task)
+            return self._look_up(task)
         except ResultsUnavailable as error:
             logger.warning("taskbridge: cannot tell how task %s ended: %s", task, error)
             return None
+
+    def _look_up(self, task: str) -> dict[str, Any] | None:
+        answer: dict[str, Any] | None = self._turn.outside(from_result, self._bridge.app, task)
         return answer if answer and answer["state"] in TERMINAL else None
 
 

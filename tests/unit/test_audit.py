@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from bridge.errors import ResultsUnavailable
 from bridge.events import Event
-from socket_server.audit import DELAYS, QUIET, Audit
+from socket_server.audit import DELAYS, JOBS, QUIET, TASKS, Audit
 from socket_server.delivery import Delivery
 from socket_server.history import History
 from socket_server.journal import Journal
@@ -19,6 +20,9 @@ from socket_server.verdicts import Verdicts
 from socket_server.watchdog import Watchdog
 from support.clock import Clock
 
+#: Seconds of silence after which a job is looked up.
+SILENT = 1000.0
+
 
 class Server:
     """The parts of a server that an audit has to do with, and a result backend."""
@@ -26,7 +30,11 @@ class Server:
     def __init__(self):
         self.clock, self.results, self.asked = Clock(100.0), {}, []
         manager = SimpleNamespace(ready=True, place=None, late=False, deliver_job=lambda *_: False)
-        self.manager, self.journal, self.metrics = manager, Journal(epoch="e"), Metrics()
+        self.manager, self.journal, self.metrics = (
+            manager,
+            Journal(epoch="e", clock=self.clock),
+            Metrics(),
+        )
         watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
         parts = watchdog, History(), Lines(), self.metrics
         self.delivery = Delivery(manager, self.journal, *parts)
@@ -40,11 +48,13 @@ class Server:
         bridge = SimpleNamespace(app=None)
         verdicts = Verdicts(self.delivery, self.journal, bridge, turn)
         notices = lambda: self.metrics.ends_lost  # noqa: E731
-        self.audit = Audit(self.journal, verdicts, notices, sio, self.clock)
+        self.audit = Audit(self.journal, verdicts, notices, sio, SILENT, self.clock)
         self.delivery.on_unreported = self.audit.note
 
     def _ask(self, _, app, task):
         self.asked.append(task)
+        if self.results is None:
+            raise ResultsUnavailable("no answer")
         state = self.results.get(task)
         return state and {"state": state, "ended_at": 5.0, "error": None}
 
@@ -162,3 +172,40 @@ def test_numbers_that_no_worker_can_mean_are_refused():
         event = Event(job="j", task="t", type="succeeded", at=1.0, data={"unreported": wrong})
         with pytest.raises(EventError, match="unreported"):
             Event.decode(event.encode())
+
+
+@pytest.mark.parametrize("kind", ["queued", "retrying"])
+def test_a_task_that_seems_to_wait_ends_as_its_result_says_once_it_was_silent(server, kind):
+    server.take(kind, "j", run=int(kind == "retrying"))
+    server.results["j"] = "succeeded"
+    server.wait(SILENT - 2)
+    assert server.asked == []
+    server.wait(SILENT + 3)
+    assert (server.state(), server.asked) == ("succeeded", ["j"])
+
+
+def test_a_job_that_waits_for_long_is_looked_up_once_in_a_while_and_goes_on_to_wait(server):
+    server.take("queued", "j")
+    server.wait(5 * SILENT)
+    assert server.state() == "queued"
+    assert 3 <= len(server.asked) <= 5
+
+
+def test_of_many_silent_jobs_and_large_groups_few_tasks_are_looked_up_at_a_time(server):
+    for job in range(20):
+        for task in range(50):
+            server.take("queued", f"{job}.{task}", f"job {job}")
+    server.wait(SILENT - 5)
+    for _ in range(15):
+        before = len(server.asked)
+        server.wait(1)
+        assert len(server.asked) - before <= JOBS * TASKS
+    assert len({task.split(".")[0] for task in server.asked}) == 20
+
+
+def test_a_result_backend_that_does_not_answer_is_asked_once_a_round(server):
+    for job in "abc":
+        server.take("queued", job, job)
+    server.results = None
+    server.wait(SILENT + 10)
+    assert len(server.asked) == 1
