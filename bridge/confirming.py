@@ -19,11 +19,16 @@ from bridge.errors import BrokerUnavailable, QueueUnavailable
 
 __all__ = ["AMQP", "PATIENCE", "TRANSPORT_OPTIONS", "Producer", "refusal"]
 
-#: Of connections on which each publish waits for the broker's confirm.
-TRANSPORT_OPTIONS = {"confirm_publish": True}
-#: Seconds that a broker may take to confirm a message. RabbitMQ confirms what a durable queue has
-#: written to disk; under a memory or disk alarm it confirms nothing.
+#: Seconds that a broker may take to confirm a message, or to answer. RabbitMQ confirms what a
+#: durable queue has written to disk; under a memory or disk alarm it confirms nothing, and a broker
+#: that is frozen answers nothing.
 PATIENCE = 10.0
+#: Of connections on which each publish waits for the broker's confirm.
+TRANSPORT_OPTIONS = {
+    "confirm_publish": True,
+    "read_timeout": PATIENCE,
+    "write_timeout": PATIENCE,
+}
 #: AMQP's reply code of a message that no queue takes.
 NO_ROUTE = 312
 #: AMQP's reply code of an exchange that does not exist.

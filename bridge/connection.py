@@ -84,6 +84,10 @@ class Pool(connection.ConnectionPool):
         """Return a connection that is made when it is used."""
         return PooledConnection(self, **self.connection.info())
 
+    def close_resource(self, resource: Any) -> None:
+        """Drop a connection that failed, without a goodbye that a dead broker does not answer."""
+        resource.collect()
+
 
 class AMQP(amqp.AMQP):
     """What a Celery application connects with."""

@@ -13,6 +13,8 @@ from functools import partial
 
 import pytest
 
+from bridge import Bridge, confirming
+from bridge.errors import BrokerUnavailable
 from bridge.writer import new_writer
 from support.bus import Bus
 from support.distance import Distance
@@ -25,6 +27,8 @@ OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "5"))
 #: Seconds until a server calls a silent task stalled, and lost. A server that is frozen for three
 #: times the latter must be back before its clients give up and miss pushes: within 45 s.
 STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (4.0, 12.0)
+#: Seconds that a call to a broker which does not answer takes at most, where each step has one.
+SOON = 40.0
 #: Seconds for which jobs go on after it, and what raising and ending alarms may take.
 AFTER, CONTROL = 2.0, 4.0
 
@@ -156,3 +160,31 @@ def test_a_server_that_was_frozen_calls_nothing_lost(distance, worker):
     last(3 * LOST)
     distance.server.thaw()
     job.check()
+
+
+def test_a_service_is_not_held_by_a_broker_that_does_not_answer(node, distance, alarm, monkeypatch):
+    monkeypatch.setattr(confirming, "PATIENCE", 1.0)
+    bounds = {"read_timeout": 1.0, "write_timeout": 1.0}
+    monkeypatch.setattr(confirming, "TRANSPORT_OPTIONS", {"confirm_publish": True, **bounds})
+    with Bridge(settings=distance.stack.settings) as bridge:
+        jobs = [bridge.enqueue("support.add", [1, 2], queue="nobody's").id for _ in range(2)]
+        for job in jobs:
+            next(iter(bridge.watch(job)))  # the server knows it
+        node.freeze()
+        try:
+            assert_refused(bridge, jobs[0])
+        finally:
+            node.thaw()
+        alarm("memory")
+        assert_refused(bridge, jobs[1])
+        alarm("memory", over=True)
+        bridge.enqueue("support.add", [1, 2], queue="nobody's")
+
+
+def assert_refused(bridge, job):
+    begun = time.monotonic()
+    with pytest.raises(BrokerUnavailable):
+        bridge.enqueue("support.add", [1, 2], queue="nobody's")
+    with pytest.raises(BrokerUnavailable):
+        bridge.cancel(job)
+    assert time.monotonic() - begun < SOON
