@@ -65,6 +65,8 @@ def variants(url: str, home: Path) -> dict[str, Callable[[], Any]]:
     """Return what is compared; each publishes one message to the queue ``celery``."""
     settings = Settings(home=home, broker_url=url, result_url="disabled://")
     bridge = Bridge(settings=settings)
+    # A task of another application would be published by that, without a confirm.
+    signature = bridge.app.signature(NAME)
     # Plain Celery, without taskbridge's signal handlers doing anything for it.
     app, sure = (Celery(broker=url, backend="disabled://", set_as_current=False) for _ in "12")
     sure.conf.broker_transport_options = {"confirm_publish": True}
@@ -72,7 +74,7 @@ def variants(url: str, home: Path) -> dict[str, Callable[[], Any]]:
     taken: dict[str, Any] = {"kwargs": KWARGS, "mandatory": True}
     return {
         ENQUEUE: lambda: bridge.enqueue(NAME, kwargs=KWARGS, owner="user-42"),
-        SIGNATURE: lambda: bridge.enqueue(task.s(), kwargs=KWARGS, owner="user-42"),
+        SIGNATURE: lambda: bridge.enqueue(signature, kwargs=KWARGS, owner="user-42"),
         SEND: lambda: app.send_task(NAME, kwargs=KWARGS),
         APPLY: lambda: task.apply_async(kwargs=KWARGS),
         SEND_CONFIRMED: lambda: sure.send_task(NAME, **taken),

@@ -132,7 +132,9 @@ def _settle(parent: Any, message: Any) -> None:
     if reason_of(message) in FINAL:
         delivery = {"delivery_info": {"redelivered": True}}
         execution, store = publishing.execution({**fields, **delivery}), True
-    poison.fail(parent, message, error_of(message), execution, store=store)
+    error = error_of(message)
+    logger.error("taskbridge: task %s has failed, unless it runs: %s", task, error)
+    poison.fail(parent, message, error, execution, store=store)
 
 
 def _is_here(task: Any) -> bool:

@@ -80,6 +80,7 @@ def _end(consumer: Any, message: Any, error: Any) -> None:
     if not isinstance(error, InvalidTaskError):
         error = InvalidTaskError(f"the task's message cannot be used: {error}")
     fields = publishing.fields_of(message, read_fields(message))
+    logger.error("taskbridge: task %s has failed before it began: %.500s", fields["id"], error)
     fail(consumer, message, error, publishing.execution(fields))
 
 
@@ -103,7 +104,6 @@ def fail(
     """
     fields = read_fields(message)
     task, name = str(fields["id"]), fields.get("task")
-    logger.error("taskbridge: task %s has failed before it began: %.500s", task, error)
     if store:
         _store(consumer, task, {**fields, **_embedded(message)}, error)
     name = name[:255] if isinstance(name, str) else ""
