@@ -10,6 +10,7 @@ from typing import Any
 from celery import _state
 from celery.canvas import Signature
 from celery.canvas import _chord as chord
+from celery.utils.functional import regen
 
 from bridge.errors import EnqueueError
 from bridge.nesting import MAX_DEPTH
@@ -42,7 +43,11 @@ def lazy(signature: Any) -> Any:
     part = signature
     while isinstance(part, dict):
         part = (part.get("kwargs") or {}).get(AT_ONCE.get(part.get("subtask_type") or "", ""))
-    return part if isinstance(part, list) and hasattr(part, "map") else None
+    return part if _is_lazy(part) else None
+
+
+def _is_lazy(part: Any) -> bool:
+    return isinstance(part, list) and hasattr(part, "map")  # Celery's `regen`
 
 
 def planned(request: Any) -> frozenset[str]:
@@ -133,7 +138,13 @@ def bound(signature: Any, app: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Return a signature without the task objects, and so the application, that it remembers."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        plain = {key: _plain(item) for key, item in value.items()}
+        if _is_lazy(plain.get("header")):
+            # Of what a chord is made of, Celery leaves only a generator unread.
+            plain["header"] = (one for one in plain["header"])
+        return plain
+    if _is_lazy(value):
+        return regen(_plain(item) for item in value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 

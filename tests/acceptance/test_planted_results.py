@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from bridge.emitter import emitter_for
-from bridge.errors import JobNotFound
+from bridge.errors import JobNotFound, ServerUnavailable
 from bridge.run import Run
 from support.planted import encoded, plant, planted
 from support.wait import until
@@ -103,7 +103,7 @@ def test_a_service_that_meets_no_server_reads_redis_as_data(redis_server, new_st
         client.set(f"celery-task-meta-{task}", value)
     client.lpush("celery-task-meta-no-text", "x")
     for task in ("pickled", "no-text"):
-        with pytest.raises(JobNotFound):
+        with pytest.raises(ServerUnavailable):
             stack.bridge.status(task)
     name = {"SUCCESS": "succeeded", "FAILURE": "failed"}[state]
     found = {task: stack.bridge.status(task) for task in ("raised", "large", "plain")}
