@@ -40,7 +40,7 @@ long: .venv/lint.stamp $(PAGE)  ## the tests that take long; ARGS="-k outage"
 
 chaos: .venv/lint.stamp $(PAGE)  ## 500 jobs, and ten faults at a time for a quarter of an hour
 	@$(BIN)/python scripts/install_test_tools.py
-	@CHAOS_JOBS=500 CHAOS_SECONDS=900 CHAOS_FAULTS=10 $(BIN)/python -m pytest tests/chaos/test_fleet.py $(ARGS)
+	@CHAOS_JOBS=500 CHAOS_SECONDS=900 CHAOS_FAULTS=10 $(BIN)/python -m pytest -m long tests/chaos/test_bad_day.py $(ARGS)
 
 # Not a part of the tests: it takes the code of the release from git's history.
 compatibility: .venv/lint.stamp  ## attempts under wrong clocks, with workers and with a server of 0.1.0

@@ -65,7 +65,9 @@ class TableOwners:
         Raises:
             InputError: another job makes one of that name at the same time.
         """
-        if self._found(connection, name) is not None:
+        if (owner := self._found(connection, name)) is not None:
+            if owner != self._owner:
+                raise _taken(name)  # by a job that was quicker
             return False
         try:
             connection.execute(insert(self._ledger), {"name": name, "owner": self._owner})

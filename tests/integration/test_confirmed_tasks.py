@@ -78,7 +78,7 @@ def test_a_broker_under_an_alarm_of_its_memory_is_unavailable(
     rabbitmq.control("set_vm_memory_high_watermark", "0")
     try:
         for _ in range(2):
-            with pytest.raises(BrokerUnavailable, match="does not confirm tasks"):
+            with pytest.raises(BrokerUnavailable, match="does not confirm messages"):
                 bridge.enqueue("a.task")
     finally:
         rabbitmq.control("set_vm_memory_high_watermark", "0.4")

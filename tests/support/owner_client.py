@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import socketio
@@ -30,13 +31,23 @@ class OwnerClient:
         #: Ends that were told of each job, in order.
         self.ends: dict[str, list[Event]] = {}
         self._lock, self._listening = threading.Lock(), False
-        self._client: socketio.Client = InOrderClient(handle_sigint=False)
+        # It connects again by itself: the library gives up where a server that starts refuses it.
+        self._client: socketio.Client = InOrderClient(handle_sigint=False, reconnection=False)
+        self._stack, self._token = stack, stack.token(owner=owner, scope="watch", ttl=3600)
+        self._closed = threading.Event()
         self._client.on("job", self._take, namespace=NAMESPACE)
         self._client.on("connect", self._connected, namespace=NAMESPACE)
-        token = stack.token(owner=owner, scope="watch", ttl=3600)
-        options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
-        self._client.connect(stack.url, auth={"token": token}, **options)
+        self._thread = threading.Thread(target=self._stay_connected, daemon=True)
+        self._thread.start()
         until(lambda: self._listening, 30, "the owner's jobs to be listed")
+
+    def _stay_connected(self) -> None:
+        options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
+        while not self._closed.wait(0.2):
+            if NAMESPACE not in self._client.namespaces:
+                with suppress(socketio.exceptions.SocketIOError, ValueError):
+                    self._client.disconnect()
+                    self._client.connect(self._stack.url, auth={"token": self._token}, **options)
 
     def _connected(self) -> None:
         """Ask for all jobs: at the beginning, and again after each cut."""
@@ -70,4 +81,6 @@ class OwnerClient:
 
     def close(self) -> None:
         """Hang up."""
+        self._closed.set()
+        self._thread.join(30)
         self._client.shutdown()

@@ -28,8 +28,7 @@ export interface BoardOptions {
 }
 
 export class Board {
-  /** Where Flower is, if anywhere. */
-  flower: string | undefined;
+  #flower: string | undefined;
   #client: Client;
   #options: BoardOptions;
   #entries = new Map<string, Entry>();
@@ -53,6 +52,12 @@ export class Board {
     client.addEventListener("job", ({ detail }) => this.#event(detail));
     this.#clock = setInterval(() => this.#tick(), 1000);
     this.#filter = new Filter(() => this.#showAll());
+  }
+
+  /** Where Flower is, if anywhere; jobs that are shown already link to it, too. */
+  set flower(url: string | undefined) {
+    this.#flower = url;
+    this.#showAll();
   }
 
   get #grant(): TokenGrant {
@@ -218,7 +223,7 @@ export class Board {
       again: again ? (one) => this.#options.again(one.snapshot.job) : undefined,
       changed: (one) => this.#changed(one),
       logOpened: (one) => void this.#history(one),
-      flower: this.flower,
+      flower: this.#flower,
     };
   }
 
