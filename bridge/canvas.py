@@ -130,8 +130,7 @@ def bound(signature: Any, app: Any) -> Any:
     process, which in a service is often one that nobody configured.
     """
     if _application(signature) is not None:
-        # To copy a chord exhausts its generator. Celery changes no signature that it applies.
-        return signature.clone() if lazy(signature) is None else signature
+        return signature  # Celery changes none that it applies
     return Signature.from_dict(_plain(signature), app=app)
 
 

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: How a job that is over is said to have ended.
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
+#: Types of signatures that stand for several tasks.
+SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
 #: Event names that the protocol itself uses towards clients.
 RESERVED = frozenset(
     {"job", "token_expiring", "draining", "connect", "disconnect", "pushes_dropped"}
@@ -148,7 +150,7 @@ class Bridge:
 
         check(task, args, kwargs, owner, self.settings.argument_bytes)
         # A frozen signature has its task's id, by which other signatures may refer to it.
-        single = not isinstance(task, str) and not task.get("subtask_type")
+        single = not isinstance(task, str) and task.get("subtask_type") not in SEVERAL
         frozen = task.options.get("task_id") if single else None
         job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
         send = self._send_name if isinstance(task, str) else self._send_signature
