@@ -150,8 +150,10 @@ class Bridge:
 
         check(task, args, kwargs, owner, self.settings.argument_bytes)
         # A frozen signature has its task's id, by which other signatures may refer to it.
-        single = not isinstance(task, str) and task.get("subtask_type") not in SEVERAL
-        frozen = task.options.get("task_id") if single else None
+        frozen = None
+        if isinstance(task, str) or task.get("subtask_type") not in SEVERAL:
+            frozen = getattr(task, "options", {}).get("task_id")
+            frozen = options.pop("task_id", frozen)
         job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
         send = self._send_name if isinstance(task, str) else self._send_signature
         asked = {"owner": owner, "settings": self.settings, "redact": redact}

@@ -134,7 +134,8 @@ def _kept(apply: Callable[..., Any], results: list[Any]) -> Callable[..., Any]:
     @functools.wraps(apply)
     def apply_async(one: Any, *args: Any, **options: Any) -> Any:
         result = apply(one, *args, **options)
-        results.append(result)  # that of the outermost call is the last
+        if _current.get() is not None:  # not what the worker applies on a thread of its own
+            results.append(result)  # that of the outermost call is the last
         return result
 
     return apply_async

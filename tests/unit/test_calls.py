@@ -216,6 +216,14 @@ def test_a_frozen_task_keeps_its_id(bridge, one):
     assert [(headers["id"], headers["root_id"]) for headers in found] == [(frozen, frozen)]
 
 
+@pytest.mark.parametrize("by_name", [True, False])
+def test_an_id_that_is_asked_for_is_the_jobs(bridge, one, by_name):
+    task = one.name if by_name else one.si()
+    with messages() as found:
+        assert bridge.enqueue(task, task_id="asked-for").id == "asked-for"
+    assert [headers["id"] for headers in found] == ["asked-for"]
+
+
 def test_a_frozen_id_that_cannot_be_a_jobs_is_replaced(bridge, one):
     with messages() as found:
         job = bridge.enqueue(one.si().set(task_id="x" * 256)).id
