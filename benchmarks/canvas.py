@@ -74,7 +74,7 @@ console.log(JSON.stringify(took));
 
 
 class Nobody:
-    """In place of a server's manager: encodes what would be sent, and sends it to nobody."""
+    """Replaces a server's manager: encodes each message as for clients, and does not send it."""
 
     ready, place, late = True, None, False
 

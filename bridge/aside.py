@@ -27,7 +27,7 @@ PATIENCE = 2.0
 PAUSE = (5.0, 300.0)
 #: Stuck threads that are left behind at most.
 MAX_STUCK = 8
-#: Calls that may wait for a backend that does not answer, without anybody waiting for them.
+#: Calls that may be queued while the backend does not answer; their callers do not wait.
 MAX_KEPT = 10_000
 
 

@@ -84,8 +84,8 @@ def _digest(job: str) -> bytes:
     return blake2b(job.encode("utf-8", "surrogatepass"), digest_size=DIGEST).digest()
 
 
-#: Jobs of which this worker was told: for its parent, and for all its processes. The latter is None
-#: outside workers.
+#: Cancelled jobs that this worker knows: in its parent process, and in memory that the parent
+#: shares with its children, which is None outside workers.
 _known = LimitedSet(maxlen=MAX_KNOWN, expires=MEMORY)
 _shared: CancelledJobs | None = None
 
@@ -98,7 +98,7 @@ def remember(job: str) -> None:
 
 
 def knows(job: str) -> bool:
-    """Whether this worker's parent was told that a job was cancelled."""
+    """Whether this worker's parent process knows that a job was cancelled."""
     return job in _known
 
 

@@ -94,7 +94,8 @@ class Bridge:
             settings = settings.replace(secret=explicit.secret)
         self.settings = settings
         self._app = app
-        #: Applications of this bridge's own by their result backend, and whose process they are.
+        #: Celery applications that this bridge has made, by the URL of the result backend, and
+        #: the id of the process that made them.
         self._apps: dict[str, Any] = {}
         self._pid = os.getpid()
         forking.install()

@@ -106,7 +106,7 @@ def _events(state: dict[str, Any]) -> str:
 
 
 def _drops(state: dict[str, Any]) -> str:
-    """Look what becomes of jobs whose messages the broker of tasks drops."""
+    """Check whether a job ends if the broker of tasks drops its message."""
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.broker):
         return "none: this broker drops no task"

@@ -1,4 +1,4 @@
-"""Whether jobs end whose messages RabbitMQ drops, as its management API tells."""
+"""Checks whether a job ends if RabbitMQ drops its message; asks RabbitMQ's management API."""
 
 from __future__ import annotations
 
