@@ -10,7 +10,6 @@ from typing import Any
 from celery import _state
 from celery.canvas import Signature
 from celery.canvas import _chord as chord
-from celery.utils.functional import regen
 
 from bridge.errors import EnqueueError
 from bridge.nesting import MAX_DEPTH
@@ -131,19 +130,34 @@ def bound(signature: Any, app: Any) -> Any:
     """
     if _application(signature) is not None:
         return signature  # Celery changes none that it applies
+    if lazy(signature) is not None:
+        return _bound_unread(signature, app)
     return Signature.from_dict(_plain(signature), app=app)
+
+
+def _bound_unread(signature: Any, app: Any) -> Any:
+    """Return a copy of a group or chord over a generator, which is read as late as Celery reads it.
+
+    Celery's own ways to copy one wrap the generator in another that reads one signature ahead.
+    """
+    copy = dict.__new__(type(signature))
+    dict.update(copy, signature)
+    vars(copy).update(vars(signature), _app=app)
+    copy["kwargs"] = kwargs = dict(signature["kwargs"])
+    if kwargs.get("body") is not None:
+        kwargs["body"] = bound(kwargs["body"], app)
+    name = AT_ONCE[signature["subtask_type"]]
+    if isinstance(kwargs[name], dict):
+        kwargs[name] = _bound_unread(kwargs[name], app)
+    else:
+        kwargs[name].map(lambda one: Signature.from_dict(_plain(one), app=app))
+    return copy
 
 
 def _plain(value: Any) -> Any:
     """Return a signature without the task objects, and so the application, that it remembers."""
     if isinstance(value, dict):
-        plain = {key: _plain(item) for key, item in value.items()}
-        if _is_lazy(plain.get("header")):
-            # Of what a chord is made of, Celery leaves only a generator unread.
-            plain["header"] = (one for one in plain["header"])
-        return plain
-    if _is_lazy(value):
-        return regen(_plain(item) for item in value)
+        return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 

@@ -11,15 +11,13 @@ import random
 import threading
 
 import pytest
-from celery import chain, chord, signature
 
 from bridge.errors import TaskbridgeError
-from bridge.events import TERMINAL
 from support.chaos import Chaos
+from support.fleet import assert_as_celery_says, await_ends, some_job
 from support.owner_client import OwnerClient
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack
-from support.wait import until
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "40"))
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
@@ -31,14 +29,6 @@ STALLED, LOST = 5, 15
 PATIENCE = 120 + SECONDS / 2
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2 * SECONDS + PATIENCE + 180)]
-
-#: Our names of what Celery says once it is final; a task that raises JobCancelled is a failure to
-#: Celery, and so is one whose process died.
-ENDS = {
-    "SUCCESS": {"succeeded"},
-    "FAILURE": {"failed", "lost", "cancelled"},
-    "REVOKED": {"cancelled"},
-}
 
 
 @pytest.fixture
@@ -62,32 +52,6 @@ def stack(node, tmp_path):
         stack.stop()
 
 
-def task(name, *args, **options):
-    return signature(f"support.{name}", args=args, options=options, immutable=True)
-
-
-def some_job(chance):
-    """Return a task, or a canvas, of one of many kinds.
-
-    All are acknowledged late: of a task that is acknowledged early, nothing is left if its worker
-    dies before it could publish that it has begun.
-    """
-    seconds = chance.uniform(0.2, 6)
-    kinds = [
-        lambda: task("linger", seconds),
-        lambda: task("linger_once", seconds),
-        lambda: task("work", seconds),
-        lambda: task("linger", 30, soft_time_limit=2),
-        lambda: task("linger", 30, time_limit=2),
-        lambda: task("fail"),
-        lambda: task("retry_once"),
-        lambda: task("die"),
-        lambda: chain(task("work", 1), task("linger", 1)),
-        lambda: chord([task("work", 1) for _ in range(4)], task("add", 1, 1)),
-    ]
-    return chance.choice(kinds)()
-
-
 class Enqueuer(threading.Thread):
     """Enqueues jobs, one after the other; while the broker is away, it tries again."""
 
@@ -100,7 +64,9 @@ class Enqueuer(threading.Thread):
     def run(self):
         while len(self.jobs) < JOBS and not self.over.wait(SECONDS / JOBS):
             try:
-                self.jobs.append(self._bridge.enqueue(some_job(self._chance), owner="me").id)
+                self.jobs.append(
+                    self._bridge.enqueue(some_job(self._chance, early=False), owner="me").id
+                )
             except TaskbridgeError:
                 continue
 
@@ -114,35 +80,10 @@ def test_every_job_ends_and_as_celery_says(node, stack):
             enqueuer.join(0.25)
         chaos.end()
         for client in clients:
-            await_ends(client, enqueuer.jobs, f"CHAOS_SEED={SEED}, {chaos.done}")
+            await_ends(client, enqueuer.jobs, PATIENCE, f"CHAOS_SEED={SEED}, {chaos.done}")
             assert_as_celery_says(stack, client, enqueuer.jobs, chaos.revoked)
     finally:
         enqueuer.over.set()
         for client in clients:
             client.close()
         chaos.close()
-
-
-def await_ends(client, jobs, what):
-    def going_on():
-        return {job: client.state(job) for job in jobs if client.state(job) not in TERMINAL}
-
-    try:
-        until(lambda: not going_on(), PATIENCE, "all jobs to end", interval=0.5)
-    except AssertionError:
-        left = {job: client.jobs[job].encode() for job in going_on() if job in client.jobs}
-        raise AssertionError(f"{what}: these go on: {going_on()} {left}") from None
-
-
-def assert_as_celery_says(stack, client, jobs, revoked):
-    # A canvas has no result of its own id; of its tasks those that failed first decide.
-    for job in jobs:
-        state = stack.bridge.app.AsyncResult(job).state
-        # Of a task that Celery's own command revokes as it begins, each worker stores that it was,
-        # at its own time; one that runs to its end all the same has both ends.
-        if state in ENDS and not (state == "REVOKED" and job in revoked):
-            assert client.state(job) in ENDS[state], (job, state, client.jobs[job].encode())
-        *before, last = client.ends.get(job, [None])  # what it missed, its snapshots tell
-        for end in before:
-            # A worker that dies before its acknowledgement is out has the job run once more.
-            assert end.verdict or end.run < last.run, (job, end, last)

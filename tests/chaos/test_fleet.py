@@ -13,14 +13,12 @@ import threading
 from contextlib import suppress
 
 import pytest
-from celery import chain, chord, signature
 
 from bridge.errors import TaskbridgeError
-from bridge.events import TERMINAL
+from support.fleet import assert_as_celery_says, await_ends, some_job
 from support.owner_client import OwnerClient
 from support.process import children_of, kill_all
 from support.stack import Stack
-from support.wait import until
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "30"))
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
@@ -32,14 +30,6 @@ PATIENCE = 120 + SECONDS / 2
 
 pytestmark = pytest.mark.timeout(SECONDS + PATIENCE + 120)
 
-#: Our names of what Celery says once it is final; a task that raises JobCancelled is a failure to
-#: Celery, and so is one whose process died.
-ENDS = {
-    "SUCCESS": {"succeeded"},
-    "FAILURE": {"failed", "lost", "cancelled"},
-    "REVOKED": {"cancelled"},
-}
-
 
 @pytest.fixture
 def stack(rabbitmq, tmp_path):
@@ -50,29 +40,6 @@ def stack(rabbitmq, tmp_path):
         yield stack
     finally:
         stack.stop()
-
-
-def task(name, *args, **options):
-    return signature(f"support.{name}", args=args, options=options, immutable=True)
-
-
-def some_job(chance):
-    """Return a task, or a canvas, of one of many kinds."""
-    seconds = chance.uniform(0.2, 6)
-    kinds = [
-        lambda: task("linger", seconds),
-        lambda: task("linger_early", seconds),
-        lambda: task("linger_once", seconds),
-        lambda: task("work", seconds),
-        lambda: task("linger", 30, soft_time_limit=2),
-        lambda: task("linger", 30, time_limit=2),
-        lambda: task("fail"),
-        lambda: task("retry_once"),
-        lambda: task("die"),
-        lambda: chain(task("work", 1), task("linger", 1)),
-        lambda: chord([task("work", 1) for _ in range(4)], task("add", 1, 1)),
-    ]
-    return chance.choice(kinds)()
 
 
 class Chaos:
@@ -169,33 +136,8 @@ def test_every_job_ends_and_as_celery_says(stack):
             pause.wait(SECONDS / JOBS)
         chaos.end()
         for client in clients:
-            await_ends(client, jobs, f"seed {seed}, {chaos.done}")
+            await_ends(client, jobs, PATIENCE, f"seed {seed}, {chaos.done}")
             assert_as_celery_says(stack, client, jobs, chaos.revoked)
     finally:
         for client in clients:
             client.close()
-
-
-def await_ends(client, jobs, what):
-    def going_on():
-        return {job: client.state(job) for job in jobs if client.state(job) not in TERMINAL}
-
-    try:
-        until(lambda: not going_on(), PATIENCE, "all jobs to end", interval=0.5)
-    except AssertionError:
-        left = {job: client.jobs[job].encode() for job in going_on() if job in client.jobs}
-        raise AssertionError(f"{what}: these go on: {going_on()} {left}") from None
-
-
-def assert_as_celery_says(stack, client, jobs, revoked):
-    # A canvas has no result of its own id; of its tasks those that failed first decide.
-    for job in jobs:
-        state = stack.bridge.app.AsyncResult(job).state
-        # Of a task that Celery's own command revokes as it begins, each worker stores that it was,
-        # at its own time; one that runs to its end all the same has both ends.
-        if state in ENDS and not (state == "REVOKED" and job in revoked):
-            assert client.state(job) in ENDS[state], (job, state, client.jobs[job].encode())
-        *before, last = client.ends[job]
-        for end in before:
-            # A worker that dies before its acknowledgement is out has the job run once more.
-            assert end.verdict or end.run < last.run, (job, end, last)
