@@ -23,6 +23,9 @@ __all__ = [
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Seconds to wait for a broker before saying that it is away.
 CONNECT_TIMEOUT = 2.0
+#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed. It
+#: is no option of a call: Celery hands those of a chord on to its body, which a worker publishes.
+RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: Nothing that arrives, and no result, is unpickled.
 JSON_ONLY = {
     "task_serializer": "json",
@@ -49,6 +52,7 @@ def new_app(settings: Settings, results: str) -> Any:
     app = Celery("taskbridge", amqp="bridge.confirming:AMQP", set_as_current=False)
     app.conf.update(
         broker_connection_timeout=CONNECT_TIMEOUT,
+        task_publish_retry_policy=RETRY_POLICY,
         broker_transport_options=dict(TRANSPORT_OPTIONS) if stream.is_amqp(settings.broker) else {},
         # Workers make the tables: who reads results may have no right to.
         database_create_tables_at_setup=False,

@@ -33,8 +33,6 @@ __all__ = ["ENDINGS", "Bridge", "Job"]
 
 logger = logging.getLogger(__name__)
 
-#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed.
-RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: How a job that is over is said to have ended.
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Types of signatures that stand for several tasks.
@@ -182,7 +180,6 @@ class Bridge:
                 kwargs,
                 task_id=job,
                 root_id=job,
-                retry_policy=RETRY_POLICY,
                 add_to_parent=False,
                 **options,
             )
@@ -204,7 +201,7 @@ class Bridge:
             options = {**options, "task_id": job}
         of_job = signature.task, asked["owner"], self.settings
         with enqueuing(**asked), calling(call, *of_job):
-            signature.apply_async(args, kwargs, root_id=job, retry_policy=RETRY_POLICY, **options)
+            signature.apply_async(args, kwargs, root_id=job, **options)
         if not call.published:
             nothing_published(job, *of_job)
 

@@ -1,8 +1,9 @@
-"""Publishing tasks so that the broker says it has them.
+"""Publishing tasks with publisher confirms.
 
 Each task message is published with a publisher confirm and with AMQP's ``mandatory``: one that no
 queue takes, or that a full queue refuses, is an error of the call that publishes it, and never a
-job that waits for ever. Celery's own applications publish without either.
+job that waits for ever. Celery's own applications publish without either. Services publish with
+this module; the shipped worker does with ``workers.task_producer``, which waits longer.
 """
 
 from __future__ import annotations
@@ -39,17 +40,28 @@ UNCONFIRMED = (
 )
 
 
+FULL = (
+    "the broker refused the task, for its queue is full: start more workers, or raise the "
+    "queue's max-length at the broker"
+)
+
+
 class Producer(kombu.Producer):
     """A producer whose tasks must be taken by a queue; other messages need not be."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that the broker may take to confirm a message; None for no limit."""
+        return PATIENCE
 
     def publish(self, body: Any, **options: Any) -> Any:
         """Publish; see ``kombu.Producer.publish``.
 
         Raises:
-            QueueUnavailable: no queue takes the task.
+            QueueUnavailable: no queue takes the task, or its queue is full.
             BrokerUnavailable: the broker does not confirm it.
         """
-        options["confirm_timeout"] = options.get("confirm_timeout") or PATIENCE
+        options["confirm_timeout"] = options.get("confirm_timeout") or self.patience
         if "task" not in (options.get("headers") or {}):
             return super().publish(body, **options)  # events and remote control have no queue
         options["mandatory"] = True
@@ -77,6 +89,9 @@ class Producer(kombu.Producer):
     def _publish(self, *arguments: Any, **options: Any) -> Any:
         try:
             return super()._publish(*arguments, **options)
+        except MessageNacked as error:
+            # kombu takes it for an error of the connection, and would publish again at once.
+            raise QueueUnavailable(FULL) from error
         except (TimeoutError, socket.timeout) as error:  # noqa: UP041 - eventlet's is its own
             # Not an error of a connection, after which kombu would publish once more: the broker
             # may have the task, and it would run twice.
@@ -94,13 +109,8 @@ def _unroutable(options: dict[str, Any]) -> str:
 
 
 def refusal(error: BaseException) -> QueueUnavailable | None:
-    """Return what an error of publishing means if the broker refused the task; else None."""
-    if isinstance(error.__cause__, MessageNacked):
-        return QueueUnavailable(
-            "the broker refused the task, for its queue is full: start more workers, or raise the "
-            "queue's max-length at the broker"
-        )
-    return None
+    """Return what an error of an application's own producer means if the queue is full, or None."""
+    return QueueUnavailable(FULL) if isinstance(error.__cause__, MessageNacked) else None
 
 
 class AMQP(connection.AMQP):
@@ -115,10 +125,14 @@ class AMQP(connection.AMQP):
         """Producers of this application."""
         if self._producer_pool is None:
             self._producer_pool = pools.ProducerPool(
-                pools.connections[self.app.connection_for_write()],
+                pools.connections[self.producer_connection()],
                 limit=self.app.pool.limit,
-                Producer=Producer,
+                Producer=self.Producer,
             )
         return self._producer_pool
+
+    def producer_connection(self) -> Any:
+        """Return the connection, not yet made, that producers of tasks have copies of."""
+        return self.app.connection_for_write()
 
     publisher_pool = producer_pool

@@ -17,6 +17,7 @@ from bridge.home import make_home
 from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
 from workers import stopping
+from workers.task_producer import RETRY_POLICY
 
 __all__ = ["app", "new_app"]
 
@@ -68,7 +69,7 @@ def new_app(settings: Settings) -> Celery:
     transport.register()
     if settings.embedded or settings.result_url is None:
         make_home(settings.home)
-    app = Celery("workers", amqp="bridge.connection:AMQP", task_cls=WatchedTask)
+    app = Celery("workers", amqp="workers.task_producer:AMQP", task_cls=WatchedTask)
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))
@@ -83,6 +84,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # A job outlives its worker: acknowledged at its end, tried again when its process died.
         "task_acks_late": True,
         "task_retry_on_worker_lost": True,
+        "task_publish_retry_policy": RETRY_POLICY,
         "task_annotations": (ShortRetryDelay(),),
         "task_track_started": True,
         "worker_prefetch_multiplier": 1,

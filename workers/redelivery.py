@@ -7,23 +7,64 @@ first run, or after it.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 from celery import states
 from celery.worker import state
 from celery.worker.request import Request
+from kombu.asynchronous import get_event_loop
+
+from workers import lost_tasks
 
 __all__ = ["OnceHere"]
+
+logger = logging.getLogger(__name__)
 
 #: Finished executions that a worker remembers.
 REMEMBERED = 10_000
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
+#: Requests whose process died, and whose retry is not yet published.
+_retrying: dict[str, OnceHere] = {}
 
 
 class OnceHere(Request):
     """A request that leaves a redelivered message to the run of this worker that it belongs to."""
+
+    #: Whether the retry after a lost process could not be published.
+    _unpublished = False
+
+    def _retry_worker_lost(self, error: Any, info: Any) -> bool:
+        """Publish a retry of a task whose process died, and acknowledge the task once it is safe.
+
+        The worker's parent does not wait for that: a broker that blocks publishers would keep it
+        from its other tasks, and from cancels.
+
+        Returns:
+            Whether the request is taken care of; Celery ends it as failed otherwise.
+        """
+        if (loop := get_event_loop()) is None:
+            return bool(super()._retry_worker_lost(error, info))
+        if self._unpublished:
+            return False
+        _retrying[self.id] = self
+        lost_tasks.publish(partial(self._publish_retry, loop, error, info))
+        return True
+
+    def _publish_retry(self, loop: Any, error: Any, info: Any) -> None:
+        """Publish it, on a thread of its own, however long the broker takes to confirm it."""
+        try:
+            self._unpublished = not super()._retry_worker_lost(error, info)
+        except Exception:  # whatever a result backend raises, after the retry was published
+            logger.exception("taskbridge: how task %s goes on is not stored", self.id)
+            self.acknowledge()
+        finally:
+            del _retrying[self.id]
+        if self._unpublished:
+            loop.call_soon(self.on_failure, info)
 
     def acknowledge(self) -> None:
         """Acknowledge the message, and remember that the execution is over."""
@@ -43,7 +84,8 @@ class OnceHere(Request):
                 # It acknowledges this delivery, as its own can not be any more.
                 running._on_ack, running._on_reject = self._on_ack, self._on_reject
                 state.task_ready(self)
-                state.requests[running.id] = running
+                if running in state.active_requests:
+                    state.requests[running.id] = running
                 return True
         return bool(super().revoked())
 
@@ -72,5 +114,5 @@ class OnceHere(Request):
         return self.id, self.request_dict.get("retries") or 0
 
     def _running(self) -> Any:
-        same = (one for one in state.active_requests if one.id == self.id and one is not self)
-        return next(same, None)
+        others = (*state.active_requests, *_retrying.copy().values())
+        return next((one for one in others if one.id == self.id and one is not self), None)

@@ -99,6 +99,15 @@ def held(file: str) -> str:
     return "done"
 
 
+@shared_task(name="support.retry_held", bind=True)
+def retry_held(self, file: str) -> str:  # type: ignore[no-untyped-def]
+    """Do the same, and then be tried again, once."""
+    held(file)
+    if self.request.retries == 0:
+        raise self.retry(exc=ValueError("not yet"), countdown=0)
+    return "done"
+
+
 @shared_task(name="support.linger_early", acks_late=False)
 def linger_early(seconds: float, file: str | None = None) -> str:
     """Do the same, acknowledged when it begins."""

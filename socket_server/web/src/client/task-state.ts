@@ -1,7 +1,10 @@
 /** What is known of one task of a job. */
 import { isEnd, isVerdict, objects, type Bar, type JobEvent, type JobFailure, type State, type TaskData } from "./protocol.js";
 
-type Place = [run: number, seq: number, tick: number];
+type Meta = Readonly<Record<string, unknown>>;
+
+/** What a task has said about itself before it says anything: one object for all of them. */
+export const NO_META: Meta = Object.freeze({});
 
 const STATES: Partial<Record<string, State>> = {
   queued: "queued",
@@ -12,17 +15,13 @@ const STATES: Partial<Record<string, State>> = {
   retrying: "retrying",
 };
 
-function later(a: Place, b: Place): boolean {
-  return a[0] !== b[0] ? a[0] > b[0] : a[1] !== b[1] ? a[1] > b[1] : a[2] > b[2];
-}
-
 export class TaskState {
   readonly task: string;
   readonly name: string;
   state: State;
   attempt: number;
   bars: Bar[];
-  meta: Record<string, unknown>;
+  meta: Meta;
   incomplete: boolean;
   stalled: boolean;
   /** Its end is a server's word. */
@@ -31,7 +30,10 @@ export class TaskState {
   error: JobFailure | null;
   reason: string | null;
   retry_at: number | null;
-  #place: Place;
+  /** Number of its current execution, greater than those before; 0 before the first. */
+  run: number;
+  #seq: number;
+  #tick: number;
 
   constructor(given: TaskData) {
     this.task = given.task;
@@ -39,7 +41,7 @@ export class TaskState {
     this.state = given.state ?? "queued";
     this.attempt = given.attempt ?? 0;
     this.bars = objects<Bar>(given.bars);
-    this.meta = given.meta ?? {};
+    this.meta = given.meta ?? NO_META;
     this.incomplete = given.incomplete ?? false;
     this.stalled = given.stalled ?? false;
     this.presumed = given.presumed ?? false;
@@ -47,12 +49,9 @@ export class TaskState {
     this.error = given.error ?? null;
     this.reason = given.reason ?? null;
     this.retry_at = given.retry_at ?? null;
-    this.#place = [given.run ?? -1, given.seq ?? -1, given.tick ?? -1];
-  }
-
-  /** Number of its current execution, greater than those before; 0 before the first. */
-  get run(): number {
-    return this.#place[0];
+    this.run = given.run ?? -1;
+    this.#seq = given.seq ?? -1;
+    this.#tick = given.tick ?? -1;
   }
 
   get ended(): boolean {
@@ -66,13 +65,13 @@ export class TaskState {
 
   /** Whether an event is news. */
   accepts(event: JobEvent): boolean {
-    const place: Place = [event.run, event.seq, event.tick];
+    const order = event.run - this.run || event.seq - this.#seq || event.tick - this.#tick;
     if (isVerdict(event)) {
       // It has the place of the last event that came, beyond which nothing is known.
       const known = event.type === "stalled" && this.stalled;
-      return !later(this.#place, place) && !this.ended && !known;
+      return order >= 0 && !this.ended && !known;
     }
-    if (!later(place, this.#place)) return false;
+    if (order <= 0) return false;
     const sameRun = event.run === this.run;
     // A second opinion about the end of a task (the worker's parent, say) changes nothing.
     return this.presumed || !(this.ended && (sameRun || isEnd(event.type)));
@@ -89,7 +88,7 @@ export class TaskState {
     this.#settle(event, data);
     if (event.type !== "progress") return;
     this.bars = objects<Bar>(data["bars"]);
-    this.meta = (data["meta"] as Record<string, unknown> | undefined) ?? {};
+    this.meta = (data["meta"] as Meta | undefined) ?? NO_META;
   }
 
   /** Take a server's verdict about how it ended. */
@@ -114,16 +113,18 @@ export class TaskState {
   }
 
   #move(event: JobEvent, data: Record<string, unknown>): void {
-    const [run, seq] = this.#place;
+    const seq = this.#seq;
     let attempt = this.attempt;
-    if (event.run > run) {
+    if (event.run > this.run) {
       this.bars = [];
-      this.meta = {};
+      this.meta = NO_META;
       // With these no execution begins: they may be the word of a worker's parent about it.
       if (event.run > 0 && !isEnd(event.type) && event.type !== "retrying") attempt += 1;
       this.incomplete ||= event.seq > 0 || event.type === "progress";
     } else this.incomplete ||= event.seq > seq + (event.type === "progress" || isVerdict(event) ? 0 : 1);
-    this.#place = [event.run, event.seq, event.tick];
+    this.run = event.run;
+    this.#seq = event.seq;
+    this.#tick = event.tick;
     // A task that is delivered again says the same number as the first time.
     this.attempt = Math.max(attempt, (data["attempt"] as number | undefined) ?? 0);
   }

@@ -1,7 +1,7 @@
 /** The tasks of one job, with their counts and their order kept as they change. The twin of bridge/task_table.py. */
 import { Heap } from "./heap.js";
 import type { JobEvent, State } from "./protocol.js";
-import { TaskState } from "./task-state.js";
+import { NO_META, TaskState } from "./task-state.js";
 
 /** Tasks that are listed at most; the counts cover all of them. */
 export const MAX_TASKS = 100;
@@ -25,10 +25,19 @@ interface End {
   readonly task: TaskState;
 }
 
+/** All of a task that its job's counts and order depend on. */
 interface Standing {
-  readonly place: Place;
-  readonly end: End | null;
-  readonly kinds: readonly Kind[];
+  readonly state: State;
+  readonly flags: number;
+  readonly run: number;
+  readonly ended_at: number | null;
+}
+
+/** A task with its current entries in the heaps. */
+interface Row {
+  readonly task: TaskState;
+  place: Place;
+  end: End | null;
 }
 
 function byId(a: TaskState, b: TaskState): number {
@@ -47,24 +56,27 @@ export function byBeginning(a: TaskState, b: TaskState): number {
   return a.run - b.run || byId(a, b);
 }
 
-function kindsOf(task: TaskState): Kind[] {
-  const kinds: Kind[] = [task.state];
-  if (task.ended) kinds.push("ended");
-  if (task.incomplete) kinds.push("incomplete");
-  if (task.stalled) kinds.push("stalled");
-  if (task.presumed) kinds.push("presumed");
-  return kinds;
+const FLAGS = ["ended", "incomplete", "stalled", "presumed"] as const;
+
+function flagsOf(task: TaskState): number {
+  return (task.ended ? 1 : 0) | (task.incomplete ? 2 : 0) | (task.stalled ? 4 : 0) | (task.presumed ? 8 : 0);
 }
 
 function standing(task: TaskState): Standing {
-  const place = { group: GROUPS[task.state] ?? WENT_WRONG, run: task.run, task };
-  return { place, end: task.failed ? { at: task.ended_at ?? 0, task } : null, kinds: kindsOf(task) };
+  return { state: task.state, flags: flagsOf(task), run: task.run, ended_at: task.ended_at };
+}
+
+function same(a: Standing, b: Standing): boolean {
+  return a.state === b.state && a.flags === b.flags && a.run === b.run && a.ended_at === b.ended_at;
+}
+
+function waits(state: State): boolean {
+  return state === "queued" || state === "retrying";
 }
 
 export class TaskTable {
-  #tasks = new Map<string, TaskState>();
-  /** Where each task stood when it was last counted. */
-  #standings = new Map<TaskState, Standing>();
+  // Of many tasks, most are in no cache of the processor: all that an event needs is behind one look-up.
+  #rows = new Map<string, Row>();
   #counts = new Map<Kind, number>();
   #waiting = new Set<TaskState>();
   #withMeta = new Set<TaskState>();
@@ -73,38 +85,40 @@ export class TaskTable {
   #failed = new Heap<End>(byEnd);
 
   constructor(tasks: Iterable<TaskState> = []) {
-    for (const task of tasks) this.#move(task);
+    for (const task of tasks) this.#move(task, null);
   }
 
   get size(): number {
-    return this.#tasks.size;
+    return this.#rows.size;
   }
 
   get(task: string): TaskState | undefined {
-    return this.#tasks.get(task);
+    return this.#rows.get(task)?.task;
   }
 
   /** The task that was heard of first. */
   get first(): TaskState | undefined {
-    return this.#tasks.values().next().value;
+    return this.values().next().value;
   }
 
-  values(): Iterable<TaskState> {
-    return this.#tasks.values();
+  *values(): Generator<TaskState, undefined> {
+    for (const { task } of this.#rows.values()) yield task;
   }
 
   /** Fold an event into a task, which is added if it is new. */
   fold(task: TaskState, event: JobEvent): void {
+    const before = this.#rows.has(task.task) ? standing(task) : null;
     task.apply(event);
-    this.#move(task);
+    this.#move(task, before);
   }
 
   /** Call all tasks that wait cancelled; whether there were any. */
   presumeCancelled(at: number, reason: string | null): boolean {
     const waiting = [...this.#waiting];
     for (const task of waiting) {
+      const before = standing(task);
       task.presume("cancelled", at, reason);
-      this.#move(task);
+      this.#move(task, before);
     }
     return waiting.length > 0;
   }
@@ -117,7 +131,7 @@ export class TaskTable {
   /** The task that was the first to end as it should not. */
   firstFailed(): TaskState | null {
     for (let top = this.#failed.top; top; top = this.#failed.top) {
-      if (this.#standings.get(top.task)?.end === top) return top.task;
+      if (this.#isEnd(top)) return top.task;
       this.#failed.pop();
     }
     return null;
@@ -129,7 +143,7 @@ export class TaskTable {
     while (found.length < most) {
       const place = this.#places.pop();
       if (!place) break;
-      if (this.#standings.get(place.task)?.place === place) found.push(place);
+      if (this.#isPlace(place)) found.push(place);
     }
     for (const place of found) this.#places.push(place);
     return found.map((place) => place.task);
@@ -140,30 +154,46 @@ export class TaskTable {
     return [...this.#withMeta].sort(byBeginning);
   }
 
-  #move(task: TaskState): void {
-    this.#tasks.set(task.task, task);
-    if (Object.keys(task.meta).length) this.#withMeta.add(task);
-    else this.#withMeta.delete(task);
-    const before = this.#standings.get(task);
+  /** Take over where a task stands now; `before` is null if it is new. */
+  #move(task: TaskState, before: Standing | null): void {
+    if (task.meta !== NO_META && Object.keys(task.meta).length) this.#withMeta.add(task);
+    else if (this.#withMeta.size) this.#withMeta.delete(task);
     const after = standing(task);
-    for (const kind of before?.kinds ?? []) this.#counts.set(kind, this.count(kind) - 1);
-    for (const kind of after.kinds) this.#counts.set(kind, this.count(kind) + 1);
-    if (task.state === "queued" || task.state === "retrying") this.#waiting.add(task);
+    if (before && same(before, after)) return;
+    if (before) this.#tally(before, -1);
+    this.#tally(after, 1);
+    if (waits(after.state)) this.#waiting.add(task);
     else this.#waiting.delete(task);
-    this.#standings.set(task, this.#push(before, after));
+    this.#enter(task);
+  }
+
+  #tally({ state, flags }: Standing, by: number): void {
+    this.#counts.set(state, this.count(state) + by);
+    FLAGS.forEach((kind, bit) => flags & (1 << bit) && this.#counts.set(kind, this.count(kind) + by));
   }
 
   // What has not changed keeps its entry in the heap.
-  #push(before: Standing | undefined, after: Standing): Standing {
-    const samePlace = before && byPlace(before.place, after.place) === 0;
-    const sameEnd = before?.end && after.end && byEnd(before.end, after.end) === 0;
-    const now = { ...after, place: samePlace ? before.place : after.place, end: sameEnd ? before.end : after.end };
-    const limit = 2 * this.#tasks.size + SPARE;
-    if (!samePlace) this.#places.push(now.place);
-    if (now.end && !sameEnd) this.#failed.push(now.end);
-    if (this.#places.size > limit) this.#places.keep((place) => place === now.place || this.#standings.get(place.task)?.place === place);
-    if (this.#failed.size > limit) this.#failed.keep((end) => end === now.end || this.#standings.get(end.task)?.end === end);
-    return now;
+  #enter(task: TaskState): void {
+    const place = { group: GROUPS[task.state] ?? WENT_WRONG, run: task.run, task };
+    const end = task.failed ? { at: task.ended_at ?? 0, task } : null;
+    const known = this.#rows.get(task.task);
+    const row = known ?? { task, place, end };
+    if (!known) this.#rows.set(task.task, row);
+    if (!known || byPlace(known.place, place) !== 0) this.#places.push((row.place = place));
+    if (!(known?.end && end && byEnd(known.end, end) === 0)) {
+      row.end = end;
+      if (end) this.#failed.push(end);
+    }
+    const limit = 2 * this.size + SPARE;
+    if (this.#places.size > limit) this.#places.keep((one) => this.#isPlace(one));
+    if (this.#failed.size > limit) this.#failed.keep((one) => this.#isEnd(one));
+  }
+
+  #isPlace(place: Place): boolean {
+    return this.#rows.get(place.task.task)?.place === place;
+  }
+
+  #isEnd(end: End): boolean {
+    return this.#rows.get(end.task.task)?.end === end;
   }
 }
-
