@@ -43,7 +43,7 @@ chaos: .venv/lint.stamp $(PAGE)  ## 500 jobs, and ten faults at a time for a qua
 	@CHAOS_JOBS=500 CHAOS_SECONDS=900 CHAOS_FAULTS=10 $(BIN)/python -m pytest -m long tests/chaos/test_bad_day.py $(ARGS)
 
 # Not a part of the tests: it takes the code of the release from git's history.
-compatibility: .venv/lint.stamp  ## attempts under wrong clocks, with workers and with a server of 0.1.0
+compatibility: .venv/lint.stamp $(PAGE)  ## workers, a server, services and clients of 0.1.0 with this version
 	@$(BIN)/python scripts/compatibility.py $(ARGS)
 
 # Not a part of the tests: it fetches Celery's source distribution, and takes a quarter of an hour.

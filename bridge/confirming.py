@@ -1,4 +1,4 @@
-"""Publishing tasks with publisher confirms.
+"""Publishing tasks, and cancels, with publisher confirms.
 
 Each task message is published with a publisher confirm and with AMQP's ``mandatory``: one that no
 queue takes, or that a full queue refuses, is an error of the call that publishes it, and never a
@@ -16,6 +16,7 @@ from amqp.exceptions import ChannelError, MessageNacked
 from kombu import pools
 
 from bridge import connection
+from bridge.celery_app import RETRY_POLICY
 from bridge.errors import BrokerUnavailable, QueueUnavailable
 
 __all__ = ["AMQP", "PATIENCE", "TRANSPORT_OPTIONS", "Producer", "refusal"]
@@ -62,6 +63,8 @@ class Producer(kombu.Producer):
             BrokerUnavailable: the broker does not confirm it.
         """
         options["confirm_timeout"] = options.get("confirm_timeout") or self.patience
+        # Remote control has none, and would wait as long as the broker is away.
+        options["retry_policy"] = options.get("retry_policy") or RETRY_POLICY
         if "task" not in (options.get("headers") or {}):
             return super().publish(body, **options)  # events and remote control have no queue
         options["mandatory"] = True
@@ -125,14 +128,10 @@ class AMQP(connection.AMQP):
         """Producers of this application."""
         if self._producer_pool is None:
             self._producer_pool = pools.ProducerPool(
-                pools.connections[self.producer_connection()],
+                pools.connections[self.app.connection_for_write()],
                 limit=self.app.pool.limit,
-                Producer=self.Producer,
+                Producer=Producer,
             )
         return self._producer_pool
-
-    def producer_connection(self) -> Any:
-        """Return the connection, not yet made, that producers of tasks have copies of."""
-        return self.app.connection_for_write()
 
     publisher_pool = producer_pool

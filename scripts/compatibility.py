@@ -1,4 +1,4 @@
-"""Run tests/acceptance/test_clocks.py with workers, and then with a server, of version 0.1.0."""
+"""Run tests with workers, then with a server, then with services and clients of version 0.1.0."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: The commit of version 0.1.0.
 RELEASE = "c02dfc3"
-TEST = "tests/acceptance/test_clocks.py"
+#: Files of tests that a part of version 0.1.0 passes, by the variable that has its folder.
+TESTS = {
+    "OLD_WORKERS": ["tests/acceptance/test_clocks.py"],
+    "OLD_SERVER": ["tests/acceptance/test_clocks.py"],
+    "OLD_CLIENT": [
+        "tests/acceptance/test_other_versions.py",
+        "tests/browser/test_client_recovery.py",
+    ],
+}
 
 
 def main() -> None:
     """Exit with 1 if a test fails in one of the directions, with 2 if there is no such commit."""
     with tempfile.TemporaryDirectory() as folder:
         _unpack(folder)
-        results = [_run(side, folder) for side in ("OLD_WORKERS", "OLD_SERVER")]
+        subprocess.run([sys.executable, "scripts/build_web.py"], cwd=folder, check=True)
+        results = [_run(side, folder) for side in TESTS]
     sys.exit(any(results))
 
 
@@ -37,7 +46,7 @@ def _unpack(folder: str) -> None:
 def _run(side: str, folder: str) -> int:
     sys.stdout.write(f"== {side}: {RELEASE}\n")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "pytest", "-q", TEST, *sys.argv[1:]]
+    command = [sys.executable, "-m", "pytest", "-q", *TESTS[side], *sys.argv[1:]]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, side: folder}, check=False
     ).returncode

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.parse
+from pathlib import Path
 
 import engineio
 import pytest
@@ -203,9 +205,23 @@ def page(browser):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: _note(message, errors))
+    if code := os.environ.get("OLD_CLIENT"):
+        _serve_other_scripts(page, Path(code, "socket_server", "web", "static"))
     yield page
     context.close()
     assert errors == []
+
+
+def _serve_other_scripts(page, static):
+    """Let a page have the scripts of another version, whichever server it talks to."""
+
+    def answer(route):
+        path = urllib.parse.urlsplit(route.request.url).path
+        name = path.removeprefix("/static/") if path != "/" else "index.html"
+        route.fulfill(path=static / name)
+
+    page.route(lambda url: urllib.parse.urlsplit(url).path.startswith("/static/"), answer)
+    page.route(lambda url: urllib.parse.urlsplit(url).path == "/", answer)
 
 
 def _note(message, errors):

@@ -7,9 +7,15 @@ that takes: until the acknowledgement, the broker delivers the task again if the
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, cast
 
-from bridge import confirming, stream
+from kombu import pools
+from kombu.utils.collections import eqhash
+
+from bridge import confirming, connection, stream
 from bridge.celery_app import CONSUMER_TIMEOUT
 
 __all__ = ["AMQP", "RETRY_POLICY", "Producer"]
@@ -41,17 +47,48 @@ class Producer(confirming.Producer):
         return None
 
 
-class AMQP(confirming.AMQP):
+class TaskConnections(connection.Pool):
+    """Connections that a forked child leaves to its parent."""
+
+    close_after_fork = False
+
+
+class AMQP(connection.AMQP):
     """What the shipped worker connects and publishes with.
 
-    Only connections of producers of tasks have confirms. A worker's parent also publishes its
-    events and answers to remote control, and must not wait for a broker that blocks publishers.
+    Only tasks are published with confirms. The events of a worker, and its answers to remote
+    control, go out by Celery's own producers: a broker that blocks publishers must not hold up the
+    worker's parent.
     """
 
-    Producer = Producer
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        # By process. A child keeps what it inherits and does not use: to drop it, or to close it as
+        # kombu's pools do, would end the connection on which its parent waits for a confirm.
+        self._task_producers: dict[int, Any] = {}
 
-    def producer_connection(self) -> Any:
-        """Return a connection on which each publish waits for the broker's confirm."""
+    @cached_property
+    def send_task_message(self) -> Callable[..., Any]:
+        """A function that publishes a task; see Celery's."""
+        send = super().send_task_message
         if not stream.is_amqp(self.app.conf.broker_url):
-            return super().producer_connection()
-        return self.app.connection_for_write(transport_options=TRANSPORT_OPTIONS)
+            return cast("Callable[..., Any]", send)
+
+        def send_confirmed(producer: Any, *arguments: Any, **options: Any) -> Any:
+            if eqhash(producer.connection) != eqhash(self.app.connection_for_write()):
+                return send(producer, *arguments, **options)  # to a broker of the caller's own
+            with self._producers().acquire(block=True) as confirmed:
+                return send(confirmed, *arguments, **options)
+
+        return send_confirmed
+
+    def _producers(self) -> Any:
+        if (known := self._task_producers.get(os.getpid())) is not None:
+            return known
+        limit = self.app.pool.limit
+        connections = TaskConnections(
+            self.app.connection_for_write(transport_options=TRANSPORT_OPTIONS), limit
+        )
+        options = {"Producer": Producer, "close_after_fork": False}
+        producers = pools.ProducerPool(connections, limit, **options)
+        return self._task_producers.setdefault(os.getpid(), producers)

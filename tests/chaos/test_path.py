@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 
@@ -179,6 +180,23 @@ def test_a_service_is_not_held_by_a_broker_that_does_not_answer(node, distance, 
         assert_refused(bridge, jobs[1])
         alarm("memory", over=True)
         bridge.enqueue("support.add", [1, 2], queue="nobody's")
+
+
+def test_a_service_is_not_held_by_a_broker_that_dies_before_it_confirms(node, distance, alarm):
+    with Bridge(settings=distance.stack.settings) as bridge, ThreadPoolExecutor() as threads:
+        job = bridge.enqueue("support.add", [1, 2], queue="nobody's").id
+        next(iter(bridge.watch(job)))  # the server knows it
+        alarm("memory")
+        cancel = threads.submit(bridge.cancel, job)
+        listing = "list_connections", "--no-table-headers", "vhost", "state"
+        blocked = bridge.settings.broker.rpartition("/")[2] + "\tblocked"
+        until(lambda: blocked in node.control(*listing).split("\n"), 8, "the cancel to wait")
+        node.kill()
+        try:
+            with pytest.raises(BrokerUnavailable):
+                cancel.result(SOON)
+        finally:
+            node.start()
 
 
 def assert_refused(bridge, job):

@@ -51,4 +51,5 @@ def test_it_waits_for_its_patience_unless_told_otherwise(producer, monkeypatch, 
     assert (told["mandatory"], told["confirm_timeout"]) == (True, given or confirming.PATIENCE)
     told.clear()
     producer.publish({}, routing_key="q", headers={})
-    assert told == {"headers": {}, "routing_key": "q", "confirm_timeout": confirming.PATIENCE}
+    bounds = {"confirm_timeout": confirming.PATIENCE, "retry_policy": confirming.RETRY_POLICY}
+    assert told == {"headers": {}, "routing_key": "q", **bounds}
