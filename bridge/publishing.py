@@ -33,6 +33,7 @@ __all__ = [
     "of_tasks",
     "run_after",
     "sound",
+    "stopped_clock",
     "told",
 ]
 
@@ -71,6 +72,8 @@ class Enqueuing:
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
+#: The microsecond by which this context numbers executions; None for the clock's.
+_stopped: ContextVar[int | None] = ContextVar("taskbridge_stopped", default=None)
 #: Of the application in this process that tracks its tasks; empty if there is none.
 of_tasks: list[Settings] = []
 
@@ -213,7 +216,20 @@ def run_after(header: dict[str, Any], by: int = 1) -> int:
         by: by how much it is greater.
     """
     known: int = header.get("run", 0)
-    return max(time.time_ns() // 1000, known + by)
+    return max(_stopped.get() or time.time_ns() // 1000, known + by)
+
+
+@contextlib.contextmanager
+def stopped_clock() -> Iterator[None]:
+    """Number executions by the time at which the ``with`` block begins, however long it takes.
+
+    So an execution that is reported after its retry was published has the smaller number.
+    """
+    token = _stopped.set(time.time_ns() // 1000)
+    try:
+        yield
+    finally:
+        _stopped.reset(token)
 
 
 def execution(fields: Any) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _report(
         relay.settle(run)
         run.over = True
         emitter.put(run, kind, data)
-    elif parent := _parent_run(task_id) or (request and _run_told(request, name)):
+    elif parent := (_run_told(request, name) if request else _parent_run(task_id)):
         # The child that ran it is gone or never was: the parent's word is a run of its own.
         emitter_for(_settings[0]).put(parent, kind, data)
 
@@ -194,7 +194,8 @@ def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -
 
 def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
     if reason is not None:
-        _report(request.id, "retrying", outcome.retry(reason, _settings[0]))
+        # A worker may have received the retry by now: what it received last is no answer.
+        _report(request.id, "retrying", outcome.retry(reason, _settings[0]), request, sender.name)
     elif sender.acks_late:
         # The worker stops, and this is its parent's word.
         _report(request.id, "retrying", {"reason": outcome.HANDED_BACK})

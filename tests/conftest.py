@@ -206,22 +206,24 @@ def page(browser):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: _note(message, errors))
     if code := os.environ.get("OLD_CLIENT"):
-        _serve_other_scripts(page, Path(code, "socket_server", "web", "static"))
+        _serve_other_client(page, Path(code, "socket_server", "web", "static"))
     yield page
     context.close()
     assert errors == []
 
 
-def _serve_other_scripts(page, static):
-    """Let a page have the scripts of another version, whichever server it talks to."""
+def _serve_other_client(page, static):
+    """Let a page have the client of another version, whichever server it talks to.
+
+    The page itself is the server's: one that is answered here may not open WebSockets.
+    """
 
     def answer(route):
-        path = urllib.parse.urlsplit(route.request.url).path
-        name = path.removeprefix("/static/") if path != "/" else "index.html"
-        route.fulfill(path=static / name)
+        name = urllib.parse.urlsplit(route.request.url).path.removeprefix("/static/")
+        file = static / name
+        route.fulfill(path=file) if file.exists() else route.continue_()
 
     page.route(lambda url: urllib.parse.urlsplit(url).path.startswith("/static/"), answer)
-    page.route(lambda url: urllib.parse.urlsplit(url).path == "/", answer)
 
 
 def _note(message, errors):

@@ -17,6 +17,7 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.asynchronous import get_event_loop
 
+from bridge.publishing import stopped_clock
 from workers import lost_tasks
 
 __all__ = ["OnceHere"]
@@ -57,7 +58,8 @@ class OnceHere(Request):
     def _publish_retry(self, loop: Any, error: Any, info: Any) -> None:
         """Publish it, on a thread of its own, however long the broker takes to confirm it."""
         try:
-            self._unpublished = not super()._retry_worker_lost(error, info)
+            with stopped_clock():
+                self._unpublished = not super()._retry_worker_lost(error, info)
         except Exception:  # whatever a result backend raises, after the retry was published
             logger.exception("taskbridge: how task %s goes on is not stored", self.id)
             self.acknowledge()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 
 import pytest
 
@@ -23,12 +24,14 @@ JOBS = int(os.environ.get("CHAOS_JOBS", "40"))
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
 FAULTS_AT_ONCE = int(os.environ.get("CHAOS_FAULTS", "3"))
 SEED = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
+#: Threads that enqueue: a broker that blocks publishers, or is frozen, holds up each for a while.
+ENQUEUERS = 4
 STALLED, LOST = 5, 15
 #: Seconds after the last fault within which every job ends: three attempts after lost workers,
 #: and a worker that is about to stop and has taken one more.
 PATIENCE = 120 + SECONDS / 2
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(2 * SECONDS + PATIENCE + 180)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2 * SECONDS + 3 * PATIENCE + 180)]
 
 
 @pytest.fixture
@@ -53,37 +56,51 @@ def stack(node, tmp_path):
 
 
 class Enqueuer(threading.Thread):
-    """Enqueues jobs, one after the other; while the broker is away, it tries again."""
+    """Enqueues a part of the jobs, one after the other; while the broker is away, it tries again.
 
-    def __init__(self, bridge):
+    Args:
+        bridge: by which it enqueues.
+        number: which of the enqueuers it is.
+        jobs: to which it appends the jobs' ids.
+    """
+
+    def __init__(self, bridge, number, jobs):
         super().__init__()
-        self.jobs, self.over = [], threading.Event()
-        self._bridge, self._chance = bridge, random.Random(SEED)
+        self.over, self._left = threading.Event(), len(range(number, JOBS, ENQUEUERS))
+        self._bridge, self._jobs, self._chance = bridge, jobs, random.Random(f"{SEED} {number}")
         self.start()
 
     def run(self):
-        while len(self.jobs) < JOBS and not self.over.wait(SECONDS / JOBS):
+        while self._left and not self.over.wait(ENQUEUERS * SECONDS / JOBS / 2):
             try:
-                self.jobs.append(
-                    self._bridge.enqueue(some_job(self._chance, early=False), owner="me").id
-                )
+                job = some_job(self._chance, early=False)
+                self._jobs.append(self._bridge.enqueue(job, owner="me").id)
+                self._left -= 1
             except TaskbridgeError:
                 continue
 
 
 def test_every_job_ends_and_as_celery_says(node, stack):
     chaos = Chaos(node, stack, random.Random(SEED + 1), FAULTS_AT_ONCE)
-    clients, enqueuer = [OwnerClient(stack, "me") for _ in range(2)], Enqueuer(stack.bridge)
+    clients, jobs = [OwnerClient(stack, "me") for _ in range(2)], []
+    enqueuers = [Enqueuer(stack.bridge, number, jobs) for number in range(ENQUEUERS)]
     try:
-        while enqueuer.is_alive():
-            chaos.tick(enqueuer.jobs)
-            enqueuer.join(0.25)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            chaos.tick(jobs)
+            enqueuers[0].over.wait(0.25)  # the pace of faults
         chaos.end()
+        did = f"CHAOS_SEED={SEED}, {len(jobs)} of {JOBS} jobs amid {chaos.done}"
+        print(did)  # noqa: T201
+        for enqueuer in enqueuers:
+            enqueuer.join(PATIENCE)
+        assert len(jobs) == JOBS
         for client in clients:
-            await_ends(client, enqueuer.jobs, PATIENCE, f"CHAOS_SEED={SEED}, {chaos.done}")
-            assert_as_celery_says(stack, client, enqueuer.jobs, chaos.revoked)
+            await_ends(client, jobs, PATIENCE, did)
+            assert_as_celery_says(stack, client, jobs, chaos.revoked)
     finally:
-        enqueuer.over.set()
+        for enqueuer in enqueuers:
+            enqueuer.over.set()
         for client in clients:
             client.close()
         chaos.close()

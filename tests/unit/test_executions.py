@@ -82,6 +82,19 @@ def test_a_task_that_is_tried_again_has_a_greater_number_than_all_reports_of_its
     assert header == {"owner": "o", "at": 1.0, "total": 1, "run": AHEAD}, "not changed in place"
 
 
+def test_a_report_that_comes_long_after_the_retry_has_the_smaller_number(
+    app, published, monkeypatch
+):
+    monkeypatch.setattr(publishing, "emitter_for", lambda settings: Sink())
+    header = {"owner": "o", "at": 1.0}
+    with publishing.stopped_clock():
+        app.tasks["executions.task"].apply_async(headers={publishing.HEADER: header})
+        hour = time.time_ns() + 3_600_000_000_000
+        monkeypatch.setattr(time, "time_ns", lambda: hour)
+        assert publishing.run_after(header, 2) < publishing.run_after(published[-1])
+    assert publishing.run_after(header, 2) == hour // 1000
+
+
 class Sink:
     """An emitter that sends nothing."""
 
