@@ -16,7 +16,7 @@ from typing import Any
 from bridge.aside import aside_for
 from bridge.errors import ResultsUnavailable
 
-__all__ = ["install"]
+__all__ = ["install", "store_aside"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +45,23 @@ def install(app: Any, pool: Any) -> None:
     _replace(backend, "mark_as_revoked", store)
     if not isinstance(pool, TaskPool):
         _replace(backend, "mark_as_failure", store)
-        _replace(backend, "get_task_meta", functools.partial(_ask, app))
+        # All that Celery asks of a task comes down to this one.
+        _replace(backend, "_get_task_meta_for", functools.partial(_ask, app))
+
+
+def store_aside(app: Any, name: str) -> None:
+    """See to it that this thread does not wait for what it stores, either.
+
+    Args:
+        app: the worker's application.
+        name: of the method of the backend that stores it.
+    """
+    _replace(app.backend, name, functools.partial(_store, app))
 
 
 def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
-    original = getattr(backend, name)
-    if hasattr(original, "__wrapped__"):
+    original = getattr(backend, name, None)  # backends that keep no results have not all of them
+    if original is None or hasattr(original, "__wrapped__"):
         return
     here = os.getpid(), threading.get_ident()
 

@@ -17,6 +17,7 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.asynchronous import get_event_loop
 
+from bridge import parent_results
 from bridge.publishing import stopped_clock
 from workers import lost_tasks
 
@@ -57,6 +58,7 @@ class OnceHere(Request):
 
     def _publish_retry(self, loop: Any, error: Any, info: Any) -> None:
         """Publish it, on a thread of its own, however long the broker takes to confirm it."""
+        parent_results.store_aside(self.task.app, "mark_as_retry")
         try:
             with stopped_clock():
                 self._unpublished = not super()._retry_worker_lost(error, info)

@@ -75,7 +75,7 @@ class AMQP(connection.AMQP):
             return cast("Callable[..., Any]", send)
 
         def send_confirmed(producer: Any, *arguments: Any, **options: Any) -> Any:
-            if eqhash(producer.connection) != eqhash(self.app.connection_for_write()):
+            if not _same_broker(producer.connection, self.app.connection_for_write()):
                 return send(producer, *arguments, **options)  # to a broker of the caller's own
             with self._producers().acquire(block=True) as confirmed:
                 return send(confirmed, *arguments, **options)
@@ -92,3 +92,8 @@ class AMQP(connection.AMQP):
         options = {"Producer": Producer, "close_after_fork": False}
         producers = pools.ProducerPool(connections, limit, **options)
         return self._task_producers.setdefault(os.getpid(), producers)
+
+
+def _same_broker(one: Any, other: Any) -> bool:
+    # Of several URLs, a connection is at any one of them.
+    return bool(one.alt == other.alt and (one.alt or eqhash(one) == eqhash(other)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.error import HTTPError
@@ -89,6 +91,23 @@ def test_cancels_take_effect_and_requests_are_answered(stack, link, redis_server
     app = new_app(Settings(broker_url="memory://"), redis_server.url)
     until(lambda: all(cancel_mark.is_stored(app.backend, job.id) for job in jobs), 40)
     app.close()
+
+
+def test_tasks_whose_processes_die_are_tried_again(server, link, tmp_path):
+    server.start_worker()
+    jobs = [Watched(server, "support.held", str(tmp_path / "file")) for _ in range(2)]
+    pids = [job.pid() for job in jobs]
+    link.swallow()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for job in jobs:
+        began = time.monotonic()
+        assert job.until("retrying")["data"]["attempt"] == 1
+        assert job.until("started")["data"]["attempt"] == 2
+        assert time.monotonic() - began < SOON
+    link.heal()
+    (tmp_path / "file").touch()
+    assert [job.end()["state"] for job in jobs] == ["succeeded"] * 2
 
 
 def states(client):

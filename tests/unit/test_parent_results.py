@@ -35,7 +35,7 @@ class Backend:
     def store_result(self, *args, **options):
         return self._call("result", *args, **options)
 
-    def get_task_meta(self, *args, **options):
+    def _get_task_meta_for(self, *args, **options):
         return self._call("meta", *args, **options)
 
 
@@ -86,7 +86,7 @@ def test_what_is_stored_of_many_tasks_waits_once_and_is_stored_later(app, caplog
 def test_what_is_read_is_not_there_while_the_backend_hangs(app):
     parent_results.install(app, pool())
     with pytest.raises(ResultsUnavailable):
-        app.backend.get_task_meta("t")
+        app.backend._get_task_meta_for("t")
     app.shared.free.set()
     until(lambda: app.shared.calls)
     until(lambda: _meta(app) == "meta")
@@ -94,7 +94,7 @@ def test_what_is_read_is_not_there_while_the_backend_hangs(app):
 
 def _meta(app):
     try:
-        return app.backend.get_task_meta("u")
+        return app.backend._get_task_meta_for("u")
     except ResultsUnavailable:
         return None
 
@@ -133,6 +133,6 @@ def test_what_a_task_stores_on_the_same_thread_is_stored_there(app, kind, aside)
     backend = app.backend
     for call in (backend.mark_as_revoked, backend.mark_as_failure, backend.store_result):
         call("t")
-    app.backend.get_task_meta("t")
+    app.backend._get_task_meta_for("t")
     moved = [name for name, *_, thread in app.shared.calls if thread != threading.get_ident()]
     assert moved == aside
