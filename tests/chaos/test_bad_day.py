@@ -25,7 +25,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
 FAULTS_AT_ONCE = int(os.environ.get("CHAOS_FAULTS", "3"))
 SEED = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
 #: Threads that enqueue: a broker that blocks publishers, or is frozen, holds up each for a while.
-ENQUEUERS = 4
+ENQUEUERS = 16
 STALLED, LOST = 5, 15
 #: Seconds after the last fault within which every job ends: three attempts after lost workers,
 #: and a worker that is about to stop and has taken one more.

@@ -26,8 +26,9 @@ from support.wait import until
 #: Seconds that an outage lasts.
 OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "5"))
 #: Seconds until a server calls a silent task stalled, and lost. A server that is frozen for three
-#: times the latter must be back before its clients give up and miss pushes: within 45 s.
-STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (4.0, 12.0)
+#: times the latter must be back before its clients give up, and miss pushes: python-engineio's do
+#: when they have sent nothing, not even the answer to a ping, for 30 s.
+STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (3.0, 8.0)
 #: Seconds that a call to a broker which does not answer takes at most, where each step has one.
 SOON = 40.0
 #: Seconds for which jobs go on after it, and what raising and ending alarms may take.
