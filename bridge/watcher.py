@@ -9,57 +9,19 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-import engineio
 import socketio
 
-from bridge.errors import (
-    EventError,
-    JobNotFound,
-    ResultsUnavailable,
-    ServerUnavailable,
-    TaskbridgeError,
-    TokenError,
-)
+from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable
 from bridge.events import NAMESPACE, Event
 from bridge.snapshot import Snapshot
+from bridge.socket_client import SocketClient, refusal
 
 __all__ = ["Watcher"]
 
 #: Seconds between attempts to reconnect: first, longest, and how much of it is random.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
-ERRORS: dict[str, type[TaskbridgeError]] = {
-    "not_found": JobNotFound,
-    "unauthorized": TokenError,
-    "unavailable": ResultsUnavailable,
-}
 #: Seconds after which a server is asked again that could not ask the result backend.
 AGAIN = 1.0
-
-
-class InOrder(engineio.Client):
-    """A connection whose messages are handled one after the other.
-
-    engineio handles each in a thread of its own, so that the later of two may overtake the other
-    (seen once in about 5,000 messages of 56 KiB).
-    """
-
-    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
-        return super()._trigger_event(event, *args, **{**options, "run_async": False})
-
-    def _read_loop_websocket(self) -> None:
-        connection = self.ws
-        try:
-            super()._read_loop_websocket()
-        finally:
-            # engineio forgets a connection that was reset, and leaves its socket open.
-            connection.shutdown()
-
-
-class InOrderClient(socketio.Client):
-    """A client to which events and answers come in the order in which the server sent them."""
-
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return InOrder
 
 
 class Watcher:
@@ -98,7 +60,7 @@ class Watcher:
         self._url, self._token, self._timeout, self._path = url, token, timeout, path
         self._refused_since: float | None = None
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._client = InOrderClient(**RECONNECT, handle_sigint=False)
+        self._client = SocketClient(lambda error: self._put("refused", error), **RECONNECT)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
         self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
         self._client.on("token_expiring", self._refresh, namespace=NAMESPACE)
@@ -137,6 +99,8 @@ class Watcher:
     def _events(self) -> Iterator[dict[str, Any]]:
         while True:
             kind, message = self._next()
+            if kind == "refused":
+                raise message
             if kind == "watch":
                 yield from self._start(message)
             elif (event := self._event(message)) and self.snapshot.apply(event):
@@ -161,10 +125,11 @@ class Watcher:
     def _start(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not answer.get("ok"):
             error = answer.get("error", {})
-            if error.get("code") == "unavailable" and self._may_ask_again():
+            if error.get("code") != "unavailable":
+                raise refusal(error)
+            if self._may_ask_again():
                 return
-            kind = ERRORS.get(error.get("code", ""), TaskbridgeError)
-            raise kind(error.get("message", "the server refused without a reason"))
+            raise ResultsUnavailable(str(error.get("message")))
         self._refused_since = None
         self.recovered = self.recovered and answer["recovered"]
         # The events that came with it are folded in already.
@@ -197,18 +162,11 @@ class Watcher:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
             try:
-                self._client.connect(
-                    self._url,
-                    namespaces=[NAMESPACE],
-                    auth=self._auth,
-                    transports=["websocket"],
-                    socketio_path=self._path,
-                )
+                self._client.dial(self._url, self._auth, self._path)
                 return
-            except socketio.exceptions.ConnectionError as error:
-                _refused(error)
-                if deadline is None or time.monotonic() > deadline:
-                    raise ServerUnavailable(self._away()) from error
+            except ServerUnavailable:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise
                 time.sleep(RECONNECT["reconnection_delay"])
 
     def _away(self) -> str:
@@ -254,13 +212,3 @@ class Watcher:
 
     def _put(self, kind: str, message: Any) -> None:
         self._inbox.put((kind, message))
-
-
-def _refused(error: Exception) -> None:
-    """Raise if the server answered and refused; return if it did not answer."""
-    for argument in error.args:
-        if isinstance(argument, dict):
-            data = argument.get("data") or argument
-            if data.get("code") == "unavailable":
-                return  # the server has only just started
-            raise TokenError(data.get("message", "the server refused the token"))

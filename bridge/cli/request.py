@@ -8,8 +8,9 @@ import socketio
 
 from bridge.cli.console import echo
 from bridge.client import Bridge
-from bridge.errors import JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
+from bridge.errors import ServerUnavailable
 from bridge.events import NAMESPACE
+from bridge.socket_client import SocketClient, refusal
 from bridge.status import shard_of_job
 
 __all__ = ["cancel", "request"]
@@ -35,23 +36,17 @@ def request(
         JobNotFound, TokenError, TaskbridgeError: it refused.
     """
     url = bridge.settings.url_of(shard)
-    with socketio.SimpleClient(reconnection=False, handle_sigint=False) as client:
-        try:
-            client.connect(
-                url,
-                namespace=NAMESPACE,
-                auth={"token": token},
-                transports=["websocket"],
-                socketio_path=bridge.settings.socket_path,
-            )
-            answer: dict[str, Any] = client.call(name, payload, timeout=TIMEOUT)
-        except socketio.exceptions.SocketIOError as error:
-            text = f"no socket server answers at {url}: start it, or set TASKBRIDGE_URL"
-            raise ServerUnavailable(text) from error
+    client = SocketClient(reconnection=False)
+    try:
+        client.dial(url, {"token": token}, bridge.settings.socket_path)
+        answer: dict[str, Any] = client.call(name, payload, namespace=NAMESPACE, timeout=TIMEOUT)
+    except socketio.exceptions.SocketIOError as error:
+        text = f"the socket server at {url} did not answer within {TIMEOUT} s: look at its log"
+        raise ServerUnavailable(text) from error
+    finally:
+        client.shutdown()
     if not answer["ok"]:
-        kinds = {"not_found": JobNotFound, "unauthorized": TokenError}
-        refusal = answer["error"]
-        raise kinds.get(refusal["code"], TaskbridgeError)(refusal["message"])
+        raise refusal(answer["error"])
     return answer
 
 

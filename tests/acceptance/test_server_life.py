@@ -10,7 +10,7 @@ import pytest
 import socketio
 
 from bridge.events import NAMESPACE
-from bridge.watcher import InOrderClient
+from bridge.socket_client import SocketClient
 from support.ports import free_port
 from support.stack import MODE, Stack
 from support.wait import until
@@ -113,7 +113,7 @@ def connect(client, stack, token):
 @pytest.mark.skipif(MODE != "eventlet", reason="gunicorn ends its connections in its own way")
 def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_ends(stack):
     job = stack.bridge.enqueue("support.work", [SPREAD + 10], owner="me")
-    client, heard = InOrderClient(reconnection=False, handle_sigint=False), []
+    client, heard = SocketClient(reconnection=False), []
     client.on("draining", lambda told: heard.append(("draining", told)), namespace=NAMESPACE)
     client.on("job", lambda event: heard.append((event["type"], event)), namespace=NAMESPACE)
     client.on("disconnect", lambda *_: heard.append(("gone", None)), namespace=NAMESPACE)

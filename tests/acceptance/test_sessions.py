@@ -13,7 +13,7 @@ import pytest
 import socketio
 
 from bridge.events import NAMESPACE
-from bridge.watcher import InOrderClient
+from bridge.socket_client import SocketClient
 from support.applications import sessions
 from support.raw import Raw
 from support.wait import until
@@ -98,7 +98,7 @@ class Follower:
 
     def __init__(self, stack, key):
         self.jobs, self.connects = [], 0
-        self.client = InOrderClient(handle_sigint=False, reconnection=False)
+        self.client = SocketClient(reconnection=False)
         self.client.on("connect", self._count, namespace=NAMESPACE)
         self.client.on("job", self._take, namespace=NAMESPACE)
         options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}

@@ -17,7 +17,7 @@ from bridge import Bridge
 from bridge.emitter import emitter_for
 from bridge.events import NAMESPACE
 from bridge.run import Run
-from bridge.watcher import InOrderClient
+from bridge.socket_client import SocketClient
 
 #: Seconds between two events, and for which the last is waited for.
 INTERVAL, PATIENCE = 0.005, 20.0
@@ -38,7 +38,7 @@ class Honest:
         self._number = 0
         self._put("started", total=1)
         emitter_for(self._settings).flush(5)
-        client = InOrderClient(handle_sigint=False)
+        client = SocketClient()
         client.on("job", self._take, namespace=NAMESPACE)
         token = bridge.token(jobs=[job], ttl=3600)
         options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}

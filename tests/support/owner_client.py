@@ -10,7 +10,7 @@ import socketio
 
 from bridge.events import NAMESPACE, TERMINAL, Event
 from bridge.snapshot import Snapshot
-from bridge.watcher import InOrderClient
+from bridge.socket_client import SocketClient
 from support.stack import Stack
 from support.wait import until
 
@@ -32,7 +32,7 @@ class OwnerClient:
         self.ends: dict[str, list[Event]] = {}
         self._lock, self._listening = threading.Lock(), False
         # It connects again by itself: the library gives up where a server that starts refuses it.
-        self._client: socketio.Client = InOrderClient(handle_sigint=False, reconnection=False)
+        self._client = SocketClient(reconnection=False)
         self._stack, self._token = stack, stack.token(owner=owner, scope="watch", ttl=3600)
         self._closed = threading.Event()
         self._client.on("job", self._take, namespace=NAMESPACE)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bridge.events import NAMESPACE, TERMINAL
-from bridge.watcher import InOrderClient
+from bridge.socket_client import SocketClient
 from support.wait import until
 
 __all__ = ["Stranger", "attempts"]
@@ -22,7 +22,7 @@ class Stranger:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self._client = InOrderClient(handle_sigint=False)
+        self._client = SocketClient()
         options: dict[str, Any] = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
         self._client.connect(url, auth={"token": token}, **options)
 
