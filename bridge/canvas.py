@@ -12,6 +12,7 @@ from celery.canvas import Signature
 from celery.canvas import _chord as chord
 
 from bridge.errors import EnqueueError
+from bridge.events import MAX_FOLLOWERS
 from bridge.nesting import MAX_DEPTH
 
 __all__ = ["bound", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
@@ -76,6 +77,12 @@ def followers(embed: dict[str, Any], index: int | None) -> list[Any]:
         index: its place in a group; a chord's body follows all of it, and is counted once.
     """
     return [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
+
+
+def first_ids(signatures: Any) -> list[str]:
+    """Return the ids that the first tasks of signatures have so far, ``MAX_FOLLOWERS`` at most."""
+    found = (_id_of(one) for one in leaves(signatures))
+    return list(islice(filter(None, found), MAX_FOLLOWERS))
 
 
 def ids(signatures: Any) -> set[str]:

@@ -66,6 +66,8 @@ MAX_LOG_BYTES = 8 * 1024
 MAX_META_BYTES = 4 * 1024
 #: Largest result that travels, in bytes of JSON.
 MAX_RESULT_BYTES = 16 * 1024
+#: Ids of tasks that are to follow, in one event, and of one job in a server.
+MAX_FOLLOWERS = 50
 
 #: Largest number that a float holds.
 MAX_NUMBER = sys.float_info.max

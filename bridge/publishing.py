@@ -149,7 +149,7 @@ def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
     known = frozenset() if _enqueuing.get() is not None else _counted()
     if known is None or headers["id"] in known:
         return {}
-    embed = body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
+    embed = _embedded(body)
     if known and not _replaces(embed) and _is_callback(headers["task"]):
         return {}
     # What is linked to a task that was counted was counted with it: a replaced task hands its
@@ -191,7 +191,7 @@ def _counted() -> frozenset[str] | None:
     return canvas.planned(current_task.request) | {current_task.request.id}
 
 
-def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
+def _after_publish(sender: str, headers: dict[str, Any], body: Any = None, **_: Any) -> None:
     # Only now: what could not be published was never queued.
     asked = _enqueuing.get() or _spawning()
     if asked is None or sender in INTERNAL:
@@ -203,7 +203,14 @@ def _after_publish(sender: str, headers: dict[str, Any], **_: Any) -> None:
         here[0].republished = True
         return
     run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
-    emitter_for(asked.settings).put(run, "queued", told(headers[HEADER]))
+    follow = canvas.first_ids(canvas.followers(_embedded(body), headers.get("group_index")))
+    data = {**told(headers[HEADER]), **({"followers": follow} if follow else {})}
+    emitter_for(asked.settings).put(run, "queued", data)
+
+
+def _embedded(body: Any) -> dict[str, Any]:
+    """Return the part of a message that says what follows its task."""
+    return body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
 
 
 def run_after(header: dict[str, Any], by: int = 1) -> int:

@@ -388,6 +388,10 @@ class Snapshot:
         """Return what is known of a task; None for nothing."""
         return self._tasks.get(task)
 
+    def newest_run(self) -> int:
+        """Return the greatest number of an execution of its tasks; 0 before the first."""
+        return max((task.order[0] for task in self._tasks.values()), default=0)
+
     def waiting(self) -> list[TaskState]:
         """Return the tasks that wait, or are to be tried again."""
         return list(self._tasks.waiting())

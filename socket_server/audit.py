@@ -28,8 +28,9 @@ class Audit:
     """Looks up tasks that seem to wait, and all open ones once an emitter has dropped ends.
 
     A worker that dies takes with it what it could not publish before. If that was all that it had
-    to tell about a task, the task seems to wait. So each job with such tasks that is silent for
-    long is looked up again and again, a few jobs a second.
+    to tell about a task, the task seems to wait, or is not known but as one that follows another in
+    a canvas. So each job with such tasks that is silent for long is looked up again and again, a
+    few jobs a second.
 
     An emitter whose outbox was full does not know of which tasks it has dropped the ends, only how
     many of each job, and how they ended. Tasks that the server knows are looked up in the result
@@ -122,9 +123,10 @@ class Audit:
         for _ in range(min(JOBS, len(self._round))):
             job = self._round.popleft()
             with self._sio.turn:
-                waiting = self._journal.of(job).waiting() if job in self._journal else []
+                known = self._journal.of(job).waiting() if job in self._journal else []
+                waiting = [*(task.task for task in known), *self._journal.unheard(job)]
             for task in random.sample(waiting, min(TASKS, len(waiting))):
-                if not self._verdicts.settle(job, task.task):
+                if not self._verdicts.settle(job, task):
                     self._round.clear()  # the result backend does not answer
                     return
                 self._sio.sleep(0)

@@ -20,6 +20,8 @@ from socket_server.record import BEGINNING, Place, Record, place_of
 
 __all__ = ["Journal", "Page", "View"]
 
+#: Types of events that only servers make: of a job they are no sign of life.
+OWN = frozenset({"estimate", "disturbed"})
 #: Jobs held at most, of which those that have ended go first, and jobs that have not ended.
 MAX_JOBS, MAX_UNFINISHED = 10_000, 100_000
 #: Events of one job held for those who come late.
@@ -170,7 +172,8 @@ class Journal:
         if (numbered := record.fold(event)) is None:
             return None
         now = self._clock()
-        record.heard = min(now, event.at) if past else now
+        if event.type not in OWN and not event.verdict:
+            record.heard = min(now, event.at) if past else now
         self._offset += 1
         # Offsets of a stream begin at 0, which here stands for the beginning. The place has the
         # worker's own number of the execution, which does not depend on what a server has seen.
@@ -274,6 +277,11 @@ class Journal:
         """Return the jobs that have not ended, and of which nothing was heard for so long."""
         horizon, records = self._clock() - seconds, self._records.items()
         return [job for job, one in records if one.heard <= horizon and job not in self._ended]
+
+    def unheard(self, job: str) -> list[str]:
+        """Return the ids of a job's tasks that are known to follow others, and no more of them."""
+        record = self._records.get(job)
+        return record.unheard() if record else []
 
     def owner(self, job: str) -> str | None:
         """Return whose job it is; None if it is nobody's or not held."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
-from bridge.events import Event
+from bridge.events import MAX_FOLLOWERS, Event, is_identifier
 from bridge.snapshot import Snapshot
 from socket_server.runs import Runs
 
@@ -41,7 +41,7 @@ class Record:
         headless: whether events were missed before the first that is held.
     """
 
-    __slots__ = ("_events", "forgotten", "heard", "last", "runs", "size", "snapshot")
+    __slots__ = ("_events", "_followers", "forgotten", "heard", "last", "runs", "size", "snapshot")
 
     def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
@@ -52,6 +52,8 @@ class Record:
         #: Events that must be delivered: offset, check and JSON, which takes a third of what it
         #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
         self._events: list[tuple[int, int, str]] = []
+        #: Ids of tasks that a canvas runs after others, as far as they were told; None for none.
+        self._followers: list[str] | None = None
         #: Place of the newest event that is held no more.
         self.forgotten = GAP if headless else BEGINNING
         #: Place of the newest event that must be delivered.
@@ -71,6 +73,8 @@ class Record:
             The event with the number that this server gives its execution; None if the event was
             a duplicate or stale.
         """
+        if event.type == "queued" and "followers" in event.data:
+            self._expect(event.data["followers"])
         if event.run == 0 or event.verdict or event.type == "cancelling":
             return event if self.snapshot.apply(event) else None
         execution = self.runs.of(event, self.snapshot.task(event.task))
@@ -82,6 +86,17 @@ class Record:
             return None
         self.runs.keep(event, execution)
         return numbered
+
+    def _expect(self, followers: Any) -> None:
+        """Note which tasks are to follow; what a worker made up is left out."""
+        known = self._followers or []
+        told = followers if isinstance(followers, list) else []
+        news = [one for one in told if is_identifier(one) and one not in known]
+        self._followers = [*known, *news][:MAX_FOLLOWERS]
+
+    def unheard(self) -> list[str]:
+        """Return the ids of tasks that are to follow others and of which nothing was heard."""
+        return [one for one in self._followers or () if self.snapshot.task(one) is None]
 
     def keep(self, place: Place, text: str) -> None:
         """Hold one more event."""

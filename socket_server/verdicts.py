@@ -89,11 +89,20 @@ class Verdicts:
                 return False
             if not found or job not in self._journal:
                 return True
-            state = self._journal.of(job).task(task)
+            state = self._journal.of(job).task(task) or self._follower(job, task)
             if state is not None and not state.ended:
                 draft = self._journal.of(job).verdict(state, "stalled", time.time())
                 self._delivery.tell(_ended(draft, found))
             return True
+
+    def _follower(self, job: str, task: str) -> TaskState | None:
+        """Return a task of which it is only known that it follows others, as begun after them."""
+        if task not in self._journal.unheard(job):
+            return None
+        snapshot = self._journal.of(job)
+        state = TaskState(task, snapshot.name)
+        state.order = (snapshot.newest_run() + 1, 0, 0)
+        return state
 
     def fill(self, job: str, number: int, state: EventType) -> None:
         """Say how a task ended of which nothing is known but that its end was dropped.

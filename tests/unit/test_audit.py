@@ -209,3 +209,46 @@ def test_a_result_backend_that_does_not_answer_is_asked_once_a_round(server):
     server.results = None
     server.wait(SILENT + 10)
     assert len(server.asked) == 1
+
+
+def test_a_job_that_a_server_speaks_of_itself_is_silent_all_the_same():
+    server = Server()
+    server.take("queued", "j", total=1)
+    for _ in range(round(SILENT) // 5 + 5):
+        server.wait(5)
+        server.delivery.tell(estimate("j"))
+    server.results["j"] = "succeeded"
+    for _ in range(round(SILENT) // 5 + 5):
+        server.wait(5)
+        server.delivery.tell(estimate("j"))
+    assert server.state() == "succeeded"
+
+
+def estimate(job):
+    eta = {"low": time.time(), "high": time.time() + 5}
+    return Event(job=job, task=job, type="estimate", at=time.time(), data={"eta": eta})
+
+
+def test_a_task_that_follows_another_and_was_never_heard_of_ends_by_its_result():
+    server = Server()
+    server.take("queued", "j", total=3, followers=["second", "third", 4, ""])
+    server.take("succeeded", "j", run=7, result=1)
+    server.results.update(second="succeeded", third="succeeded")
+    server.wait(3 * SILENT)
+    assert server.state() == "succeeded"
+    snapshot = server.journal.snapshot("j")
+    assert (snapshot["done"], snapshot["total"]) == (3, 3)
+    assert {task["task"] for task in snapshot["tasks"]} == {"j", "second", "third"}
+    # What it says itself, later, is known already.
+    server.take("succeeded", "third", run=9, result=3)
+    assert server.journal.snapshot("j")["done"] == 3
+
+
+def test_a_follower_that_runs_is_left_alone():
+    server = Server()
+    server.take("queued", "j", total=2, followers=["second"])
+    server.take("succeeded", "j", run=7)
+    server.take("started", "second", run=8)
+    server.wait(3 * SILENT)
+    assert server.state() == "running"
+    assert "second" not in server.asked
