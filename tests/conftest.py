@@ -81,6 +81,7 @@ def pytest_collection_modifyitems(items):
 ON_RABBITMQ = (
     "test_accessibility.py",
     "test_client_recovery.py",
+    "test_other_versions.py",
     "test_page.py",
     "test_refusals.py",
     "test_secrets.py",

@@ -92,7 +92,6 @@ def ended(process):
         ("support.talk", [30], "succeeded"),
         ("support.retry_once", [], "succeeded"),
         ("support.fail", [], "failed"),
-        ("workers.jobs.checksum", ["/nowhere"], "failed"),
     ],
 )
 def test_jobs_are_enqueued_watched_and_looked_up(stack, other, name, args, state):

@@ -88,4 +88,5 @@ def test_a_job_that_waits_and_was_evicted_is_found_waiting_and_its_end_is_heard(
         stack.start_worker("--queues", "slow")
         assert told.result(60)[-1] == "succeeded"
     assert watcher.snapshot.encode()["result"] == 3
-    until(lambda: stack.bridge.status(others[-1].id)["state"] == "succeeded", 30, "the others")
+    ended = lambda: stack.bridge.status(others[-1].id)["state"] == "succeeded"  # noqa: E731
+    until(ended, 30 + UNFINISHED / 25, "the others")

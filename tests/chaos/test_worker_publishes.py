@@ -69,8 +69,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("killed", [True, False], ids=["killed", "alarm passes"])
+@pytest.mark.parametrize(
+    ("kind", "killed"),
+    [*((kind, True) for kind in KINDS), ("retry", False), ("process", False)],
+)
 def test_what_follows_a_task_is_run_once(node, stack, alarm, tmp_path, kind, killed):
     file = tmp_path / "file"
     job = Watched(stack, KINDS[kind](str(file)))
