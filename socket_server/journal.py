@@ -20,7 +20,7 @@ from socket_server.record import BEGINNING, Place, Record, place_of
 
 __all__ = ["Journal", "Page", "View"]
 
-#: Types of events that only servers make: of a job they are no sign of life.
+#: Types of events that a server makes again and again: they are no sign of life of a job.
 OWN = frozenset({"estimate", "disturbed"})
 #: Jobs held at most, of which those that have ended go first, and jobs that have not ended.
 MAX_JOBS, MAX_UNFINISHED = 10_000, 100_000
@@ -172,7 +172,7 @@ class Journal:
         if (numbered := record.fold(event)) is None:
             return None
         now = self._clock()
-        if event.type not in OWN and not event.verdict:
+        if event.type not in OWN or not record.heard:
             record.heard = min(now, event.at) if past else now
         self._offset += 1
         # Offsets of a stream begin at 0, which here stands for the beginning. The place has the
