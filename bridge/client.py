@@ -17,6 +17,7 @@ from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound
 from bridge.events import (
     MAX_EVENT_BYTES,
     NAMESPACE,
+    RESERVED,
     TERMINAL,
     is_identifier,
     room_of_job,
@@ -37,10 +38,6 @@ logger = logging.getLogger(__name__)
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Types of signatures that stand for several tasks.
 SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
-#: Event names that the protocol itself uses towards clients.
-RESERVED = frozenset(
-    {"job", "token_expiring", "draining", "connect", "disconnect", "pushes_dropped"}
-)
 
 
 @dataclass(frozen=True, slots=True)

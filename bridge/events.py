@@ -17,6 +17,7 @@ __all__ = [
     "MAX_META_BYTES",
     "MAX_RESULT_BYTES",
     "NAMESPACE",
+    "RESERVED",
     "SERVER_MADE",
     "TERMINAL",
     "TYPES",
@@ -66,6 +67,18 @@ MAX_LOG_BYTES = 8 * 1024
 MAX_META_BYTES = 4 * 1024
 #: Largest result that travels, in bytes of JSON.
 MAX_RESULT_BYTES = 16 * 1024
+#: Names of Socket.IO events that the protocol itself sends to clients, and that no push may have.
+RESERVED = frozenset(
+    {
+        "connect",
+        "connect_error",
+        "disconnect",
+        "draining",
+        "job",
+        "pushes_dropped",
+        "token_expiring",
+    }
+)
 #: Ids of tasks that are to follow, in one event, and of one job in a server.
 MAX_FOLLOWERS = 50
 

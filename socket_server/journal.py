@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from bridge.events import Event, finite_json
+from bridge.events import SERVER_MADE, Event, finite_json
 from bridge.snapshot import Snapshot
 from socket_server.answer import Body, Encoded
 from socket_server.excerpt import Excerpt, Following
@@ -20,8 +20,6 @@ from socket_server.record import BEGINNING, Place, Record, place_of
 
 __all__ = ["Journal", "Page", "View"]
 
-#: Types of events that a server makes again and again: they are no sign of life of a job.
-OWN = frozenset({"estimate", "disturbed"})
 #: Jobs held at most, of which those that have ended go first, and jobs that have not ended.
 MAX_JOBS, MAX_UNFINISHED = 10_000, 100_000
 #: Events of one job held for those who come late.
@@ -172,7 +170,8 @@ class Journal:
         if (numbered := record.fold(event)) is None:
             return None
         now = self._clock()
-        if event.type not in OWN or not record.heard:
+        # What a server makes itself, again and again, is no sign of life.
+        if event.type not in SERVER_MADE or not record.heard:
             record.heard = min(now, event.at) if past else now
         self._offset += 1
         # Offsets of a stream begin at 0, which here stands for the beginning. The place has the

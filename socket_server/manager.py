@@ -16,7 +16,15 @@ from socketio import packet
 from bridge import stream, tls, transport
 from bridge.connection import connect
 from bridge.errors import EventError
-from bridge.events import MAX_EVENT_BYTES, NAMESPACE, Event, finite_json, room_of_job, room_of_owner
+from bridge.events import (
+    MAX_EVENT_BYTES,
+    NAMESPACE,
+    RESERVED,
+    Event,
+    finite_json,
+    room_of_job,
+    room_of_owner,
+)
 from bridge.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from bridge.writer import CONNECTION_OPTIONS, REDIS_OPTIONS
@@ -44,8 +52,8 @@ MAX_MESSAGE = 2 * MAX_EVENT_BYTES
 TURN, REPLAYING_TURN = 0.002, 0.02
 #: Seconds between attempts to reach the broker: first and longest.
 BACKOFF = (0.2, 5.0)
-#: Event names on ``/jobs`` that only this server sends.
-RESERVED = frozenset({"connect", "disconnect", "connect_error", "token_expiring", "draining"})
+#: Names of the protocol's events that workers publish; servers send the others.
+RELAYED = frozenset({"job", "pushes_dropped"})
 AWAY = "taskbridge: the broker is away, trying again: %s"
 
 
@@ -172,7 +180,7 @@ class JobsManager(socketio.PubSubManager):
         room, event, data = message.get("room"), message.get("event"), message.get("data")
         if not isinstance(room, str) or not room.startswith(("job:", "owner:")):
             return False
-        if not isinstance(event, str) or event in RESERVED or message.get("binary"):
+        if not isinstance(event, str) or event in RESERVED - RELAYED or message.get("binary"):
             return False
         if not isinstance(data, list) or not (self._sound or _fits(data)):
             return False

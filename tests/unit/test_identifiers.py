@@ -20,7 +20,7 @@ from bridge.errors import (
     TaskbridgeError,
     TokenError,
 )
-from bridge.events import Event
+from bridge.events import RESERVED, Event
 from bridge.identifiers import flaw
 from bridge.testing import MemoryBridge
 from support.lone_server import SECRET, LoneClient, new_lone_server
@@ -185,3 +185,9 @@ def test_what_is_an_identifier_can_be_signed_and_comes_back(value):
         grant = tokens.verify([SECRET], token)
         assert (grant.owner, grant.jobs) == (value, {value})
         Event.decode(Event(job=value, task=value, owner=value, type="queued", at=1.0).encode())
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_push_has_no_name_of_the_protocols(bridge, name):
+    with pytest.raises(EnqueueError, match="the protocol uses that name"):
+        bridge.push(name, 1, owner="me")
