@@ -40,7 +40,7 @@ def is_temporary(error: Any) -> bool:
 
 
 class _InOrder(engineio.Client):
-    """A connection whose messages are handled one after the other.
+    """A connection that handles its messages one after the other.
 
     engineio handles each in a thread of its own, so that the later of two may overtake the other
     (seen once in about 5,000 messages of 56 KiB).

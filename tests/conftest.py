@@ -119,6 +119,16 @@ def rabbitmq(tmp_path_factory):
         node.stop()
 
 
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A RabbitMQ node of a module's own, which is killed, frozen or alarmed."""
+    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory):
     """A Redis server for the whole session."""

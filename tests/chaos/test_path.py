@@ -20,7 +20,6 @@ from bridge.writer import new_writer
 from support.bus import Bus
 from support.distance import Distance
 from support.process import children_of
-from support.rabbitmq import RabbitMQ
 from support.wait import until
 
 #: Seconds that an outage lasts.
@@ -35,16 +34,6 @@ SOON = 40.0
 AFTER, CONTROL = 2.0, 4.0
 
 pytestmark = pytest.mark.timeout(120 + 4 * OUTAGE)
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    """A node that nobody else uses, for it is treated badly."""
-    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        yield node.start()
-    finally:
-        node.stop()
 
 
 @pytest.fixture(scope="module")

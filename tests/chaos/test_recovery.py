@@ -17,7 +17,6 @@ from bridge.stream import name_of
 from bridge.watcher import Watcher
 from support.link import Link
 from support.ports import free_port
-from support.rabbitmq import RabbitMQ
 from support.stack import Stack
 from support.wait import until
 
@@ -26,16 +25,6 @@ pytestmark = pytest.mark.timeout(400)
 
 JOBS = 50
 LINES = 200
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    """A node that nobody else uses, for it is stopped."""
-    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        yield node.start()
-    finally:
-        node.stop()
 
 
 @pytest.fixture

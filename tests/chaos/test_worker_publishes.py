@@ -14,22 +14,11 @@ import pytest
 from celery import chain, chord
 
 from support.fleet import task
-from support.rabbitmq import RabbitMQ
 from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    """A node that nobody else uses, for it is treated badly."""
-    node = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        yield node.start()
-    finally:
-        node.stop()
 
 
 @pytest.fixture
