@@ -44,7 +44,8 @@ class OwnerClient:
     def _stay_connected(self) -> None:
         options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
         while not self._closed.wait(0.2):
-            if NAMESPACE not in self._client.namespaces:
+            # A connection that ended while it was made leaves its namespaces behind.
+            if not (self._client.connected and NAMESPACE in self._client.namespaces):
                 with suppress(socketio.exceptions.SocketIOError, ValueError):
                     self._client.disconnect()
                     self._client.connect(self._stack.url, auth={"token": self._token}, **options)
