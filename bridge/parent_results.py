@@ -16,7 +16,7 @@ from typing import Any
 from bridge.aside import aside_for
 from bridge.errors import ResultsUnavailable
 
-__all__ = ["install", "store_aside"]
+__all__ = ["install", "store_now"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,19 @@ def install(app: Any, pool: Any) -> None:
         _replace(backend, "_get_task_meta_for", functools.partial(_ask, app))
 
 
-def store_aside(app: Any, name: str) -> None:
-    """See to it that this thread does not wait for what it stores, either.
+def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
+    """Store something within ``PATIENCE`` or, if the backend does not answer, not at all.
 
     Args:
         app: the worker's application.
         name: of the method of the backend that stores it.
+        args: its arguments.
+        options: its keyword arguments.
     """
-    _replace(app.backend, name, functools.partial(_store, app))
+    try:
+        _ask(app, name, args, options)
+    except ResultsUnavailable as error:
+        logger.error("taskbridge: what became of a task is not stored: %s", error)
 
 
 def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:

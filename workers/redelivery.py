@@ -58,17 +58,25 @@ class OnceHere(Request):
 
     def _publish_retry(self, loop: Any, error: Any, info: Any) -> None:
         """Publish it, on a thread of its own, however long the broker takes to confirm it."""
-        parent_results.store_aside(self.task.app, "mark_as_retry")
+        # Before it is published: later, it might be stored over the end of the next attempt.
+        self._store_retry(error, info)
         try:
             with stopped_clock():
                 self._unpublished = not super()._retry_worker_lost(error, info)
-        except Exception:  # whatever a result backend raises, after the retry was published
-            logger.exception("taskbridge: how task %s goes on is not stored", self.id)
+        except Exception:  # whatever a handler of Celery's raises, after the retry was published
+            logger.exception("taskbridge: task %s was not told to be tried again", self.id)
             self.acknowledge()
         finally:
             del _retrying[self.id]
         if self._unpublished:
             loop.call_soon(self.on_failure, info)
+
+    def _store_retry(self, error: Any, info: Any) -> None:
+        app, backend = self.task.app, self.task.backend  # this thread's own
+        if self.store_errors:
+            told = self.id, error, info.traceback
+            parent_results.store_now(app, "mark_as_retry", *told, request=self._context)
+        backend.mark_as_retry = lambda *_, **__: None  # Celery's own, after it has published
 
     def acknowledge(self) -> None:
         """Acknowledge the message, and remember that the execution is over."""
