@@ -15,7 +15,7 @@ from bridge.errors import EnqueueError
 from bridge.events import MAX_FOLLOWERS
 from bridge.nesting import MAX_DEPTH
 
-__all__ = ["bound", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
+__all__ = ["bound", "first_ids", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
 
 #: What a canvas of each type holds other signatures as.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}

@@ -50,7 +50,7 @@ def install(app: Any, pool: Any) -> None:
 
 
 def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
-    """Store something within ``PATIENCE`` or, if the backend does not answer, not at all.
+    """Store something within ``PATIENCE`` seconds or, if that fails, not at all.
 
     Args:
         app: the worker's application.
@@ -60,7 +60,7 @@ def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
     """
     try:
         _ask(app, name, args, options)
-    except ResultsUnavailable as error:
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises
         logger.error("taskbridge: what became of a task is not stored: %s", error)
 
 

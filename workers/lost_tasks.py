@@ -1,4 +1,6 @@
-"""The thread on which a worker's parent publishes retries of tasks whose process died."""
+"""The thread on which a worker's main process publishes the retries of tasks that lost their pool
+process.
+"""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 REMEMBERED = 10_000
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
-#: Requests whose process died, and whose retry is not yet published.
-_retrying: dict[str, OnceHere] = {}
+#: Requests that lost their pool process, while their retry is being published; by the execution.
+_retrying: dict[tuple[str, int], OnceHere] = {}
 
 
 class OnceHere(Request):
@@ -40,10 +40,10 @@ class OnceHere(Request):
     _unpublished = False
 
     def _retry_worker_lost(self, error: Any, info: Any) -> bool:
-        """Publish a retry of a task whose process died, and acknowledge the task once it is safe.
+        """Publish a retry of a task that lost its pool process; acknowledge it after the confirm.
 
-        The worker's parent does not wait for that: a broker that blocks publishers would keep it
-        from its other tasks, and from cancels.
+        The worker's main process does not wait for that: a broker that blocks publishers would keep
+        it from its other tasks, and from cancels.
 
         Returns:
             Whether the request is taken care of; Celery ends it as failed otherwise.
@@ -52,7 +52,7 @@ class OnceHere(Request):
             return bool(super()._retry_worker_lost(error, info))
         if self._unpublished:
             return False
-        _retrying[self.id] = self
+        _retrying[self._execution] = self
         lost_tasks.publish(partial(self._publish_retry, loop, error, info))
         return True
 
@@ -67,7 +67,7 @@ class OnceHere(Request):
             logger.exception("taskbridge: task %s was not told to be tried again", self.id)
             self.acknowledge()
         finally:
-            del _retrying[self.id]
+            del _retrying[self._execution]
         if self._unpublished:
             loop.call_soon(self.on_failure, info)
 
@@ -126,5 +126,5 @@ class OnceHere(Request):
         return self.id, self.request_dict.get("retries") or 0
 
     def _running(self) -> Any:
-        others = (*state.active_requests, *_retrying.copy().values())
-        return next((one for one in others if one.id == self.id and one is not self), None)
+        same = (one for one in state.active_requests if one.id == self.id and one is not self)
+        return next(same, None) or _retrying.get(self._execution)

@@ -20,9 +20,9 @@ from bridge.celery_app import CONSUMER_TIMEOUT
 
 __all__ = ["AMQP", "RETRY_POLICY", "Producer"]
 
-#: Seconds for which a worker tries to publish a task while the broker is away, for to Celery a task
-#: whose retry cannot be published has failed: as long as RabbitMQ waits for the acknowledgement of
-#: the task that publishes it.
+#: Seconds for which a worker tries to publish a task while the broker is away. Celery fails a task
+#: if its retry cannot be published. RabbitMQ waits as long for the publishing task's own
+#: acknowledgement.
 PATIENCE = CONSUMER_TIMEOUT // 1000
 #: Seconds between two attempts: first, by how much it grows, and most.
 INTERVALS = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}

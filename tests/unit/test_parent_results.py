@@ -136,3 +136,9 @@ def test_what_a_task_stores_on_the_same_thread_is_stored_there(app, kind, aside)
     app.backend._get_task_meta_for("t")
     moved = [name for name, *_, thread in app.shared.calls if thread != threading.get_ident()]
     assert moved == aside
+
+
+def test_a_backend_that_fails_keeps_nobody_from_what_comes_after(request, caplog):
+    app = App(request)
+    parent_results.store_now(app, "no_such_method", "t")
+    assert "is not stored" in caplog.text

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from celery.worker.request import Request
 
+from workers import redelivery
 from workers.redelivery import OnceHere
 
 
@@ -44,3 +45,15 @@ def test_a_backend_that_is_away_is_no_reason_to_keep_silent(monkeypatch):
     request._task = SimpleNamespace(backend=SimpleNamespace(get_state=fail))
     request._announce_revoked("terminated", True, 15, False)
     assert announced
+
+
+def test_a_message_belongs_to_the_execution_whose_retry_is_being_published_and_to_no_other():
+    first, again, next_attempt = (OnceHere.__new__(OnceHere) for _ in range(3))
+    for request, retries in ((first, 0), (again, 0), (next_attempt, 1)):
+        request.id, request._request_dict = "t", {"retries": retries}
+    redelivery._retrying[first._execution] = first
+    try:
+        assert again._running() is first
+        assert next_attempt._running() is None
+    finally:
+        redelivery._retrying.clear()
