@@ -17,6 +17,7 @@ from bridge.home import make_home
 from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
 from workers import stopping
+from workers.retries import StoredFirst
 from workers.task_producer import RETRY_POLICY
 
 __all__ = ["app", "new_app"]
@@ -35,7 +36,7 @@ DATABASE, SQLITE = ("db", "database"), "workers.sqlite_results:ForkSafeBackend"
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
 
 
-class WatchedTask(Task):
+class WatchedTask(StoredFirst):
     """Base of all tasks of the shipped worker."""
 
     Request = "workers.redelivery:OnceHere"

@@ -20,6 +20,7 @@ from kombu.asynchronous import get_event_loop
 from bridge import parent_results
 from bridge.publishing import stopped_clock
 from workers import lost_tasks
+from workers.retries import leave_stored
 
 __all__ = ["OnceHere"]
 
@@ -76,7 +77,7 @@ class OnceHere(Request):
         if self.store_errors:
             told = self.id, error, info.traceback
             parent_results.store_now(app, "mark_as_retry", *told, request=self._context)
-        backend.mark_as_retry = lambda *_, **__: None  # Celery's own, after it has published
+        leave_stored(backend, self._context)
 
     def acknowledge(self) -> None:
         """Acknowledge the message, and remember that the execution is over."""

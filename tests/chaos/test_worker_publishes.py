@@ -85,6 +85,14 @@ def test_what_follows_a_task_is_run_once(node, stack, alarm, tmp_path, kind, kil
         assert job.types.count("started") == 2, job.types
 
 
+def test_a_retry_that_fails_before_the_attempt_that_published_it_ends_stays_failed(stack, tmp_path):
+    file = tmp_path / "file"
+    job = Watched(stack, "support.overtaken", str(file))
+    assert job.end()["state"] == "failed"
+    until(file.exists, 30, "the end of the first attempt")  # after it has stored what it stores
+    assert job.celerys == "FAILURE"
+
+
 def test_a_worker_whose_retry_is_not_confirmed_serves_its_other_tasks(node, stack, alarm, tmp_path):
     file = str(tmp_path / "file")
     held = Watched(stack, "support.held", file)

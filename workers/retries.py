@@ -1,0 +1,81 @@
+"""RETRY is stored before a retry is published.
+
+Celery stores it afterwards. The next attempt can have ended by then, since publishing waits for the
+broker's confirm, and RETRY would take the place of its result for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery import Task
+from celery.app.task import get_actual_ignore_result
+from celery.exceptions import Retry
+
+__all__ = ["StoredFirst", "leave_stored"]
+
+logger = logging.getLogger(__name__)
+
+
+class StoredFirst(Task):
+    """A task whose retries are published once it is stored that it is tried again."""
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: Any = None,
+        throw: bool = True,
+        eta: Any = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Store RETRY, then do what Celery's does; see :meth:`celery.Task.retry`."""
+        limit = self.max_retries if max_retries is None else max_retries
+        if self._is_published(limit):
+            self._store_retry(exc)
+        return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+
+    def _is_published(self, limit: int | None) -> bool:
+        request = self.request
+        if request.called_directly or request.is_eager:
+            return False
+        return limit is None or request.retries < limit
+
+    def _store_retry(self, exc: Any) -> None:
+        request, ignored = self.request, get_actual_ignore_result(self, self.request)
+        if ignored and not self.store_errors_even_if_ignored:
+            return
+        error = Retry(exc=exc).exc  # as Celery has it, which can be encoded
+        lines = traceback.format_exception(error) if error else traceback.format_stack()
+        try:
+            told = request.id, error, "".join(lines)
+            self.backend.mark_as_retry(*told, request=request)
+        except Exception as failure:  # noqa: BLE001 - whatever a backend raises
+            logger.error("taskbridge: task %s: its retry is not stored: %s", request.id, failure)
+        leave_stored(self.backend, request)
+
+
+def leave_stored(backend: Any, request: Any) -> None:
+    """Let ``backend`` not store again that a task is tried again.
+
+    Args:
+        backend: the one by which Celery will store it.
+        request: what it belongs to (:class:`celery.app.task.Context`).
+    """
+    request.retry_is_stored = True
+    if "mark_as_retry" not in vars(backend):
+        backend.mark_as_retry = partial(_mark_as_retry, backend.mark_as_retry)
+
+
+def _mark_as_retry(
+    mark: Callable[..., Any], *args: Any, request: Any = None, **options: Any
+) -> Any:
+    if getattr(request, "retry_is_stored", False):
+        return None
+    return mark(*args, request=request, **options)
