@@ -78,7 +78,6 @@ export class TaskTable {
   // Of many tasks, most are in no cache of the processor: all that an event needs is behind one look-up.
   #rows = new Map<string, Row>();
   #counts = new Map<Kind, number>();
-  #waiting = new Set<TaskState>();
   #withMeta = new Set<TaskState>();
   // Both have outdated entries, which are dropped where they come to the top.
   #places = new Heap<Place>(byPlace);
@@ -114,7 +113,7 @@ export class TaskTable {
 
   /** Call all tasks that wait cancelled; whether there were any. */
   presumeCancelled(at: number, reason: string | null): boolean {
-    const waiting = [...this.#waiting];
+    const waiting = [...this.values()].filter((task) => waits(task.state));
     for (const task of waiting) {
       const before = standing(task);
       task.presume("cancelled", at, reason);
@@ -162,8 +161,6 @@ export class TaskTable {
     if (before && same(before, after)) return;
     if (before) this.#tally(before, -1);
     this.#tally(after, 1);
-    if (waits(after.state)) this.#waiting.add(task);
-    else this.#waiting.delete(task);
     this.#enter(task);
   }
 
