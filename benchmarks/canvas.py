@@ -22,14 +22,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from journal import RUN, event, start  # noqa: E402
 from report import Samples, compare, report  # noqa: E402
 
-from bridge.events import Event, room_of_job  # noqa: E402
-from bridge.writer import new_writer  # noqa: E402
-from socket_server.delivery import Delivery  # noqa: E402
-from socket_server.history import History  # noqa: E402
-from socket_server.journal import Journal  # noqa: E402
-from socket_server.metrics import Metrics  # noqa: E402
-from socket_server.queues import Lines  # noqa: E402
-from socket_server.watchdog import Watchdog  # noqa: E402
+from bridge.bus.write_only_manager import new_writer  # noqa: E402
+from bridge.protocol.event import Event, room_of_job  # noqa: E402
+from socket_server.delivery.dispatcher import Delivery  # noqa: E402
+from socket_server.estimates.durations import History  # noqa: E402
+from socket_server.estimates.queue_depth import Lines  # noqa: E402
+from socket_server.journal.journal import Journal  # noqa: E402
+from socket_server.liveness.watchdog import Watchdog  # noqa: E402
+from socket_server.observability.metrics import Metrics  # noqa: E402
 from support.ports import free_port  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.stack import Stack  # noqa: E402

@@ -19,8 +19,8 @@ import socketio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bridge.emitter import emitter_for
-from bridge.run import Run
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
 
 __all__ = ["job_of", "main", "messages"]

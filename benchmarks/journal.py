@@ -24,11 +24,11 @@ import kombu  # noqa: E402
 import socketio  # noqa: E402
 from fanout import LIMITS, Flood  # noqa: E402
 
-from bridge import stream  # noqa: E402
-from bridge.events import Event, room_of_job  # noqa: E402
+from bridge.bus import stream  # noqa: E402
+from bridge.bus.write_only_manager import new_writer  # noqa: E402
+from bridge.protocol.event import Event, room_of_job  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
-from bridge.writer import new_writer  # noqa: E402
-from socket_server.journal import Journal  # noqa: E402
+from socket_server.journal.journal import Journal  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.stack import Stack  # noqa: E402
 from support.tools import find  # noqa: E402

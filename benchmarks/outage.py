@@ -21,7 +21,7 @@ from progress import begin, flush
 from report import Samples, compare, report
 
 from bridge import job
-from bridge.outbox import MAX_BYTES
+from bridge.sending.outbox import MAX_BYTES
 from support.rabbitmq import RabbitMQ
 from support.tools import find
 

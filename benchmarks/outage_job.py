@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from celery import Celery  # noqa: E402
 
-from bridge import transport  # noqa: E402
+from bridge.bus import embedded_transport  # noqa: E402
 from support.bus import Bus  # noqa: E402
 from support.link import Link  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
@@ -61,7 +61,7 @@ def measure(node: RabbitMQ, name: str, seconds: float, home: Path) -> dict[str, 
 
 
 def _send(stack: Stack, seconds: float) -> Any:
-    transport.register()
+    embedded_transport.register()
     own = stack.settings.replace(broker_url=None)
     app = Celery(broker=own.broker, backend=own.results, set_as_current=False)
     return app.send_task("split.steady", [seconds], headers={"taskbridge": {"owner": "me"}})

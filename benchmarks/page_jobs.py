@@ -6,9 +6,10 @@ import sys
 import threading
 import uuid
 
-from bridge import current, progress
-from bridge.emitter import emitter_for
-from bridge.run import Run
+from bridge import progress
+from bridge.reporting import current_job
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
 
 #: Seconds between two steps of each bar; the emitter looks ten times a second.
@@ -24,10 +25,10 @@ def main() -> None:
         name = str(uuid.uuid4())
         run = Run(job=name, task=name, name=f"benchmark.job_{number}", owner=owner)
         emitter.add(run)
-        current.enter(run, emitter)
+        current_job.enter(run, emitter)
         emitter.put(run, "started", {"attempt": 1, "total": 1})
         bars.append((run, progress(total=1_000_000, desc=f"rows of {number}", unit="row")))
-        current.leave(run.task)
+        current_job.leave(run.task)
     sys.stdout.write(f"{bars[0][0].job}\n")
     sys.stdout.flush()
     ended = threading.Event()

@@ -21,9 +21,10 @@ from enqueue import broker
 from report import Samples, compare, report
 from tqdm import tqdm
 
-from bridge import current, job, progress
-from bridge.emitter import Emitter, emitter_for
-from bridge.run import Run
+from bridge import job, progress
+from bridge.reporting import current_job
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import Emitter, emitter_for
 from bridge.settings import Settings
 
 #: Wall and CPU seconds.
@@ -49,7 +50,7 @@ def begin(url: str, home: Path) -> tuple[Run, Emitter]:
     name = str(uuid.uuid4())
     run = Run(job=name, task=name, name="benchmark", owner="me")
     emitter.add(run)
-    current.enter(run, emitter)
+    current_job.enter(run, emitter)
     emitter.put(run, "started", {"attempt": 1})
     return run, emitter
 
@@ -57,7 +58,7 @@ def begin(url: str, home: Path) -> tuple[Run, Emitter]:
 def end(run: Run, emitter: Emitter) -> None:
     """Leave a job, as a worker does after a task returned."""
     emitter.put(run, "succeeded", {})
-    current.leave(run.task)
+    current_job.leave(run.task)
     emitter.remove(run)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.bar import progress, progress_range
-    from bridge.client import Bridge, Job
-    from bridge.current import job
+    from bridge.client.bridge import Bridge, Job
     from bridge.errors import JobCancelled, TaskbridgeError, TokenError
+    from bridge.instrumentation.worker_signals import install
+    from bridge.reporting.current_job import job
+    from bridge.reporting.progress import progress, progress_range
     from bridge.settings import Settings
     from bridge.tokens import Grant
-    from bridge.tracking import install
 
 __all__ = [
     # A service
@@ -37,14 +37,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bridge": "client",
+    "Bridge": "client.bridge",
     "Grant": "tokens",
-    "Job": "client",
+    "Job": "client.bridge",
     "Settings": "settings",
-    "job": "current",
-    "progress": "bar",
-    "progress_range": "bar",
-    "install": "tracking",
+    "job": "reporting.current_job",
+    "progress": "reporting.progress",
+    "progress_range": "reporting.progress",
+    "install": "instrumentation.worker_signals",
     "JobCancelled": "errors",
     "TaskbridgeError": "errors",
     "TokenError": "errors",

@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bridge import reference  # noqa: E402
+from bridge.settings import reference  # noqa: E402
 
 #: Files of the repository that have a page, by what docs link to them as.
 OUTSIDE = {

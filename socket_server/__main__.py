@@ -23,15 +23,15 @@ import eventlet.websocket  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 
 from bridge import tracing  # noqa: E402
-from bridge.emitter import flush_all  # noqa: E402
 from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
+from bridge.sending.emitter import flush_all  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
-from socket_server import logs  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
+from socket_server.connection.bounded_websocket import UPGRADED, unmask  # noqa: E402
+from socket_server.connection.guard_middleware import HANG_UP  # noqa: E402
 from socket_server.draining import Draining  # noqa: E402
-from socket_server.front import HANG_UP  # noqa: E402
-from socket_server.gate import Gate  # noqa: E402
-from socket_server.wire import UPGRADED, unmask  # noqa: E402
+from socket_server.limits.connections import Gate  # noqa: E402
+from socket_server.observability import logs  # noqa: E402
 
 __all__ = ["main", "serve"]
 

@@ -11,37 +11,37 @@ from typing import Any
 import socketio
 from flask import Flask
 
-from bridge import stream
-from bridge.client import Bridge
+from bridge.bus import stream
+from bridge.bus.sharding import served_by
+from bridge.bus.write_only_manager import new_writer
+from bridge.client.bridge import Bridge
 from bridge.settings import Settings
-from bridge.shards import served_by
-from bridge.writer import new_writer
-from socket_server.audit import Audit
-from socket_server.auth import Auth
-from socket_server.collector import Collector
-from socket_server.delivery import Delivery
+from socket_server.bus.managers import JobsManager, new_manager
+from socket_server.bus.stream_reach import Reach
+from socket_server.concurrency.state_lock import Turn, new_turn
+from socket_server.connection.guard_middleware import Front
+from socket_server.connection.guarded_server import new_guarded_server
+from socket_server.delivery.dispatcher import Delivery
 from socket_server.draining import Draining
-from socket_server.engine import new_guarded_server
-from socket_server.front import Front
-from socket_server.gate import Gate
-from socket_server.health import Health
-from socket_server.history import History
-from socket_server.http import new_health, new_http
-from socket_server.inquiry import Disturbances, Inquiry
-from socket_server.journal import Journal
-from socket_server.limits import Limits
-from socket_server.lookup import Lookup
-from socket_server.manager import JobsManager, new_manager
-from socket_server.metrics import Metrics
-from socket_server.namespace import JobsNamespace
-from socket_server.path import Path, Prober
-from socket_server.queues import Gauge, Lines
-from socket_server.reach import Reach
-from socket_server.tracing import new_tracer
-from socket_server.turn import Turn, new_turn
-from socket_server.verdicts import Estimates, Verdicts
-from socket_server.watchdog import Watchdog
-from socket_server.workers import Workers
+from socket_server.estimates.durations import History
+from socket_server.estimates.queue_depth import Gauge, Lines
+from socket_server.http.collector import Collector
+from socket_server.http.health import Health
+from socket_server.http.routes import new_health, new_http
+from socket_server.journal.journal import Journal
+from socket_server.limits.connections import Gate
+from socket_server.limits.rate_limits import Limits
+from socket_server.liveness.audit import Audit
+from socket_server.liveness.inquiry import Disturbances, Inquiry
+from socket_server.liveness.path import Path, Prober
+from socket_server.liveness.verdicts import Estimates, Verdicts
+from socket_server.liveness.watchdog import Watchdog
+from socket_server.liveness.worker_inspection import Workers
+from socket_server.observability.metrics import Metrics
+from socket_server.observability.tracing import new_tracer
+from socket_server.watching.auth import Auth
+from socket_server.watching.job_lookup import Lookup
+from socket_server.watching.namespace import JobsNamespace
 
 __all__ = ["SocketServer", "new_server"]
 

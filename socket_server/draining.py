@@ -6,7 +6,7 @@ import random
 import time
 from typing import Any
 
-from bridge.events import NAMESPACE
+from bridge.protocol.event import NAMESPACE
 
 __all__ = ["Draining"]
 

@@ -8,7 +8,7 @@ import sys
 from bridge import tracing
 from bridge.errors import TaskbridgeError
 from bridge.settings import Settings
-from socket_server import logs
+from socket_server.observability import logs
 from socket_server.serving import create_app
 
 __all__ = ["app"]

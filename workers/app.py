@@ -10,15 +10,16 @@ from typing import Any
 
 from celery import Celery, Task, signals
 
-from bridge import install, tracing, transport
-from bridge.celery_app import JSON_ONLY, connection_configuration, queue_configuration
+from bridge import install, tracing
+from bridge.bus import embedded_transport
+from bridge.client.celery_app import JSON_ONLY, connection_configuration, queue_configuration
 from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
 from workers import stopping
-from workers.retries import StoredFirst
-from workers.task_producer import RETRY_POLICY
+from workers.delivery.retries import StoredFirst
+from workers.delivery.task_producer import RETRY_POLICY
 
 __all__ = ["app", "new_app"]
 
@@ -31,7 +32,7 @@ RESULT_RETRIES = 20
 LOST_RETRY_DELAY = 5
 
 #: Celery's names of its database result backend, and what is in its place for SQLite.
-DATABASE, SQLITE = ("db", "database"), "workers.sqlite_results:ForkSafeBackend"
+DATABASE, SQLITE = ("db", "database"), "workers.delivery.sqlite_results:ForkSafeBackend"
 
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
 
@@ -39,7 +40,7 @@ JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbn
 class WatchedTask(StoredFirst):
     """Base of all tasks of the shipped worker."""
 
-    Request = "workers.redelivery:OnceHere"
+    Request = "workers.delivery.redelivery:OnceHere"
     #: Logged without a traceback: a cancelled job, or input that cannot be used, is no bug.
     throws = (TaskbridgeError,)
 
@@ -67,10 +68,10 @@ def new_app(settings: Settings) -> Celery:
     Args:
         settings: broker, results and modules to include.
     """
-    transport.register()
+    embedded_transport.register()
     if settings.embedded or settings.result_url is None:
         make_home(settings.home)
-    app = Celery("workers", amqp="workers.task_producer:AMQP", task_cls=WatchedTask)
+    app = Celery("workers", amqp="workers.delivery.task_producer:AMQP", task_cls=WatchedTask)
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))

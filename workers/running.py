@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery import current_task
 
-from bridge import current, publishing
+from bridge.instrumentation import publish_signals
+from bridge.reporting import current_job
 from bridge.settings import Settings
 
 __all__ = ["job_id", "owner", "settings_here"]
@@ -12,18 +13,18 @@ __all__ = ["job_id", "owner", "settings_here"]
 
 def settings_here() -> Settings:
     """Return the settings of the Celery application of this process, else the environment's."""
-    return publishing.of_tasks[0] if publishing.of_tasks else Settings.from_environ()
+    return publish_signals.of_tasks[0] if publish_signals.of_tasks else Settings.from_environ()
 
 
 def owner() -> str | None:
     """Return the owner of the running job; None if it has none."""
-    here = current.here()
+    here = current_job.here()
     return str(here[0].owner) if here and here[0].owner is not None else None
 
 
 def job_id() -> str | None:
     """Return the id of the running job; None outside one."""
-    if here := current.here():
+    if here := current_job.here():
         return here[0].job
     # A task that was enqueued without a bridge has no owner, and has an id all the same.
     request = current_task.request if current_task else None

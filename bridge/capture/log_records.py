@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 
-from bridge import current
-from bridge.current import cut_line
+from bridge.reporting import current_job
+from bridge.reporting.current_job import cut_line
 
 __all__ = ["attach"]
 
@@ -22,7 +22,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record to those who watch; never fails, and never stops a cancelled job."""
-        place = current.here()
+        place = current_job.here()
         if place is None or "logging" not in place[0].capture:
             return
         if record.name.partition(".")[0] in NOT_THE_JOBS:

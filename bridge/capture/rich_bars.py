@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.progress import Progress, Task, TaskID
 
-from bridge import current
-from bridge.meter import Meter, Reading
-from bridge.run import Run
+from bridge.reporting import current_job
+from bridge.reporting.meter import Meter, Reading
+from bridge.reporting.task_run import Run
 
 __all__ = ["install"]
 
@@ -20,7 +20,7 @@ METERS = "_taskbridge_meters"
 
 
 def _run() -> Run | None:
-    place = current.here()
+    place = current_job.here()
     return place[0] if place is not None and "rich" in place[0].capture else None
 
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from bridge import current
-from bridge.current import put_output
+from bridge.reporting import current_job
+from bridge.reporting.current_job import put_output
 
 __all__ = ["attach"]
 
@@ -25,7 +25,7 @@ class Tee:
 
     def write(self, text: str) -> Any:
         """Write text, and show it to those who watch the job."""
-        place = current.here()
+        place = current_job.here()
         if place is not None and self._name in place[0].capture and isinstance(text, str):
             put_output(*place, text)
         return self._stream.write(text)

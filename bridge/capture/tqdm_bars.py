@@ -6,8 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bridge import current
-from bridge.bar import Bar, bar_class
+from bridge.reporting import current_job
+from bridge.reporting.progress import Bar, bar_class
 
 __all__ = ["install"]
 
@@ -29,7 +29,7 @@ _write = tqdm.write.__func__  # type: ignore[attr-defined]
 
 
 def _wanted() -> bool:
-    place = current.here()
+    place = current_job.here()
     return place is not None and "tqdm" in place[0].capture
 
 

@@ -13,7 +13,7 @@ import click
 
 from bridge import tracing
 from bridge.cli.console import echo, quiet_logs, safe_errors
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
 from bridge.settings import PREFIX, Settings, without_keys
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from bridge.cli.console import echo
 from bridge.cli.stack import prepare
 from bridge.cli.watch import follow
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
 from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.settings import Settings

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any
 
-from bridge import broker_url, stream, tls
-from bridge.aside import PATIENCE
-from bridge.celery_app import CONNECT_TIMEOUT, away, broker_errors
+from bridge.bus import stream, tls
+from bridge.bus.sharding import channel_of
 from bridge.cli import drops
 from bridge.cli.console import echo
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
+from bridge.client.celery_app import CONNECT_TIMEOUT, away, broker_errors
+from bridge.client.status import read_result
 from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
-from bridge.probe import PROBE
-from bridge.settings import Settings
-from bridge.shards import channel_of
-from bridge.status import read_result
+from bridge.instrumentation.probe_task import PROBE
+from bridge.results.bounded_calls import PATIENCE
+from bridge.settings import Settings, broker_url
 
 __all__ = ["examine"]
 
@@ -88,7 +88,7 @@ def _events(state: dict[str, Any]) -> str:
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.events):
         return "no stream: this broker keeps none, and a server that restarts misses events"
-    from bridge.connection import connect
+    from bridge.bus.connection import connect
 
     channels = [channel_of(settings, shard) for shard in range(settings.shards)]
     with connect(settings, settings.events, connect_timeout=CONNECT_TIMEOUT) as connection:

@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from bridge import dropped
+from bridge.instrumentation import dropped_messages
 from bridge.settings import Settings
 
 __all__ = ["describe"]
@@ -31,7 +31,7 @@ def describe(settings: Settings, vhost: str) -> str:
         OSError: the API does not answer, or refuses.
         ValueError: what answers is no such API.
     """
-    dead, api = dropped.queue_name(settings), settings.broker_api or ""
+    dead, api = dropped_messages.queue_name(settings), settings.broker_api or ""
     place = quote(vhost, safe="")
     queue = _get(api, f"queues/{place}/{QUEUE}")
     rules = {**_policy(queue), **_arguments(queue)}

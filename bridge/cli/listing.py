@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from bridge import reference
 from bridge.cli.console import cell, echo, echo_json, new_console
 from bridge.cli.format import COLOURS, duration
 from bridge.cli.request import request
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
+from bridge.settings import reference
 
 __all__ = ["show", "show_settings"]
 

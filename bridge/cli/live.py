@@ -11,7 +11,7 @@ from bridge.cli.console import Cell, SafeConsole, cell, shown
 from bridge.cli.format import counts, duration, percent, speed
 from bridge.cli.lines import Lines
 from bridge.printable import MAX_CHARACTERS
-from bridge.snapshot import Snapshot
+from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["LiveView"]
 

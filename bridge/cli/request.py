@@ -7,11 +7,11 @@ from typing import Any
 import socketio
 
 from bridge.cli.console import echo
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
+from bridge.client.socket_client import SocketClient, refusal
+from bridge.client.status import shard_of_job
 from bridge.errors import ServerUnavailable
-from bridge.events import NAMESPACE
-from bridge.socket_client import SocketClient, refusal
-from bridge.status import shard_of_job
+from bridge.protocol.event import NAMESPACE
 
 __all__ = ["cancel", "request"]
 

@@ -15,10 +15,10 @@ from bridge.cli.format import COLOURS, counts, duration, percent
 from bridge.cli.lines import Lines, error_text
 from bridge.cli.live import LiveView
 from bridge.cli.request import cancel
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
+from bridge.client.watcher import Watcher
 from bridge.errors import TaskbridgeError
-from bridge.snapshot import Snapshot
-from bridge.watcher import Watcher
+from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["follow"]
 

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.arguments import check
-from bridge.client import ENDINGS, Bridge, Job
+from bridge.client.bridge import ENDINGS, Bridge, Job
+from bridge.client.status import IN_CELERY
+from bridge.client.validation import check
 from bridge.errors import EnqueueError, JobEnded, JobNotFound
-from bridge.events import Event, EventType
 from bridge.identifiers import check_identifier
+from bridge.protocol.event import Event, EventType
+from bridge.protocol.snapshot import Snapshot
 from bridge.settings import Settings
-from bridge.snapshot import Snapshot
-from bridge.status import IN_CELERY
 from bridge.testing.recorder import Reported, failure, recording
 
 __all__ = ["MemoryBridge", "Pushed"]

@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bridge import capture, current
+from bridge import capture
 from bridge.errors import JobCancelled
-from bridge.events import Event, EventType
-from bridge.meter import Meter
-from bridge.outbox import LINES, MAX_BYTES, Outbox, Report
-from bridge.run import Run
+from bridge.protocol.event import Event, EventType
+from bridge.reporting import current_job
+from bridge.reporting.meter import Meter
+from bridge.reporting.task_run import Run
+from bridge.sending.outbox import LINES, MAX_BYTES, Outbox, Report
 from bridge.settings import Settings
 
 __all__ = ["Bar", "Line", "Reported", "assert_progress", "record"]
@@ -181,18 +182,18 @@ def recording(
     """Do what :func:`record` does, but for the end, which the block has to note."""
     job, kinds, settings = str(uuid.uuid4()), frozenset(captured), Settings()
     run = RecordedRun(job=job, task=job, name=name, owner=owner, capture=kinds)
-    reported, outer = Reported(run), current.here()
+    reported, outer = Reported(run), current_job.here()
     capture.prepare(settings)
-    current.enter(run, reported)  # type: ignore[arg-type]  # in the emitter's place
+    current_job.enter(run, reported)  # type: ignore[arg-type]  # in the emitter's place
     capture.attach(kinds, settings)
     reported.put(run, "started", {"attempt": 1})
     try:
         yield reported
     finally:
         run.over = True
-        current.leave(job)
+        current_job.leave(job)
         if outer is not None:
-            current.enter(*outer)
+            current_job.enter(*outer)
 
 
 def assert_progress(

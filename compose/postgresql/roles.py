@@ -6,7 +6,7 @@ run again: it changes passwords, and adds what a newer Celery needs.
 - ``worker`` stores results: it reads and writes rows, and makes or changes no table.
 - ``server`` reads results, without arguments and tracebacks; ``service`` reads all of them, as
   Celery's ``AsyncResult`` does. Both may insert the marks of cancelled jobs
-  (``bridge/cancel_mark.py``), and can change or delete no row, not even a mark.
+  (``bridge/cancelling/cancel_mark.py``), and can change or delete no row, not even a mark.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from celery.backends.database.session import SessionManager
 from psycopg import sql
 from sqlalchemy import create_engine
 
-from bridge.cancel_mark import PREFIX
+from bridge.cancelling.cancel_mark import PREFIX
 
 WRITERS, READERS, SERVICES = ("worker",), ("server", "service"), ("service",)
-#: Columns that bridge/stored_result.py reads, and that a mark has.
+#: Columns that bridge/results/stored_result.py reads, and that a mark has.
 READ, MARKED = (
     ("task_id", "status", "result", "date_done", "name"),
     ("task_id", "status", "date_done"),

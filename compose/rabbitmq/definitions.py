@@ -20,9 +20,11 @@ from typing import Any
 
 import kombu
 
-from bridge import Settings, dropped, stream, tls
-from bridge.connection import connect
-from bridge.shards import channel_of
+from bridge import Settings
+from bridge.bus import stream, tls
+from bridge.bus.connection import connect
+from bridge.bus.sharding import channel_of
+from bridge.instrumentation import dropped_messages
 
 #: Virtual hosts.
 EVENTS, TASKS = "events", "tasks"
@@ -90,7 +92,7 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
                 "definition": {
                     # To the queue of that name, where workers end the jobs of dropped messages.
                     "dead-letter-exchange": "",
-                    "dead-letter-routing-key": dropped.queue_name(settings),
+                    "dead-letter-routing-key": dropped_messages.queue_name(settings),
                 },
             }
         ],

@@ -9,7 +9,7 @@ import pytest
 from celery import chain, chord, group, signature
 
 from bridge.errors import JobEnded, JobNotFound
-from bridge.events import TERMINAL
+from bridge.protocol.event import TERMINAL
 from support.stack import Stack
 from support.wait import until
 from support.watched import Watched

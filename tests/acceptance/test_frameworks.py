@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from bridge.watcher import Watcher
+from bridge.client.watcher import Watcher
 from support.ports import free_port, is_listening
 
 PYTHON = [sys.executable, "-m"]

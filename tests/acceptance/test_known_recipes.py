@@ -13,7 +13,7 @@ import pytest
 import requests
 import socketio
 
-from bridge.events import Event
+from bridge.protocol.event import Event
 from support.stack import Stack
 
 

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from bridge.emitter import emitter_for
 from bridge.errors import JobNotFound, ServerUnavailable
-from bridge.run import Run
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 from support.planted import encoded, plant, planted
 from support.wait import until
 from workers.app import new_app

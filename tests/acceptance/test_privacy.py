@@ -7,9 +7,9 @@ import uuid
 
 import pytest
 
-from bridge.emitter import emitter_for
-from bridge.events import SERVER_MADE, TYPES
-from bridge.run import Run
+from bridge.protocol.event import SERVER_MADE, TYPES
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 from support.raw import Raw
 from support.stack import Stack
 

@@ -7,8 +7,8 @@ import uuid
 import pytest
 import socketio
 
+from bridge.bus.write_only_manager import new_writer
 from bridge.errors import EnqueueError
-from bridge.writer import new_writer
 from support.ports import free_port
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from bridge import Bridge
+from bridge.client.watcher import Watcher
 from bridge.errors import ServerUnavailable, TokenError
-from bridge.watcher import Watcher
 from support.stack import Stack
 from support.wait import until
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.outbox import MAX_BYTES
+from bridge.sending.outbox import MAX_BYTES
 from support.wait import until
 
 FLOOD = 1_000_000

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bridge import tokens
-from bridge.watcher import Watcher
+from bridge.client.watcher import Watcher
 from support.wait import until
 
 SECRET = "postgresql://me:a-password@host/db"

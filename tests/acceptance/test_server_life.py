@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 import socketio
 
-from bridge.events import NAMESPACE
-from bridge.socket_client import SocketClient
+from bridge.client.socket_client import SocketClient
+from bridge.protocol.event import NAMESPACE
 from support.ports import free_port
 from support.stack import MODE, Stack
 from support.wait import until
@@ -49,7 +49,7 @@ def figures(stack):
 def logged(stack):
     """Return what the server said of its clients."""
     lines = [json.loads(line) for line in stack.server.output.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["logger"] == "socket_server.clients"]
+    return [line for line in lines if line["logger"] == "socket_server.watching.clients"]
 
 
 def test_a_job_is_counted_from_its_emitter_to_its_watcher(stack):

@@ -12,8 +12,8 @@ from contextlib import closing
 import pytest
 import socketio
 
-from bridge.events import NAMESPACE
-from bridge.socket_client import SocketClient
+from bridge.client.socket_client import SocketClient
+from bridge.protocol.event import NAMESPACE
 from support.applications import sessions
 from support.raw import Raw
 from support.wait import until

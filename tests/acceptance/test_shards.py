@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from bridge import Bridge, Settings
-from bridge.shards import shard_of
+from bridge.bus.sharding import shard_of
 from support.ports import free_port
 from support.process import Process
 from support.stack import Stack

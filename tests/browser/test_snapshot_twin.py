@@ -1,4 +1,4 @@
-"""The client's snapshot.ts folds events into what bridge/snapshot.py does, whatever the events."""
+"""The client's snapshot.ts folds events into what bridge/protocol/snapshot.py does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from bridge.events import TERMINAL, TYPES, Event
-from bridge.snapshot import Snapshot
+from bridge.protocol.event import TERMINAL, TYPES, Event
+from bridge.protocol.snapshot import Snapshot
 
 FOLD = """
 async (stories) => {
@@ -84,7 +84,7 @@ def story(chance, tasks=FEW, length=26):
 
 
 def folded(snapshot, events):
-    """Return what bridge/snapshot.py makes of the events, in the form of FOLD's answer."""
+    """Return what bridge/protocol/snapshot.py makes of the events, in the form of FOLD's answer."""
     news = [snapshot.apply(event) for event in events]
     given = snapshot.encode()
     return {

@@ -12,10 +12,11 @@ from urllib.request import Request, urlopen
 import pytest
 from celery import group, signature
 
-from bridge import Settings, cancel_mark
-from bridge.celery_app import new_app
+from bridge import Settings
+from bridge.cancelling import cancel_mark
+from bridge.client.celery_app import new_app
 from bridge.errors import JobNotFound, ResultsUnavailable
-from bridge.events import TERMINAL
+from bridge.protocol.event import TERMINAL
 from support.link import Link
 from support.raw import Raw
 from support.stack import Stack

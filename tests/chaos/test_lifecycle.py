@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bridge.events import TERMINAL
+from bridge.protocol.event import TERMINAL
 from support.process import is_dead, kill_all
 from support.stack import Stack
 from support.wait import until

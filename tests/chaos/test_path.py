@@ -14,9 +14,10 @@ from functools import partial
 
 import pytest
 
-from bridge import Bridge, confirming
+from bridge import Bridge
+from bridge.bus import confirms
+from bridge.bus.write_only_manager import new_writer
 from bridge.errors import BrokerUnavailable
-from bridge.writer import new_writer
 from support.bus import Bus
 from support.distance import Distance
 from support.process import children_of
@@ -154,9 +155,9 @@ def test_a_server_that_was_frozen_calls_nothing_lost(distance, worker):
 
 
 def test_a_service_is_not_held_by_a_broker_that_does_not_answer(node, distance, alarm, monkeypatch):
-    monkeypatch.setattr(confirming, "PATIENCE", 1.0)
+    monkeypatch.setattr(confirms, "PATIENCE", 1.0)
     bounds = {"read_timeout": 1.0, "write_timeout": 1.0}
-    monkeypatch.setattr(confirming, "TRANSPORT_OPTIONS", {"confirm_publish": True, **bounds})
+    monkeypatch.setattr(confirms, "TRANSPORT_OPTIONS", {"confirm_publish": True, **bounds})
     with Bridge(settings=distance.stack.settings) as bridge:
         jobs = [bridge.enqueue("support.add", [1, 2], queue="nobody's").id for _ in range(2)]
         for job in jobs:

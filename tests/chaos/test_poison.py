@@ -7,9 +7,9 @@ import sys
 import pytest
 from kombu import Connection
 
-from bridge.emitter import emitter_for
 from bridge.errors import JobNotFound
-from bridge.run import Run
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 from support.poison import NAMELESS, ODD, POISONS, Poisoner
 from support.process import children_of
 from support.stack import Stack

@@ -12,9 +12,9 @@ import pytest
 from amqp import Message
 from kombu import Connection
 
-from bridge.events import Event
-from bridge.stream import name_of
-from bridge.watcher import Watcher
+from bridge.bus.stream import name_of
+from bridge.client.watcher import Watcher
+from bridge.protocol.event import Event
 from support.link import Link
 from support.ports import free_port
 from support.stack import Stack

@@ -12,8 +12,9 @@ import pytest
 from celery import Celery
 from kombu import Connection, Exchange
 
-from bridge import Settings, transport
-from bridge.stream import declare
+from bridge import Settings
+from bridge.bus import embedded_transport
+from bridge.bus.stream import declare
 from support.bus import Bus
 from support.link import Link
 from support.rabbitmq import RabbitMQ
@@ -72,7 +73,7 @@ class Reporting:
         self._app = stack.settings.replace(broker_url=None)
 
     def start(self):
-        transport.register()
+        embedded_transport.register()
         app = Celery(broker=self._app.broker, backend=self._app.results, set_as_current=False)
         return app.send_task("split.steady", [WORK], headers={"taskbridge": {"owner": "me"}})
 

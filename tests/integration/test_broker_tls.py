@@ -9,18 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 import kombu
 import pytest
 
-from bridge import Bridge, tls
+from bridge import Bridge
+from bridge.bus import tls
+from bridge.bus.connection import connect
+from bridge.bus.write_only_manager import new_writer
 from bridge.cli import doctor
-from bridge.connection import connect
-from bridge.emitter import Emitter, close
 from bridge.errors import BrokerUnavailable
-from bridge.events import Event
-from bridge.run import Run
+from bridge.protocol.event import Event
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import Emitter, close
 from bridge.settings import Settings
-from bridge.writer import new_writer
-from socket_server.flow import Flow
-from socket_server.manager import new_manager
-from socket_server.queues import Gauge
+from socket_server.bus.managers import new_manager
+from socket_server.estimates.queue_depth import Gauge
+from socket_server.observability.counters import Flow
 from support.certificates import Authority
 from support.rabbitmq import RabbitMQ
 from support.stack import SECRET

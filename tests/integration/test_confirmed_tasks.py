@@ -6,7 +6,8 @@ import kombu
 import pytest
 from celery import chord, group
 
-from bridge import Bridge, confirming
+from bridge import Bridge
+from bridge.bus import confirms
 from bridge.errors import BrokerUnavailable, QueueUnavailable
 
 #: Of a queue that holds one message and refuses the next.
@@ -73,7 +74,7 @@ def test_remote_control_needs_no_worker_that_listens(bridge):
 def test_a_broker_under_an_alarm_of_its_memory_is_unavailable(
     bridge, channel, rabbitmq, monkeypatch
 ):
-    monkeypatch.setattr(confirming, "PATIENCE", 0.5)
+    monkeypatch.setattr(confirms, "PATIENCE", 0.5)
     bridge.enqueue("a.task")
     rabbitmq.control("set_vm_memory_high_watermark", "0")
     try:

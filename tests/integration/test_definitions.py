@@ -10,8 +10,8 @@ import kombu
 import pytest
 
 from bridge import Settings
-from bridge.writer import new_writer
-from socket_server.listener import Stream
+from bridge.bus.write_only_manager import new_writer
+from socket_server.bus.sources import Stream
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
 from support.wait import until

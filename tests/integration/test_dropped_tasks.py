@@ -7,14 +7,15 @@ import json
 import kombu
 import pytest
 
-from bridge import Settings, dropped
+from bridge import Settings
+from bridge.instrumentation import dropped_messages
 from support.poison import POISONS, Poisoner
 from support.stack import Stack
 from support.wait import until
 
 pytestmark = pytest.mark.timeout(200)
 
-DEAD = dropped.queue_name(Settings())
+DEAD = dropped_messages.queue_name(Settings())
 TO_US = {"dead-letter-exchange": "", "dead-letter-routing-key": DEAD}
 #: What an operator sets, by a pattern of the names of queues.
 POLICIES = {

@@ -11,9 +11,10 @@ import pytest
 from amqp.exceptions import AccessRefused
 from celery import states
 
-from bridge import Bridge, Settings, cancel_mark
-from bridge.status import from_result
-from socket_server.workers import Workers
+from bridge import Bridge, Settings
+from bridge.cancelling import cancel_mark
+from bridge.client.status import from_result
+from socket_server.liveness.worker_inspection import Workers
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack

@@ -8,14 +8,15 @@ import re
 import pytest
 from redis.exceptions import ConnectionError
 
-from bridge import Bridge, tls
-from bridge.celery_app import new_app
-from bridge.emitter import close
+from bridge import Bridge
+from bridge.bus import tls
+from bridge.bus.write_only_manager import new_writer
+from bridge.client.celery_app import new_app
 from bridge.errors import BrokerUnavailable
+from bridge.sending.emitter import close
 from bridge.settings import Settings
-from bridge.writer import new_writer
-from socket_server.flow import Flow
-from socket_server.manager import new_manager
+from socket_server.bus.managers import new_manager
+from socket_server.observability.counters import Flow
 from support.certificates import Authority
 from support.redis import Redis
 from support.stack import SECRET

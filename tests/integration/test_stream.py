@@ -5,11 +5,11 @@ from __future__ import annotations
 import kombu
 import pytest
 
-from bridge import stream
+from bridge.bus import stream
 from bridge.settings import Settings
-from socket_server.listener import Stream
-from socket_server.reach import Reach
-from socket_server.turn import Turn
+from socket_server.bus.sources import Stream
+from socket_server.bus.stream_reach import Reach
+from socket_server.concurrency.state_lock import Turn
 from support.wait import until
 
 #: Messages of a tenth of a file each.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge import Settings
-from socket_server.workers import Workers
+from socket_server.liveness.worker_inspection import Workers
 from support.ports import free_port
 from support.stack import Stack
 from support.watched import Watched

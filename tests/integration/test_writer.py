@@ -7,7 +7,7 @@ import logging
 import kombu
 import pytest
 
-from bridge import stream, writer
+from bridge.bus import stream, write_only_manager
 from bridge.settings import Settings
 from support.wait import until
 
@@ -19,7 +19,7 @@ def settings(rabbitmq):
 
 @pytest.fixture
 def publisher(settings):
-    made = writer.new_writer(settings)
+    made = write_only_manager.new_writer(settings)
     yield made
     made.close()
 
@@ -56,7 +56,7 @@ def test_without_its_stream_for_too_long_it_publishes_to_who_listens(
     publisher.emit("event", {"number": 1})
     queue = channel.queue_declare("", exclusive=True).queue
     channel.queue_bind(queue, settings.channel)
-    monkeypatch.setattr(writer, "STREAM_PATIENCE", 0.0)
+    monkeypatch.setattr(write_only_manager, "STREAM_PATIENCE", 0.0)
     monkeypatch.setattr(stream, "declare", lambda *_: False)
     publisher._forget()
     with caplog.at_level(logging.WARNING):

@@ -7,9 +7,9 @@ from typing import Any
 
 import kombu
 
-from bridge.events import Event
+from bridge.bus.stream import name_of
+from bridge.protocol.event import Event
 from bridge.settings import Settings
-from bridge.stream import name_of
 from support.wait import until
 
 __all__ = ["Bus"]

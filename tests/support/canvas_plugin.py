@@ -25,7 +25,7 @@ from celery.result import AsyncResult, GroupResult
 
 from bridge import Bridge, install
 from bridge.errors import JobNotFound
-from bridge.events import TERMINAL
+from bridge.protocol.event import TERMINAL
 
 #: How the canvases of the tests are applied: ``owner`` or ``enqueue``.
 MODE = os.environ["CANVAS_MODE"]

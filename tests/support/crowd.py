@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import socketio
 
-from bridge.events import NAMESPACE, Event
-from bridge.snapshot import Snapshot
+from bridge.protocol.event import NAMESPACE, Event
+from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["Crowd", "Member"]
 

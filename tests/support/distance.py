@@ -11,7 +11,7 @@ from typing import Any
 
 import socketio
 
-from bridge.watcher import Watcher
+from bridge.client.watcher import Watcher
 from support.link import Link
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import chain, chord, signature
 
-from bridge.events import TERMINAL
+from bridge.protocol.event import TERMINAL
 from support.owner_client import OwnerClient
 from support.stack import Stack
 from support.wait import until

@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge import Settings, current, publishing
+from bridge import Settings
+from bridge.instrumentation import publish_signals
+from bridge.reporting import current_job
 from support.reporting import inside_job
 
 __all__ = ["JOB", "OWNER", "granted"]
@@ -41,12 +43,12 @@ def granted(
         "TASKBRIDGE_OUTPUT_ROOT": str(output),
         "TASKBRIDGE_DATABASES": databases,
     }
-    before, outer = publishing.of_tasks[:], current.here()
-    publishing.of_tasks[:] = [Settings.from_environ(variables)]
+    before, outer = publish_signals.of_tasks[:], current_job.here()
+    publish_signals.of_tasks[:] = [Settings.from_environ(variables)]
     try:
         with inside_job(job, owner=owner):
             yield output / str(owner) / job
     finally:
-        publishing.of_tasks[:] = before
+        publish_signals.of_tasks[:] = before
         if outer:
-            current.enter(*outer)
+            current_job.enter(*outer)

@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 from bridge import Bridge
-from bridge.emitter import emitter_for
-from bridge.events import NAMESPACE
-from bridge.run import Run
-from bridge.socket_client import SocketClient
+from bridge.client.socket_client import SocketClient
+from bridge.protocol.event import NAMESPACE
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 
 #: Seconds between two events, and for which the last is waited for.
 INTERVAL, PATIENCE = 0.005, 20.0

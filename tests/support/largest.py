@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from bridge.events import NAMESPACE, Event, room_of_job
+from bridge.bus.write_only_manager import new_writer
+from bridge.protocol.event import NAMESPACE, Event, room_of_job
 from bridge.settings import Settings
-from bridge.writer import new_writer
 
 __all__ = ["FULL", "MANY", "REQUESTS", "WIDE", "history_of", "publish_largest"]
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from bridge.settings import Settings
-from socket_server.answer import Answer
 from socket_server.app import SocketServer, new_server
-from socket_server.wire import Shared
+from socket_server.connection.bounded_websocket import Shared
+from socket_server.messages.answer import Answer
 from support.stack import SECRET
 
 __all__ = ["SECRET", "LoneClient", "new_lone_server"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import socketio
 
-from bridge.events import NAMESPACE, TERMINAL, Event
-from bridge.snapshot import Snapshot
-from bridge.socket_client import SocketClient
+from bridge.client.socket_client import SocketClient
+from bridge.protocol.event import NAMESPACE, TERMINAL, Event
+from bridge.protocol.snapshot import Snapshot
 from support.stack import Stack
 from support.wait import until
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from bridge import JobCancelled, current, job
-from bridge.bar import Bar
-from bridge.events import Event, EventType, finite_json
-from bridge.run import Run
+from bridge import JobCancelled, job
+from bridge.protocol.event import Event, EventType, finite_json
+from bridge.reporting import current_job
+from bridge.reporting.progress import Bar
+from bridge.reporting.task_run import Run
 
 
 class Lines:
@@ -50,11 +51,11 @@ def inside_job(name: str = "j", **options: Any) -> Iterator[tuple[Run, Lines]]:
     """
     run, emitter = Run(job=name, task=f"task of {name}", name="n", **options), Lines()
     run.event("started", {})
-    current.enter(run, emitter)  # type: ignore[arg-type]
+    current_job.enter(run, emitter)  # type: ignore[arg-type]
     try:
         yield run, emitter
     finally:
-        current.leave(run.task)
+        current_job.leave(run.task)
 
 
 def bars_of(run: Run) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bridge.events import NAMESPACE, TERMINAL
-from bridge.socket_client import SocketClient
+from bridge.client.socket_client import SocketClient
+from bridge.protocol.event import NAMESPACE, TERMINAL
 from support.wait import until
 
 __all__ = ["Stranger", "attempts"]

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from bridge.setting_types import networks
 from bridge.settings import Settings
-from socket_server.addresses import MOST, AddressLimits, Proxies, counted_as
+from bridge.settings.parsers import networks
+from socket_server.limits.addresses import MOST, AddressLimits, Proxies, counted_as
 from support.clock import Clock
 
 TRUSTED = Proxies(networks("10.0.0.0/8, fd00::/8, ::ffff:192.168.1.0/120"))

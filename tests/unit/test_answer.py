@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Event
-from socket_server.answer import PIECE, Answer, Body, Encoded
-from socket_server.excerpt import Forgotten
-from socket_server.journal import Journal
+from bridge.protocol.event import Event
+from socket_server.journal.journal import Journal
+from socket_server.messages.answer import PIECE, Answer, Body, Encoded
+from socket_server.messages.excerpt import Forgotten
 
 
 def event(seq, text="x", job="j"):

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge import Bridge, Settings, aside, aside_thread, status
-from bridge.aside import Aside, aside_for
+from bridge import Bridge, Settings
 from bridge.cli import doctor
+from bridge.client import status
 from bridge.errors import ResultsUnavailable
+from bridge.results import bounded_calls, call_thread
+from bridge.results.bounded_calls import Aside, aside_for
 from support.hanging import Hanging
 from support.wait import until
 
@@ -51,7 +53,7 @@ def test_calls_are_made_on_one_thread_in_their_order():
 
 def test_while_a_call_is_stuck_others_fail_at_once(stuck, monkeypatch):
     one, _ = stuck
-    monkeypatch.setattr(aside.Call, "wait", lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr(bounded_calls.Call, "wait", lambda _: pytest.fail("it waited"))
     for _ in range(1000):
         with pytest.raises(ResultsUnavailable, match="does not answer: try again"):
             one.ask(lambda: "never made", within=SHORT)
@@ -71,7 +73,7 @@ def test_what_must_be_stored_is_stored_when_the_backend_answers_again(stuck):
 def test_what_is_not_waited_for_any_more_is_not_asked_later(stuck):
     one, free = stuck
     asked = []
-    call = aside.Call(lambda: asked.append(1), 0.0, keep=False)
+    call = bounded_calls.Call(lambda: asked.append(1), 0.0, keep=False)
     one._calls.put(call)
     with pytest.raises(ResultsUnavailable):
         call.wait()
@@ -89,7 +91,7 @@ def test_as_soon_as_the_stuck_call_ends_all_is_as_before(stuck):
 
 def test_a_fresh_thread_takes_over_from_one_that_is_stuck_for_ever(stuck, monkeypatch):
     one, free = stuck
-    monkeypatch.setattr(aside, "PAUSE", (0.0, 0.0))
+    monkeypatch.setattr(bounded_calls, "PAUSE", (0.0, 0.0))
     until(lambda: _answers(one))
     assert not free.is_set()
     assert one.ask(sum, [1, 2]) == 3
@@ -103,8 +105,8 @@ def _answers(one):
 
 
 def test_threads_that_are_stuck_are_bounded_and_end_with_their_calls(monkeypatch):
-    monkeypatch.setattr(aside, "PAUSE", (0.0, 0.0))
-    monkeypatch.setattr(aside, "MAX_STUCK", 3)
+    monkeypatch.setattr(bounded_calls, "PAUSE", (0.0, 0.0))
+    monkeypatch.setattr(bounded_calls, "MAX_STUCK", 3)
     one, free, begun = Aside(), threading.Event(), []
 
     def hang():
@@ -122,7 +124,7 @@ def test_threads_that_are_stuck_are_bounded_and_end_with_their_calls(monkeypatch
 
 def test_what_waits_for_a_backend_that_hangs_is_bounded(stuck, monkeypatch):
     one, _ = stuck
-    monkeypatch.setattr(aside, "MAX_KEPT", 5)
+    monkeypatch.setattr(bounded_calls, "MAX_KEPT", 5)
     for _ in range(5):
         one.begin(print, within=SHORT)
     with pytest.raises(ResultsUnavailable):
@@ -147,7 +149,7 @@ def test_a_fork_waits_for_a_call_to_end_and_its_child_has_a_thread_of_its_own():
 
 
 def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
-    monkeypatch.setattr(aside_thread, "FORK_PATIENCE", SHORT)
+    monkeypatch.setattr(call_thread, "FORK_PATIENCE", SHORT)
     app = SimpleNamespace(conf=SimpleNamespace(result_backend="redis://stuck"))
     free = threading.Event()
     with pytest.raises(ResultsUnavailable):
@@ -162,9 +164,9 @@ def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
 @pytest.fixture
 def hung(tmp_path, monkeypatch):
     """A service whose result backend accepts and never answers, and whose broker does nothing."""
-    monkeypatch.setattr(aside, "PATIENCE", SHORT)
-    monkeypatch.setattr(aside.Aside.ask, "__kwdefaults__", {"within": SHORT})
-    monkeypatch.setattr(aside.Aside.begin, "__kwdefaults__", {"within": SHORT})
+    monkeypatch.setattr(bounded_calls, "PATIENCE", SHORT)
+    monkeypatch.setattr(bounded_calls.Aside.ask, "__kwdefaults__", {"within": SHORT})
+    monkeypatch.setattr(bounded_calls.Aside.begin, "__kwdefaults__", {"within": SHORT})
     with Hanging() as backend:
         settings = Settings(
             home=tmp_path, broker_url="memory://", result_url=backend.redis, secret=("s" * 32,)
@@ -176,7 +178,9 @@ def hung(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 def test_a_cancel_reaches_the_workers_before_the_backend_is_waited_for(hung, monkeypatch, caplog):
     told = []
-    monkeypatch.setattr("bridge.cancellation.broadcast", lambda app, job: told.append(job))
+    monkeypatch.setattr(
+        "bridge.cancelling.cancel_request.broadcast", lambda app, job: told.append(job)
+    )
     with caplog.at_level(logging.WARNING):
         hung.request_cancel("one")
         hung.request_cancel("two")
@@ -186,7 +190,9 @@ def test_a_cancel_reaches_the_workers_before_the_backend_is_waited_for(hung, mon
 
 def test_a_cancel_reaches_the_workers_though_there_can_be_no_backend(hung, monkeypatch):
     told = []
-    monkeypatch.setattr("bridge.cancellation.broadcast", lambda app, job: told.append(job))
+    monkeypatch.setattr(
+        "bridge.cancelling.cancel_request.broadcast", lambda app, job: told.append(job)
+    )
     monkeypatch.setattr(
         Bridge, "app", property(lambda _: (_ for _ in ()).throw(ImportError("no driver")))
     )

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import pytest
 
 from bridge.errors import ResultsUnavailable
-from bridge.events import Event
-from socket_server.audit import DELAYS, JOBS, QUIET, TASKS, Audit
-from socket_server.delivery import Delivery
-from socket_server.history import History
-from socket_server.journal import Journal
-from socket_server.metrics import Metrics
-from socket_server.queues import Lines
-from socket_server.turn import Cooperative
-from socket_server.verdicts import Verdicts
-from socket_server.watchdog import Watchdog
+from bridge.protocol.event import Event
+from socket_server.concurrency.state_lock import Cooperative
+from socket_server.delivery.dispatcher import Delivery
+from socket_server.estimates.durations import History
+from socket_server.estimates.queue_depth import Lines
+from socket_server.journal.journal import Journal
+from socket_server.liveness.audit import DELAYS, JOBS, QUIET, TASKS, Audit
+from socket_server.liveness.verdicts import Verdicts
+from socket_server.liveness.watchdog import Watchdog
+from socket_server.observability.metrics import Metrics
 from support.clock import Clock
 
 #: Seconds of silence after which a job is looked up.

@@ -6,11 +6,11 @@ import queue
 
 import pytest
 
-from bridge.events import Event
-from socket_server.answer import Answer, Body
-from socket_server.backlog import HANDED_OUT, backlog_class
-from socket_server.journal import Journal
-from socket_server.wire import Shared
+from bridge.protocol.event import Event
+from socket_server.connection.bounded_websocket import Shared
+from socket_server.connection.send_queue import HANDED_OUT, backlog_class
+from socket_server.journal.journal import Journal
+from socket_server.messages.answer import Answer, Body
 from support.clock import Clock
 
 

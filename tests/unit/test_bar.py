@@ -14,9 +14,9 @@ from tqdm import TqdmKeyError, tqdm
 from tqdm.contrib.concurrent import thread_map
 
 from bridge import progress, progress_range
-from bridge.bar import Bar
 from bridge.errors import JobCancelled
-from bridge.run import Run
+from bridge.reporting.progress import Bar
+from bridge.reporting.task_run import Run
 from support.clock import Clock
 from support.reporting import bars_of, inside_job
 

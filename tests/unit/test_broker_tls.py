@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from bridge import broker_url, tls
+from bridge.bus import tls
 from bridge.errors import SettingsError
-from bridge.settings import Settings
+from bridge.settings import Settings, broker_url
 from support.certificates import Authority
 from support.tools import need
 

@@ -10,9 +10,10 @@ from celery.canvas import _chain, _chord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import Bridge, Settings, calls, publishing
-from bridge.arguments import check
-from bridge.canvas import bound, size
+from bridge import Bridge, Settings
+from bridge.client.validation import check
+from bridge.instrumentation import calls, publish_signals
+from bridge.instrumentation.canvas import bound, size
 
 
 class Events:
@@ -46,7 +47,7 @@ def events():
 @pytest.fixture(scope="module", autouse=True)
 def bridge(app, events, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for module in (publishing, calls):
+        for module in (publish_signals, calls):
             patch.setattr(module, "emitter_for", lambda _: events)
         home = tmp_path_factory.mktemp("home")
         yield Bridge(app=app, settings=Settings(home=home))
@@ -58,7 +59,7 @@ def messages():
     found = []
 
     def seen(sender, headers, **_):
-        if sender not in publishing.INTERNAL:
+        if sender not in publish_signals.INTERNAL:
             found.append(headers)
 
     signals.after_task_publish.connect(seen)
@@ -69,7 +70,7 @@ def messages():
 
 
 def told(headers):
-    return headers[publishing.HEADER]["total"]
+    return headers[publish_signals.HEADER]["total"]
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_canvases_outside_of_a_block_are_left_alone(one):
     with messages() as found:
         group(one.si(), one.si()).apply_async()
     assert [headers["root_id"] for headers in found] == [headers["id"] for headers in found]
-    assert not any(publishing.HEADER in headers for headers in found)
+    assert not any(publish_signals.HEADER in headers for headers in found)
 
 
 def test_a_root_id_of_the_application_stays(bridge, one):

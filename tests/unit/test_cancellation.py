@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge import cancellation
+from bridge.cancelling import cancel_request
 from support.clock import Clock
 
 #: Seconds that a cancelled task may run on.
@@ -14,8 +14,8 @@ GRACE = 3.0
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(cancellation, "time", SimpleNamespace(time=clock))
-    monkeypatch.setattr(cancellation, "_listening", (None, 0.0))
+    monkeypatch.setattr(cancel_request, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(cancel_request, "_listening", (None, 0.0))
     return clock
 
 
@@ -24,46 +24,46 @@ def consumer():
 
 
 def test_what_comes_first_on_a_connection_may_have_been_cancelled_before_it(clock):
-    assert cancellation.may_have_missed(consumer(), clock(), GRACE)
+    assert cancel_request.may_have_missed(consumer(), clock(), GRACE)
 
 
 def test_what_was_published_just_before_the_worker_listened_may_have_been_cancelled_too(clock):
     worker = consumer()
-    cancellation.may_have_missed(worker, clock(), GRACE)
+    cancel_request.may_have_missed(worker, clock(), GRACE)
     published = clock() - 0.1
     clock.tick(0.5)
-    assert cancellation.may_have_missed(worker, published, GRACE)
+    assert cancel_request.may_have_missed(worker, published, GRACE)
 
 
 def test_what_comes_at_once_to_a_worker_that_has_listened_for_long_needs_no_look(clock):
     worker = consumer()
-    cancellation.may_have_missed(worker, clock(), GRACE)
+    cancel_request.may_have_missed(worker, clock(), GRACE)
     clock.tick(10)
-    assert not cancellation.may_have_missed(worker, clock() - 0.1, GRACE)
+    assert not cancel_request.may_have_missed(worker, clock() - 0.1, GRACE)
 
 
 def test_what_has_waited_may_have_been_cancelled_while_the_worker_was_busy(clock):
     worker = consumer()
-    cancellation.may_have_missed(worker, clock(), GRACE)
+    cancel_request.may_have_missed(worker, clock(), GRACE)
     clock.tick(1000)
-    assert cancellation.may_have_missed(worker, clock() - 400, GRACE)
+    assert cancel_request.may_have_missed(worker, clock() - 400, GRACE)
 
 
 def test_what_a_task_publishes_that_was_cancelled_before_the_worker_listened_is_looked_up(clock):
     worker = consumer()
-    cancellation.may_have_missed(worker, clock(), GRACE)
+    cancel_request.may_have_missed(worker, clock(), GRACE)
     clock.tick(GRACE)
-    assert cancellation.may_have_missed(worker, clock(), GRACE)
+    assert cancel_request.may_have_missed(worker, clock(), GRACE)
 
 
 def test_a_new_connection_begins_anew(clock):
-    cancellation.may_have_missed(consumer(), clock(), GRACE)
+    cancel_request.may_have_missed(consumer(), clock(), GRACE)
     clock.tick(10)
-    assert cancellation.may_have_missed(consumer(), clock() - 0.1, GRACE)
+    assert cancel_request.may_have_missed(consumer(), clock() - 0.1, GRACE)
 
 
 def test_a_task_that_does_not_say_when_it_was_published_is_looked_up(clock):
     worker = consumer()
-    cancellation.may_have_missed(worker, clock(), GRACE)
+    cancel_request.may_have_missed(worker, clock(), GRACE)
     clock.tick(10)
-    assert cancellation.may_have_missed(worker, None, GRACE)
+    assert cancel_request.may_have_missed(worker, None, GRACE)

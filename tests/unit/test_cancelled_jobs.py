@@ -11,8 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from bridge import cancelled_jobs
-from bridge.cancelled_jobs import SLOTS
+from bridge.cancelling import cancelled_jobs
+from bridge.cancelling.cancelled_jobs import SLOTS
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_process_that_is_started_afresh_finds_the_memory_of_its_parent(worker,
     cancelled_jobs.share(worker)
     cancelled_jobs.remember("one")
     code = (
-        "from bridge import cancelled_jobs as c; c.adopt(); "
+        "from bridge.cancelling import cancelled_jobs as c; c.adopt(); "
         "print(c.watch('one')(), c.watch('another')())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from celery import Celery, chain, chord, group, signature
 
-from bridge.canvas import bound, size
+from bridge.instrumentation.canvas import bound, size
 
 
 @pytest.fixture

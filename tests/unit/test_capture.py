@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, track
 
 from bridge import capture, progress
-from bridge.bar import Bar
 from bridge.capture import log_records, rich_bars, streams, tqdm_bars
 from bridge.errors import JobCancelled
-from bridge.events import MAX_LOG_BYTES
+from bridge.protocol.event import MAX_LOG_BYTES
+from bridge.reporting.progress import Bar
 from bridge.settings import Settings
 from support.reporting import bars_of, inside_job
 

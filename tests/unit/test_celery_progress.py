@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from socket_server.celery_progress import as_celery_progress
+from socket_server.http.celery_progress import as_celery_progress
 
 DONE = {"pending": False, "current": 100, "total": 100, "percent": 100}
 

@@ -14,7 +14,7 @@ import pytest
 import workers.jobs.checksum as module
 from bridge import JobCancelled, job
 from bridge.errors import InputError
-from bridge.events import MAX_RESULT_BYTES, finite_json
+from bridge.protocol.event import MAX_RESULT_BYTES, finite_json
 from support.granted import granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import kombu
 import pytest
 
-from bridge import confirming
+from bridge.bus import confirms
 from bridge.errors import BrokerUnavailable
 
 HEADERS = {"task": "a.task"}
@@ -27,7 +27,7 @@ def published(monkeypatch):
 @pytest.fixture
 def producer():
     with kombu.Connection("memory://localhost") as connection:
-        yield confirming.Producer(connection)
+        yield confirms.Producer(connection)
 
 
 @pytest.mark.parametrize("retry", [False, True])
@@ -48,8 +48,8 @@ def test_it_waits_for_its_patience_unless_told_otherwise(producer, monkeypatch, 
         kombu.Producer, "publish", lambda self, body, **options: told.update(options)
     )
     producer.publish({}, routing_key="q", headers=HEADERS, confirm_timeout=given)
-    assert (told["mandatory"], told["confirm_timeout"]) == (True, given or confirming.PATIENCE)
+    assert (told["mandatory"], told["confirm_timeout"]) == (True, given or confirms.PATIENCE)
     told.clear()
     producer.publish({}, routing_key="q", headers={})
-    bounds = {"confirm_timeout": confirming.PATIENCE, "retry_policy": confirming.RETRY_POLICY}
+    bounds = {"confirm_timeout": confirms.PATIENCE, "retry_policy": confirms.RETRY_POLICY}
     assert told == {"headers": {}, "routing_key": "q", **bounds}

@@ -11,8 +11,8 @@ import kombu
 import pytest
 
 from bridge import Bridge, Settings
-from bridge.celery_app import away
-from bridge.connection import Connection
+from bridge.bus.connection import Connection
+from bridge.client.celery_app import away
 from support.ports import free_port
 
 #: Seconds that a broker may take to answer.

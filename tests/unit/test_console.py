@@ -21,7 +21,7 @@ from bridge import Bridge, Settings
 from bridge.cli import commands, console, listing
 from bridge.errors import TaskbridgeError
 from bridge.printable import printable
-from bridge.snapshot import Snapshot
+from bridge.protocol.snapshot import Snapshot
 from support.terminal import DRAWING
 
 FOLDER = Path(console.__file__).parent

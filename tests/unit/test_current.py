@@ -11,9 +11,10 @@ from contextvars import copy_context
 
 import pytest
 
-from bridge import current, job
+from bridge import job
 from bridge.errors import JobCancelled
-from bridge.events import MAX_EVENT_BYTES, MAX_LOG_BYTES, MAX_META_BYTES, finite_json
+from bridge.protocol.event import MAX_EVENT_BYTES, MAX_LOG_BYTES, MAX_META_BYTES, finite_json
+from bridge.reporting import current_job
 from support.reporting import inside_job
 
 
@@ -196,19 +197,23 @@ def test_a_cancelled_job_stops_at_its_next_word(enter):
 
 def test_after_its_end_a_job_is_current_no_more(enter):
     run, emitter = enter("a")
-    assert current.running(run.task) == current.here() == (run, emitter)
-    assert current.leave(run.task) == (run, emitter)
-    assert current.running(run.task) is None
-    assert current.here() is None
-    assert current.leave(run.task) is None
+    assert current_job.running(run.task) == current_job.here() == (run, emitter)
+    assert current_job.leave(run.task) == (run, emitter)
+    assert current_job.running(run.task) is None
+    assert current_job.here() is None
+    assert current_job.leave(run.task) is None
     assert job.id is None
 
 
 def test_a_process_can_forget_all_jobs_at_once(enter):
     run, _ = enter("a")
     copy_context().run(enter, "b")
-    current.leave_all()
-    assert (job.id, current.running(run.task), in_a_thread(current.here)) == (None, None, None)
+    current_job.leave_all()
+    assert (job.id, current_job.running(run.task), in_a_thread(current_job.here)) == (
+        None,
+        None,
+        None,
+    )
 
     def in_a_job_of_a_thread():
         with inside_job("c"):
@@ -255,7 +260,7 @@ def test_a_thread_belongs_to_nobody_while_two_jobs_run(enter):
 
 def test_a_thread_belongs_to_nobody_once_the_job_has_ended(enter):
     run, _ = enter("a")
-    current.leave(run.task)
+    current_job.leave(run.task)
     assert in_a_thread(lambda: job.id) is None
 
 
@@ -280,13 +285,13 @@ def test_a_thread_belongs_to_nobody_where_jobs_run_in_threads():
 def test_the_end_of_a_task_called_in_place_does_not_end_its_caller(enter):
     copy_context().run(enter, "another job in this process")
     enter("a")
-    current.leave("a task that was never entered")
+    current_job.leave("a task that was never entered")
     assert job.id == "a"
 
 
 def test_the_end_of_another_context_s_job_does_not_end_this_one(enter):
     other, _ = copy_context().run(enter, "another job in this process")
     enter("a")
-    current.leave(other.task)
+    current_job.leave(other.task)
     assert job.id == "a"
     assert in_a_thread(lambda: job.id) == "a"

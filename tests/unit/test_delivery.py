@@ -8,21 +8,21 @@ from types import SimpleNamespace
 import pytest
 
 from bridge.errors import ResultsUnavailable
-from bridge.events import Event
-from socket_server.delivery import Delivery
-from socket_server.history import ENOUGH, History
-from socket_server.journal import Journal
-from socket_server.metrics import Metrics
-from socket_server.queues import (
+from bridge.protocol.event import Event
+from socket_server.concurrency.state_lock import Cooperative
+from socket_server.delivery.dispatcher import Delivery
+from socket_server.estimates.durations import ENOUGH, History
+from socket_server.estimates.queue_depth import (
     KNOWN_AT_ONCE,
     MAX_QUEUES,
     OTHERS_AT_ONCE,
     Level,
     Lines,
 )
-from socket_server.turn import Cooperative
-from socket_server.verdicts import Estimates, Verdicts
-from socket_server.watchdog import Silence, Watchdog
+from socket_server.journal.journal import Journal
+from socket_server.liveness.verdicts import Estimates, Verdicts
+from socket_server.liveness.watchdog import Silence, Watchdog
+from socket_server.observability.metrics import Metrics
 
 RUN = 1000
 

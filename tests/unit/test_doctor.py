@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from bridge.cli import doctor
-from bridge.client import Bridge
+from bridge.client.bridge import Bridge
 from bridge.settings import Settings
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from socket_server import draining
 from socket_server.draining import Draining
-from socket_server.health import Health
+from socket_server.http.health import Health
 from support.clock import Clock
 
 

@@ -12,10 +12,10 @@ from celery import Celery, states
 from celery.worker import state as worker_state
 from kombu.message import Message
 
-from bridge import dropped, publishing
-from bridge.events import Event
+from bridge.instrumentation import dropped_messages, publish_signals
+from bridge.protocol.event import Event
 from bridge.settings import Settings
-from socket_server.journal import Journal
+from socket_server.journal.journal import Journal
 
 
 @pytest.fixture
@@ -28,8 +28,10 @@ def sent(monkeypatch, tmp_path):
         sent.append(Event(job=run.job, task=run.task, name=run.name, owner=run.owner, type=kind,
                           at=time.time(), run=run.begun, data=told))  # fmt: skip
 
-    monkeypatch.setattr("bridge.poison.emitter_for", lambda settings: SimpleNamespace(put=put))
-    monkeypatch.setattr(publishing, "of_tasks", [Settings(home=tmp_path)])
+    monkeypatch.setattr(
+        "bridge.instrumentation.poison.emitter_for", lambda settings: SimpleNamespace(put=put)
+    )
+    monkeypatch.setattr(publish_signals, "of_tasks", [Settings(home=tmp_path)])
     return sent
 
 
@@ -49,7 +51,7 @@ def message(*deaths, redelivered=False, **headers):
         json.dumps([[], {}, {}]).encode(),
         content_type="application/json",
         content_encoding="utf-8",
-        headers={**own, publishing.HEADER: {"owner": "o"}, **headers},
+        headers={**own, publish_signals.HEADER: {"owner": "o"}, **headers},
         delivery_info={"redelivered": redelivered},
         accept={"application/json"},
     )
@@ -89,7 +91,7 @@ KNOWN = {
 def test_what_servers_make_of_it_depends_on_what_they_know(before, expired, rejected, sent, worker):
     for reason, state in (("expired", expired), ("rejected", rejected)):
         worker.app.backend.forget("t")
-        dropped._settle(worker, message(reason))
+        dropped_messages._settle(worker, message(reason))
         journal = Journal()
         for event in [*before, sent.pop()]:
             journal.fold(event)
@@ -98,7 +100,7 @@ def test_what_servers_make_of_it_depends_on_what_they_know(before, expired, reje
 
 @pytest.mark.parametrize("reason", ["expired", "maxlen"])
 def test_a_task_that_runs_though_its_message_was_dropped_ends_as_it_ends(reason, sent, worker):
-    dropped._settle(worker, message(reason))
+    dropped_messages._settle(worker, message(reason))
     journal = Journal()
     for event in (told("queued", 0), *sent, told("started", BEGUN, **FIRST)):
         journal.fold(event)
@@ -118,7 +120,7 @@ def test_a_task_that_runs_though_its_message_was_dropped_ends_as_it_ends(reason,
 )
 def test_the_last_reason_is_said_and_stored(reason, text, sent, worker):
     # Celery delays tasks of quorum queues by messages that expire.
-    dropped._settle(worker, message(reason, "expired"))
+    dropped_messages._settle(worker, message(reason, "expired"))
     [event] = sent
     assert event.data["error"]["class"] == "MessageDropped"
     assert re.search(text, event.data["error"]["message"])
@@ -128,43 +130,43 @@ def test_the_last_reason_is_said_and_stored(reason, text, sent, worker):
 @pytest.mark.parametrize("state", [states.SUCCESS, states.REVOKED, states.FAILURE])
 def test_what_has_ended_stays_as_it_is(state, sent, worker):
     worker.app.backend.store_result("t", None, state)
-    dropped._settle(worker, message("rejected"))
+    dropped_messages._settle(worker, message("rejected"))
     assert sent == []
     assert worker.app.AsyncResult("t").state == state
 
 
 def test_an_end_that_another_worker_may_not_have_reported_is_reported(sent, worker):
     worker.app.backend.store_result("t", ValueError(), states.FAILURE)
-    dropped._settle(worker, message("rejected", redelivered=True))
+    dropped_messages._settle(worker, message("rejected", redelivered=True))
     assert [event.type for event in sent] == ["failed"]
 
 
 def test_a_task_that_may_be_running_is_not_stored_as_failed(sent, worker):
     for reason, state in (("expired", states.STARTED), ("delivery_limit", states.FAILURE)):
         worker.app.backend.store_result("t", None, states.STARTED)
-        dropped._settle(worker, message(reason))
+        dropped_messages._settle(worker, message(reason))
         assert worker.app.AsyncResult("t").state == state
 
 
 def test_a_task_that_this_worker_runs_goes_on(sent, worker, monkeypatch):
     monkeypatch.setattr(worker_state, "reserved_requests", [SimpleNamespace(id="t")])
-    dropped._settle(worker, message("delivery_limit"))
+    dropped_messages._settle(worker, message("delivery_limit"))
     assert sent == []
 
 
 def test_a_task_that_expired_by_its_own_time_is_left_to_the_servers(sent, worker):
-    dropped._settle(worker, message("expired", expires="2020-01-01T00:00:00+00:00"))
+    dropped_messages._settle(worker, message("expired", expires="2020-01-01T00:00:00+00:00"))
     assert sent == []
-    dropped._settle(worker, message("expired", expires="2999-01-01T00:00:00+00:00"))
+    dropped_messages._settle(worker, message("expired", expires="2999-01-01T00:00:00+00:00"))
     assert len(sent) == 1
 
 
 @pytest.mark.parametrize("deaths", [None, 7, [], [7], [{}], [{"reason": 7, "queue": [1]}]])
 def test_what_is_no_account_of_its_death_ends_the_task_all_the_same(deaths, sent, worker):
-    dropped._settle(worker, message(**{"x-death": deaths}))
+    dropped_messages._settle(worker, message(**{"x-death": deaths}))
     assert [event.type for event in sent] == ["failed"]
 
 
 def test_what_is_no_task_is_taken_off_the_queue(sent, worker):
-    dropped._settle(worker, message("rejected", id=["x"]))
+    dropped_messages._settle(worker, message("rejected", id=["x"]))
     assert sent == []

@@ -6,8 +6,8 @@ import pytest
 import socketio
 
 from bridge import Settings
-from bridge.writer import Identifying
-from socket_server.duplicates import Duplicates
+from bridge.bus.write_only_manager import Identifying
+from socket_server.bus.duplicates import Duplicates
 
 
 def test_the_second_copy_of_a_message_is_dropped_and_counted():
@@ -62,9 +62,9 @@ def test_a_message_is_what_python_socketio_sends_with_an_id_beside_it(data, opti
 
 
 def test_a_push_keeps_its_id_however_often_it_is_published(monkeypatch):
-    from bridge import emitter as module
-    from bridge.emitter import Emitter
-    from bridge.outbox import Push
+    from bridge.sending import emitter as module
+    from bridge.sending.emitter import Emitter
+    from bridge.sending.outbox import Push
 
     ids = []
 
@@ -84,7 +84,7 @@ def test_a_push_keeps_its_id_however_often_it_is_published(monkeypatch):
 
 
 def test_a_blocked_connection_is_kept_for_a_while_and_not_for_ever(monkeypatch):
-    from bridge import writer as module
+    from bridge.bus import write_only_manager as module
 
     writer, now = module.KombuWriter(Settings(broker_url="amqp://127.0.0.1:1//")), [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 import pytest
 
-from bridge import emitter as module
-from bridge.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
-from bridge.events import Event, finite_json
-from bridge.meter import Meter, Reading
-from bridge.outbox import Line, Push
-from bridge.run import INTERVAL, SHORTEST_INTERVAL, Run
+from bridge.protocol.event import Event, finite_json
+from bridge.reporting.meter import Meter, Reading
+from bridge.reporting.task_run import INTERVAL, SHORTEST_INTERVAL, Run
+from bridge.sending import emitter as module
+from bridge.sending.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
+from bridge.sending.outbox import Line, Push
 from bridge.settings import Settings
 from support.clock import Clock
 from support.wait import until
@@ -54,7 +54,7 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch):
     broker = Broker()
-    monkeypatch.setattr("bridge.writer.new_writer", lambda settings: broker)
+    monkeypatch.setattr("bridge.bus.write_only_manager.new_writer", lambda settings: broker)
     return broker
 
 

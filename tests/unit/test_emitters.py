@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.figures import INTERVAL, Figures
-from socket_server.emitters import MAX_EMITTERS, UNSURE, WINDOW, Emitters
+from bridge.sending.emitter_stats import INTERVAL, Figures
+from socket_server.observability.emitter_stats import MAX_EMITTERS, UNSURE, WINDOW, Emitters
 from support.clock import Clock
 
 BEGAN = 100.0

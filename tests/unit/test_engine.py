@@ -18,9 +18,9 @@ from engineio import socket as eio_socket
 
 from bridge import tokens
 from bridge.errors import BrokerUnavailable
-from bridge.events import Event as JobEvent
-from socket_server.answer import Answer, Body
-from socket_server.wire import unmask
+from bridge.protocol.event import Event as JobEvent
+from socket_server.connection.bounded_websocket import unmask
+from socket_server.messages.answer import Answer, Body
 from support.lone_server import SECRET, LoneClient, new_lone_server
 from support.wait import until
 
@@ -126,7 +126,7 @@ def test_nobody_stays_in_a_namespace_that_nobody_serves(client):
 def test_who_shows_no_token_is_hung_up_on_and_who_did_is_not(monkeypatch):
     server = new_lone_server(connect_timeout=5.0)
     now = 1000.0
-    monkeypatch.setattr("socket_server.engine.time.monotonic", lambda: now)
+    monkeypatch.setattr("socket_server.connection.guarded_server.time.monotonic", lambda: now)
     stranger, refused, known = (LoneClient(server) for _ in range(3))
     refused.connect("rubbish")
     known.connect(token())
@@ -167,7 +167,7 @@ def test_a_client_is_told_that_its_token_expires_and_then_hung_up_on(server, cli
 
 def test_a_connection_ends_with_its_token(client, server, monkeypatch):
     client.connect(token(ttl=20))
-    monkeypatch.setattr("socket_server.namespace.time.time", lambda: 10**10)
+    monkeypatch.setattr("socket_server.watching.namespace.time.time", lambda: 10**10)
     server.jobs.expire()
     assert client.told()[-1] == "1/jobs,"
 
@@ -294,10 +294,10 @@ def test_a_list_goes_on_where_its_last_page_ended():
 def test_who_is_disconnected_from_its_only_namespace_is_hung_up_on(monkeypatch):
     server = new_lone_server(connect_timeout=5.0)
     now = 1000.0
-    monkeypatch.setattr("socket_server.engine.time.monotonic", lambda: now)
+    monkeypatch.setattr("socket_server.connection.guarded_server.time.monotonic", lambda: now)
     client = LoneClient(server)
     client.connect(token(ttl=20))
-    monkeypatch.setattr("socket_server.namespace.time.time", lambda: 10**10)
+    monkeypatch.setattr("socket_server.watching.namespace.time.time", lambda: 10**10)
     server.jobs.expire()
     now += 5.1
     server.sio.look_after()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import EventError
-from bridge.events import (
+from bridge.protocol.event import (
     MAX_RESULT_BYTES,
     TERMINAL,
     TYPES,

@@ -9,9 +9,9 @@ import pytest
 from celery import Celery, signals
 from celery._state import _task_stack
 
-from bridge import publishing
-from bridge.meter import Meter, Reading
-from bridge.run import Run
+from bridge.instrumentation import publish_signals
+from bridge.reporting.meter import Meter, Reading
+from bridge.reporting.task_run import Run
 from bridge.settings import Settings
 
 #: A number of an execution by a clock that is an hour ahead.
@@ -21,9 +21,9 @@ AHEAD = time.time_ns() // 1000 + 3_600_000_000
 @pytest.fixture(scope="module")
 def app():
     """An application that tracks its tasks, and publishes where nothing reads."""
-    before = publishing.of_tasks[:]
-    publishing.of_tasks[:] = [Settings()]
-    publishing.connect()
+    before = publish_signals.of_tasks[:]
+    publish_signals.of_tasks[:] = [Settings()]
+    publish_signals.connect()
     app = Celery("executions", broker="memory://", set_as_current=False)
 
     @app.task(name="executions.task")
@@ -31,7 +31,7 @@ def app():
         """Do nothing."""
 
     yield app
-    publishing.of_tasks[:] = before
+    publish_signals.of_tasks[:] = before
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def published():
     seen = []
 
     def note(headers, **_):
-        seen.append(headers[publishing.HEADER])
+        seen.append(headers[publish_signals.HEADER])
 
     signals.before_task_publish.connect(note, weak=False)
     yield seen
@@ -60,24 +60,24 @@ def running(task, **header):
 def test_a_task_that_comes_after_another_has_a_greater_number_whatever_its_host_says(
     app, published, monkeypatch
 ):
-    monkeypatch.setattr(publishing, "emitter_for", lambda settings: Sink())
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
     task = app.tasks["executions.task"]
     with running(task, run=AHEAD):
         task.apply_async()
     [header] = published
-    assert publishing.run_after(header) > publishing.run_after({"run": AHEAD}) > AHEAD
+    assert publish_signals.run_after(header) > publish_signals.run_after({"run": AHEAD}) > AHEAD
 
 
 def test_a_task_that_is_tried_again_has_a_greater_number_than_all_reports_of_its_failure(
     app, published, monkeypatch
 ):
     """Celery's parent process publishes it before it reports that the child is dead."""
-    monkeypatch.setattr(publishing, "emitter_for", lambda settings: Sink())
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
     for run in ({}, {"run": AHEAD}):
         header = {"owner": "o", "at": 1.0, "total": 1, **run}
-        app.tasks["executions.task"].apply_async(headers={publishing.HEADER: header})
-        report = publishing.run_after(header, 2)
-        assert publishing.run_after(published[-1]) > report
+        app.tasks["executions.task"].apply_async(headers={publish_signals.HEADER: header})
+        report = publish_signals.run_after(header, 2)
+        assert publish_signals.run_after(published[-1]) > report
         assert published[-1]["total"] == 1
     assert header == {"owner": "o", "at": 1.0, "total": 1, "run": AHEAD}, "not changed in place"
 
@@ -85,14 +85,14 @@ def test_a_task_that_is_tried_again_has_a_greater_number_than_all_reports_of_its
 def test_a_report_that_comes_long_after_the_retry_has_the_smaller_number(
     app, published, monkeypatch
 ):
-    monkeypatch.setattr(publishing, "emitter_for", lambda settings: Sink())
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
     header = {"owner": "o", "at": 1.0}
-    with publishing.stopped_clock():
-        app.tasks["executions.task"].apply_async(headers={publishing.HEADER: header})
+    with publish_signals.stopped_clock():
+        app.tasks["executions.task"].apply_async(headers={publish_signals.HEADER: header})
         hour = time.time_ns() + 3_600_000_000_000
         monkeypatch.setattr(time, "time_ns", lambda: hour)
-        assert publishing.run_after(header, 2) < publishing.run_after(published[-1])
-    assert publishing.run_after(header, 2) == hour // 1000
+        assert publish_signals.run_after(header, 2) < publish_signals.run_after(published[-1])
+    assert publish_signals.run_after(header, 2) == hour // 1000
 
 
 class Sink:
@@ -104,7 +104,7 @@ class Sink:
 
 @pytest.mark.parametrize("run", [-1, 2**52, "1", None, 1.5, True])
 def test_a_number_in_a_message_that_is_none_is_left_out(run):
-    assert publishing.sound({"owner": "o", "run": run}) == {"owner": "o"}
+    assert publish_signals.sound({"owner": "o", "run": run}) == {"owner": "o"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_number_in_a_message_that_is_none_is_left_out(run):
     ],
 )
 def test_an_execution_is_what_celery_knows_of_its_message(fields, known):
-    told = publishing.execution(fields)
+    told = publish_signals.execution(fields)
     assert (told["attempt"], told["redelivered"]) == known
 
 

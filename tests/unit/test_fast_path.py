@@ -17,14 +17,14 @@ import socketio
 from engineio import packet
 from engineio import socket as eio_socket
 
-from bridge.events import Event
-from socket_server.answer import Answer
-from socket_server.backlog import Backlog
-from socket_server.fast_path.direct import PIECE, Clients, DirectSocket
-from socket_server.fast_path.frames import OFFSET, Deliveries
-from socket_server.fast_path.line import Line
-from socket_server.journal import Journal
-from socket_server.wire import Shared
+from bridge.protocol.event import Event
+from socket_server.bus.amqp_reader import OFFSET, Deliveries
+from socket_server.connection.bounded_websocket import Shared
+from socket_server.connection.direct_socket import PIECE, Clients, DirectSocket
+from socket_server.connection.nonblocking_websocket import Line
+from socket_server.connection.send_queue import Backlog
+from socket_server.journal.journal import Journal
+from socket_server.messages.answer import Answer
 
 CHANNEL = 2
 

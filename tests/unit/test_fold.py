@@ -7,9 +7,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Event
-from bridge.snapshot import Snapshot
-from socket_server.journal import Journal
+from bridge.protocol.event import Event
+from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.journal import Journal
 
 TASKS = ("j", "b", "c")
 

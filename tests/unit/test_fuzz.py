@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from bridge import tokens
 from bridge.errors import EventError
-from bridge.events import TYPES, Event
-from bridge.snapshot import Snapshot
-from socket_server.wire import are_packets, is_packet
+from bridge.protocol.event import TYPES, Event
+from bridge.protocol.snapshot import Snapshot
+from socket_server.connection.bounded_websocket import are_packets, is_packet
 from support.lone_server import SECRET, LoneClient, new_lone_server
 
 at_length = settings(

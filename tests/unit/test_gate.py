@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from bridge.setting_types import networks
 from bridge.settings import Settings
-from socket_server.front import Front
-from socket_server.gate import Gate, key_of
+from bridge.settings.parsers import networks
+from socket_server.connection.guard_middleware import Front
+from socket_server.limits.connections import Gate, key_of
 from support.clock import Clock
 
 

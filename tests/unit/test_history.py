@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.events import Event
-from bridge.snapshot import Snapshot
-from socket_server.history import ENOUGH, MAX_JOBS, MAX_NAMES, History
+from bridge.protocol.event import Event
+from bridge.protocol.snapshot import Snapshot
+from socket_server.estimates.durations import ENOUGH, MAX_JOBS, MAX_NAMES, History
 
 
 def job(name="n", *, queued=0.0, started=None, ended=None):

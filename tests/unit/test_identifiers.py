@@ -20,8 +20,8 @@ from bridge.errors import (
     TaskbridgeError,
     TokenError,
 )
-from bridge.events import RESERVED, Event
 from bridge.identifiers import flaw
+from bridge.protocol.event import RESERVED, Event
 from bridge.testing import MemoryBridge
 from support.lone_server import SECRET, LoneClient, new_lone_server
 

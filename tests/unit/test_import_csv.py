@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-import workers.csv_file
+import workers.databases.sql_table
+import workers.databases.sql_target
+import workers.files.csv_file
 import workers.jobs.import_csv as module
-import workers.sql_table
-import workers.sql_target
-from bridge import JobCancelled, Settings, job, publishing
+from bridge import JobCancelled, Settings, job
 from bridge.errors import InputError
-from bridge.events import MAX_RESULT_BYTES, finite_json
+from bridge.instrumentation import publish_signals
+from bridge.protocol.event import MAX_RESULT_BYTES, finite_json
 from support.granted import OWNER, granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder
@@ -292,7 +293,7 @@ def test_database_and_table_can_be_chosen(tmp_path: Path, own: Path, shared: Pat
 def test_a_database_that_the_operator_did_not_name_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: object
 ) -> None:
-    monkeypatch.setattr(workers.sql_target, "create_engine", None)
+    monkeypatch.setattr(workers.databases.sql_target, "create_engine", None)
     sentence = refused(str(csv_file(tmp_path, "a\n1\n")), database)
     assert "knows no database of that name: give a name that TASKBRIDGE_DATABASES lists" in sentence
     assert "secret" not in sentence
@@ -352,7 +353,7 @@ def test_a_file_of_bad_rows_alone_can_be_cancelled(
 
 def failing_insert(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Let the database fail at the insertion with that number."""
-    count, real = 0, workers.sql_table._insert
+    count, real = 0, workers.databases.sql_table._insert
 
     def insert(*args: Any) -> None:
         nonlocal count
@@ -361,7 +362,7 @@ def failing_insert(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             raise OperationalError("INSERT", None, Exception("disk I/O error\nmore"))
         real(*args)
 
-    monkeypatch.setattr(workers.sql_table, "_insert", insert)
+    monkeypatch.setattr(workers.databases.sql_table, "_insert", insert)
 
 
 def test_a_failure_in_between_is_rolled_back_and_a_new_file_removed(
@@ -400,7 +401,7 @@ def test_a_database_that_commits_new_tables_at_once_is_left_without_the_new_one(
     # SQLite without our BEGIN is such a database.
     path = csv_file(tmp_path, "a\n1\n2\n")
     import_csv(str(path), "shared", table="other")
-    monkeypatch.setattr(workers.sql_target, "TRANSACTIONAL_DDL", frozenset())
+    monkeypatch.setattr(workers.databases.sql_target, "TRANSACTIONAL_DDL", frozenset())
     failing_insert(monkeypatch, at=2)
     refused(str(path), "shared", batch=1)
     assert tables(shared) == ["other"]
@@ -542,7 +543,7 @@ def test_a_driver_that_is_not_installed_is_named(
     def missing(*args: Any, **kwargs: Any) -> None:
         raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
 
-    monkeypatch.setattr(workers.sql_target, "create_engine", missing)
+    monkeypatch.setattr(workers.databases.sql_target, "create_engine", missing)
     sentence = refused(str(csv_file(tmp_path, "a\n1\n")), "away")
     assert "(psycopg) is not installed on this worker" in sentence
     assert "secret" not in sentence
@@ -633,9 +634,9 @@ def test_of_two_jobs_that_make_a_table_at_once_one_is_refused(
 
 def test_without_roots_and_databases_nothing_is_opened(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a\n1\n")
-    publishing.of_tasks[:] = [Settings(home=tmp_path / "home")]
+    publish_signals.of_tasks[:] = [Settings(home=tmp_path / "home")]
     assert "set TASKBRIDGE_INPUT_ROOTS to the folders" in refused(str(path))
-    publishing.of_tasks[:] = [Settings(home=tmp_path / "home", input_roots=(tmp_path,))]
+    publish_signals.of_tasks[:] = [Settings(home=tmp_path / "home", input_roots=(tmp_path,))]
     assert "set TASKBRIDGE_OUTPUT_ROOT to the folder" in refused(str(path))
     assert "TASKBRIDGE_DATABASES" in refused(str(path), "shared")
 

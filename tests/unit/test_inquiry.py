@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.events import Event
-from bridge.snapshot import Snapshot
-from socket_server.inquiry import Disturbances, Inquiry
-from socket_server.journal import Journal
-from socket_server.path import Path
-from socket_server.turn import Cooperative
-from socket_server.watchdog import Silence, Watchdog
-from socket_server.workers import MAX_TASKS
+from bridge.protocol.event import Event
+from bridge.protocol.snapshot import Snapshot
+from socket_server.concurrency.state_lock import Cooperative
+from socket_server.journal.journal import Journal
+from socket_server.liveness.inquiry import Disturbances, Inquiry
+from socket_server.liveness.path import Path
+from socket_server.liveness.watchdog import Silence, Watchdog
+from socket_server.liveness.worker_inspection import MAX_TASKS
 from support.clock import Clock
 
 

@@ -9,7 +9,8 @@ from celery import Celery, Task, chord, group, shared_task, signals
 from celery.exceptions import Retry
 
 import bridge
-from bridge import job, progress, publishing
+from bridge import job, progress
+from bridge.instrumentation import publish_signals
 from bridge.settings import Settings
 
 
@@ -51,7 +52,7 @@ class Report(Task):
 @pytest.fixture(scope="module")
 def apps():
     """Two applications of one process, each installed, that run their tasks eagerly."""
-    before = publishing.of_tasks[:]
+    before = publish_signals.of_tasks[:]
     made = [Celery(name, set_as_current=False) for name in ("one", "two")]
     for app in made:
         app.conf.task_always_eager = True
@@ -60,7 +61,7 @@ def apps():
         app.register_task(Report())
         app.finalize()
     yield made
-    publishing.of_tasks[:] = before
+    publish_signals.of_tasks[:] = before
 
 
 @pytest.fixture(params=[0, 1])

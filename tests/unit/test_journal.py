@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bridge.events import Event, finite_json
-from socket_server.journal import MAX_PAGE, MAX_VERDICTS, Journal
+from bridge.protocol.event import Event, finite_json
+from socket_server.journal.journal import MAX_PAGE, MAX_VERDICTS, Journal
 from support.clock import Clock
 
 
@@ -463,7 +463,7 @@ def test_a_snapshot_that_many_ask_for_is_encoded_once_until_it_changes(journal, 
     assert journal.jobs("o", limit=1).jobs[0] is encoded
     journal.fold(event("progress", seq=1, tick=1))
     assert json.loads(journal.view("j").snapshot) == journal.snapshot("j") != json.loads(encoded)
-    monkeypatch.setattr("socket_server.journal.MAX_TEXTS", 2 * len(encoded))
+    monkeypatch.setattr("socket_server.journal.journal.MAX_TEXTS", 2 * len(encoded))
     for number in range(5):
         journal.fold(event("started", job=f"j{number}"))
         journal.view(f"j{number}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bridge.settings import Settings
-from socket_server.bucket import Bucket, Buckets
-from socket_server.limits import Limits
-from socket_server.requests import Refused
+from socket_server.limits.rate_limits import Limits
+from socket_server.limits.token_bucket import Bucket, Buckets
+from socket_server.messages.requests import Refused
 from support.clock import Clock
 
 

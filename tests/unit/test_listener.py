@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from amqp.transport import TCPTransport
 
-from socket_server.listener import read_ahead
+from socket_server.bus.sources import read_ahead
 
 
 class CountingSocket:

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from bridge.printable import printable
-from socket_server import logs
-from socket_server.logs import MAX_LINES, JsonFormatter, TextFormatter, tell
+from socket_server.observability import logs
+from socket_server.observability.logs import MAX_LINES, JsonFormatter, TextFormatter, tell
 from support.clock import Clock
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import socketio
 
-from bridge.events import MAX_EVENT_BYTES, Event
+from bridge.protocol.event import MAX_EVENT_BYTES, Event
 from bridge.settings import Settings
-from socket_server.manager import KombuJobsManager, RedisJobsManager, new_manager
+from socket_server.bus.managers import KombuJobsManager, RedisJobsManager, new_manager
 
 GOOD = Event(job="j", task="t", type="started", at=1.5).encode()
 DEEP = []

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Event, finite_json
-from bridge.meter import Meter, Reading, finite
+from bridge.protocol.event import Event, finite_json
+from bridge.reporting.meter import Meter, Reading, finite
 from support.clock import Clock
 
 

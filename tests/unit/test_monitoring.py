@@ -9,9 +9,9 @@ import pytest
 from celery import states
 from celery.events.state import State
 
-from bridge import monitoring
-from bridge.meter import Meter, Reading
-from bridge.run import Run
+from bridge.instrumentation import flower_progress
+from bridge.reporting.meter import Meter, Reading
+from bridge.reporting.task_run import Run
 
 
 class App:
@@ -51,7 +51,7 @@ def show(run, **reading):
 
 
 def test_a_running_tasks_progress_is_told_when_it_has_changed(app, run):
-    teller = monitoring.Teller(run, task_of(app))
+    teller = flower_progress.Teller(run, task_of(app))
     teller.tell()
     assert app.sent == [], "there is no bar yet"
     bar = show(run, n=250, total=1000, desc="rows", unit="row")
@@ -70,9 +70,9 @@ def test_a_running_tasks_progress_is_told_when_it_has_changed(app, run):
 
 def test_a_worker_that_sends_no_events_sends_none_of_progress(run, monkeypatch):
     added = []
-    monkeypatch.setattr(monitoring._ticker, "add", lambda key, call: added.append(key))
-    monitoring.track(run, task_of(App(sends=False)))
-    monitoring.track(run, task_of(App()))
+    monkeypatch.setattr(flower_progress._ticker, "add", lambda key, call: added.append(key))
+    flower_progress.track(run, task_of(App(sends=False)))
+    flower_progress.track(run, task_of(App()))
     assert added == ["t"]
 
 
@@ -87,13 +87,13 @@ def test_a_worker_that_sends_no_events_sends_none_of_progress(run, monkeypatch):
     ],
 )
 def test_a_bar_is_one_line(reading, text):
-    assert monitoring.describe(reading) == text
+    assert flower_progress.describe(reading) == text
 
 
 def test_operators_find_a_task_by_its_job_and_its_owner():
     headers = {"root_id": "j", "kwargsrepr": "{'a': 1}"}
-    monitoring.note_job(headers, "me")
-    monitoring.note_job(headers, "me")
+    flower_progress.note_job(headers, "me")
+    flower_progress.note_job(headers, "me")
     assert headers["kwargsrepr"] == "{'a': 1} job=j owner=me"
 
 
@@ -110,13 +110,13 @@ def test_operators_find_a_task_by_its_job_and_its_owner():
 )
 def test_no_owner_looks_like_a_page_or_another_owner(owner, told):
     headers = {"root_id": "j", "kwargsrepr": "{}"}
-    monitoring.note_job(headers, owner)
+    flower_progress.note_job(headers, owner)
     assert headers["kwargsrepr"] == f"{{}} job=j owner={told}"
 
 
 def test_operators_find_the_page_of_a_job():
     headers = {"root_id": "j", "kwargsrepr": "{}"}
-    monitoring.note_job(headers, None, "https://jobs.example.org/")
+    flower_progress.note_job(headers, None, "https://jobs.example.org/")
     assert headers["kwargsrepr"] == "{} job=j page=https://jobs.example.org/#job=j"
 
 
@@ -143,5 +143,5 @@ def seen_by_flower(*kinds):
     ],
 )
 def test_progress_comes_after_the_start_and_before_any_end(kinds, state):
-    monitoring.install()
+    flower_progress.install()
     assert seen_by_flower(*kinds) == state

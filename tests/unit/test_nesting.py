@@ -10,15 +10,15 @@ from celery import chain, chord, group, signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import outcome
-from bridge.arguments import MAX_ARGUMENTS, check
-from bridge.canvas import leaves
-from bridge.client import Bridge
-from bridge.current import _json as shown
+from bridge.client.bridge import Bridge
+from bridge.client.validation import MAX_ARGUMENTS, check
 from bridge.errors import EnqueueError
-from bridge.nesting import MAX_DEPTH, MAX_MESSAGE_DEPTH, is_deep, may_be_deep, shallow_json
+from bridge.instrumentation import outcomes
+from bridge.instrumentation.canvas import leaves
+from bridge.protocol.nesting import MAX_DEPTH, MAX_MESSAGE_DEPTH, is_deep, may_be_deep, shallow_json
+from bridge.reporting.current_job import _json as shown
 from bridge.settings import Settings
-from socket_server.finite_json import MAX_PACKET_DEPTH, FiniteJson
+from socket_server.messages.strict_json import MAX_PACKET_DEPTH, FiniteJson
 from support.poison import nested
 
 KINDS = ("list", "dict", "mixed")
@@ -136,9 +136,9 @@ def test_what_another_serializer_may_know_is_left_to_it():
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 480, 980, 60_000])
 def test_what_a_task_reports_is_bounded_and_ends_it_all_the_same(levels):
     deep = nested(levels)
-    assert outcome.result(deep) == {"result_omitted": True}
+    assert outcomes.result(deep) == {"result_omitted": True}
     assert isinstance(shown(deep), str)
-    assert isinstance(outcome.error(ValueError(deep))["message"], str)
+    assert isinstance(outcomes.error(ValueError(deep))["message"], str)
     bridge = Bridge(settings=Settings(broker_url="memory://"))
     with pytest.raises(EnqueueError, match="100 levels"):
         bridge.push("x", deep, everyone=True)

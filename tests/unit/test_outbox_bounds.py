@@ -9,13 +9,13 @@ from collections import Counter
 
 import pytest
 
-from bridge.allowance import Shares
-from bridge.events import MAX_EVENT_BYTES, Event, finite_json
-from bridge.losses import PUSHES_DROPPED
-from bridge.outage import Outage
-from bridge.outbox import Outbox, Push, Report
-from bridge.run import Run
-from bridge.snapshot import Snapshot
+from bridge.protocol.event import MAX_EVENT_BYTES, Event, finite_json
+from bridge.protocol.snapshot import Snapshot
+from bridge.reporting.task_run import Run
+from bridge.sending.allowance import Shares
+from bridge.sending.losses import PUSHES_DROPPED
+from bridge.sending.outage import Outage
+from bridge.sending.outbox import Outbox, Push, Report
 from support.clock import Clock
 
 BOUND = 300_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from socket_server.pace import FREE, Pace
+from socket_server.concurrency.pace import FREE, Pace
 from support.clock import Clock
 
 

@@ -10,8 +10,8 @@ import pytest
 from celery.concurrency.base import BasePool
 from celery.concurrency.solo import TaskPool as Solo
 
-from bridge import parent_results
 from bridge.errors import ResultsUnavailable
+from bridge.results import parent_results
 from support.wait import until
 
 

@@ -6,7 +6,7 @@ import pytest
 import socketio
 from amqp.exceptions import AccessRefused
 
-from socket_server.path import NAMESPACE, Path, Prober
+from socket_server.liveness.path import NAMESPACE, Path, Prober
 from support.clock import Clock
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.pickled import OBJECT, plain
+from bridge.results.pickled import OBJECT, plain
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 DATA = st.recursive(

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 from kombu import Connection
 
-from bridge import transport
+from bridge.bus import embedded_transport
 from bridge.settings import Settings
-from socket_server.queues import KNOWN_AT_ONCE, MAX_QUEUES, OTHERS_AT_ONCE, Gauge, Lines
+from socket_server.estimates.queue_depth import (
+    KNOWN_AT_ONCE,
+    MAX_QUEUES,
+    OTHERS_AT_ONCE,
+    Gauge,
+    Lines,
+)
 
 
 def lines(*jobs, queue="q"):
@@ -59,7 +65,7 @@ def settings(tmp_path):
 
 
 def test_the_embedded_broker_tells_how_many_wait_and_that_there_is_no_worker(settings):
-    transport.register()
+    embedded_transport.register()
     with Connection(settings.broker) as connection:
         queue = connection.SimpleQueue("celery")
         queue.put({})
@@ -130,7 +136,7 @@ def test_what_is_no_name_of_a_queue_is_ignored(name):
 
 def test_a_broker_that_is_slow_is_asked_no_more_after_a_while(settings, monkeypatch):
     now, gauge = [0.0], Gauge(settings)
-    monkeypatch.setattr("socket_server.queues.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("socket_server.estimates.queue_depth.time.monotonic", lambda: now[0])
 
     def level(name):
         now[0] += 0.3

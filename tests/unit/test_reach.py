@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socket_server.reach import Marks
+from socket_server.bus.stream_reach import Marks
 
 REPLAY = 600.0
 

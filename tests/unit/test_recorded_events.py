@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import support
-from bridge.events import Event
-from bridge.snapshot import Snapshot
-from socket_server.journal import Journal
+from bridge.protocol.event import Event
+from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.journal import Journal
 
 RECORDED = json.loads(
     Path(support.__file__).with_name("recorded").joinpath("0.1.0.json").read_text()

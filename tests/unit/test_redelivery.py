@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from celery.worker.request import Request
 
-from workers import redelivery
-from workers.redelivery import OnceHere
+from workers.delivery import redelivery
+from workers.delivery.redelivery import OnceHere
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge import current, job, relay
-from bridge.emitter import Emitter
-from bridge.run import Run
+from bridge import job
+from bridge.reporting import current_job
+from bridge.reporting.task_run import Run
+from bridge.sending import fork_relay
+from bridge.sending.emitter import Emitter
 from bridge.settings import Settings
 from support.wait import until
 
@@ -40,22 +42,22 @@ class Kept(Emitter):
 @pytest.fixture
 def enter():
     """Enter runs for the length of a test, in which forks are relayed."""
-    relay.install()
+    fork_relay.install()
 
     def enter(task):
         run, emitter = Run(job="j", task=task, name="n"), Kept()
-        current.enter(run, emitter)
-        ends.callback(current.leave, task)
+        current_job.enter(run, emitter)
+        ends.callback(current_job.leave, task)
         return run, emitter
 
     with ExitStack() as ends:
         yield enter
     try:
-        until(lambda: not relay._links, 2, "the end of all links", interval=0.001)
+        until(lambda: not fork_relay._links, 2, "the end of all links", interval=0.001)
     finally:
-        for link in relay._links:
+        for link in fork_relay._links:
             link._end.close()
-        relay._links.clear()
+        fork_relay._links.clear()
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def test_what_a_child_says_before_it_ends_all_arrives_in_order(here):
     run, emitter = here
     pid = forked(lambda: [job.log(f"line {number}") for number in range(200)])
     ended(pid)
-    relay.settle(run)
+    fork_relay.settle(run)
     assert emitter.texts == [f"line {number}" for number in range(200)]
     assert run.dropped == 0
 
@@ -110,11 +112,11 @@ def test_a_line_arrives_as_it_was_said(here):
         job.log("é\ud800", "error")
         job.output("text\n")
         job.output(b"\xff\x00")
-        current.here()[1].put_line(run, "log", "captured", "INFO", 7.5)
+        current_job.here()[1].put_line(run, "log", "captured", "INFO", 7.5)
 
     before = time.time()
     ended(forked(work))
-    relay.settle(run)
+    fork_relay.settle(run)
     assert [line[:4] for line in emitter.lines] == [
         ("t", "log", "é\ud800", "ERROR"),
         ("t", "output", "text\n", ""),
@@ -132,7 +134,7 @@ def test_output_of_any_length_arrives_whole(here, text):
     pid = forked(lambda: job.output(text))
     arrived = until(lambda: sum(map(len, emitter.texts)) >= len(text), 10, "it", interval=0.001)
     ended(pid)
-    relay.settle(run)
+    fork_relay.settle(run)
     assert arrived
     assert type(text)().join(emitter.texts) == text
 
@@ -146,7 +148,7 @@ def test_children_and_their_parent_may_speak_at_once(here):
     for number in range(50):
         job.log(f"parent {number}")
     ended(*pids)
-    relay.settle(run)
+    fork_relay.settle(run)
     for name in ("parent", "0", "1", "2"):
         mine = [text for text in emitter.texts if text.startswith(f"{name} ")]
         assert mine == [f"{name} {number}" for number in range(50)]
@@ -161,7 +163,7 @@ def test_what_a_grandchild_says_arrives_too(here):
         job.log("child again")
 
     ended(forked(child))
-    relay.settle(run)
+    fork_relay.settle(run)
     assert emitter.texts == ["child", "grandchild", "its child", "child again"]
 
 
@@ -182,56 +184,56 @@ def test_a_grandchild_that_outlives_its_parent_is_heard(here):
 def test_a_child_belongs_to_the_job_in_which_it_was_forked(enter):
     first, said_first = enter("first")
     second, said_second = enter("second")
-    told = lambda: (job.log(current.here()[0].task), job.output(str(len(current._running))))  # noqa: E731
+    told = lambda: (job.log(current_job.here()[0].task), job.output(str(len(current_job._running))))  # noqa: E731
     ended(forked(told))
     for run in (first, second):
-        relay.settle(run)
+        fork_relay.settle(run)
     assert said_first.lines == []
     assert said_second.texts == ["second", "1"]
 
 
 def test_a_child_forked_outside_a_job_has_none(enter):
     run, emitter = enter("t")
-    current.leave("t")
+    current_job.leave("t")
 
     def child():
         job.log("nobody hears")
-        assert current.here() is None
+        assert current_job.here() is None
 
     ended(forked(child))
-    relay.settle(run)
+    fork_relay.settle(run)
     assert emitter.lines == []
-    assert relay._links == []
+    assert fork_relay._links == []
 
 
 def test_what_becomes_of_the_task_is_not_for_a_child_to_say(here):
     run, emitter = here
 
     def child():
-        _, taker = current.here()
+        _, taker = current_job.here()
         taker.put(run, "succeeded", {})
         taker.remove(run)
         assert taker.flush(10)
 
     emitter.add(run)
     ended(forked(child))
-    relay.settle(run)
+    fork_relay.settle(run)
     assert emitter._running() == [run]
     assert len(emitter._outbox) == 0
 
 
 def test_settling_takes_in_what_was_said_to_this_run_alone(enter, monkeypatch):
-    read = relay.Link._read
-    monkeypatch.setattr(relay.Link, "_read", lambda self: None)
+    read = fork_relay.Link._read
+    monkeypatch.setattr(fork_relay.Link, "_read", lambda self: None)
     (first, said_first), first_pid = enter("first"), forked(lambda: job.log("one"))
     (second, said_second), second_pid = enter("second"), forked(lambda: job.log("two"))
     ended(first_pid, second_pid)
-    relay.settle(first)
+    fork_relay.settle(first)
     assert (said_first.texts, said_second.texts) == (["one"], [])
-    relay.settle(second)
-    relay.settle(second)
+    fork_relay.settle(second)
+    fork_relay.settle(second)
     assert said_second.texts == ["two"]
-    for link in list(relay._links):
+    for link in list(fork_relay._links):
         read(link)
 
 
@@ -265,10 +267,12 @@ def flooded(here, pipes, then):
     pid = forked(child)
     took = float(os.read(to_parent[0], 9))
     emitter.gate.set()
-    until(lambda: relay.settle(run) or emitter.lines, 5, "the lines that fitted", interval=0.001)
+    until(
+        lambda: fork_relay.settle(run) or emitter.lines, 5, "the lines that fitted", interval=0.001
+    )
     os.write(to_child[1], b"x")
     ended(pid)
-    relay.settle(run)
+    fork_relay.settle(run)
     return took
 
 
@@ -276,7 +280,7 @@ def test_a_parent_that_does_not_read_costs_a_child_a_short_wait_and_the_dropped_
     here, pipes, monkeypatch
 ):
     run, emitter = here
-    monkeypatch.setattr(relay, "PATIENCE", 0.02)
+    monkeypatch.setattr(fork_relay, "PATIENCE", 0.02)
     took = flooded(here, pipes, lambda: (job.log("after"), job.log("last")))
     assert took < 1
     *kept, after, last = emitter.texts
@@ -288,7 +292,7 @@ def test_a_parent_that_does_not_read_costs_a_child_a_short_wait_and_the_dropped_
 
 def test_what_a_child_dropped_its_own_children_do_not_count_again(here, pipes, monkeypatch):
     run, emitter = here
-    monkeypatch.setattr(relay, "PATIENCE", 0.02)
+    monkeypatch.setattr(fork_relay, "PATIENCE", 0.02)
     flooded(here, pipes, lambda: (ended(forked(lambda: job.log("grandchild"))), job.log("child")))
     *kept, grandchild, child = emitter.texts
     assert (grandchild, child) == ("grandchild", "child")
@@ -297,9 +301,11 @@ def test_what_a_child_dropped_its_own_children_do_not_count_again(here, pipes, m
 
 def test_a_parent_that_is_gone_costs_a_child_nothing():
     run = Run(job="j", task="t", name="n")
-    ours, theirs = relay.socket.socketpair(relay.socket.AF_UNIX, relay.socket.SOCK_SEQPACKET)
+    ours, theirs = fork_relay.socket.socketpair(
+        fork_relay.socket.AF_UNIX, fork_relay.socket.SOCK_SEQPACKET
+    )
     ours.close()
-    taker = relay.Relay(theirs)
+    taker = fork_relay.Relay(theirs)
     begun = time.monotonic()
     for _ in range(100):
         taker.put_line(run, "log", "nobody hears")
@@ -316,7 +322,7 @@ def test_a_child_leaves_no_socket_and_no_thread_behind(here):
     before, _ = left()
     ended(*[forked(lambda: job.log("x")) for _ in range(5)])
     until(lambda: left() == (before, []), 5, "the end of sockets and threads", interval=0.001)
-    assert relay._links == []
+    assert fork_relay._links == []
 
 
 def test_a_child_that_is_gone_before_its_parent_goes_on_leaves_no_link_behind(here, monkeypatch):
@@ -328,11 +334,11 @@ def test_a_child_that_is_gone_before_its_parent_goes_on_leaves_no_link_behind(he
     monkeypatch.setattr(threading, "Thread", Prompt)
     run, emitter = here
     ended(forked(lambda: job.log("x")))
-    relay.settle(run)
+    fork_relay.settle(run)
     assert emitter.texts == ["x"]
-    assert relay._links == []
+    assert fork_relay._links == []
 
 
 def test_installing_again_changes_nothing(here, monkeypatch):
     monkeypatch.setattr(os, "register_at_fork", lambda **_: pytest.fail("it was done before"))
-    relay.install()
+    fork_relay.install()

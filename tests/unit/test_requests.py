@@ -7,8 +7,8 @@ import json
 import pytest
 
 from bridge.errors import BrokerUnavailable, EnqueueError, JobNotFound, TokenError
-from socket_server.answer import Body
-from socket_server.requests import Refused, answered, text, whole
+from socket_server.messages.answer import Body
+from socket_server.messages.requests import Refused, answered, text, whole
 
 
 class Namespace:

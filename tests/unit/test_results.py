@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery, states
 
-from bridge import results, ticker
-from bridge.meter import Meter, Reading
-from bridge.results import STATE, Record, info, track, untrack
-from bridge.run import Run
-from bridge.ticker import Ticker
+from bridge import periodic_thread
+from bridge.instrumentation import result_progress
+from bridge.instrumentation.result_progress import STATE, Record, info, track, untrack
+from bridge.periodic_thread import Ticker
+from bridge.reporting.meter import Meter, Reading
+from bridge.reporting.task_run import Run
 from support.wait import until
 
 
@@ -53,10 +54,10 @@ class Bar:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """Keep what a test does from other tests; nothing is stored unless it says so."""
-    monkeypatch.setattr(results, "_records", {})
-    alone = Ticker("test", results._ticker._complaint)
+    monkeypatch.setattr(result_progress, "_records", {})
+    alone = Ticker("test", result_progress._ticker._complaint)
     alone._thread = (os.getpid(), None)
-    monkeypatch.setattr(results, "_ticker", alone)
+    monkeypatch.setattr(result_progress, "_ticker", alone)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def running(backend, n=1, task="t"):
 
 def store(task="t"):
     """Do what the thread does once a second."""
-    results._ticker._call(results._records[task].store)
+    result_progress._ticker._call(result_progress._records[task].store)
 
 
 def test_the_info_has_the_keys_that_celery_progress_reads():
@@ -145,11 +146,11 @@ def test_nothing_is_stored_before_there_is_a_bar(backend):
 def test_a_task_whose_result_is_ignored_is_left_alone(backend, own, requested):
     request = SimpleNamespace(ignore_result=requested)
     track(new_run(), new_task(backend, request=request, ignore_result=own))
-    assert results._records == {}
+    assert result_progress._records == {}
     assert backend.store_result("t", 1, states.SUCCESS) == 1
 
 
-@pytest.mark.parametrize("final", sorted(results.FINAL))
+@pytest.mark.parametrize("final", sorted(result_progress.FINAL))
 def test_nothing_is_stored_after_the_final_state(backend, final):
     _, bar = running(backend)
     store()
@@ -161,11 +162,11 @@ def test_nothing_is_stored_after_the_final_state(backend, final):
 
 def test_nothing_is_stored_once_the_task_has_ended(backend):
     running(backend)
-    record = results._records["t"]
+    record = result_progress._records["t"]
     untrack("t")
     untrack("t")
-    results._ticker._call(record.store)
-    assert (backend.stored, results._records) == ([], {})
+    result_progress._ticker._call(record.store)
+    assert (backend.stored, result_progress._records) == ([], {})
 
 
 def test_that_a_task_has_started_is_no_news_to_its_progress(backend):
@@ -195,10 +196,10 @@ def test_what_another_task_stores_changes_nothing(backend):
 
 
 def test_the_final_state_comes_after_a_write_that_is_under_way(backend, monkeypatch):
-    monkeypatch.setattr(results, "PATIENCE", 10)
+    monkeypatch.setattr(result_progress, "PATIENCE", 10)
     backend.slow = threading.Event()
     running(backend)
-    record = results._records["t"]
+    record = result_progress._records["t"]
     entered = threading.Event()
 
     class Noticed:
@@ -226,7 +227,7 @@ def test_the_final_state_comes_after_a_write_that_is_under_way(backend, monkeypa
 
 
 def test_a_write_that_takes_too_long_is_followed_by_the_final_state_once_more(backend, monkeypatch):
-    monkeypatch.setattr(results, "PATIENCE", 0.001)
+    monkeypatch.setattr(result_progress, "PATIENCE", 0.001)
     backend.slow = threading.Event()
     running(backend)
     with ThreadPoolExecutor(1) as pool:
@@ -300,15 +301,15 @@ def test_between_two_writes_of_a_task_lies_a_second(backend, monkeypatch):
 
     stored = backend.stored.append
     backend.stored = SimpleNamespace(append=lambda entry: (story.append("stored"), stored(entry)))
-    monkeypatch.setattr(ticker, "threading", SimpleNamespace(Event=Pause))
+    monkeypatch.setattr(periodic_thread, "threading", SimpleNamespace(Event=Pause))
     with pytest.raises(Stop):
-        results._ticker._loop()
+        result_progress._ticker._loop()
     assert story == [1.0, "stored", 1.0, "stored", 1.0, "stored", 1.0]
 
 
 def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monkeypatch):
-    monkeypatch.setattr(results._ticker, "_thread", None)
-    monkeypatch.setattr(ticker, "INTERVAL", 0.001)
+    monkeypatch.setattr(result_progress._ticker, "_thread", None)
+    monkeypatch.setattr(periodic_thread, "INTERVAL", 0.001)
     for number in range(3):  # it begins with the first task, and goes on with the next
         _, bar = running(backend, n=number, task=f"t{number}")
         until(lambda: backend.stored, 5, "the first write", interval=0.001)
@@ -316,14 +317,14 @@ def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monk
         until(lambda: backend.stored[-1][2]["percent"] == 100, 5, "the next", interval=0.001)
         untrack(f"t{number}")
         backend.stored.clear()
-    assert results._ticker._thread[1].daemon
+    assert result_progress._ticker._thread[1].daemon
 
 
 def test_a_forked_process_stores_with_a_thread_of_its_own(backend, monkeypatch):
     started = []
     thread = SimpleNamespace(start=lambda: started.append(os.getpid()))
-    monkeypatch.setattr(results._ticker, "_thread", None)
-    monkeypatch.setattr(ticker.threading, "Thread", lambda **_: thread)
+    monkeypatch.setattr(result_progress._ticker, "_thread", None)
+    monkeypatch.setattr(periodic_thread.threading, "Thread", lambda **_: thread)
     for pid in (1, 1, 2):
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
         track(new_run(), new_task(backend))
@@ -342,11 +343,11 @@ def test_with_celery_itself_the_info_is_seen_until_the_result_is_there():
         run = new_run("c")
         Bar(run, n=1, total=4, desc="rows")
         track(run, work)
-        results._ticker._call(results._records["c"].store)
+        result_progress._ticker._call(result_progress._records["c"].store)
         result = app.AsyncResult("c")
         assert (result.state, result.info) == (STATE, info(run))
         app.backend.mark_as_done("c", 42, work.request)
-        results._ticker._call(results._records["c"].store)
+        result_progress._ticker._call(result_progress._records["c"].store)
         assert (result.state, result.get()) == (states.SUCCESS, 42)
     finally:
         work.pop_request()

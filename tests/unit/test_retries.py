@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
 
-from workers.retries import StoredFirst
+from workers.delivery.retries import StoredFirst
 
 PUBLISHED = "published"
 NOT_YET = ValueError("not yet")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Event, finite_json
-from bridge.room import shorter, size
-from bridge.snapshot import Snapshot
-from socket_server.journal import MAX_SNAPSHOT
+from bridge.protocol.event import Event, finite_json
+from bridge.protocol.size_limit import shorter, size
+from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.journal import MAX_SNAPSHOT
 
 LONG = "\U0001f600" * 15_000
 BAR = {"position": 0, "desc": "d", "unit": "it", "n": 1, "total": None, "rate": 1.5}

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import workers.inputs
+import workers.files.inputs
 from bridge.errors import InputError
 from support.granted import JOB, granted
 from support.reporting import recorded_lines
-from workers.inputs import input_file, input_folder
+from workers.files.inputs import input_file, input_folder
+from workers.files.outputs import job_output
+from workers.files.tree import Tree
 from workers.jobs.checksum import checksum
-from workers.outputs import job_output
-from workers.tree import Tree
 
 SECRET = "a secret that no job may read"
 
@@ -154,15 +154,15 @@ def test_a_link_that_is_put_in_place_after_the_check_is_not_followed(
 def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
     root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = workers.inputs.Input.open
+    real = workers.files.inputs.Input.open
 
-    def opened(source: workers.inputs.Input):
+    def opened(source: workers.files.inputs.Input):
         shutil.rmtree(root / "folder")
         (outside / "file").write_text(SECRET)
         (root / "folder").symlink_to(outside)
         return real(source)
 
-    monkeypatch.setattr(workers.inputs.Input, "open", opened)
+    monkeypatch.setattr(workers.files.inputs.Input, "open", opened)
     assert (checksum("folder")["files"], checksum.__name__) == (0, "checksum")
 
 

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bridge import current
 from bridge.errors import InputError
+from bridge.reporting import current_job
 from support.granted import JOB, granted
 from workers.jobs.checksum import checksum
 from workers.jobs.import_csv import import_csv
@@ -235,7 +235,7 @@ def run(job: str, given: dict[str, Any], world: World, outside: str) -> str:
     # What an earlier job or another program may have left there.
     (world.own / "way").symlink_to(world.outside)
     (world.own / "hard").hardlink_to(world.outside / "known.csv")
-    place = current.here()
+    place = current_job.here()
     assert place
     lines = place[1].lines  # type: ignore[union-attr]
     lines.clear()

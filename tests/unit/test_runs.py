@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Event
-from bridge.outcome import REPLACED
-from bridge.snapshot import Snapshot
-from socket_server.journal import Journal
+from bridge.instrumentation.outcomes import REPLACED
+from bridge.protocol.event import Event
+from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.journal import Journal
 
 #: Microseconds at which a story begins, and an hour of them.
 BEGIN, HOUR = 1_763_846_400_000_000, 3_600_000_000

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from bridge import Grant, TokenError, tokens
-from bridge.events import Event
-from socket_server.sessions import AT_ONCE, MAX_AUTH_BYTES
+from bridge.protocol.event import Event
+from socket_server.watching.sessions import AT_ONCE, MAX_AUTH_BYTES
 from support import scripted_session
 from support.clock import Clock
 from support.lone_server import SECRET, LoneClient, new_lone_server
@@ -30,7 +30,7 @@ def clock(monkeypatch):
     clock = Clock(time.time())
     theirs = SimpleNamespace(time=clock, monotonic=time.monotonic)
     for module in ("auth", "namespace", "sessions"):
-        monkeypatch.setattr(f"socket_server.{module}.time", theirs)
+        monkeypatch.setattr(f"socket_server.watching.{module}.time", theirs)
     return clock
 
 

@@ -8,9 +8,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from bridge import reference
 from bridge.errors import SettingsError, TaskbridgeError
-from bridge.settings import Settings
+from bridge.settings import Settings, reference
 
 KEY = "k" * 32
 

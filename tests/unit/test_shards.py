@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from bridge import Bridge, tokens
-from bridge.emitter import Emitter
+from bridge.bus.sharding import channel_of, job_id, served_by, shard_of
 from bridge.errors import SettingsError, WrongShard
-from bridge.outbox import Push
-from bridge.run import Run
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import Emitter
+from bridge.sending.outbox import Push
 from bridge.settings import Settings
-from bridge.shards import channel_of, job_id, served_by, shard_of
-from socket_server.auth import Auth
+from socket_server.watching.auth import Auth
 from support.stack import SECRET
 
 SHARDS = 4
@@ -98,7 +98,7 @@ def test_each_event_goes_to_its_shard_and_a_push_to_a_room_goes_to_all(monkeypat
         def emit(self, event, data, namespace=None, room=None, skip_sid=None, id=None):
             sent.append((self.channel, event))
 
-    monkeypatch.setattr("bridge.writer.new_writer", lambda one: Writer(one.channel))
+    monkeypatch.setattr("bridge.bus.write_only_manager.new_writer", lambda one: Writer(one.channel))
     emitter = Emitter(settings())
     monkeypatch.setattr(emitter, "_start", lambda: None)
     for owner in ("me", None):

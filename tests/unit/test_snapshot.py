@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import TERMINAL, TYPES, Event, finite_json
-from bridge.snapshot import MAX_TASKS, Snapshot
+from bridge.protocol.event import TERMINAL, TYPES, Event, finite_json
+from bridge.protocol.snapshot import MAX_TASKS, Snapshot
 
 RUN, LATER = 1_000, 2_000
 

@@ -14,10 +14,13 @@ import pytest
 from celery import Celery, states
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
-from bridge import Bridge, Settings, cancel_mark, outcome, stored_result
-from bridge.events import MAX_RESULT_BYTES
-from bridge.status import from_result
-from bridge.stored_result import MAX_STORED_BYTES
+from bridge import Bridge, Settings
+from bridge.cancelling import cancel_mark
+from bridge.client.status import from_result
+from bridge.instrumentation import outcomes
+from bridge.protocol.event import MAX_RESULT_BYTES
+from bridge.results import stored_result
+from bridge.results.stored_result import MAX_STORED_BYTES
 from support.planted import encoded, plant, planted
 from workers.app import new_app
 
@@ -131,7 +134,7 @@ class Nested:
 def test_an_exception_is_told_as_its_worker_told_it(stored, error):
     backend, app = stored
     backend.mark_as_failure("t", error, traceback="its traceback")
-    assert from_result(app, "t")["error"] == outcome.error(error)
+    assert from_result(app, "t")["error"] == outcomes.error(error)
     lost = isinstance(error, WorkerLostError)
     assert from_result(app, "t")["state"] == ("lost" if lost else "failed")
 
@@ -270,7 +273,7 @@ BOMBS = {
     "deep JSON": nested(30_000).encode(),
     "deep JSON objects": (nested(10_000, '{"a":', "") + "1" + "}" * 10_000).encode(),
     "deeper than calls may be": nested(900).encode(),
-    "deeper than is needed": nested(outcome.MAX_DEPTH + 1).encode(),
+    "deeper than is needed": nested(outcomes.MAX_DEPTH + 1).encode(),
     "deep lists in a pickle": b"\x80\x02" + b"]" * 30_000 + b"a" * 29_999 + b".",
     "a list in itself": b"\x80\x02]2a.",
     "shared lists": laughs(),
@@ -299,7 +302,7 @@ def test_of_a_bomb_in_a_row_only_the_state_is_told(database, reader, result):
     assert ended(reader) == {"state": "failed"}
 
 
-@pytest.mark.parametrize("depth", [outcome.MAX_DEPTH + 1, 900])
+@pytest.mark.parametrize("depth", [outcomes.MAX_DEPTH + 1, 900])
 def test_a_bomb_in_an_exception_is_left_out(database, reader, depth):
     told = b'{"exc_type": "E", "exc_message": %s}' % nested(depth).encode()
     plant(database, "t", told, "FAILURE")

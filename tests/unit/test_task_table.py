@@ -7,9 +7,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import TERMINAL, TYPES, Event
-from bridge.task_state import TaskState
-from bridge.task_table import FLAGS, SPARE, TaskTable
+from bridge.protocol.event import TERMINAL, TYPES, Event
+from bridge.protocol.task_state import TaskState
+from bridge.protocol.task_table import FLAGS, SPARE, TaskTable
 
 KINDS = sorted(TYPES - {"cancelling", "estimate"})
 STATES = ("queued", "running", "retrying", *sorted(TERMINAL))

@@ -14,11 +14,11 @@ import pytest
 from celery.exceptions import Ignore
 from PIL import Image
 
+import workers.files.pictures
 import workers.jobs.thumbnails as module
-import workers.pictures
 from bridge import JobCancelled, job
 from bridge.errors import InputError
-from bridge.events import MAX_RESULT_BYTES, finite_json
+from bridge.protocol.event import MAX_RESULT_BYTES, finite_json
 from support.granted import granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder
@@ -58,7 +58,7 @@ def run(folder: Path, output: Path, **options: Any) -> Any:
 
 def picture(path: Path, size: int) -> Image.Image:
     """A small picture from a file."""
-    return workers.pictures.small(lambda: path.open("rb"), size)
+    return workers.files.pictures.small(lambda: path.open("rb"), size)
 
 
 def refused(*args: Any, **kwargs: Any) -> str:
@@ -280,9 +280,9 @@ def test_a_jpeg_for_print_is_understood(tmp_path: Path) -> None:
 
 
 def test_a_contact_sheet_of_many_pictures_stays_small() -> None:
-    assert workers.pictures.cell_size(3, 256) == 256
-    cell = workers.pictures.cell_size(10_000, 256)
-    sheet = workers.pictures.tiled([], 10_000, cell)
+    assert workers.files.pictures.cell_size(3, 256) == 256
+    cell = workers.files.pictures.cell_size(10_000, 256)
+    sheet = workers.files.pictures.tiled([], 10_000, cell)
     assert sheet.width <= 4096
     assert sheet.height <= 4096
 

@@ -12,14 +12,14 @@ from queue import Empty
 import pytest
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
-from bridge import transport
+from bridge.bus import embedded_transport
 
 WRITERS, MESSAGES, READERS = 4, 500, 2
 FAN = Exchange("fan", type="fanout", durable=False)
 
 WRITER = """
 import sys
-from bridge import transport
+from bridge.bus import embedded_transport as transport
 from kombu import Connection
 transport.register()
 url, writer, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -32,7 +32,7 @@ with Connection(url) as connection:
 READER = """
 import json, sys
 from queue import Empty
-from bridge import transport
+from bridge.bus import embedded_transport as transport
 from kombu import Connection
 transport.register()
 last = 0
@@ -51,7 +51,7 @@ with Connection(sys.argv[1], transport_options={"polling_interval": 0.01}) as co
 """
 DEAD = """
 import sys
-from bridge import transport
+from bridge.bus import embedded_transport as transport
 from kombu import Connection, Exchange, Queue
 transport.register()
 connection = Connection(sys.argv[1])
@@ -62,7 +62,7 @@ queue.bind(connection.default_channel).declare()
 
 @pytest.fixture
 def url(tmp_path):
-    transport.register()
+    embedded_transport.register()
     return f"embedded://localhost{tmp_path}/broker"
 
 
@@ -211,7 +211,7 @@ def test_a_purge_empties_a_queue_and_counts_also_what_was_listed_already(connect
 
 
 def test_two_brokers_in_one_process_are_two_brokers(tmp_path):
-    transport.register()
+    embedded_transport.register()
     for name in ("one", "other"):
         with Connection(f"embedded://localhost{tmp_path}/{name}") as connection:
             Queue("q", FAN).bind(connection.default_channel).declare()
@@ -260,7 +260,7 @@ def test_threads_of_one_process_never_overwrite_each_others_messages(url, tmp_pa
 def test_names_sort_in_the_order_of_publishing_even_if_the_clock_goes_back(monkeypatch):
     moments = iter([5, 5, 3, 9, 9, 1])
     monkeypatch.setattr("time.time_ns", lambda: 10**19 + next(moments))
-    names = [transport._next_name() for _ in range(6)]
+    names = [embedded_transport._next_name() for _ in range(6)]
     assert names == sorted(names)
     assert len(set(names)) == 6
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from socket_server.turn import Cooperative, Turn, new_turn
+from socket_server.concurrency.state_lock import Cooperative, Turn, new_turn
 
 
 def in_thread(call):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socket_server.watchdog import EXPIRY_GRACE, MAX_GAP, Watchdog
+from socket_server.liveness.watchdog import EXPIRY_GRACE, MAX_GAP, Watchdog
 from support.clock import Clock
 
 STALLED, LOST = 15, 60

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.settings import Settings
-from socket_server.answer import Answer, Body
-from socket_server.bucket import Bucket
-from socket_server.wire import (
+from socket_server.connection.bounded_websocket import (
     BOUNDED,
     READ_AHEAD,
     BoundedSocket,
@@ -24,6 +22,8 @@ from socket_server.wire import (
     is_packet,
     unmask,
 )
+from socket_server.limits.token_bucket import Bucket
+from socket_server.messages.answer import Answer, Body
 from support.clock import Clock
 
 

@@ -14,10 +14,10 @@ from celery import shared_task
 from bridge import job, progress
 from bridge.errors import InputError
 from workers.complaints import Complaints
-from workers.inputs import Input, input_folder
-from workers.outputs import Output, job_output
-from workers.paths import shown
-from workers.tree import Outside
+from workers.files.inputs import Input, input_folder
+from workers.files.outputs import Output, job_output
+from workers.files.paths import shown
+from workers.files.tree import Outside
 
 __all__ = ["checksum"]
 

@@ -12,15 +12,15 @@ from sqlalchemy import Engine
 
 from bridge import progress
 from bridge.errors import InputError
-from workers.column_types import ColumnTypes, Kind
 from workers.complaints import Complaints
-from workers.csv_file import CsvFile
-from workers.outputs import job_output
-from workers.paths import shown
+from workers.databases.column_types import ColumnTypes, Kind
+from workers.databases.sql_table import IfExists, SqlTable, identifier
+from workers.databases.sql_target import named_url, opened, sqlite_url
+from workers.databases.table_owners import TableOwners
+from workers.files.csv_file import CsvFile
+from workers.files.outputs import job_output
+from workers.files.paths import shown
 from workers.running import owner
-from workers.sql_table import IfExists, SqlTable, identifier
-from workers.sql_target import named_url, opened, sqlite_url
-from workers.table_owners import TableOwners
 
 __all__ = ["import_csv"]
 

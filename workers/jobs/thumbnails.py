@@ -12,10 +12,10 @@ from PIL import Image
 
 from bridge import job, progress
 from bridge.errors import InputError
-from workers.inputs import input_folder, open_input
-from workers.outputs import Output, job_output
-from workers.paths import shown
-from workers.pictures import UnreadablePicture, cell_size, pictures, small, tiled
+from workers.files.inputs import input_folder, open_input
+from workers.files.outputs import Output, job_output
+from workers.files.paths import shown
+from workers.files.pictures import UnreadablePicture, cell_size, pictures, small, tiled
 
 __all__ = ["contact_sheet", "thumbnail", "thumbnails", "thumbnails_canvas"]
 

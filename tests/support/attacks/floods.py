@@ -8,8 +8,8 @@ import time
 import uuid
 from contextlib import ExitStack
 
-from bridge.emitter import emitter_for
-from bridge.run import Run
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
 from support.attacks import Target, attack
 from support.attacks.proxies import is_within_the_rate
 from support.wait import until

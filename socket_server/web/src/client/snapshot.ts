@@ -1,5 +1,5 @@
 /**
- * A snapshot: a job's events folded into its current state. The twin of bridge/snapshot.py.
+ * A snapshot: a job's events folded into its current state. The twin of bridge/protocol/snapshot.py.
  *
  * No I/O and no clock. `apply` is idempotent: per task, events are ordered by (run, seq, tick), and
  * what is not news changes nothing.

@@ -1,4 +1,4 @@
-/** The tasks of one job, with their counts and their order kept as they change. The twin of bridge/task_table.py. */
+/** The tasks of one job, with their counts and their order kept as they change. The twin of bridge/protocol/task_table.py. */
 import { Heap } from "./heap.js";
 import type { JobEvent, State } from "./protocol.js";
 import { NO_META, TaskState } from "./task-state.js";

@@ -1,0 +1,137 @@
+"""Publishing tasks, and cancels, with publisher confirms.
+
+Each task message is published with a publisher confirm and with AMQP's ``mandatory``: one that no
+queue takes, or that a full queue refuses, is an error of the call that publishes it, and never a
+job that waits for ever. Celery's own applications publish without either. Services publish with
+this module; the shipped worker does with ``workers.delivery.task_producer``, which waits longer.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import kombu
+from amqp.exceptions import ChannelError, MessageNacked
+from kombu import pools
+
+from bridge.bus import connection
+from bridge.client.celery_app import RETRY_POLICY
+from bridge.errors import BrokerUnavailable, QueueUnavailable
+
+__all__ = ["AMQP", "PATIENCE", "TRANSPORT_OPTIONS", "Producer", "refusal"]
+
+#: Seconds that a broker may take to confirm a message, or to answer. RabbitMQ confirms what a
+#: durable queue has written to disk; under a memory or disk alarm it confirms nothing, and a broker
+#: that is frozen answers nothing.
+PATIENCE = 10.0
+#: Of connections on which each publish waits for the broker's confirm.
+TRANSPORT_OPTIONS = {
+    "confirm_publish": True,
+    "read_timeout": PATIENCE,
+    "write_timeout": PATIENCE,
+}
+#: AMQP's reply code of a message that no queue takes.
+NO_ROUTE = 312
+#: AMQP's reply code of an exchange that does not exist.
+NOT_FOUND = 404
+UNCONFIRMED = (
+    "the broker does not confirm messages, as under an alarm of its memory or disk: look at "
+    "its log before you try again, for it may have taken this"
+)
+
+
+FULL = (
+    "the broker refused the task, for its queue is full: start more workers, or raise the "
+    "queue's max-length at the broker"
+)
+
+
+class Producer(kombu.Producer):
+    """A producer whose tasks must be taken by a queue; other messages need not be."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that the broker may take to confirm a message; None for no limit."""
+        return PATIENCE
+
+    def publish(self, body: Any, **options: Any) -> Any:
+        """Publish; see ``kombu.Producer.publish``.
+
+        Raises:
+            QueueUnavailable: no queue takes the task, or its queue is full.
+            BrokerUnavailable: the broker does not confirm it.
+        """
+        options["confirm_timeout"] = options.get("confirm_timeout") or self.patience
+        # Remote control has none, and would wait as long as the broker is away.
+        options["retry_policy"] = options.get("retry_policy") or RETRY_POLICY
+        if "task" not in (options.get("headers") or {}):
+            return super().publish(body, **options)  # events and remote control have no queue
+        options["mandatory"] = True
+        try:
+            return self._attempt(body, options)
+        except QueueUnavailable:
+            # A queue is declared once for each connection, and may have been deleted since.
+            return self._attempt(body, options)
+
+    def _attempt(self, body: Any, options: dict[str, Any]) -> Any:
+        try:
+            return super().publish(body, **options)
+        except ChannelError as error:
+            if error.reply_code not in (NO_ROUTE, NOT_FOUND):
+                raise
+            self._reconnect()
+            raise QueueUnavailable(_unroutable(options)) from error
+
+    def _reconnect(self) -> None:
+        """Use a new connection: on the old one, a confirm is still to come."""
+        connection = self.connection
+        connection.collect()
+        self.revive(connection)
+
+    def _publish(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super()._publish(*arguments, **options)
+        except MessageNacked as error:
+            # kombu takes it for an error of the connection, and would publish again at once.
+            raise QueueUnavailable(FULL) from error
+        except (TimeoutError, socket.timeout) as error:  # noqa: UP041 - eventlet's is its own
+            # Not an error of a connection, after which kombu would publish once more: the broker
+            # may have the task, and it would run twice.
+            self._reconnect()
+            raise BrokerUnavailable(UNCONFIRMED) from error
+
+
+def _unroutable(options: dict[str, Any]) -> str:
+    where = options.get("routing_key") or "?"
+    exchange = f" (exchange {options['exchange']})" if options.get("exchange") else ""
+    return (
+        f"no queue takes tasks for {where!r}{exchange}: start a worker on that queue, declare the "
+        "queue at the broker, or correct queue= or task_routes"
+    )
+
+
+def refusal(error: BaseException) -> QueueUnavailable | None:
+    """Return what an error of an application's own producer means if the queue is full, or None."""
+    return QueueUnavailable(FULL) if isinstance(error.__cause__, MessageNacked) else None
+
+
+class AMQP(connection.AMQP):
+    """What a service's Celery application connects and publishes with."""
+
+    Producer = Producer
+
+    _producer_pool: Any = None
+
+    @property
+    def producer_pool(self) -> Any:
+        """Producers of this application."""
+        if self._producer_pool is None:
+            self._producer_pool = pools.ProducerPool(
+                pools.connections[self.app.connection_for_write()],
+                limit=self.app.pool.limit,
+                Producer=Producer,
+            )
+        return self._producer_pool
+
+    publisher_pool = producer_pool

@@ -1,0 +1,73 @@
+"""A mark in the result backend that a job was cancelled, for workers that do not listen now.
+
+Storing it reads nothing, unlike ``store_result``, which decodes what is there. In a database it is
+one row that is inserted and never changed: servers and services need no right to change results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from celery import states
+
+from bridge.results import stored_result
+
+__all__ = ["PREFIX", "is_stored", "store"]
+
+#: Marks are stored as if they were results of tasks with ids that begin so.
+PREFIX = "taskbridge-cancelled-"
+
+
+def store(backend: Any, job: str) -> None:
+    """Store the mark of a job, for as long as a backend remembers results.
+
+    Args:
+        backend: Celery's, of an application; one that other processes cannot read is left alone.
+        job: the id.
+
+    Raises:
+        Exception: whatever the backend's library raises if it is away, or refuses the write.
+    """
+    if not _remembers(backend):
+        return
+    if stored_result.is_database(backend):
+        _insert(backend, f"{PREFIX}{job}")
+    elif hasattr(backend, "get_key_for_task"):
+        row = {"status": states.SUCCESS, "result": None, "traceback": None, "children": []}
+        row |= {"task_id": f"{PREFIX}{job}", "date_done": backend.app.now().isoformat()}
+        backend.set(backend.get_key_for_task(f"{PREFIX}{job}"), backend.encode(row))
+    else:
+        backend.store_result(f"{PREFIX}{job}", None, states.SUCCESS)
+
+
+def is_stored(backend: Any, job: str) -> bool:
+    """Whether the mark of a job is stored.
+
+    Raises:
+        Exception: whatever the backend's library raises if it is away.
+    """
+    if not _remembers(backend):
+        return False
+    if stored_result.can_read(backend):
+        found = stored_result.read(backend, f"{PREFIX}{job}")
+        return found is not None and found.state == states.SUCCESS
+    return bool(backend.get_state(f"{PREFIX}{job}") == states.SUCCESS)
+
+
+def _remembers(backend: Any) -> bool:
+    """Whether another process can read what one stores; ``rpc://`` answers only who asked."""
+    return hasattr(backend, "get_state") and backend.as_uri() not in ("rpc://", "disabled://")
+
+
+def _insert(backend: Any, task: str) -> None:
+    import sqlalchemy as sa
+
+    sessions, table = backend.session_manager, backend.task_cls.__table__
+    engine = sessions.get_engine(backend.url, **backend.engine_options)
+    sessions.prepare_models(engine)  # makes the tables, if no worker has
+    # Without RETURNING, for which more rights are needed.
+    row = {"task_id": task, "status": states.SUCCESS, "date_done": backend.app.now()}
+    # It is there already if somebody else has cancelled the job too.
+    with contextlib.suppress(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.execute(sa.insert(table).inline().values(row))

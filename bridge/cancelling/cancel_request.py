@@ -1,0 +1,190 @@
+"""Cancelling: how a cancel reaches workers, and the tasks that run in them.
+
+Celery's remote control tells all workers that listen at that moment. A worker's parent notes the
+job in memory that its processes share: a task's own sender looks there, and the next bar or ``job``
+call raises ``JobCancelled``. A task that never calls either is terminated after a grace, where the
+pool can do that. A mark in the result backend tells workers that start later, and a solo worker,
+which does not listen while it runs a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from celery import signals
+
+from bridge.cancelling import cancel_mark, cancelled_jobs
+from bridge.periodic_thread import Ticker
+from bridge.reporting.task_run import Run
+from bridge.results.bounded_calls import aside_for
+from bridge.settings import Settings
+
+__all__ = [
+    "COMMAND",
+    "broadcast",
+    "follow",
+    "install",
+    "marking",
+    "refuse_cancelled",
+    "unfollow",
+]
+
+logger = logging.getLogger(__name__)
+
+#: Name of the remote control command.
+COMMAND = "taskbridge_cancel"
+#: Seconds: what waited less in its queue, on a connection that this worker has had for longer,
+#: needs no look into the result backend.
+QUICK = 1.0
+
+#: The connection on which this worker receives tasks, and when it received the first.
+_listening: tuple[Any, float] = (None, 0.0)
+#: The application of a worker that does not listen while it runs a task; None in others.
+_deaf: Any = None
+_ticker = Ticker("taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s")
+
+
+def broadcast(app: Any, job: str) -> None:
+    """Tell all workers that listen now to cancel all tasks of ``job``."""
+    app.control.broadcast(COMMAND, arguments={"job": job})
+
+
+@contextlib.contextmanager
+def marking(app: Callable[[], Any], job: str) -> Iterator[None]:
+    """Store the mark of a cancelled job for workers that do not listen now, during the block.
+
+    The block does not wait for it; its end does, for a bounded time. A mark that cannot be stored
+    is logged, and nothing is raised.
+
+    Args:
+        app: returns the application whose result backend remembers it, as long as results.
+        job: its id.
+    """
+    storing = None
+    try:
+        storing = aside_for(found := app()).begin(_store, found, job)
+    except Exception as error:  # noqa: BLE001 - of an application that cannot be made, too
+        _complain(job, error)
+    try:
+        yield
+    finally:
+        try:
+            if storing is not None:
+                storing.wait()
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises, or its missing driver
+            _complain(job, error)
+
+
+def _store(app: Any, job: str) -> None:
+    cancel_mark.store(app.backend, job)
+
+
+def _complain(job: str, error: Exception) -> None:
+    logger.warning("taskbridge: workers that start later may run job %s: %s", job, error)
+
+
+def is_marked(app: Any, job: str) -> bool:
+    """Whether a mark says that ``job`` was cancelled; False where that cannot be found out soon."""
+    try:
+        return bool(aside_for(app).ask(_look, app, job))
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises; the task is run then
+        logger.warning("taskbridge: cannot tell whether job %s was cancelled: %s", job, error)
+        return False
+
+
+def _look(app: Any, job: str) -> bool:
+    return cancel_mark.is_stored(app.backend, job)
+
+
+def refuse_cancelled(
+    consumer: Any, request: Any, job: str, published: float | None, settings: Settings
+) -> None:
+    """See to it that a task which a worker has just received never runs if its job was cancelled.
+
+    Args:
+        consumer: the worker's.
+        request: of the task.
+        job: its id.
+        published: seconds since the epoch, by the clock of who published the task.
+        settings: how long a cancelled task may go on.
+    """
+    missed = may_have_missed(consumer, published, settings.cancel_grace)
+    if not cancelled_jobs.knows(job) and missed and is_marked(consumer.app, job):
+        cancelled_jobs.remember(job)
+    if cancelled_jobs.knows(job):
+        from celery.worker import state as worker_state
+
+        worker_state.revoked.add(request.id)
+
+
+def may_have_missed(consumer: Any, published: float | None, grace: float) -> bool:
+    """Whether a task's job may have been cancelled without this worker being told.
+
+    Args:
+        consumer: the worker's.
+        published: seconds since the epoch, by the clock of who published the task.
+        grace: seconds for which a cancelled task may run on, and publish others of its job.
+    """
+    # Remote control reaches who listens: a worker does when the first task comes on a connection,
+    # at the latest. It does not reach who is busy for longer than its messages are kept.
+    global _listening
+    now = time.time()
+    if _listening[0] is not consumer.connection:
+        _listening = (consumer.connection, now)
+    if published is None or published < _listening[1] + grace + QUICK:
+        return True
+    return abs(now - published) > QUICK
+
+
+def follow(run: Run) -> None:
+    """Look for the mark of a run's job once a second, if this worker does not listen meanwhile."""
+    if (app := _deaf) is None:
+        return
+
+    def look() -> None:
+        if not run.cancelled and _look(app, run.job):
+            run.cancelled = True
+
+    _ticker.add(run.task, look)
+
+
+def unfollow(task: str) -> None:
+    """Look no more."""
+    _ticker.remove(task)
+
+
+def install(app: Any, settings: Settings) -> None:
+    """Teach workers of ``app`` the command, once they start."""
+
+    def register(sender: Any, **_: Any) -> None:
+        # Imported here: celery.worker is of no use to a service.
+        from celery.worker.control import Panel
+
+        from bridge.cancelling.termination import cancel
+
+        cancelled_jobs.share(sender)
+
+        @Panel.register(type="control", name=COMMAND, args=[("job", str)], signature="<job>")
+        def taskbridge_cancel(state: Any, job: str, **_: Any) -> dict[str, Any]:
+            cancelled_jobs.remember(job)
+            return cancel(state, job, settings)
+
+    def on_ready(sender: Any, **_: Any) -> None:
+        global _deaf
+        from celery.concurrency.solo import TaskPool
+
+        from bridge.results import parent_results
+
+        _deaf = app if isinstance(sender.pool, TaskPool) else None
+        parent_results.install(app, sender.pool)
+
+    for name, signal, handler in (
+        ("taskbridge.cancellation", signals.worker_init, register),
+        ("taskbridge.cancelled", signals.worker_process_init, cancelled_jobs.adopt),
+        ("taskbridge.ready", signals.worker_ready, on_ready),
+    ):
+        signal.connect(handler, weak=False, dispatch_uid=name)

@@ -1,0 +1,439 @@
+"""``Bridge``: what a service uses to enqueue, name, watch and cancel jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from bridge import forking, tokens
+from bridge.bus.sharding import job_id, shard_of
+from bridge.client.celery_app import away, broker_errors, new_app
+from bridge.client.validation import as_json, check
+from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
+from bridge.identifiers import check_identifier
+from bridge.protocol.event import (
+    MAX_EVENT_BYTES,
+    NAMESPACE,
+    RESERVED,
+    TERMINAL,
+    is_identifier,
+    room_of_job,
+    room_of_owner,
+)
+from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.client.watcher import Watcher
+
+__all__ = ["ENDINGS", "Bridge", "Job"]
+
+logger = logging.getLogger(__name__)
+
+#: How a job that is over is said to have ended.
+ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
+#: Types of signatures that stand for several tasks.
+SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was enqueued: hand :attr:`id` and :attr:`token` to who wants to watch."""
+
+    id: str
+    name: str
+    owner: str | None
+    bridge: Bridge = field(repr=False, compare=False)
+
+    @property
+    def token(self) -> str:
+        """A token to watch and cancel this job alone, for 900 seconds.
+
+        Raises:
+            SettingsError: there is no secret.
+        """
+        return self.bridge.token(jobs=[self.id], scope="watch cancel")
+
+
+class Bridge:
+    """A service's side of taskbridge. Cheap to make, safe to share between threads.
+
+    Args:
+        broker_url: default ``TASKBRIDGE_BROKER_URL``.
+        secret: default ``TASKBRIDGE_SECRET``; one key or several separated by commas.
+        app: your Celery application, if signatures should go through it.
+        settings: all settings at once, instead of the environment.
+
+    Raises:
+        SettingsError: a setting cannot work.
+    """
+
+    def __init__(
+        self,
+        broker_url: str | None = None,
+        *,
+        secret: str | None = None,
+        app: Any = None,
+        settings: Settings | None = None,
+    ) -> None:
+        given = {"TASKBRIDGE_BROKER_URL": broker_url or "", "TASKBRIDGE_SECRET": secret or ""}
+        explicit = Settings.from_environ(given)
+        settings = settings or Settings.from_environ()
+        if broker_url:
+            settings = settings.replace(broker_url=explicit.broker_url)
+        if secret:
+            settings = settings.replace(secret=explicit.secret)
+        self.settings = settings
+        self._app = app
+        #: Celery applications that this bridge has made, by the URL of the result backend, and
+        #: the id of the process that made them.
+        self._apps: dict[str, Any] = {}
+        self._pid = os.getpid()
+        forking.install()
+
+    @property
+    def app(self) -> Any:
+        """The Celery application through which canvases go and results are read."""
+        return self._app or self._own(self.settings.results)
+
+    @property
+    def _sender(self) -> Any:
+        # Enqueuing by name needs no result backend, so a service need not install its driver.
+        return self._app or self._own("disabled://")
+
+    def _own(self, results: str) -> Any:
+        """Return an application of this process; one of before a fork may be locked for ever."""
+        if self._pid != os.getpid():
+            self._apps, self._pid = {}, os.getpid()
+        # Without a lock, for a fork could leave it locked, too.
+        return self._apps.get(results) or self._apps.setdefault(
+            results, new_app(self.settings, results)
+        )
+
+    def enqueue(
+        self,
+        task: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        redact: bool = False,
+        **options: Any,
+    ) -> Job:
+        """Ask for a job.
+
+        Args:
+            task: a task's name, or any Celery signature (chain, group and chord included).
+            args: positional arguments; JSON.
+            kwargs: keyword arguments; JSON.
+            owner: whose job it is: a string of 1 to 255 characters, without control characters.
+            redact: whether its arguments are kept from operators: Flower, and who else reads
+                Celery's events, sees ``<redacted>``. They travel over the broker all the same.
+            options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
+
+        Raises:
+            EnqueueError: the name or the arguments cannot be used: they are not JSON, nested more
+                than 100 levels deep, more than 1,000, or larger than
+                ``TASKBRIDGE_ARGUMENT_BYTES``.
+            BrokerUnavailable: no broker answers.
+            QueueUnavailable: the broker takes no task for that queue: there is none, or it is full.
+        """
+        from bridge.bus.confirms import refusal
+
+        check(task, args, kwargs, owner, self.settings.argument_bytes)
+        # A frozen signature has its task's id, by which other signatures may refer to it.
+        frozen = None
+        if isinstance(task, str) or task.get("subtask_type") not in SEVERAL:
+            frozen = getattr(task, "options", {}).get("task_id")
+            frozen = options.pop("task_id", frozen)
+        job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
+        send = self._send_name if isinstance(task, str) else self._send_signature
+        asked = {"owner": owner, "settings": self.settings, "redact": redact}
+        try:
+            send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
+        except broker_errors() as error:
+            if refused := refusal(error):
+                raise refused from error
+            raise BrokerUnavailable(away(self.settings, error)) from error
+        except RecursionError:
+            raise EnqueueError("the signature is nested too deeply for Celery") from None
+        return Job(job, task if isinstance(task, str) else task.task, owner, self)
+
+    def _send_name(
+        self, job: str, name: str, args: Any, kwargs: Any, asked: Any, options: Any
+    ) -> None:
+        from bridge.instrumentation.calls import Call, calling
+        from bridge.instrumentation.publish_signals import enqueuing
+
+        call = calling(Call(job=job), name, asked["owner"], self.settings)
+        with enqueuing(**asked), call:
+            self._sender.send_task(
+                name,
+                args,
+                kwargs,
+                task_id=job,
+                root_id=job,
+                add_to_parent=False,
+                **options,
+            )
+
+    def _send_signature(
+        self, job: str, signature: Any, args: Any, kwargs: Any, asked: Any, options: Any
+    ) -> None:
+        from celery.canvas import chunks
+
+        from bridge.instrumentation.calls import Call, calling, nothing_published
+        from bridge.instrumentation.canvas import bound
+        from bridge.instrumentation.publish_signals import enqueuing
+
+        # Chunks are sent as the group that they stand for.
+        grouped = signature.group() if isinstance(signature, chunks) else signature
+        signature = bound(grouped, self.app)
+        call = Call(signature, job)
+        if call.total == 1 and not call.lazy:
+            options = {**options, "task_id": job}
+        of_job = signature.task, asked["owner"], self.settings
+        with enqueuing(**asked), calling(call, *of_job):
+            signature.apply_async(args, kwargs, root_id=job, **options)
+        if not call.published:
+            nothing_published(job, *of_job)
+
+    def preload(self) -> None:
+        """Import what the first calls would; a server has clients that would wait for it.
+
+        A first look into the result backend is begun, and not waited for.
+        """
+        from bridge.cancelling.cancel_mark import is_stored
+        from bridge.instrumentation import publish_signals  # noqa: F401
+        from bridge.results.bounded_calls import aside_for
+
+        _ = self._sender.backend
+        app = self.app
+        aside_for(app).begin(lambda: is_stored(app.backend, "none"))
+
+    def close(self) -> None:
+        """Send what is left to send and end this process's connections; they come back if used.
+
+        A service that runs until it is killed need not call it.
+        """
+        from bridge.sending.emitter import close
+
+        close(self.settings)
+        apps, self._apps = self._apps, {}
+        if self._pid == os.getpid():
+            for app in apps.values():
+                app.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def owner(self, owner: str) -> AbstractContextManager[None]:
+        """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block.
+
+        Raises:
+            EnqueueError: the owner is not a string of 1 to 255 characters, without control
+                characters.
+        """
+        from bridge.instrumentation.publish_signals import enqueuing
+
+        check_identifier(owner, "an owner", EnqueueError)
+        return enqueuing(owner, self.settings)
+
+    def token(
+        self,
+        *,
+        owner: str | None = None,
+        jobs: Iterable[str] = (),
+        scope: str | Iterable[str] = "watch",
+        ttl: float = tokens.DEFAULT_TTL,
+        shard: int | None = None,
+    ) -> str:
+        """Return a token for a client.
+
+        Args:
+            owner: whose jobs it names.
+            jobs: ids of single jobs that it names.
+            scope: of ``watch``, ``cancel``, ``enqueue``, separated by spaces.
+            ttl: seconds until it expires.
+            shard: of the jobs, where ``TASKBRIDGE_SHARDS`` is more than 1: default what their ids
+                say, which is right for all that :meth:`enqueue` has made; for others, see
+                :meth:`shard`.
+
+        Raises:
+            SettingsError: there is no secret, or an argument cannot work: an owner and an id are
+                strings of 1 to 255 characters, without control characters.
+        """
+        jobs = tokens.named(owner, jobs)
+        return tokens.sign(
+            self.settings.keys,
+            owner=owner,
+            jobs=jobs,
+            scope=scope,
+            ttl=ttl,
+            audience=self.settings.token_audience,
+            issuer=self.settings.token_issuer,
+            shard=self._shard(owner, jobs) if shard is None else shard,
+        )
+
+    def shard(self, owner: str) -> int:
+        """Return the shard of an owner's jobs, from 0 on.
+
+        Raises:
+            SettingsError: the owner is not a string of 1 to 255 characters, without control
+                characters.
+        """
+        check_identifier(owner, "an owner", SettingsError)
+        return shard_of(owner, self.settings.shards)
+
+    def _shard(self, owner: str | None, jobs: list[str]) -> int | None:
+        if (shards := self.settings.shards) == 1:
+            return None
+        found = {shard_of(key, shards) for key in ([owner] if owner else jobs)}
+        if len(found) > 1:
+            raise SettingsError("a token's jobs must be of one shard: make one for each")
+        return found.pop() if found else None
+
+    def status(self, job: str) -> dict[str, Any]:
+        """Return the job's snapshot from the socket server, else from the result backend.
+
+        Raises:
+            JobNotFound: neither knows the job.
+            ServerUnavailable: no server tells, and no result is stored.
+            ResultsUnavailable: no server knows the job, and the result backend does not answer.
+            SettingsError: there is no secret.
+        """
+        from bridge.client.status import status
+
+        return status(self, job)
+
+    def watch(
+        self, job: str, *, timeout: float | None = None, cursor: str | None = None
+    ) -> Watcher:
+        """Return an iterator over the job's events, from its beginning to its end.
+
+        Args:
+            job: its id.
+            timeout: seconds after which to give up when no server answers; default never.
+            cursor: of an earlier watcher, where to go on; default the beginning.
+
+        Raises:
+            JobNotFound: that cannot be a job's id.
+            (when iterated) ServerUnavailable, JobNotFound, TokenError.
+        """
+        from bridge.client.status import shard_of_job
+        from bridge.client.watcher import Watcher
+
+        shard = shard_of_job(self, job)
+        url = self.settings.url_of(shard)
+        # Asked for anew before it expires, so that none needs to live as long as a job may.
+        token = lambda: self.token(jobs=[job], shard=shard)  # noqa: E731
+        path = self.settings.socket_path
+        return Watcher(url, token, job, timeout=timeout, cursor=cursor, path=path)
+
+    def cancel(self, job: str) -> str:
+        """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.
+
+        What waits is not run any more. What runs gets ``JobCancelled`` at its next bar or ``job``
+        call, and is terminated after ``TASKBRIDGE_CANCEL_GRACE`` seconds.
+
+        Returns:
+            The job's state before: ``cancelling`` if somebody has asked already. Where no server
+            answers and no result is stored, it cannot be told from a job that waits: ``queued``.
+
+        Raises:
+            JobNotFound: the server does not know the job.
+            JobEnded: it is over.
+            BrokerUnavailable: no broker answers.
+            SettingsError: there is no secret.
+        """
+        from bridge.client.status import state_of
+
+        state, owner = state_of(self, job)
+        if state in TERMINAL:
+            raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
+        self.request_cancel(job, owner)
+        return state
+
+    def request_cancel(self, job: str, owner: str | None = None) -> None:
+        """Do what :meth:`cancel` does, without looking whether there is such a job.
+
+        The workers are told first. A result backend that does not answer holds it up by two
+        seconds at most.
+
+        Args:
+            job: its id.
+            owner: whose job it is, where that is known.
+
+        Raises:
+            BrokerUnavailable: no broker answers.
+            JobNotFound: that cannot be a job's id.
+        """
+        check_identifier(job, "a job's id", JobNotFound)
+        from bridge.cancelling import cancel_request
+        from bridge.reporting.task_run import Run
+        from bridge.sending.emitter import emitter_for
+
+        run = Run(job=job, task=job, name="", owner=owner, begun=0)
+        emitter_for(self.settings).put(run, "cancelling")
+        with cancel_request.marking(lambda: self.app, job):
+            try:
+                cancel_request.broadcast(self._sender, job)
+            except broker_errors() as error:
+                raise BrokerUnavailable(away(self.settings, error)) from error
+
+    def push(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        owner: str | None = None,
+        job: str | None = None,
+        room: str | None = None,
+        everyone: bool = False,
+        namespace: str = "/",
+        skip: str | None = None,
+    ) -> None:
+        """Send an application's own event, without waiting for anything.
+
+        Args:
+            event: its name; not one that the protocol uses.
+            data: JSON, 64 KiB at most.
+            owner: send it to those who see this owner's jobs (namespace ``/jobs``).
+            job: send it to those who watch this job (namespace ``/jobs``).
+            room: send it to a room of the application's own namespace.
+            everyone: send it to all clients of that namespace.
+            namespace: the application's namespace, for ``room`` and ``everyone``.
+            skip: id of a connection to the namespace (``sid``) that does not get it, as a rule
+                of the client that caused it.
+
+        Raises:
+            EnqueueError: not exactly one destination is given, or the event cannot be sent.
+        """
+        from bridge.sending.emitter import emitter_for
+        from bridge.sending.outbox import Push
+
+        given = [name for name in (owner, job, room, everyone or None) if name is not None]
+        if len(given) != 1 or not given[0]:
+            raise EnqueueError("push needs one destination: owner, job, room or everyone=True")
+        named = {"an event's name": event, "an owner": owner, "a job's id": job, "a room": room}
+        for what, value in named.items():
+            if value is not None:
+                check_identifier(value, what, EnqueueError)
+        if event in RESERVED:
+            raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
+        # As it will travel, in the list of the event's arguments.
+        if len(as_json([data], "the event's data")) > MAX_EVENT_BYTES:
+            raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
+        ours = room_of_owner(owner) if owner else room_of_job(job) if job else None
+        shard = self.shard(owner) if owner else None
+        where = NAMESPACE if ours else namespace
+        # A publish that gets no confirmation is repeated; servers know the copies by the id.
+        push = Push(event, data, where, ours or room, shard, skip, uuid.uuid4().hex)
+        emitter_for(self.settings).push(push)

@@ -1,0 +1,123 @@
+"""The Celery application of a service that has none of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.bus import stream
+from bridge.home import make_home
+from bridge.settings import Settings
+
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "JSON_ONLY",
+    "away",
+    "broker_errors",
+    "connection_configuration",
+    "new_app",
+    "queue_configuration",
+]
+
+#: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
+#: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
+CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
+#: Seconds to wait for a broker before saying that it is away.
+CONNECT_TIMEOUT = 2.0
+#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed. It
+#: is no option of a call: Celery hands those of a chord on to its body, which a worker publishes.
+RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+#: Nothing that arrives, and no result, is unpickled.
+JSON_ONLY = {
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "event_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+}
+
+
+def new_app(settings: Settings, results: str) -> Any:
+    """Return a Celery application that enqueues through the settings' broker.
+
+    Args:
+        settings: which broker.
+        results: URL of the result backend; ``disabled://`` for none.
+    """
+    from celery import Celery
+
+    from bridge.bus import embedded_transport
+    from bridge.bus.confirms import TRANSPORT_OPTIONS
+
+    embedded_transport.register()
+    app = Celery("taskbridge", amqp="bridge.bus.confirms:AMQP", set_as_current=False)
+    app.conf.update(
+        broker_connection_timeout=CONNECT_TIMEOUT,
+        task_publish_retry_policy=RETRY_POLICY,
+        broker_transport_options=dict(TRANSPORT_OPTIONS) if stream.is_amqp(settings.broker) else {},
+        # Workers make the tables: who reads results may have no right to.
+        database_create_tables_at_setup=False,
+        **JSON_ONLY,
+        **connection_configuration(settings, results),
+        **queue_configuration(settings),
+    )
+    if settings.embedded or (results == settings.results and settings.result_url is None):
+        make_home(settings.home)
+    return app
+
+
+def connection_configuration(settings: Settings, results: str) -> dict[str, Any]:
+    """Return what Celery is told of its broker and result backend, verified TLS included.
+
+    The application must be one whose ``amqp`` is ``bridge.bus.connection:AMQP``.
+
+    Args:
+        settings: which broker, and files for TLS.
+        results: URL of the result backend.
+    """
+    from bridge.bus import tls
+
+    broker, backend = tls.target(settings, settings.broker), tls.target(settings, results)
+    return {
+        "broker_url": broker.url,
+        "broker_use_ssl": broker.ssl or False,
+        "result_backend": backend.url,
+        **({"redis_backend_use_ssl": backend.ssl} if backend.ssl else {}),
+    }
+
+
+def queue_configuration(settings: Settings) -> dict[str, Any]:
+    """Return what Celery is told of its default queue, at both ends alike."""
+    if not stream.is_amqp(settings.broker):
+        return {}
+    from kombu import Exchange, Queue
+
+    quorum = settings.queue_type == "quorum"
+    queue = Queue(
+        "celery",
+        # Celery delays tasks in quorum queues through exchanges of which this must be able to be
+        # a follower, which one of type direct cannot.
+        Exchange("celery", type="topic" if quorum else "direct"),
+        routing_key="celery",
+        queue_arguments={"x-queue-type": "quorum"} if quorum else None,
+        consumer_arguments={"x-consumer-timeout": CONSUMER_TIMEOUT},
+    )
+    kind = {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
+    return {"task_queues": [queue], **(kind if quorum else {})}
+
+
+def broker_errors() -> tuple[type[Exception], ...]:
+    """Return what is raised when a broker is away."""
+    from kombu.exceptions import OperationalError
+
+    return (OperationalError, OSError)
+
+
+def away(settings: Settings, error: Exception) -> str:
+    """Return the sentence that says so, without the URL's password."""
+    from bridge.bus import tls
+    from bridge.settings import broker_url
+
+    url = broker_url.shown(settings.broker)
+    if tls.refused(error):
+        return f"no trusted connection to {url}: {tls.explain(error)}"
+    return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

@@ -1,0 +1,210 @@
+"""A job's snapshot without watching it: from the server, else from the result backend."""
+
+from __future__ import annotations
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from bridge.bus.sharding import shard_of
+from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, TaskbridgeError
+from bridge.identifiers import check_identifier
+from bridge.protocol.event import TERMINAL
+from bridge.protocol.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from bridge.client.bridge import Bridge
+    from bridge.results.stored_result import StoredResult
+
+__all__ = ["IN_CELERY", "from_result", "read_result", "shard_of_job", "state_of", "status"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait for the server before the result backend is asked.
+TIMEOUT = 3.0
+NOT_FOUND = 404
+
+#: What a task raised whose end has a name of its own here.
+ENDS = {"JobCancelled": "cancelled", "WorkerLostError": "lost"}
+#: Celery's states in our words; a state that a task invented means that it runs.
+STATES = {
+    "PENDING": "queued",
+    "RECEIVED": "queued",
+    "RETRY": "retrying",
+    "SUCCESS": "succeeded",
+    "FAILURE": "failed",
+    "REVOKED": "cancelled",
+}
+#: And ours in Celery's; of two words, its first.
+IN_CELERY = {ours: celerys for celerys, ours in reversed(STATES.items())}
+
+
+def status(bridge: Bridge, job: str) -> dict[str, Any]:
+    """Return the job's snapshot.
+
+    Raises:
+        JobNotFound: neither the server nor the result backend knows it.
+        ServerUnavailable: no server tells, and no result is stored.
+        ResultsUnavailable: no server knows it, and the result backend does not answer.
+    """
+    try:
+        return _from_server(bridge, job)
+    except (OSError, ValueError) as error:
+        # No server, or it does not hold the job: HTTPError is an OSError.
+        if (found := from_result(bridge.app, job)) is not None:
+            return found
+        if getattr(error, "code", None) == NOT_FOUND:
+            raise JobNotFound(_unknown(job)) from None
+        raise ServerUnavailable(
+            f"the server at {bridge.settings.server_url} does not tell about job {job}, and no "
+            f"result is stored: {error}"
+        ) from None
+
+
+def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:
+    """Return the job's state and its owner, where that is known.
+
+    The state is ``queued`` if no server answers and no result is stored, or none can be read.
+
+    Raises:
+        JobNotFound: the server answers, and knows no such job.
+    """
+    try:
+        snapshot = _from_server(bridge, job)
+        return str(snapshot["state"]), snapshot.get("owner")
+    except urllib.error.HTTPError as error:
+        if error.code == NOT_FOUND:
+            raise JobNotFound(_unknown(job)) from None
+    except (OSError, ValueError):
+        pass
+    try:
+        found = from_result(bridge.app, job)
+    except ResultsUnavailable:
+        found = None
+    return str(found["state"]) if found else "queued", None
+
+
+def shard_of_job(bridge: Bridge, job: str) -> int | None:
+    """Return the shard whose servers have a job; None where there is but one.
+
+    An id that :meth:`Bridge.enqueue` has made tells it; others are asked for.
+
+    Raises:
+        JobNotFound: that cannot be a job's id.
+    """
+    check_identifier(job, "a job's id", JobNotFound)
+    shards = bridge.settings.shards
+    if shards == 1:
+        return None
+    for shard in _likely(job, shards):
+        try:
+            _ask(bridge, job, shard)
+            return shard
+        except (OSError, ValueError):
+            continue
+    return shard_of(job, shards)
+
+
+def _likely(job: str, shards: int) -> list[int]:
+    """Return all shards, the one first that the job's id tells."""
+    first = shard_of(job, shards)
+    return [first, *(other for other in range(shards) if other != first)]
+
+
+def _unknown(job: str) -> str:
+    return f"no job {job}: check the id, or whether its result has expired"
+
+
+def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
+    """Return what the server says that has the job, else what any other made of its result."""
+    check_identifier(job, "a job's id", JobNotFound)
+    found: dict[str, Any] | None = None
+    missing: Exception | None = None
+    for shard in _likely(job, bridge.settings.shards):
+        try:
+            answer = _ask(bridge, job, shard)
+        except (OSError, ValueError) as error:
+            missing = missing or error
+            continue
+        if answer.get("source") != "result":
+            return answer
+        found = found or answer
+    if found is None:
+        assert missing is not None
+        raise missing
+    return found
+
+
+def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
+    token = bridge.token(jobs=[job], shard=None if bridge.settings.shards == 1 else shard)
+    request = urllib.request.Request(
+        bridge.settings.url_of(shard, f"/api/jobs/{quote(job, safe='')}"),
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            snapshot: dict[str, Any] = json.load(response)
+            return snapshot
+    except urllib.error.HTTPError as error:
+        error.close()  # it is kept for a while, and its connection need not be
+        raise
+
+
+def from_result(app: Any, job: str) -> dict[str, Any] | None:
+    """Return what Celery's result backend knows, as a snapshot; None if it knows nothing.
+
+    Raises:
+        ResultsUnavailable: it does not answer within two seconds, or cannot be read.
+    """
+    found = read_result(app, job)
+    if found is None or found.state == "PENDING":  # Celery's word for "never heard of it"
+        return None
+    outcome = _outcome(found)
+    return {
+        **Snapshot(job).encode(),
+        "name": found.name,
+        "at": found.ended_at,
+        "ended_at": found.ended_at,
+        "total": 1,
+        "done": int(outcome["state"] in TERMINAL),
+        **outcome,
+        "source": "result",
+    }
+
+
+def read_result(app: Any, task: str) -> StoredResult | None:
+    """Return what Celery's result backend has stored of a task; None if it has nothing.
+
+    Raises:
+        ResultsUnavailable: it does not answer within two seconds, or cannot be read.
+    """
+    from bridge.results import stored_result
+    from bridge.results.bounded_calls import SILENT, aside_for
+
+    def read() -> StoredResult | None:
+        return stored_result.read(app.backend, task)
+
+    try:
+        found: StoredResult | None = aside_for(app).ask(read)
+        return found
+    except TaskbridgeError:
+        raise
+    except Exception as error:
+        # Whatever the backend's library raises; it may name hosts and users, and clients see ours.
+        logger.warning("taskbridge: the result backend cannot be read: %s", error)
+        raise ResultsUnavailable(SILENT) from error
+
+
+def _outcome(found: StoredResult) -> dict[str, Any]:
+    from bridge.instrumentation import outcomes
+
+    state = STATES.get(found.state, "running")
+    if state == "succeeded":
+        return {"state": state, **outcomes.result(found.result)}
+    error = outcomes.stored_error(found.result) if state == "failed" else None
+    if error is None:
+        return {"state": state}
+    return {"state": ENDS.get(error["class"], state), "error": error}

@@ -1,0 +1,96 @@
+"""What a service asks for, checked before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.errors import EnqueueError
+from bridge.identifiers import check_identifier
+from bridge.protocol.event import finite_json
+from bridge.protocol.nesting import MAX_DEPTH, is_deep, shallow_json
+
+__all__ = ["MAX_ARGUMENTS", "as_json", "check"]
+
+#: Arguments of one task, positional and named together.
+MAX_ARGUMENTS = 1000
+
+
+def check(task: Any, args: Any, kwargs: Any, owner: str | None, most: int) -> None:
+    """Return if a task can be enqueued with these arguments.
+
+    Args:
+        task: its name, or a signature, whose tasks' own arguments are checked too.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        owner: whose job it is.
+        most: bytes of JSON that the arguments of one task may take.
+
+    Raises:
+        EnqueueError: it cannot; the message says which of them must change.
+    """
+    if isinstance(task, str):
+        check_identifier(task, "a task's name", EnqueueError)
+    elif not hasattr(task, "apply_async") or not isinstance(task, dict):
+        raise EnqueueError("enqueue needs a task's name or a Celery signature, such as add.s(2, 2)")
+    if owner is not None:
+        check_identifier(owner, "an owner", EnqueueError)
+    if args is not None and isinstance(args, str | bytes | Mapping):
+        raise EnqueueError("args must be a list, kwargs an object with names")
+    args, kwargs = list(args or ()), dict(kwargs or {})
+    size = len(as_json(args, "args")) + len(as_json(kwargs, "kwargs"))
+    _check_amount("the task", len(args) + len(kwargs), size, most)
+    if not isinstance(task, str):
+        _check_signature(task, most)
+
+
+def as_json(value: Any, what: str) -> str:
+    """Return a value as JSON.
+
+    Raises:
+        EnqueueError: it is not JSON, or nested too deeply; the message begins with ``what``.
+    """
+    try:
+        return shallow_json(value)
+    except (TypeError, ValueError) as error:
+        raise EnqueueError(f"{what} cannot be sent as JSON: {error}") from None
+
+
+def _check_signature(signature: Any, most: int) -> None:
+    from bridge.instrumentation.canvas import lazy, leaves
+
+    def checked(one: Any) -> Any:
+        _check_signature(one, most)
+        return one
+
+    if (generated := lazy(signature)) is not None:
+        generated.map(checked)  # each of them when it is read
+    for one in leaves(signature, ("link", "link_error", "chain", "chord"), skip=generated):
+        args, kwargs = one.get("args") or (), one.get("kwargs") or {}
+        if not args and not kwargs:
+            continue
+        if is_deep(args) or is_deep(kwargs):
+            raise EnqueueError(
+                f"the arguments of {one.get('task')} are nested more than {MAX_DEPTH} levels deep"
+            )
+        _check_amount(one.get("task"), len(args) + len(kwargs), _size([args, kwargs]), most)
+
+
+def _size(value: Any) -> int:
+    from kombu.utils.json import dumps
+
+    for encode in (finite_json, dumps):  # the second knows dates as well, and takes longer
+        with contextlib.suppress(Exception):
+            return len(encode(value))
+    return 0  # another serializer may know it
+
+
+def _check_amount(name: Any, number: int, size: int, most: int) -> None:
+    if number > MAX_ARGUMENTS:
+        raise EnqueueError(f"{name} has {number} arguments: pass at most {MAX_ARGUMENTS}")
+    if size > most:
+        raise EnqueueError(
+            f"the arguments of {name} take {size} bytes of JSON: pass a reference to the data, or "
+            f"set TASKBRIDGE_ARGUMENT_BYTES, which is {most}, higher"
+        )

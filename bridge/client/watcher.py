@@ -1,0 +1,214 @@
+"""A Python client: one job's events over Socket.IO, from beginning to end, across reconnects."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import socketio
+
+from bridge.client.socket_client import SocketClient, refusal
+from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable
+from bridge.protocol.event import NAMESPACE, Event
+from bridge.protocol.snapshot import Snapshot
+
+__all__ = ["Watcher"]
+
+#: Seconds between attempts to reconnect: first, longest, and how much of it is random.
+RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
+#: Seconds after which a server is asked again that could not ask the result backend.
+AGAIN = 1.0
+
+
+class Watcher:
+    """Iterate to get each event of a job, once, in order; the iteration ends with the job.
+
+    Args:
+        url: the socket server's.
+        token: names the job, scope ``watch``; or what returns one, and is asked again before it
+            expires.
+        job: its id.
+        timeout: seconds without any connection after which to give up; None means never.
+        cursor: where to go on; None means the beginning.
+        path: of Socket.IO at the server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | Callable[[], str],
+        job: str,
+        *,
+        timeout: float | None = None,
+        cursor: str | None = None,
+        path: str = "socket.io",
+    ) -> None:
+        self.snapshot = Snapshot(job)
+        #: Place up to which this client has seen the job.
+        self.cursor: str | None = cursor
+        #: False once something was missed that the server could not give any more.
+        self.recovered = True
+        self.connected = False
+        #: Place of the newest event of each task that was given out.
+        self._seen: dict[str, tuple[int, int, int]] = {}
+        #: Those without a place of their own: of a cancel, and what a server makes of silence.
+        self._told: set[tuple[str, str, float]] = set()
+        self._url, self._token, self._timeout, self._path = url, token, timeout, path
+        self._refused_since: float | None = None
+        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._client = SocketClient(lambda error: self._put("refused", error), **RECONNECT)
+        self._client.on("connect", self._on_connect, namespace=NAMESPACE)
+        self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
+        self._client.on("token_expiring", self._refresh, namespace=NAMESPACE)
+        self._client.on("job", lambda event: self._put("job", event), namespace=NAMESPACE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop watching; the job goes on."""
+        self._client.shutdown()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield events as JSON objects, with their ``cursor``.
+
+        Raises:
+            ServerUnavailable: no server answered for ``timeout`` seconds.
+            ResultsUnavailable: for as long, only the result backend could know the job, and did
+                not answer.
+            JobNotFound, TokenError: the server refused.
+        """
+        self._connect()
+        try:
+            yield from self._events()
+        finally:
+            self.close()
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        while True:
+            kind, message = self._next()
+            if kind == "refused":
+                raise message
+            if kind == "watch":
+                yield from self._start(message)
+            elif (event := self._event(message)) and self.snapshot.apply(event):
+                self.cursor = message.get("cursor") or self.cursor
+                if self._is_news(event):
+                    yield message
+            if self.snapshot.ended:
+                return
+
+    def _next(self) -> tuple[str, Any]:
+        """Return the next message, giving up when there was no connection for too long."""
+        since = time.monotonic()
+        while True:
+            try:
+                return self._inbox.get(timeout=0.25)
+            except queue.Empty:
+                if self.connected:
+                    since = time.monotonic()
+                elif self._timeout is not None and time.monotonic() - since > self._timeout:
+                    raise ServerUnavailable(self._away()) from None
+
+    def _start(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if not answer.get("ok"):
+            error = answer.get("error", {})
+            if error.get("code") != "unavailable":
+                raise refusal(error)
+            if self._may_ask_again():
+                return
+            raise ResultsUnavailable(str(error.get("message")))
+        self._refused_since = None
+        self.recovered = self.recovered and answer["recovered"]
+        # The events that came with it are folded in already.
+        self.snapshot = Snapshot.decode(answer["snapshot"])
+        for message in answer["events"]:
+            event = self._event(message)
+            if event and self._is_news(event):
+                yield message
+        self.cursor = answer["cursor"]
+
+    def _event(self, message: Any) -> Event | None:
+        try:
+            event = Event.decode(message)
+        except EventError:
+            return None
+        return event if event.job == self.snapshot.job else None
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether it was not given out before; a server may know less, or send it once more."""
+        if event.verdict or event.type == "cancelling":
+            told, news = len(self._told), (event.task, event.type, event.at)
+            self._told.add(news)
+            return len(self._told) > told
+        if event.order <= self._seen.get(event.task, (-1, -1, -1)):
+            return False
+        self._seen[event.task] = event.order
+        return True
+
+    def _connect(self) -> None:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            try:
+                self._client.dial(self._url, self._auth, self._path)
+                return
+            except ServerUnavailable:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise
+                time.sleep(RECONNECT["reconnection_delay"])
+
+    def _away(self) -> str:
+        return f"no socket server answers at {self._url}: start it, or set TASKBRIDGE_URL"
+
+    def _may_ask_again(self) -> bool:
+        """Ask once more after a while, unless that has gone on for too long."""
+        now = time.monotonic()
+        self._refused_since = self._refused_since or now
+        if self._timeout is not None and now - self._refused_since >= self._timeout:
+            return False
+        time.sleep(AGAIN)
+        if self.connected:
+            with contextlib.suppress(socketio.exceptions.SocketIOError):  # it asks as it comes back
+                self._ask()
+        return True
+
+    def _on_connect(self) -> None:
+        self.connected = True
+        self._ask()
+
+    def _ask(self) -> None:
+        request = {"job": self.snapshot.job}
+        if self.cursor:
+            request["cursor"] = self.cursor
+        # The answer comes in order with the events, on the same thread.
+        self._client.emit(
+            "watch",
+            request,
+            namespace=NAMESPACE,
+            callback=lambda answer: self._put("watch", answer),
+        )
+
+    def _auth(self) -> dict[str, str]:
+        return {"token": self._token() if callable(self._token) else self._token}
+
+    def _refresh(self, *_: Any) -> None:
+        if callable(self._token):
+            self._client.emit("refresh", self._auth(), namespace=NAMESPACE)
+
+    def _on_disconnect(self, *_: Any) -> None:
+        self.connected = False
+
+    def _put(self, kind: str, message: Any) -> None:
+        self._inbox.put((kind, message))

@@ -1,0 +1,127 @@
+"""One call of ``apply_async`` makes one job, however many messages Celery publishes for it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import uuid
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from celery.canvas import _chain as chain
+from celery.canvas import _chord as chord
+from celery.canvas import group
+
+from bridge.instrumentation import canvas, outcomes
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
+from bridge.settings import Settings
+
+__all__ = ["Call", "calling", "connect", "current", "nothing_published"]
+
+#: Signatures for which Celery publishes more than one message at once.
+MANY = (group, chain, chord)
+
+
+class Call:
+    """One call that publishes tasks, and the job that they become.
+
+    Args:
+        signature: what is applied; None for a single task that is sent by its name.
+        job: id of the job; default the ``root_id`` of the first message.
+    """
+
+    def __init__(self, signature: Any = None, job: str | None = None) -> None:
+        self.job = job
+        #: Messages published so far.
+        self.published = 0
+        lazy = canvas.lazy(signature)
+        #: Whether more tasks may be counted while they are published.
+        self.lazy = lazy is not None
+        #: Tasks that the job has, as far as the call has read its generator.
+        self.total = 1 if signature is None else canvas.size(signature, skip=lazy)
+        if lazy is not None:
+            # Celery reads one signature ahead of the one that it publishes, so this number is
+            # greater than that of the published tasks until the generator is exhausted.
+            lazy.map(self._count)
+
+    def _count(self, signature: Any) -> Any:
+        self.total += canvas.size(signature)
+        return signature
+
+    def adopt(self, headers: dict[str, Any]) -> None:
+        """Make a message that is about to be published a part of the job.
+
+        Celery gives each message of a group or a chord's header a root id of its own, unless the
+        application has chosen one.
+        """
+        self.job = headers["root_id"] = self.job or headers["root_id"]
+
+
+_current: ContextVar[Call | None] = ContextVar("taskbridge_call", default=None)
+
+
+def current() -> Call | None:
+    """Return the call that is publishing in this context."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def calling(call: Call, name: str, owner: str | None, settings: Settings) -> Iterator[None]:
+    """Make one job of all that is published inside the ``with`` block.
+
+    Where the block raises after a part of its messages was published, the job ends as failed: the
+    tasks that are missing will never run.
+
+    Args:
+        call: what makes the job.
+        name: of the canvas.
+        owner: whose job it is.
+        settings: where its events go.
+    """
+    token = _current.set(call)
+    try:
+        yield
+    except Exception as error:
+        if call.published and call.job:
+            run = Run(job=call.job, task=str(uuid.uuid4()), name=name, owner=owner)
+            emitter_for(settings).put(run, "failed", {"error": outcomes.error(error)})
+        raise
+    finally:
+        _current.reset(token)
+
+
+def nothing_published(job: str, name: str, owner: str | None, settings: Settings) -> None:
+    """Report that the job of a call which published no message has succeeded.
+
+    Celery's result of an empty group is an empty list, and is ready at once.
+    """
+    run = Run(job=job, task=job, name=name, owner=owner)
+    emitter_for(settings).put(run, "succeeded", outcomes.result([]))
+
+
+#: Returns the owner and the settings of what the calling context publishes; None for no owner.
+Asked = Callable[[], tuple[str | None, Settings] | None]
+
+
+@functools.cache
+def connect(asked: Asked) -> None:
+    """Make one job of each call of a canvas, from now on, where ``asked`` returns an owner.
+
+    Celery has no signal around ``apply_async``, so the method of these three classes is wrapped.
+    """
+    for kind in MANY:
+        kind.apply_async = _wrapped(kind.apply_async, asked)
+
+
+def _wrapped(apply: Callable[..., Any], asked: Asked) -> Callable[..., Any]:
+    @functools.wraps(apply)
+    def apply_async(self: Any, *args: Any, **options: Any) -> Any:
+        found = asked() if _current.get() is None else None
+        if found is None:
+            return apply(self, *args, **options)
+        with calling(Call(self), self.task, *found):
+            return apply(self, *args, **options)
+
+    return apply_async

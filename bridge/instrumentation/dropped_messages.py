@@ -1,0 +1,186 @@
+"""Tasks whose message the broker dropped end as failed.
+
+RabbitMQ drops a message that a consumer rejects, that waits for longer than a time to live, that a
+full queue has no room for, or that a quorum queue has returned more often than its delivery limit.
+It tells nobody. With a policy that dead-letters such messages to the queue that is named here, it
+hands them to the workers, of which each message reaches one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from celery import bootsteps, states
+from celery.exceptions import TaskError
+from kombu import Consumer, Queue
+from kombu.common import ignore_errors
+
+from bridge.instrumentation import outcomes, poison, publish_signals
+from bridge.protocol.event import is_identifier
+from bridge.results.bounded_calls import aside_for
+from bridge.results.parent_results import PATIENCE
+from bridge.settings import Settings
+
+__all__ = ["DroppedConsumer", "MessageDropped", "error_of", "queue_name"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a worker which rejected a message itself has to say why.
+GRACE = 2.0
+#: Dropped messages that one worker holds at a time.
+PREFETCH = 100
+#: What happened, by RabbitMQ's word for it.
+WHY = {
+    "delivery_limit": "it was delivered too often, each time to a worker that did not acknowledge "
+    "it (the delivery limit of queue {queue})",
+    "expired": "it waited too long (the message-ttl of queue {queue})",
+    "maxlen": "queue {queue} is full",
+    "rejected": "a consumer of queue {queue} rejected it",
+}
+#: Reasons after which nothing runs the task any more: the consumer that had it rejected it, or many
+#: workers died of it. What expires, or has no room, when it is returned to its queue may run on in
+#: a worker that lost its connection.
+FINAL = frozenset({"rejected", "delivery_limit"})
+
+
+class MessageDropped(TaskError):
+    """The broker dropped the message of a task, which will not be run (again)."""
+
+
+def queue_name(settings: Settings) -> str:
+    """Return the name of the queue to which a policy dead-letters dropped tasks."""
+    return f"{settings.channel}.dead"
+
+
+class DroppedConsumer(bootsteps.StartStopStep):
+    """Consumes what the broker dropped, on a channel of its own of a worker's connection."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._consumer: Any = None
+        super().__init__(parent, **options)
+
+    def include_if(self, parent: Any) -> bool:
+        """Whether the broker is one that can dead-letter."""
+        return bool(parent.app.connection_for_read().transport.driver_type == "amqp")
+
+    def start(self, parent: Any) -> None:
+        """Begin to consume; a broker that refuses it costs the worker nothing else."""
+        name, connection = queue_name(publish_signals.of_tasks[0]), parent.connection
+        try:
+            channel = _declared(connection, name)
+            self._consumer = Consumer(
+                channel,
+                [Queue(name, no_declare=True)],
+                on_message=lambda message: _receive(parent, message),
+                accept=parent.app.conf.accept_content,
+            )
+            self._consumer.qos(prefetch_count=PREFETCH)
+            self._consumer.consume()
+        except connection.channel_errors as error:
+            logger.warning(
+                "taskbridge: jobs whose messages the broker drops do not end: this worker may not "
+                "consume the queue %s: %s", name, error,
+            )  # fmt: skip
+
+    def stop(self, parent: Any) -> None:
+        """Consume no more; what is not settled goes to another worker."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            ignore_errors(parent, consumer.channel.close)
+
+    shutdown = stop
+
+
+def _declared(connection: Any, name: str) -> Any:
+    """Return a channel on which the queue is known to be there."""
+    channel = connection.channel()
+    try:
+        channel.queue_declare(name, passive=True)  # whatever type an operator gave it
+    except connection.channel_errors as error:
+        if getattr(error, "reply_code", None) != 404:
+            raise
+        channel = connection.channel()
+        channel.queue_declare(name, durable=True, auto_delete=False)
+    return channel
+
+
+def _receive(parent: Any, message: Any) -> None:
+    def settle() -> None:
+        try:
+            _settle(parent, message)
+            message.ack()
+        except parent.connection_errors:  # it is delivered again
+            logger.debug("taskbridge: the broker went away", exc_info=True)
+
+    parent.timer.call_after(GRACE, settle)
+
+
+def _settle(parent: Any, message: Any) -> None:
+    """End the task of a dropped message, unless it has ended, or may be running."""
+    fields = poison.read_fields(message)
+    task = fields.get("id")
+    if not is_identifier(task) or _is_here(task) or _expired(message, fields):
+        return
+    known = _state(parent.app, str(task))
+    if known in states.READY_STATES and not (known == states.FAILURE and _redelivered(message)):
+        return
+    execution, store = None, known != states.STARTED
+    if reason_of(message) in FINAL:
+        delivery = {"delivery_info": {"redelivered": True}}
+        execution, store = publish_signals.execution({**fields, **delivery}), True
+    error = error_of(message)
+    logger.error("taskbridge: task %s has failed, unless it runs: %s", task, error)
+    poison.fail(parent, message, error, execution, store=store)
+
+
+def _is_here(task: Any) -> bool:
+    """Whether this worker itself runs a task, or is about to."""
+    from celery.worker import state  # of no use to a service
+
+    return any(one.id == task for one in state.reserved_requests)
+
+
+def _redelivered(message: Any) -> bool:
+    """Whether another worker may have died between storing the end and reporting it."""
+    return bool(message.delivery_info.get("redelivered"))
+
+
+def _death(message: Any) -> dict[str, Any]:
+    """Return what RabbitMQ tells of the last time that a message was dropped."""
+    deaths = message.headers.get("x-death")
+    last = deaths[0] if isinstance(deaths, list) and deaths else {}
+    return last if isinstance(last, dict) else {}
+
+
+def reason_of(message: Any) -> str:
+    """Return RabbitMQ's word for why a message was dropped."""
+    return str(_death(message).get("reason") or "")
+
+
+def error_of(message: Any) -> MessageDropped:
+    """Return the error of a task whose message was dropped."""
+    queue, reason = str(_death(message).get("queue") or "?"), reason_of(message)
+    why = WHY[reason].format(queue=queue) if reason in WHY else f"{reason or '?'} (queue {queue})"
+    return MessageDropped(f"its message was dropped by the broker: {why}")
+
+
+def _expired(message: Any, fields: dict[str, Any]) -> bool:
+    """Whether the task was not to begin any more: servers say so by the time that it tells."""
+    try:
+        end = outcomes.moment(fields.get("expires"))
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return reason_of(message) == "expired" and end is not None and end <= time.time()
+
+
+def _state(app: Any, task: str) -> str | None:
+    """Return a task's state in the result backend; None where that cannot be found out soon."""
+    try:
+        return str(aside_for(app).ask(app.backend.get_state, task, within=PATIENCE))
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises
+        logger.debug("taskbridge: the state of task %s is not known: %s", task, error)
+        return None

@@ -1,0 +1,118 @@
+"""Operators see a running task's progress where they see the task: in Flower.
+
+A custom event of Celery's, ``task-progress``, puts the task into the state PROGRESS there. Extra
+fields are not shown, but ``result`` is, until the real result replaces it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from celery import states
+
+from bridge.periodic_thread import Ticker
+from bridge.printable import printable
+from bridge.reporting.meter import Reading
+from bridge.reporting.task_run import Run
+
+__all__ = ["STATE", "describe", "install", "note_job", "track", "untrack"]
+
+#: State of a task that has told of its progress.
+STATE = "PROGRESS"
+
+#: What ends a word among a task's arguments, or begins a quoted one.
+SEPARATORS = " \"'\u00a0\u3000"
+
+_ticker = Ticker(
+    "taskbridge-monitoring", "taskbridge: progress cannot be sent to Celery's monitors: %s"
+)
+
+
+def install() -> None:
+    """Let whoever monitors with this application know what state comes after that one.
+
+    A state that Celery does not know counts as later than REVOKED, so that a cancelled task would
+    be shown as running for ever.
+    """
+    between = states.PRECEDENCE_LOOKUP[states.STARTED] - 0.5
+    states.PRECEDENCE_LOOKUP.setdefault(STATE, between)
+
+
+def track(run: Run, task: Any) -> None:
+    """Send a run's progress to monitors from now on, if its worker sends them events at all.
+
+    Args:
+        run: what to read.
+        task: the Celery task that is about to run.
+    """
+    if task.app.conf.worker_send_task_events:
+        _ticker.add(run.task, Teller(run, task).tell)
+
+
+def untrack(task_id: str) -> None:
+    """Send nothing more of a task."""
+    _ticker.remove(task_id)
+
+
+def note_job(headers: dict[str, Any], owner: str | None, page: str | None = None) -> None:
+    """Let operators find a task by its job and its owner: they look among its arguments.
+
+    Args:
+        headers: of the message that is about to be published.
+        owner: whose job it is.
+        page: URL of the page on which its watchers see it, to which a link is added.
+    """
+    job = headers.get("root_id")
+    told = f"job={job}" + (f" owner={_word(owner)}" if owner else "")
+    if page:
+        told += f" page={page.rstrip('/')}/#job={job}"
+    text = headers.get("kwargsrepr")
+    if isinstance(text, str) and told not in text:  # as it may be when it is tried again
+        headers["kwargsrepr"] = f"{text} {told}"
+
+
+def _word(owner: str) -> str:
+    """Return an owner as one word, so that none looks like a page, or another owner."""
+    safe = printable(owner)
+    return safe if set(safe).isdisjoint(SEPARATORS) else json.dumps(safe, ensure_ascii=False)
+
+
+class Teller:
+    """Tells monitors of one run."""
+
+    def __init__(self, run: Run, task: Any) -> None:
+        self._run, self._app, self._host = run, task.app, task.request.hostname
+        self._told = ""
+
+    def tell(self) -> None:
+        """Tell where it is, if that is news.
+
+        Raises:
+            Exception: whatever the broker's library raises.
+        """
+        run, reading = self._run, self._run.reading
+        if reading is None or run.over or (text := describe(reading)) == self._told:
+            return
+        fields = {"job": run.job, "owner": run.owner}
+        with self._app.events.default_dispatcher(hostname=self._host) as dispatcher:
+            dispatcher.send("task-progress", uuid=run.task, retry=False, result=text, **fields)
+        self._told = text
+
+
+def describe(reading: Reading) -> str:
+    """Return what a bar shows, as one line."""
+    done, total = _number(reading.n), _number(reading.total)
+    count = f"{done:,.10g}"
+    if total:
+        count = f"{max(0.0, min(1.0, done / total)):.0%} · {count}/{total:,.10g}"
+    rest = [str(reading.unit or ""), f"· {reading.desc}" if reading.desc else ""]
+    return " ".join(part for part in [count, *rest] if part)
+
+
+def _number(value: Any) -> float:
+    # Numbers of other libraries are welcome, and what is none is no reason to complain.
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,194 @@
+"""What a task's end has to say: its result, what went wrong, whether it runs again."""
+
+from __future__ import annotations
+
+import builtins
+import datetime
+import json
+import time
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+from celery import states
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+
+from bridge.errors import InputError
+from bridge.protocol.event import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.protocol.nesting import MAX_DEPTH
+from bridge.reporting.task_run import Run
+from bridge.settings import Settings
+
+__all__ = [
+    "EXPIRED",
+    "HANDED_BACK",
+    "NOT_HANDED_BACK",
+    "REPLACED",
+    "error",
+    "failure",
+    "moment",
+    "result",
+    "retry",
+    "stored_error",
+    "untold",
+]
+
+#: Longest traceback that travels, in bytes of JSON.
+MAX_TRACEBACK_BYTES = 32 * 1024
+#: Longest name of a class that travels, in bytes of JSON.
+MAX_CLASS_BYTES = 255
+#: Exceptions whose text is more than their argument. They are made again of what is stored.
+_NAMED: dict[str, type[BaseException]] = {
+    **{one.__name__: one for one in (WorkerLostError, SoftTimeLimitExceeded, TimeLimitExceeded)},
+    **{
+        name: one
+        for name, one in vars(builtins).items()
+        if isinstance(one, type) and issubclass(one, OSError | KeyError)
+    },
+}
+
+HANDED_BACK = "the worker that ran it was stopped: another one will run it from the beginning"
+NOT_HANDED_BACK = (
+    "the worker that ran it was stopped, and nobody will run it again: "
+    "with task_acks_late it would be handed back"
+)
+REPLACED = "it has put another task into its place, which will run next"
+IGNORED = "it ended without a result, as it was told to"
+EXPIRED = "it was not started before it expired"
+
+
+def result(value: Any) -> dict[str, Any]:
+    """Return what ``succeeded`` says of a task's result."""
+    if not _may_travel(value):
+        return {"result_omitted": True}
+    try:
+        text = finite_json(value)
+    except (TypeError, ValueError):
+        return {"result_omitted": True}
+    if len(text) > MAX_RESULT_BYTES:
+        return {"result_omitted": True}
+    return {"result": json.loads(text)}
+
+
+def _may_travel(value: Any) -> bool:
+    """Whether a value is neither nested too deep nor certain to be too large.
+
+    A value that is small in memory can be huge as JSON: a list that holds another one twice,
+    which holds a third one twice.
+    """
+    left, level = MAX_RESULT_BYTES, [value]
+    for _ in range(MAX_DEPTH):
+        # Each of these takes at least one byte for each of its members or characters.
+        left -= sum(len(one) for one in level if isinstance(one, str | list | tuple | dict))
+        if left < 0:
+            return False
+        level = [member for one in level for member in _members(one)]
+        if not level:
+            return True
+    return False
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list | tuple) else ()
+
+
+def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str, Any]:
+    """Return what ``failed`` and ``lost`` say of an exception of a task."""
+    told = {"error": error(exception, traced=settings.show_tracebacks)}
+    if isinstance(exception, WorkerLostError):
+        return {**told, "reason": told["error"]["message"]}
+    # Without an acknowledgement the broker delivers it again, and again until it is in time.
+    again = isinstance(exception, TimeLimitExceeded) and task.acks_late and not task.acks_on_timeout
+    return {**told, "retry": bool(again)}
+
+
+def retry(reason: Any, settings: Settings) -> dict[str, Any]:
+    """Return what ``retrying`` says of Celery's reason for it."""
+    cause = getattr(reason, "exc", None) or reason
+    told = error(cause, traced=settings.show_tracebacks)
+    return {"error": told, "retry_at": moment(getattr(reason, "when", None))}
+
+
+def untold(
+    run: Run, task: Any, state: str | None, value: Any
+) -> tuple[EventType, dict[str, Any]] | None:
+    """Return what nothing else tells about the end of a run.
+
+    Args:
+        run: that has ended without a word about it.
+        task: the Celery task.
+        state: that Celery gave it; None if its process was told to exit.
+        value: what it returned or raised.
+    """
+    if state is None and run.cancelled:
+        return "cancelled", {}
+    if state is None and task.acks_late:
+        return "retrying", {"reason": HANDED_BACK}
+    if state == states.REJECTED and getattr(value, "requeue", False):
+        return "retrying", {"reason": HANDED_BACK}
+    if state == states.IGNORED:
+        kind: EventType = "retrying" if run.republished else "succeeded"
+        return kind, {"reason": REPLACED if run.republished else IGNORED}
+    return None  # the worker's parent knows more, and tells it
+
+
+def moment(when: Any) -> float | None:
+    """Return a time in seconds since the epoch; None for none.
+
+    Args:
+        when: as Celery gives it: seconds from now, or a date, or a date's text.
+    """
+    if isinstance(when, int | float):
+        return time.time() + when
+    if isinstance(when, str):
+        when = datetime.datetime.fromisoformat(when)
+    return float(when.timestamp()) if when is not None else None
+
+
+def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
+    """Return an exception as it travels.
+
+    Args:
+        exception: what was raised.
+        traced: whether its traceback travels too, unless it is about what the task was given.
+    """
+    told = {"class": type(exception).__name__, "message": cut(_message(exception), MAX_LOG_BYTES)}
+    if traced and not isinstance(exception, InputError):
+        # Its end says most, so it is cut at its beginning.
+        text = "".join(traceback.format_exception(exception))
+        told["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
+    return told
+
+
+def stored_error(value: Any) -> dict[str, Any] | None:
+    """Return an exception as it travels, from what Celery stores of it; None if it is none.
+
+    Args:
+        value: as read from the result backend. The class that it names is not looked up.
+    """
+    if not isinstance(value, dict) or not isinstance(name := value.get("exc_type"), str):
+        return None
+    arguments = value.get("exc_message", ())
+    if not _may_travel(arguments):
+        arguments = ()
+    name = cut(name.rpartition(".")[2], MAX_CLASS_BYTES)
+    arguments = arguments if isinstance(arguments, list | tuple) else (arguments,)
+    exception = _NAMED.get(name, Exception)(*arguments)
+    return {"class": name, "message": cut(_message(exception), MAX_LOG_BYTES)}
+
+
+def _message(exception: BaseException) -> str:
+    seconds = next(iter(exception.args), None)
+    if isinstance(exception, WorkerLostError):
+        killed = "signal 9" in str(exception)
+        why = " (killed by signal 9, as by the system when memory runs out)" if killed else ""
+        return f"the worker process that ran it died{why}"
+    if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
+        limit = f" of {seconds:g} s" if isinstance(seconds, int | float) else ""
+        return f"it took longer than its time limit{limit}"
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - anybody's __str__, or a value nested too deeply
+        return "it has no message that can be shown"

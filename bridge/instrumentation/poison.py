@@ -1,0 +1,262 @@
+"""A task's message that no worker can run ends its own job, and not the worker.
+
+Celery looks at a message only where it uses it: much of what is wrong with one raises in the
+worker's loop or while the pool takes it over, where that ends the worker, or costs it a slot for
+good. A bootstep of the consumer looks first, in every pool and whatever acknowledges late.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
+from celery.app.task import Context
+from celery.exceptions import InvalidTaskError
+
+from bridge.instrumentation import outcomes, publish_signals
+from bridge.instrumentation.publish_signals import HEADER, INTERNAL
+from bridge.protocol.event import is_counter, is_identifier, is_number
+from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import emitter_for
+
+__all__ = ["Guard", "fail", "on_rejected", "read_fields"]
+
+logger = logging.getLogger(__name__)
+
+#: Latest time at which a task may be told to begin or to expire, in seconds since the epoch: the
+#: end of the year 9000. Beyond, a date overflows in another time zone.
+LATEST = 221_845_392_000.0
+#: Errors that something in a message can cause, but not a broker or a result backend that is away.
+CAUSED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+#: Parts of a task's message that hold signatures.
+EMBEDDED = ("callbacks", "errbacks", "chain")
+
+
+class Guard(bootsteps.Step):
+    """Looks at each task's message before the worker does."""
+
+    def create(self, parent: Any) -> None:
+        """Put the guard in front of a consumer's handler, before it begins to consume."""
+        new_handler = parent.create_task_handler
+        parent.create_task_handler = lambda: _guarded(parent, new_handler())
+        parent.on_decode_error = lambda message, error: _refuse(parent, message, error)
+
+
+def _guarded(consumer: Any, handle: Callable[[Any], Any]) -> Callable[[Any], None]:
+    def on_message(message: Any) -> None:
+        try:
+            _check(message)
+            handle(message)
+        except (InvalidTaskError, *CAUSED) as error:
+            _refuse(consumer, message, error)
+
+    return on_message
+
+
+def on_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
+    """End the job of a message that Celery itself has rejected (signal ``task_rejected``)."""
+    _end(sender, message, exc or "it is not one of Celery's protocol")
+
+
+def _refuse(consumer: Any, message: Any, error: Any) -> None:
+    """End the job of a message, and take the message off its queue."""
+    _end(consumer, message, error)
+
+    def reject() -> None:
+        if not message.acknowledged:
+            message.reject_log_error(logger, consumer.connection_errors)
+
+    # Celery may have told its loop to acknowledge the message before something raised.
+    consumer.hub.call_soon(reject) if consumer.hub else reject()
+
+
+def _end(consumer: Any, message: Any, error: Any) -> None:
+    if not is_identifier(read_fields(message).get("id")):
+        logger.error("taskbridge: rejected a message that is no task: %.500s", error)
+        return
+    if not isinstance(error, InvalidTaskError):
+        error = InvalidTaskError(f"the task's message cannot be used: {error}")
+    fields = publish_signals.fields_of(message, read_fields(message))
+    logger.error("taskbridge: task %s has failed before it began: %.500s", fields["id"], error)
+    fail(consumer, message, error, publish_signals.execution(fields))
+
+
+def fail(
+    consumer: Any,
+    message: Any,
+    error: Exception,
+    execution: dict[str, Any] | None,
+    *,
+    store: bool = True,
+) -> None:
+    """End a task that has an id, and whose message no worker runs.
+
+    Args:
+        consumer: the worker's.
+        message: kombu's, of the task.
+        error: why it has failed.
+        execution: what Celery knows about the execution that ends; see ``publishing.execution``.
+            None for none: then servers ignore the end of a task that they know to run.
+        store: whether the result backend gets it too.
+    """
+    fields = read_fields(message)
+    task, name = str(fields["id"]), fields.get("task")
+    if store:
+        _store(consumer, task, {**fields, **_embedded(message)}, error)
+    name = name[:255] if isinstance(name, str) else ""
+    if (header := publish_signals.sound(fields.get(HEADER))) is not None and name not in INTERNAL:
+        job = fields.get("root_id")
+        job = str(job if is_identifier(job) else task)
+        # Not greater than the number of any execution that there was.
+        begun = publish_signals.run_after(header) if execution else 1
+        run = Run(job=job, task=task, name=name, owner=header.get("owner"), begun=begun,
+                  execution=execution)  # fmt: skip
+        told = {"error": outcomes.error(error)}
+        emitter_for(publish_signals.of_tasks[0]).put(run, "failed", told)
+
+
+def _store(consumer: Any, task: str, request: dict[str, Any], error: Exception) -> None:
+    """Store that a task has failed, and tell monitors and, if it is in a chord, the chord."""
+    fail = consumer.app.backend.mark_as_failure
+    for context in (Context(request), None):
+        try:
+            fail(task, error, request=context)
+            break
+        except Exception as failure:  # noqa: BLE001 - any backend's, or of anything in the message
+            logger.error("taskbridge: cannot store that task %s has failed: %s", task, failure)
+    if consumer.event_dispatcher:
+        consumer.event_dispatcher.send("task-failed", uuid=task, exception=repr(error))
+
+
+def _payload(message: Any) -> Any:
+    """Return a message's decoded body.
+
+    Raises:
+        InvalidTaskError: it cannot be decoded.
+    """
+    try:
+        return message.payload
+    except Exception as error:  # noqa: BLE001 - any decoder's
+        raise InvalidTaskError(f"the body of its message cannot be decoded: {error}") from None
+
+
+def read_fields(message: Any) -> dict[str, Any]:
+    """Return what a message says about its task; in protocol 1 its body does, else its headers."""
+    try:
+        payload = _payload(message)
+    except InvalidTaskError:
+        payload = None
+    return {**(payload if isinstance(payload, dict) else {}), **message.headers}
+
+
+def _embedded(message: Any) -> dict[str, Any]:
+    """Return what follows a message's task; nothing if anything is wrong with that."""
+    try:
+        _, _, embed = _call(_payload(message))
+        _check_embedded(embed)
+    except InvalidTaskError:
+        return {}
+    return embed or {}
+
+
+def _call(payload: Any) -> tuple[Any, Any, Any]:
+    """Return positional arguments, keyword arguments and what follows the task."""
+    if isinstance(payload, dict) and ("args" in payload or "task" in payload):
+        embed = {name: payload.get(name) for name in ("callbacks", "errbacks", "chord")}
+        return payload.get("args", ()), payload.get("kwargs", {}), embed
+    if not isinstance(payload, list | tuple) or len(payload) != 3:
+        raise InvalidTaskError("the body of its message must be [args, kwargs, embed]")
+    return tuple(payload)
+
+
+def _check(message: Any) -> None:
+    """Return if Celery can take a message in; drop what is wrong with taskbridge's own header.
+
+    Raises:
+        InvalidTaskError: it cannot; the message says what must change.
+    """
+    payload, fields = _payload(message), read_fields(message)
+    if "task" not in fields:
+        return  # Celery rejects it
+    for name, is_right in _CHECKS.items():
+        if not is_right(fields.get(name)):
+            raise InvalidTaskError(f"{name} in its message is missing or no {name} of Celery's")
+    if _is_deep(message, payload) or is_deep(fields, MAX_MESSAGE_DEPTH):
+        raise InvalidTaskError(
+            f"its message is nested more than {MAX_MESSAGE_DEPTH} levels deep: pass flatter data"
+        )
+    args, kwargs, embed = _call(payload)
+    if not isinstance(args, list | tuple):
+        raise InvalidTaskError("args in its message must be a list")
+    if not isinstance(kwargs, dict) or not all(isinstance(name, str) for name in kwargs):
+        raise InvalidTaskError("kwargs in its message must be an object with names")
+    _check_embedded(embed)
+    for place in (message.headers, payload):
+        if isinstance(place, dict) and HEADER in place:
+            place[HEADER] = publish_signals.sound(place[HEADER])
+
+
+def _is_deep(message: Any, payload: Any) -> bool:
+    body = message.body
+    if message.content_type == "application/json" and isinstance(body, str | bytes):
+        return may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(payload, MAX_MESSAGE_DEPTH)
+    return is_deep(payload, MAX_MESSAGE_DEPTH)
+
+
+def _check_embedded(embed: Any) -> None:
+    if embed is not None and not isinstance(embed, dict):
+        raise InvalidTaskError("embed in its message must be an object")
+    parts = {name: (embed or {}).get(name) or [] for name in EMBEDDED}
+    if chord := (embed or {}).get("chord"):
+        parts["chord"] = [chord]
+    for name, part in parts.items():
+        if not isinstance(part, list | tuple) or not all(map(_is_signature, part)):
+            raise InvalidTaskError(f"{name} in its message must hold signatures")
+
+
+def _is_signature(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("task"), str)
+        and isinstance(value.get("args") or [], list | tuple)
+        and isinstance(value.get("kwargs") or {}, dict)
+        and isinstance(value.get("options"), dict)
+    )
+
+
+def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _moment(value: Any) -> bool:
+    """Whether it is a time that every time zone can tell."""
+    try:
+        return not isinstance(value, int | float) and 0 <= (outcomes.moment(value) or 0) < LATEST
+    except CAUSED:
+        return False
+
+
+def _limits(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) in (0, 2)
+    return pair and all(one is None or is_number(one) for one in value)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "id": is_identifier,
+    "task": _text,
+    **dict.fromkeys(("root_id", "parent_id"), _or_none(is_identifier)),
+    **dict.fromkeys(("group", "shadow", "argsrepr", "kwargsrepr", "origin"), _or_none(_text)),
+    **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _or_none(is_counter)),
+    **dict.fromkeys(("eta", "expires"), _or_none(_moment)),
+    "timelimit": _or_none(_limits),
+    "stamped_headers": _or_none(lambda value: isinstance(value, list) and all(map(_text, value))),
+    "stamps": _or_none(lambda value: isinstance(value, dict)),
+    "groups": _or_none(lambda value: isinstance(value, list)),
+}

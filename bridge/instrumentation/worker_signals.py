@@ -1,0 +1,253 @@
+"""Celery's signals become events; ``install(app)`` is all that an application needs."""
+
+from __future__ import annotations
+
+import logging
+import signal as os_signals
+from typing import Any
+from weakref import WeakValueDictionary
+
+from celery import signals
+from celery.exceptions import WorkerLostError
+
+from bridge import capture
+from bridge.bus import embedded_transport
+from bridge.cancelling import cancel_request, cancelled_jobs
+from bridge.errors import JobCancelled
+from bridge.instrumentation import (
+    dropped_messages,
+    flower_progress,
+    outcomes,
+    poison,
+    probe_task,
+    publish_signals,
+    result_progress,
+)
+from bridge.instrumentation.publish_signals import HEADER, INTERNAL
+from bridge.protocol.event import EventType
+from bridge.reporting import current_job
+from bridge.reporting.task_run import Run
+from bridge.sending import fork_relay
+from bridge.sending.emitter import emitter_for, flush_all
+from bridge.settings import Settings
+
+__all__ = ["install"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the end of a task waits for its last event to be sent.
+TASK_FLUSH = 2.0
+#: Signal with which Celery tells a process that its soft time limit is over; None on Windows.
+SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
+
+_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_settings = publish_signals.of_tasks
+
+
+def install(app: Any, settings: Settings | None = None) -> None:
+    """Make the jobs of a Celery application watchable. Calling it again does nothing new.
+
+    Args:
+        app: the Celery application.
+        settings: default ``Settings.from_environ()``.
+
+    Raises:
+        SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
+    """
+    embedded_transport.register()
+    _settings[:] = [settings or Settings.from_environ()]
+    publish_signals.connect()
+    app.steps["consumer"].update({poison.Guard, dropped_messages.DroppedConsumer})
+    for signal, handler in _HANDLERS:
+        signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
+    cancel_request.install(app, _settings[0])
+    flower_progress.install()
+    probe_task.install(app)
+    fork_relay.install()
+
+
+def _run_of(task: Any) -> Run | None:
+    """Return a new run of a task that is about to run; None if it is not tracked."""
+    request = task.request
+    header = getattr(request, HEADER, None)
+    if not isinstance(header, dict) or task.name in INTERNAL:
+        return None
+    job, owner = request.root_id or request.id, header.get("owner")
+    return Run(
+        job=job,
+        task=request.id,
+        name=task.name,
+        owner=owner,
+        begun=publish_signals.run_after(header),
+        execution=publish_signals.execution(request),
+        is_cancelled=cancelled_jobs.watch(job),
+        capture=capture.kinds_for(task, owner, _settings[0]),
+        node=getattr(request, "hostname", None),
+    )
+
+
+def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
+    if run := _run_of(task):
+        emitter = emitter_for(_settings[0])
+        emitter.add(run)
+        current_job.enter(run, emitter)
+        emitter.put(run, "started", _beginning(task.request))
+        cancel_request.follow(run)
+        capture.attach(run.capture, _settings[0])
+        if _settings[0].store_progress:
+            result_progress.track(run, task)
+        flower_progress.track(run, task)
+
+
+def _beginning(request: Any) -> dict[str, Any]:
+    # How many tasks the job has travels with the task too: it may end before `queued` arrives.
+    return publish_signals.told(getattr(request, HEADER))
+
+
+def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, **_: Any) -> None:
+    if here := current_job.running(task_id):
+        run, emitter = here
+        if not run.over and (untold := outcomes.untold(run, task, state, retval)):
+            _report(task_id, *untold)
+        current_job.leave(task_id)
+        cancel_request.unfollow(task_id)
+        result_progress.untrack(task_id)
+        flower_progress.untrack(task_id)
+        emitter.remove(run)
+        emitter.flush(TASK_FLUSH)
+
+
+def _report(
+    task_id: str, kind: EventType, data: dict[str, Any], request: Any = None, name: str = ""
+) -> None:
+    """Tell what happened to a task, from its own process or from the worker's parent."""
+    if here := current_job.running(task_id):
+        run, emitter = here
+        fork_relay.settle(run)
+        run.over = True
+        emitter.put(run, kind, data)
+    elif parent := (_run_told(request, name) if request else _parent_run(task_id)):
+        # The child that ran it is gone or never was: the parent's word is a run of its own.
+        emitter_for(_settings[0]).put(parent, kind, data)
+
+
+def _parent_run(task_id: str) -> Run | None:
+    request = _received.get(task_id)
+    if request is None:
+        return None
+    header = request.request_dict.get(HEADER)
+    if not isinstance(header, dict) or request.type in INTERNAL:
+        return None
+    job = request.root_id or task_id
+    return _parents(job, task_id, request.type, header, request.request_dict)
+
+
+def _parents(job: str, task: str, name: str, header: dict[str, Any], fields: Any) -> Run:
+    """Return a run under which a worker's parent reports the end of an execution.
+
+    Args:
+        job: its id.
+        task: the task's id.
+        name: the task's name.
+        header: taskbridge's, of the task's message.
+        fields: of the message; see ``publishing.execution``.
+    """
+    return Run(
+        job=job,
+        task=task,
+        name=name,
+        owner=header.get("owner"),
+        begun=publish_signals.run_after(header, 2),  # greater than that of the child
+        execution=publish_signals.execution(fields),
+    )
+
+
+def _run_told(request: Any, name: str) -> Run | None:
+    """Return a run of a task that was refused before the worker took it in."""
+    header = getattr(request, HEADER, None)
+    if not isinstance(header, dict) or name in INTERNAL:
+        return None
+    job = request.root_id or request.id
+    return _parents(job, request.id, name, header, request)
+
+
+def _on_received(sender: Any, request: Any, **_: Any) -> None:
+    _received[request.id] = request
+    header = request.request_dict.get(HEADER)
+    if isinstance(header, dict):
+        job, at = request.root_id or request.id, header.get("at")
+        cancel_request.refuse_cancelled(sender, request, job, at, _settings[0])
+
+
+def _on_success(sender: Any, result: Any, **_: Any) -> None:
+    _report(sender.request.id, "succeeded", outcomes.result(result))
+
+
+def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+    if isinstance(exception, JobCancelled):
+        _report(task_id, "cancelled", {})
+    else:
+        kind: EventType = "lost" if isinstance(exception, WorkerLostError) else "failed"
+        _report(task_id, kind, outcomes.failure(exception, sender, _settings[0]))
+
+
+def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+    if reason is not None:
+        # A worker may have received the retry by now: what it received last is no answer.
+        _report(request.id, "retrying", outcomes.retry(reason, _settings[0]), request, sender.name)
+    elif sender.acks_late:
+        # The worker stops, and this is its parent's word.
+        _report(request.id, "retrying", {"reason": outcomes.HANDED_BACK})
+    else:
+        _report(request.id, "lost", {"reason": outcomes.NOT_HANDED_BACK})
+
+
+def _on_revoked(
+    sender: Any, request: Any, signum: Any = None, expired: bool = False, **_: Any
+) -> None:
+    # By this signal a task is told that its soft time limit is over: it says itself what became of
+    # it, and that is what Celery stores.
+    # (Celery gives the signal as a number, or as the text of an exception.)
+    if signum is None or signum != SOFT_LIMIT:
+        data = {"reason": outcomes.EXPIRED} if expired else {}
+        _report(request.id, "cancelled", data, request, sender.name)
+
+
+def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:
+    headers = message.headers or {}
+    if isinstance(header := headers.get(HEADER), dict):
+        job, fields = headers.get("root_id") or id, publish_signals.fields_of(message)
+        run = _parents(job, id, name[:255], header, fields)
+        text = (
+            f"no worker knows a task named {name}: check the name, or add its module to the worker"
+        )
+        error = {"class": "NotRegistered", "message": text}
+        emitter_for(_settings[0]).put(run, "failed", {"error": error})
+
+
+def _on_shutdown(**_: Any) -> None:
+    flush_all()
+
+
+def _on_worker_init(**_: Any) -> None:
+    # Before the pool forks: each child would otherwise spend half a second on the imports.
+    import bridge.bus.write_only_manager  # noqa: F401
+
+    capture.prepare(_settings[0])
+
+
+_HANDLERS = [
+    (signals.task_prerun, _on_prerun),
+    (signals.task_postrun, _on_postrun),
+    (signals.task_received, _on_received),
+    (signals.task_success, _on_success),
+    (signals.task_failure, _on_failure),
+    (signals.task_retry, _on_retry),
+    (signals.task_revoked, _on_revoked),
+    (signals.task_unknown, _on_unknown),
+    (signals.task_rejected, poison.on_rejected),
+    (signals.worker_init, _on_worker_init),
+    (signals.worker_process_init, _on_worker_init),
+    (signals.worker_process_shutdown, _on_shutdown),
+    (signals.worker_shutdown, _on_shutdown),
+]

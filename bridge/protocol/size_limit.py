@@ -1,0 +1,134 @@
+"""How much of a snapshot fits into so many bytes of JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, MAX_RESULT_BYTES, cut, finite_json
+
+if TYPE_CHECKING:
+    from bridge.protocol.task_state import TaskState
+
+T = TypeVar("T")
+
+__all__ = ["Room", "shorter", "size"]
+
+#: Bytes of JSON of an error, and of a reason, beyond which they are cut; of a traceback, whose last
+#: lines are kept.
+MAX_ERROR_BYTES, MAX_REASON_BYTES, MAX_TRACEBACK_BYTES = 12 * 1024, 1024, 4 * 1024
+#: Bytes of JSON of a bar beyond which its texts are cut, and of each of its texts then.
+MAX_BAR_BYTES, MAX_TEXT_BYTES = 2 * 1024, 480
+BAR_TEXTS = ("desc", "unit", "postfix")
+BAR_NUMBERS = ("position", "unit_scale", "n", "total", "rate", "eta", "elapsed", "closed")
+
+
+class Room:
+    """Takes in parts of a snapshot, one after the other, as long as there is room for them.
+
+    Args:
+        most: bytes of JSON that all parts may take; None for no bound, where all is taken as it is.
+        fixed: what is in the snapshot in any case.
+    """
+
+    def __init__(self, most: int | None, fixed: Any) -> None:
+        self._bound = most is not None
+        self._left = 0 if most is None else most - size(fixed)
+
+    def _take(self, part: T) -> T:
+        self._left -= size(part)
+        return part
+
+    def outcome(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return how a job ended: a result that is too large is left out, an error is cut."""
+        return self._take(shorter(told)) if self._bound else told
+
+    def meta(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """Return what tasks said about themselves; of too much, what was added last."""
+        if not self._bound:
+            return meta
+        return self._take(_newest(meta, min(MAX_META_BYTES, self._left)))
+
+    def bars(self, bars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the bars to draw; of too many, the first that take half of what is left."""
+        return self._take(_first(bars, self._left // 2)) if self._bound else bars
+
+    def tasks(self, tasks: Iterable[TaskState]) -> list[dict[str, Any]]:
+        """Return tasks, encoded; of too many, the first ones, and of the very first what fits."""
+        if not self._bound:
+            return [task.encode() for task in tasks]
+        listed: list[dict[str, Any]] = []
+        for task in tasks:
+            if task.weight > self._left and listed:
+                break
+            encoded = task.encode()
+            if size(encoded) + 1 > self._left:
+                encoded = self._cut(encoded)
+                if listed or size(encoded) > self._left:
+                    break
+            listed.append(encoded)
+            self._left -= size(encoded) + 1  # and a comma
+        return listed
+
+    def _cut(self, task: dict[str, Any]) -> dict[str, Any]:
+        why = shorter({name: task[name] for name in ("error", "reason")})
+        meta = _newest(task["meta"], MAX_META_BYTES)
+        rest = {**task, **why, "meta": meta, "bars": []}
+        return {**rest, "bars": _first(task["bars"], self._left - size(rest))}
+
+
+def size(value: Any) -> int:
+    """Return the bytes that a value takes as JSON."""
+    return len(finite_json(value))
+
+
+def _first(bars: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    taken: list[dict[str, Any]] = []
+    for bar in bars:
+        length = size(bar)
+        if length > MAX_BAR_BYTES:
+            texts = {name: cut(bar[name], MAX_TEXT_BYTES) for name in BAR_TEXTS if name in bar}
+            numbers = {name: bar[name] for name in BAR_NUMBERS if name in bar and _small(bar[name])}
+            bar = {**numbers, **texts}
+            length = size(bar)
+        most -= length + 1
+        if most < 0:
+            break
+        taken.append(bar)
+    return taken
+
+
+def _small(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _newest(meta: dict[str, Any], most: int) -> dict[str, Any]:
+    if size(meta) <= most:
+        return meta
+    kept: list[str] = []
+    for name in reversed(meta):
+        most -= size({name: meta[name]})
+        if most < 0:
+            break
+        kept.append(name)
+    return {name: meta[name] for name in reversed(kept)}
+
+
+def shorter(told: dict[str, Any]) -> dict[str, Any]:
+    """Return how a job ended, or a whole snapshot, with a result and an error of bounded size."""
+    told = dict(told)
+    if "result" in told and size(told["result"]) > MAX_RESULT_BYTES:
+        del told["result"]
+        told["result_omitted"] = True
+    elif "result_omitted" in told:
+        told["result_omitted"] = bool(told["result_omitted"])
+    if isinstance(error := told.get("error"), dict) and size(error) > MAX_ERROR_BYTES:
+        texts = {name: text for name, text in error.items() if isinstance(text, str)}
+        parts = {"class": MAX_TEXT_BYTES, "message": min(MAX_LOG_BYTES, MAX_ERROR_BYTES // 2)}
+        short = {name: cut(texts[name], most) for name, most in parts.items() if name in texts}
+        if "traceback" in texts:
+            short["traceback"] = cut(texts["traceback"][::-1], MAX_TRACEBACK_BYTES)[::-1]
+        told["error"] = short
+    if isinstance(reason := told.get("reason"), str):
+        told["reason"] = cut(reason, MAX_REASON_BYTES)
+    return told

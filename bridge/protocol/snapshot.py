@@ -1,0 +1,508 @@
+"""A snapshot: a job's events folded into its current state. Pure.
+
+Used by the server's journal and by the Python client alike; the page's ``snapshot.js`` is its twin.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+from bridge.protocol.event import TERMINAL, Event, EventType
+from bridge.protocol.size_limit import Room
+from bridge.protocol.task_state import NOTHING, WHY, TaskState
+from bridge.protocol.task_table import TaskTable
+
+__all__ = ["MAX_TASKS", "Snapshot"]
+
+#: Tasks that a snapshot lists; the counts cover all of them.
+MAX_TASKS = 100
+
+
+class Given(NamedTuple):
+    """What a snapshot was decoded from."""
+
+    #: All of it, as long as no event came after it.
+    encoded: dict[str, Any] | None = None
+    #: Tasks that it counted, and of those that ended how many it did not list.
+    total: int = 0
+    unlisted: int = 0
+    #: What all tasks had said, and the listed ones.
+    meta: dict[str, Any] = NOTHING
+    listed_meta: dict[str, Any] = NOTHING
+    #: Of the first task that ended as it should not: state, end and why, if it was not listed.
+    failure: dict[str, Any] | None = None
+    #: Whether something is missing of a task that was not listed.
+    incomplete: bool = False
+
+
+#: Of a snapshot that was not decoded from another.
+FRESH = Given()
+
+
+class Snapshot:
+    """The current state of one job.
+
+    Args:
+        job: its id.
+    """
+
+    # A server holds many of these.
+    __slots__ = (
+        "_asked",
+        "_disturbed",
+        "_estimate",
+        "_given",
+        "_more",
+        "_result",
+        "_result_run",
+        "_swept",
+        "_tasks",
+        "_total",
+        "at",
+        "dropped",
+        "job",
+        "name",
+        "owner",
+        "queued_at",
+        "started_at",
+    )
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self.name = ""
+        self.owner: str | None = None
+        self.at = 0.0
+        self.queued_at: float | None = None
+        self.started_at: float | None = None
+        self.dropped = 0
+        self._tasks = TaskTable()
+        #: Tasks that were planned when the job was enqueued, and that its tasks spawned.
+        self._total = self._more = 0
+        #: None unless somebody asked for the job to be cancelled; then why it takes long, or "".
+        self._asked: str | None = None
+        self._result: dict[str, Any] = NOTHING
+        self._result_run = -1
+        #: How long it will wait and take, as a server thinks.
+        self._estimate: dict[str, Any] = NOTHING
+        #: Why nothing comes from its workers, as a server thinks; None while something does.
+        self._disturbed: str | None = None
+        #: When and why all tasks that waited were presumed to be cancelled.
+        self._swept: tuple[float, dict[str, Any]] | None = None
+        self._given = FRESH
+
+    def apply(self, event: Event) -> bool:
+        """Fold one event in.
+
+        Returns:
+            False if it was a duplicate or stale, and changed nothing.
+        """
+        if event.type == "cancelling":
+            return self._cancel(event)
+        if event.type == "estimate":
+            return self._expect(event)
+        if event.type == "disturbed":
+            return self._disturb(event)
+        if event.verdict and event.data.get("waiting"):
+            return self._sweep(event)
+        task = self._tasks.get(event.task)
+        if task is None:
+            own = event.task == self.job
+            task = TaskState(self.job if own else event.task, sys.intern(event.name))
+        if not task.accepts(event):
+            self._late(event)
+            return False
+        self._touch()
+        if task.task not in self._tasks:
+            self._more += event.data.get("more", 0)
+        self._tasks.fold(task, event)
+        self._describe(event)
+        self._times(event)
+        if event.terminal and self.ended:
+            self._settle()
+        return True
+
+    def _sweep(self, event: Event) -> bool:
+        why = {"reason": event.data.get("reason")}
+        if not self._tasks.presume_cancelled(event.at, why):
+            return False
+        self._touch()
+        self._swept = (event.at, why)
+        self.at = max(self.at, event.at)
+        if self.ended:
+            self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Let go of what is of no use once the job is over; a server holds many of them."""
+        self._estimate, self._disturbed = NOTHING, None
+        if self._asked:
+            self._asked = ""
+
+    def _late(self, event: Event) -> None:
+        """Take from a `queued` that a fast worker overtook what nobody else tells."""
+        if event.type == "queued" and event.task == self.job and self.queued_at is None:
+            self.queued_at = event.at
+            self._touch()
+
+    def _touch(self) -> None:
+        """What this snapshot was decoded from is not all that is known any more."""
+        if self._given.encoded is not None:
+            self._given = self._given._replace(encoded=None)
+
+    def _cancel(self, event: Event) -> bool:
+        reason = event.data.get("reason", "")
+        if self.ended or (self.cancelling and reason in ("", self._asked)):
+            return False
+        self._asked = reason
+        self.at = max(self.at, event.at)
+        self._touch()
+        return True
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked for the job to be cancelled."""
+        return self._asked is not None
+
+    @property
+    def estimate(self) -> dict[str, Any]:
+        """How long it will wait and take, as a server thinks; see ``expectation``."""
+        return self._estimate
+
+    def expectation(self, at: float, *, queue: Any, eta: Any) -> Event:
+        """Return an event that says how long it will wait and take.
+
+        Args:
+            at: seconds since the epoch.
+            queue: ``{name, ahead, workers}`` of the queue in which it waits, or None.
+            eta: ``{earliest, latest, jobs}``, or None.
+        """
+        data = {"queue": queue, "eta": eta}
+        return Event(
+            job=self.job,
+            task=self.job,
+            name=self.name,
+            owner=self.owner,
+            type="estimate",
+            at=at,
+            data=data,
+        )
+
+    def _expect(self, event: Event) -> bool:
+        if self.ended:
+            return False
+        self._estimate = event.data
+        self._touch()
+        return True
+
+    @property
+    def disturbed(self) -> str | None:
+        """Why nothing comes from its workers, as a server thinks; None while something does."""
+        return None if self.ended else self._disturbed
+
+    def disturbance(self, at: float, reason: str | None) -> Event | None:
+        """Return an event that says that the way to its workers is disturbed, or is not any more.
+
+        It has the place of the last event of one of the tasks, so that a client which does not
+        know of it takes it for a duplicate.
+
+        Args:
+            at: seconds since the epoch.
+            reason: why nothing comes from its workers; None if something does.
+
+        Returns:
+            None if that is known already, or the job is over.
+        """
+        if self.ended or reason == self._disturbed:
+            return None
+        listed = self._tasks.listed(1)
+        told = {"disturbed": reason is not None, **({"reason": reason} if reason else {})}
+        return self.verdict(listed[0], "disturbed", at, **told) if listed else None
+
+    def _disturb(self, event: Event) -> bool:
+        if self.ended:
+            return False
+        reason = event.data.get("reason") or "the way to its workers is disturbed"
+        self._disturbed = reason if event.data.get("disturbed") else None
+        self._touch()
+        return True
+
+    def _describe(self, event: Event) -> None:
+        if not self.name or (event.task == self.job and event.run == 0):
+            self.name = sys.intern(event.name)
+        self.owner = self.owner or (event.owner and sys.intern(event.owner))
+        self._total = max(self._total, event.data.get("total", 0))
+        self.dropped += event.data.get("dropped", 0)
+
+    def _times(self, event: Event) -> None:
+        self.at = max(self.at, event.at)
+        if event.type == "queued" and self.queued_at is None:
+            self.queued_at = event.at
+        elif event.type == "started":
+            self.started_at = self.started_at or event.at
+        if event.type == "succeeded" and event.run >= self._result_run:
+            # Of several tasks it is the one begun last, whose word may not arrive last.
+            self._result_run = event.run
+            wanted = ("result", "result_omitted")
+            self._result = {key: event.data[key] for key in wanted if key in event.data}
+
+    def _failure(self) -> dict[str, Any] | None:
+        """Return state, end and reasons of the first task that ended as it should not."""
+        known, task = self._given.failure, self._tasks.first_failed()
+        if task is None or (known and (known["ended_at"] or 0.0) <= (task.ended_at or 0.0)):
+            return known
+        return {"state": task.state, "ended_at": task.ended_at, **task.why}
+
+    @property
+    def total(self) -> int:
+        """Tasks that the job is known to have."""
+        known = max(len(self._tasks) + self._given.unlisted, self._given.total)
+        return max(self._total + self._more, known)
+
+    @property
+    def done(self) -> int:
+        """Tasks that ended."""
+        return self._given.unlisted + self._tasks.done
+
+    @property
+    def state(self) -> str:
+        """``queued``, ``running``, ``retrying``, ``cancelling`` or how the job ended."""
+        if self._given.encoded is not None:
+            return str(self._given.encoded["state"])
+        if failure := self._failure():
+            return str(failure["state"])
+        done = self.done
+        if done and done >= self.total:
+            return "succeeded"
+        if self.cancelling:
+            return "cancelling"
+        if done or self._tasks.count("running"):
+            return "running"
+        return "retrying" if self._tasks.count("retrying") else "queued"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over."""
+        return self.state in TERMINAL
+
+    @property
+    def bars(self) -> list[dict[str, Any]]:
+        """Bars to draw: the task's own, or one over all tasks and then those of running ones."""
+        if self.total == 1:
+            return next((task.bars for task in self._tasks.values()), [])
+        running = [bar for one in self._listed() if one.state == "running" for bar in one.bars]
+        return [self._combined(), *running]
+
+    def _combined(self) -> dict[str, Any]:
+        elapsed = max(0.0, self.at - self.started_at) if self.started_at else 0.0
+        rate = self.done / elapsed if elapsed and self.done else None
+        return {
+            "position": 0,
+            "desc": "tasks",
+            "unit": "task",
+            "unit_scale": False,
+            "n": self.done,
+            "total": self.total,
+            "postfix": "",
+            "rate": rate and round(rate, 3),
+            "eta": rate and round((self.total - self.done) / rate, 1),
+            "elapsed": round(elapsed, 3),
+            "closed": self.ended,
+        }
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the tasks said about the job; the task begun last has the last word."""
+        merged: dict[str, Any] = {}
+        for task in self._tasks.with_meta():
+            merged |= task.meta
+        # What a task that is not listed said stands until a listed one says something new.
+        before, given = self._given.listed_meta, self._given.meta.items()
+        return merged | {name: v for name, v in given if merged.get(name) == before.get(name)}
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that a task reported never came."""
+        return self._given.incomplete or self._tasks.count("incomplete") > 0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has come from a running task for longer than it should."""
+        return not self.ended and self._tasks.count("stalled") > 0
+
+    @property
+    def waits_cancelled(self) -> bool:
+        """Whether the job was cancelled, and what is left of it waits for a worker."""
+        waits = self._tasks.count("queued") or self._tasks.count("retrying")
+        return bool(waits and self.cancelling and not self._tasks.count("running"))
+
+    def verdicts(self) -> Iterator[Event]:
+        """Yield, once more, the verdicts of a server that nothing has overturned."""
+        if not self._tasks.count("presumed"):
+            return
+        at, why = self._swept or (0.0, None)
+        if why is not None:
+            yield self.sweep(at, why["reason"])
+        for task in self._tasks.values():
+            if task.presumed and task.ended_at is not None and task.why is not why:
+                yield self.verdict(task, cast(EventType, task.state), task.ended_at, **task.why)
+
+    def sweep(self, at: float, reason: str | None) -> Event:
+        """Return an event that says of all tasks that wait that they are cancelled.
+
+        It names the job's own task, so that a client which does not know of ``waiting`` sees the
+        job end.
+
+        Args:
+            at: seconds since the epoch.
+            reason: why nobody runs them any more.
+        """
+        own = self._tasks.get(self.job) or TaskState(self.job, self.name)
+        return self.verdict(own, "cancelled", at, waiting=True, reason=reason)
+
+    def verdict(self, task: TaskState, kind: EventType, at: float, **data: Any) -> Event:
+        """Return an event that says what a server makes of what a task does not say itself.
+
+        Args:
+            task: which of this job's.
+            kind: ``stalled``, or how it ended.
+            at: seconds since the epoch.
+            data: more about it.
+        """
+        run, seq, tick = (max(0, number) for number in task.order)
+        return Event(
+            job=self.job,
+            task=task.task,
+            name=task.name,
+            owner=self.owner,
+            type=kind,
+            at=at,
+            run=run,
+            seq=seq,
+            tick=tick,
+            data={"verdict": True, **data},
+        )
+
+    def task(self, task: str) -> TaskState | None:
+        """Return what is known of a task; None for nothing."""
+        return self._tasks.get(task)
+
+    def newest_run(self) -> int:
+        """Return the greatest number of an execution of its tasks; 0 before the first."""
+        return max((task.order[0] for task in self._tasks.values()), default=0)
+
+    def waiting(self) -> list[TaskState]:
+        """Return the tasks that wait, or are to be tried again."""
+        return list(self._tasks.waiting())
+
+    def open_tasks(self) -> list[TaskState]:
+        """Return the tasks that have not ended."""
+        return [task for task in self._tasks.values() if not task.ended]
+
+    @property
+    def ended_at(self) -> float | None:
+        """Seconds since the epoch at which the job ended; None while it has not."""
+        if not self.ended:
+            return None
+        if failure := self._failure():
+            return cast("float | None", failure["ended_at"])
+        return max((task.ended_at or 0.0 for task in self._tasks.values()), default=None)
+
+    def _outcome(self) -> dict[str, Any]:
+        if failure := self._failure():
+            return {key: failure.get(key) for key in WHY}
+        if self.state == "retrying":
+            [first] = self._tasks.listed(1)
+            return {key: first.why.get(key) for key in WHY}
+        if self.state == "cancelling":
+            return {"reason": self._asked or None}
+        return self._result if self.ended else {}
+
+    def _expected(self) -> dict[str, Any]:
+        """Return how long it will wait and take, while that is of any use."""
+        told = {} if self.ended else self._estimate
+        queued = self.state == "queued"
+        return {"queue": told.get("queue") if queued else None, "eta": told.get("eta")}
+
+    def encode(self, most: int | None = None) -> dict[str, Any]:
+        """Return the snapshot as the JSON object of the protocol.
+
+        Args:
+            most: bytes of JSON that it may take; of what is beyond, ``size_limit`` leaves out
+                some. Default no bound.
+        """
+        if self._given.encoded is not None:
+            return self._given.encoded
+        fixed = self._fixed()
+        room = Room(most, fixed)
+        outcome, meta, bars = room.outcome(self._outcome()), room.meta(self.meta), self.bars
+        parts = {"meta": meta, "bars": room.bars(bars), "tasks": room.tasks(self._listed())}
+        return {**fixed, **outcome, **parts}
+
+    def _fixed(self) -> dict[str, Any]:
+        return {
+            "job": self.job,
+            "name": self.name,
+            "owner": self.owner,
+            "state": self.state,
+            "at": self.at,
+            "queued_at": self.queued_at,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "total": self.total,
+            "done": self.done,
+            "planned": self._total,
+            "spawned": self._more,
+            "bars": [],
+            "meta": {},
+            "tasks": [],
+            "error": None,
+            "reason": None,
+            "retry_at": None,
+            "cancelling": self.cancelling,
+            "stalled": self.stalled,
+            "disturbed": self.disturbed,
+            **self._expected(),
+            "dropped": self.dropped,
+            "incomplete": self.incomplete,
+            "source": "events",
+        }
+
+    @classmethod
+    def decode(cls, data: dict[str, Any]) -> Snapshot:
+        """Return a snapshot that goes on from an encoded one, as a client does."""
+        new = cls(data["job"])
+        for name in ("name", "owner", "at", "queued_at", "started_at", "dropped"):
+            setattr(new, name, data[name])
+        new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])
+        new._total, new._more = data["planned"], data["spawned"]
+        if data["cancelling"]:
+            new._asked = (data["state"] == "cancelling" and data["reason"]) or ""
+        new._estimate = {key: data[key] for key in ("queue", "eta")}
+        new._disturbed = data.get("disturbed")  # servers of 0.1.0 do not say it
+        new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
+        runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
+        new._result_run = max(runs, default=-1)
+        unlisted = max(0, data["done"] - new.done)
+        failure = {key: data[key] for key in ("state", "ended_at", *WHY)}
+        known = data["state"] in TERMINAL - {"succeeded"} and not new._is_of_listed(failure)
+        new._given = Given(
+            data,
+            data["total"],
+            unlisted,
+            data["meta"],
+            new.meta,
+            failure if known else None,
+            data["incomplete"] and not new.incomplete,
+        )
+        return new
+
+    def _is_of_listed(self, failure: dict[str, Any]) -> bool:
+        """Whether a failure is that of a task which is listed."""
+        first = self._tasks.first_failed()
+        return first is not None and first.ended_at == failure["ended_at"]
+
+    def _listed(self) -> list[TaskState]:
+        """Return the tasks to list: those that go on first, then what went wrong."""
+        return self._tasks.listed(MAX_TASKS)

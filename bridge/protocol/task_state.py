@@ -1,0 +1,204 @@
+"""What is known of one task of a job. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bridge.protocol.event import TERMINAL, Event, finite_json
+
+__all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState"]
+
+#: State of a task after an event that does not end it.
+STATES = {
+    "queued": "queued",
+    "started": "running",
+    "progress": "running",
+    "log": "running",
+    "output": "running",
+    "retrying": "retrying",
+}
+#: Events with which no execution begins: they may be the word of a worker's parent about it.
+NO_BEGINNING = TERMINAL | {"retrying"}
+#: What an event says about why a task ended, or is to run again.
+WHY = ("error", "reason", "retry_at")
+
+#: In the place of many empty ones; never changed.
+NOTHING: dict[str, Any] = {}
+NO_BARS: list[dict[str, Any]] = []
+
+#: What tasks are listed by: their group, the run, their id.
+Place = tuple[int, int, str]
+#: Groups in which tasks are listed: what goes on, what went wrong, what succeeded.
+GROUPS = {"running": 0, "retrying": 1, "queued": 2, "succeeded": 4}
+WENT_WRONG = 3
+
+#: Bits of :attr:`TaskState.flags`, which are one number because a server holds many tasks.
+INCOMPLETE, STALLED, PRESUMED = 1, 2, 4
+
+
+class TaskState:
+    """What is known of one task of the job."""
+
+    __slots__ = (
+        "_bars",
+        "attempt",
+        "ended_at",
+        "flags",
+        "meta",
+        "name",
+        "order",
+        "state",
+        "task",
+        "why",
+    )
+
+    def __init__(self, task: str, name: str) -> None:
+        self.task, self.name = task, name
+        self.state = "queued"
+        self.attempt = 0
+        self._bars: list[dict[str, Any]] | str = NO_BARS
+        self.meta: dict[str, Any] = NOTHING
+        self.order = (-1, -1, -1)
+        self.flags = 0
+        self.ended_at: float | None = None
+        #: Error, reason and time of the next attempt, as far as they were told.
+        self.why: dict[str, Any] = NOTHING
+
+    @property
+    def bars(self) -> list[dict[str, Any]]:
+        """Its bars, as they travel."""
+        if isinstance(self._bars, str):
+            unpacked: list[dict[str, Any]] = json.loads(self._bars)
+            return unpacked
+        return self._bars
+
+    @property
+    def weight(self) -> int:
+        """Bytes of JSON that it takes at least, as far as that is known without encoding it."""
+        return len(self._bars) if isinstance(self._bars, str) else 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, and not as it should."""
+        return self.ended and self.state != "succeeded"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it does not run yet, or not any more until it is tried again."""
+        return self.state in ("queued", "retrying")
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that it reported never came."""
+        return bool(self.flags & INCOMPLETE)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has come for longer than it should."""
+        return bool(self.flags & STALLED)
+
+    @property
+    def presumed(self) -> bool:
+        """Whether its end is a server's verdict, which a later word of its own overturns."""
+        return bool(self.flags & PRESUMED)
+
+    def place(self) -> Place:
+        """Return what tasks are listed by: what goes on, what went wrong, then the rest."""
+        return (GROUPS.get(self.state, WENT_WRONG), self.order[0], self.task)
+
+    def accepts(self, event: Event) -> bool:
+        """Whether the event is news: not a duplicate, not from an older run, not after the end."""
+        if event.verdict:
+            # It has the place of the last event that came, beyond which nothing is known.
+            known = event.type == "stalled" and self.stalled
+            return event.order >= self.order and not self.ended and not known
+        if event.order <= self.order:
+            return False
+        same_run = event.run == self.order[0]
+        # A second opinion about the end of a task (the worker's parent, say) changes nothing.
+        return self.presumed or not (self.ended and (same_run or event.terminal))
+
+    def apply(self, event: Event) -> None:
+        """Fold in an event that is news."""
+        self._place(event)
+        if event.type == "stalled":
+            self.flags |= STALLED
+            return
+        self.flags &= INCOMPLETE
+        if event.verdict and event.type in ("lost", "cancelled"):
+            self.flags |= PRESUMED
+        self.state = event.type if event.terminal else STATES.get(event.type, self.state)
+        self.ended_at = event.at if event.terminal else None
+        told = event.type in NO_BEGINNING
+        why = {key: event.data[key] for key in WHY if told and key in event.data}
+        self.why = why or NOTHING
+        if event.type == "progress":
+            self._bars = event.data.get("bars", NO_BARS)
+            self.meta = event.data.get("meta", NOTHING)
+        elif event.terminal and self._bars and not isinstance(self._bars, str):
+            # A server holds many jobs that have ended, and as text their bars take a quarter.
+            self._bars = finite_json(self._bars)
+
+    def presume(self, state: str, at: float, why: dict[str, Any]) -> None:
+        """Take a server's verdict about how it ended.
+
+        Args:
+            state: how.
+            at: seconds since the epoch.
+            why: the ``reason``; shared, never changed.
+        """
+        self.state, self.ended_at, self.why = state, at, why
+        self.flags = (self.flags & INCOMPLETE) | PRESUMED
+
+    def _place(self, event: Event) -> None:
+        run, seq, _ = self.order
+        attempt = self.attempt
+        if event.run > run:
+            self._bars, self.meta = NO_BARS, NOTHING
+            attempt += event.run > 0 and event.type not in NO_BEGINNING
+            # A parent's last word about a run that it did not execute begins at no sequence.
+            hole = event.seq > 0 or event.type == "progress"
+        else:
+            # Progress has the number of the event before it, which must have come; so has a
+            # verdict.
+            hole = event.seq > seq + (event.type != "progress" and not event.verdict)
+        self.flags |= hole * INCOMPLETE
+        self.order = event.order
+        # A task that is delivered again says the same number as the first time.
+        self.attempt = max(attempt, event.data.get("attempt", 0))
+
+    def encode(self) -> dict[str, Any]:
+        run, seq, tick = self.order
+        return {
+            "task": self.task,
+            "name": self.name,
+            "state": self.state,
+            "attempt": self.attempt,
+            "bars": self.bars,
+            "meta": self.meta,
+            "run": run,
+            "seq": seq,
+            "tick": tick,
+            "incomplete": self.incomplete,
+            "stalled": self.stalled,
+            "presumed": self.presumed,
+            "ended_at": self.ended_at,
+            **{key: self.why.get(key) for key in WHY},
+        }
+
+    @classmethod
+    def decode(cls, data: dict[str, Any]) -> TaskState:
+        task = cls(data["task"], data["name"])
+        task.state, task.attempt, task._bars = data["state"], data["attempt"], data["bars"]
+        task.meta = data["meta"]
+        task.order = (data["run"], data["seq"], data["tick"])
+        flags = {"incomplete": INCOMPLETE, "stalled": STALLED, "presumed": PRESUMED}
+        task.flags = sum(flag for name, flag in flags.items() if data[name])
+        task.ended_at = data["ended_at"]
+        task.why = {key: data[key] for key in WHY if data[key] is not None}
+        return task

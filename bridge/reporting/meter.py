@@ -1,0 +1,173 @@
+"""A meter: what is sampled of a bar, whoever draws it. Pure counters and a clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bridge.protocol.event import cut
+
+__all__ = ["Meter", "Reading", "finite"]
+
+#: Seconds over which the rate is smoothed: old samples have lost two thirds of their weight after
+#: it. Samples come at uneven intervals, so the weight follows time and not their number.
+SMOOTHING = 3.0
+#: Longest text of a bar, in characters and in bytes of JSON, so that a runaway postfix cannot fill
+#: an event: 32 bars of three texts each fit.
+MAX_TEXT = 200
+MAX_TEXT_BYTES = 480
+#: Largest number of a bar; sums and quotients of such are still finite.
+MAX_NUMBER = 1e150
+#: Longest time to the end, in seconds, that is worth showing: that of a stalled bar nears infinity.
+MAX_ETA = 1e9
+
+
+class Reading(NamedTuple):
+    """What a bar shows at a moment, as its owner set it: not always what it should be."""
+
+    n: Any
+    total: Any = None
+    desc: Any = ""
+    postfix: Any = ""
+    unit: Any = "it"
+    unit_scale: Any = False
+
+
+class Meter:
+    """Samples a bar: smooths its rate, and computes the time to its end.
+
+    Args:
+        read: returns the bar's reading; None once the bar is gone.
+        leave: whether the finished bar stays visible until another takes its line; None keeps
+            only that of the first line, as with tqdm.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Reading | None],
+        *,
+        leave: bool | None = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.leave = leave
+        self.closed = False
+        #: Smoothed units a second; None while unknown.
+        self.rate: float | None = None
+        self._read = read
+        self._clock = clock
+        self._reading = _clean(read() or Reading(0))
+        self._sampled: tuple[Reading, bool] | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self._started = self._rated_at = self._clock()
+        self._rated_n = self._reading.n
+
+    def reset(self) -> None:
+        """Begin again: time and rate count from now."""
+        self._look()
+        self.rate = None
+        self._restart()
+
+    def unpause(self) -> None:
+        """Leave the time since the last sample out of the rate."""
+        self._rated_at = self._clock()
+
+    def close(self) -> None:
+        """Keep what the bar shows now, and let go of it."""
+        if not self.closed:
+            self._look()
+            self.closed = True
+            self._read = lambda: None
+
+    @property
+    def reading(self) -> Reading:
+        """What the bar shows now, cleaned: finite numbers and short texts."""
+        self._look()
+        return self._reading
+
+    def over(self) -> bool:
+        """Look at the bar; whether it was closed, or is gone."""
+        self._look()
+        return self.closed
+
+    def changed(self) -> bool:
+        """Look at the bar; whether a person would see a difference to the last sample."""
+        self._look()
+        return (self._reading, self.closed) != self._sampled
+
+    def sample(self, position: int) -> dict[str, Any]:
+        """Look at the bar, advance its rate, and return it as it travels, on a line."""
+        self._look()
+        reading = self._reading
+        self._sampled = (reading, self.closed)
+        elapsed = self._advance(reading.n)
+        return {
+            "position": position,
+            "desc": reading.desc,
+            "unit": reading.unit,
+            "unit_scale": reading.unit_scale,
+            "n": reading.n,
+            "total": reading.total,
+            "postfix": reading.postfix,
+            "rate": self.rate and round(max(0.0, self.rate), 3),
+            "eta": self._eta(reading),
+            "elapsed": round(elapsed, 3),
+            "closed": self.closed,
+        }
+
+    def _look(self) -> None:
+        reading = self._read()
+        if reading is None:
+            self.closed = True
+        else:
+            self._reading = _clean(reading)
+
+    def _advance(self, n: float) -> float:
+        now = self._clock()
+        if (passed := now - self._rated_at) > 0:
+            rate = finite((n - self._rated_n) / passed) or 0.0
+            weight = 1.0 if self.rate is None else 1.0 - math.exp(-passed / SMOOTHING)
+            self.rate = weight * rate + (1.0 - weight) * (self.rate or 0.0)
+            self._rated_at, self._rated_n = now, n
+        return now - self._started
+
+    def _eta(self, reading: Reading) -> float | None:
+        if reading.total is None or not self.rate or self.rate < 0:
+            return None
+        eta = max(0.0, reading.total - reading.n) / self.rate
+        return round(eta, 1) if eta < MAX_ETA else None
+
+
+def _clean(reading: Reading) -> Reading:
+    n, total, desc, postfix, unit, unit_scale = reading
+    return Reading(
+        finite(n) or 0,
+        finite(total),
+        # tqdm's set_description() adds the colon that it draws.
+        _text(desc).removesuffix(": "),
+        _text(postfix),
+        _text(unit),
+        unit_scale is not False and bool(finite(unit_scale)),
+    )
+
+
+def finite(value: Any) -> float | None:
+    """Return a plain finite number for what may be numpy's, NaN, None or no number at all."""
+    try:
+        number = float(value)
+    except Exception:  # noqa: BLE001 - anybody's __float__
+        return None
+    if not -MAX_NUMBER <= number <= MAX_NUMBER:
+        return None
+    return value if type(value) is int else number
+
+
+def _text(value: Any) -> str:
+    try:
+        return "" if value is None else cut(str(value)[:MAX_TEXT], MAX_TEXT_BYTES)
+    except Exception:  # noqa: BLE001 - anybody's __str__
+        return ""

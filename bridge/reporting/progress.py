@@ -1,0 +1,267 @@
+"""A bar: tqdm whose drawing is left to those who watch the job."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from tqdm import tqdm
+
+from bridge.errors import JobCancelled
+from bridge.reporting import current_job
+from bridge.reporting.meter import Meter, Reading, finite
+
+__all__ = ["Bar", "progress", "progress_range"]
+
+if TYPE_CHECKING:
+    Base = tqdm[Any]
+else:
+    Base = tqdm
+
+
+class _Nobody:
+    """In the place of tqdm's register of bars, and of the file that it draws on."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def remove(self, bar: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+class _Stopped(float):
+    """A count that cannot be added to; see :meth:`Bar.stop`."""
+
+    def __add__(self, other: object) -> Any:
+        raise JobCancelled
+
+    __radd__ = __sub__ = __add__
+
+
+class Bar(Base):
+    """A tqdm bar inside a job: all of tqdm's surface, and nothing drawn.
+
+    Iterating or calling :meth:`update` only counts, which is why it costs a fraction of tqdm's;
+    the job's sender samples the count. Made by :class:`progress`, and in the place of the bars
+    of code that knows nothing of taskbridge.
+
+    Raises:
+        JobCancelled: (while iterating, updating or being made) somebody cancelled the job.
+    """
+
+    # Not for their size: CPython calls the methods of an object quickly only as long as nobody has
+    # asked for its __dict__ and what is in there is not much.
+    __slots__ = (
+        "_meter",
+        "_run",
+        "_time",
+        "desc",
+        "n",
+        "postfix",
+        "start_t",
+        "total",
+        "unit",
+        "unit_scale",
+    )
+
+    # tqdm's own are shared by all bars of the process, and taken while one is drawn.
+    _lock = threading.RLock()
+    _instances = _Nobody()
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    def __init__(
+        self,
+        iterable: Iterable[Any] | None = None,
+        desc: str | None = None,
+        total: float | None = None,
+        leave: bool | None = True,
+        file: Any = None,
+        *more: Any,
+        **options: Any,
+    ) -> None:
+        if "disable" in options:
+            options["disable"] = bool(options["disable"])  # None asks whether there is a terminal
+        super().__init__(iterable, desc, total, leave, _Nobody(), *more, **options)
+        here = current_job.here()
+        self._run = here[0] if here else None
+        clock = self._run.clock if self._run else time.monotonic
+        self._time, self.start_t = clock, clock()
+        self._meter = Meter(_reader(self), leave=leave, clock=clock)
+        if self._run:
+            position, hidden = options.get("position"), bool(self.disable)
+            self.pos = self._run.show(self, self._meter, position, hidden=hidden)
+
+    @classmethod
+    def _get_free_pos(cls, instance: Any = None) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.iterable is None:
+            raise TypeError("this bar has no iterable: give it one, or move it with update()")
+        return self._each(self.iterable)
+
+    def _each(self, iterable: Iterable[Any]) -> Iterator[Any]:
+        try:
+            for item in iterable:
+                yield item
+                self.n += 1
+        finally:
+            self.close()
+
+    def update(self, n: float = 1) -> None:  # type: ignore[override] # no None: a test costs
+        """Move the bar by ``n`` units, which may be negative or fractional."""
+        self.n += n
+
+    def stop(self) -> None:
+        """Make the next step raise ``JobCancelled``; called by the sender.
+
+        A step is one addition and nothing else, so it is the count that refuses. A step that is
+        just being made may overwrite it: the sender repeats it until the bar is closed.
+        """
+        if type(self.n) is not _Stopped:
+            self.n = _Stopped(finite(self.n) or 0)
+
+    def reset(self, total: float | None = None) -> None:
+        """Start again from nothing, with another total if one is given."""
+        self.n = 0
+        if total is not None:
+            self.total = total
+        self.start_t = self._time()
+        self._meter.reset()
+
+    def close(self) -> None:
+        """End the bar. Calling it again does nothing."""
+        meter = getattr(self, "_meter", None)  # missing if the bar could not be made
+        if meter is not None and not meter.closed:
+            self.disable = True
+            meter.close()
+            if self._run:
+                self._run.closed(meter)
+
+    def unpause(self) -> None:
+        """Leave the time since the last sample out of the rate."""
+        self._meter.unpause()
+
+    def refresh(self, *_: Any, **__: Any) -> Any:
+        """Do nothing: a bar is sampled all the time."""
+        return True
+
+    display = refresh
+
+    def clear(self, *_: Any, **__: Any) -> None:
+        """Do nothing: there is no line to clear."""
+
+    moveto = clear
+
+    @property
+    def format_dict(self) -> Any:
+        """What tqdm formats a bar from, with the rate that is sent."""
+        meter = getattr(self, "_meter", None)
+        return {**super().format_dict, "rate": meter and meter.rate}
+
+    @classmethod
+    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+        """Show a line to those who watch; with ``file``, print it there."""
+        if file is None:
+            current_job.job.log(s)
+        else:
+            file.write(s + end)
+
+
+def _reader(bar: Bar) -> Callable[[], Reading | None]:
+    # Weak: a bar that its job forgot is closed when it is collected, as tqdm's are.
+    reference = weakref.ref(bar)
+
+    def read() -> Reading | None:
+        if (bar := reference()) is None:
+            return None
+        # A disabled bar lacks some.
+        texts = (getattr(bar, name, None) for name in ("desc", "postfix", "unit", "unit_scale"))
+        return Reading(bar.n, bar.total, *texts)
+
+    return read
+
+
+@functools.lru_cache(256)
+def bar_class(cls: Any) -> type[Bar] | None:
+    """Return ``cls`` with the drawing taken out; None for a class that cannot be so changed."""
+    if cls is tqdm:
+        return Bar
+    if issubclass(cls, Bar):
+        return cast("type[Bar]", cls)
+    try:
+        made: type[Bar] = type(cls.__name__, (cls, Bar), {"__module__": cls.__module__})
+    except TypeError:  # a metaclass or slots of its own
+        return None
+    return made
+
+
+class progress(Base):  # noqa: N801 - used as a function, as tqdm is
+    """A bar over ``iterable``, used as one uses tqdm; can be given as a ``tqdm_class``.
+
+    Inside a job it is a :class:`Bar`, seen by those who watch; elsewhere it is tqdm itself.
+
+    Args:
+        iterable: what to iterate over, with ``for`` or ``async for``; None for a bar that is
+            moved by ``update()``.
+        desc: text in front of the bar.
+        total: expected number of units; default ``len(iterable)``, None when unknown.
+        leave: whether the finished bar stays visible until another takes its line; default True.
+        unit: name of one unit; default ``it``.
+        unit_scale: whether numbers are shown with SI prefixes; default False.
+        initial: where the counter starts; default 0.
+        position: line of the bar; default the lowest free one.
+        disable: hide the bar, in a job too; default False.
+        postfix: names and values behind the bar.
+
+    All other options of tqdm are taken, and mean something on a terminal alone.
+
+    Raises:
+        JobCancelled: (while iterating or updating) somebody cancelled the job.
+        TqdmKeyError: an option that tqdm does not know.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        made = None if current_job.here() is None else bar_class(cls)  # type: ignore[arg-type]
+        if made is None:
+            return super().__new__(cls, *args, **options)
+        return object.__new__(made)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        source = self.iterable
+        try:
+            if hasattr(source, "__aiter__"):
+                async for item in source:
+                    yield item
+                    self.update()
+            else:
+                for item in source:
+                    yield item
+                    self.update()
+        finally:
+            self.close()
+
+    @classmethod
+    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+        """Print a line above the bars; inside a job, show it to those who watch."""
+        if file is None and current_job.here():
+            current_job.job.log(s)
+        else:
+            super().write(s, file, end, nolock)
+
+
+def progress_range(*bounds: int, **options: Any) -> Any:
+    """Return ``progress(range(*bounds), **options)``, as tqdm's ``trange`` does."""
+    return progress(range(*bounds), **options)

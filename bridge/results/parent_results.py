@@ -1,0 +1,99 @@
+"""What a worker's parent stores of tasks is stored aside.
+
+Celery stores in the parent that a task was revoked, or that its process died. A result backend that
+does not answer would hold up the parent with it, and so each other cancel, and all of its tasks.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bridge.errors import ResultsUnavailable
+from bridge.results.bounded_calls import aside_for
+
+__all__ = ["install", "store_now"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the parent waits for what it stores. What takes longer is stored later.
+PATIENCE = 0.5
+
+#: Whether the last attempt to store something failed, which is logged once.
+_failing = False
+
+
+def install(app: Any, pool: Any) -> None:
+    """See to it that this thread, which is a worker's main one, does not wait for the backend.
+
+    Args:
+        app: the worker's application.
+        pool: the worker's. A solo one's tasks run on this thread, and store their own failures.
+            Of greenlets, this one receives tasks and cancels, and has a backend object of its own.
+    """
+    from celery.concurrency.solo import TaskPool
+
+    backend, store = app.backend, functools.partial(_store, app)
+    if pool.is_green:
+        # The rest of these may publish tasks, for which all greenlets share connections.
+        _replace(backend, "store_result", store)
+        return
+    _replace(backend, "mark_as_revoked", store)
+    if not isinstance(pool, TaskPool):
+        _replace(backend, "mark_as_failure", store)
+        # All that Celery asks of a task comes down to this one.
+        _replace(backend, "_get_task_meta_for", functools.partial(_ask, app))
+
+
+def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
+    """Store something within ``PATIENCE`` seconds or, if that fails, not at all.
+
+    Args:
+        app: the worker's application.
+        name: of the method of the backend that stores it.
+        args: its arguments.
+        options: its keyword arguments.
+    """
+    try:
+        _ask(app, name, args, options)
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises
+        logger.error("taskbridge: what became of a task is not stored: %s", error)
+
+
+def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
+    original = getattr(backend, name, None)  # backends that keep no results have not all of them
+    if original is None or hasattr(original, "__wrapped__"):
+        return
+    here = os.getpid(), threading.get_ident()
+
+    @functools.wraps(original)
+    def method(*args: Any, **options: Any) -> Any:
+        # Processes that are forked later have the same backend, and their own results to store.
+        if (os.getpid(), threading.get_ident()) != here:
+            return original(*args, **options)
+        return instead(name, args, options)
+
+    setattr(backend, name, method)
+
+
+def _ask(app: Any, name: str, args: Any, options: Any) -> Any:
+    return aside_for(app).ask(_call, app, name, args, options, within=PATIENCE)
+
+
+def _store(app: Any, name: str, args: Any, options: Any) -> None:
+    global _failing
+    try:
+        aside_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
+        _failing = False
+    except ResultsUnavailable as error:
+        if not _failing:
+            logger.error("taskbridge: how tasks ended is stored late, or not at all: %s", error)
+        _failing = True
+
+
+def _call(app: Any, name: str, args: Any, options: Any) -> Any:
+    return getattr(app.backend, name)(*args, **options)

@@ -1,0 +1,175 @@
+"""Where Celery's backends have what they store of a task, and how it is decoded without running it.
+
+In: a backend and a task's id. Out: a row, which is a dict of Celery's fields, not checked yet.
+"""
+
+from __future__ import annotations
+
+import bz2
+import json
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from bridge.results.pickled import OBJECT, plain
+
+__all__ = ["MALFORMED", "MAX_NAME", "MAX_STORED_BYTES", "Reader", "Row", "of_database", "reader_of"]
+
+Row = dict[str, Any]
+Reader = Callable[[Any, str], Row | None]
+
+#: Bytes of a stored result that are read at most; of a larger one only the state is known.
+MAX_STORED_BYTES = 64 * 1024
+#: Longest name of a task that Celery's database has room for, in characters.
+MAX_NAME = 155
+#: How the JSON of a backend that stores keys and values begins.
+_BEGINNING = re.compile(rb'\{"status": ?"(\w{1,50})"')
+#: What may be raised by a value that is malformed.
+MALFORMED = (ValueError, TypeError, OverflowError, RecursionError, EOFError, OSError, zlib.error)
+
+
+def of_database(backend: Any, task: str) -> Row | None:
+    import sqlalchemy as sa
+    from sqlalchemy.exc import DatabaseError
+
+    table = backend.task_cls.__table__
+    engine = backend.session_manager.get_engine(backend.url, **backend.engine_options)
+    names = ["status", "date_done", *(["name"] if hasattr(backend.task_cls, "name") else [])]
+    try:
+        with engine.connect() as connection:
+            row = connection.execute(_query(table, names, task)).mappings().first()
+    except DatabaseError:
+        if sa.inspect(engine).has_table(table.name, schema=table.schema):
+            raise
+        return None  # no worker has stored anything yet
+    return None if row is None else {**row, "result": _column(row["result"], row["length"])}
+
+
+def _query(table: Any, names: list[str], task: str) -> Any:
+    """Return the query of one row, with None for what is longer than it may be."""
+    import sqlalchemy as sa
+
+    def short(column: Any, length: Any, most: int) -> Any:
+        # As the driver gives it: SQLAlchemy's own types unpickle, or allocate what a row asks for.
+        return sa.case((length <= most, sa.type_coerce(column, sa.types.NullType())))
+
+    length = sa.func.length(table.c.result)
+    columns = [
+        short(table.c.result, length, MAX_STORED_BYTES).label("result"),
+        length.label("length"),
+    ]
+    for name in names:  # SQLite keeps texts of any length in all of them
+        size = sa.func.length(sa.cast(table.c[name], sa.String(MAX_NAME)))
+        columns.append(short(table.c[name], size, MAX_NAME).label(name))
+    return sa.select(*columns).where(table.c.task_id == task)
+
+
+def _column(value: Any, length: Any) -> Any:
+    if length is None:
+        return None
+    try:
+        return _decoded(_decompressed(_bytes(value)))
+    except MALFORMED:
+        return OBJECT
+
+
+def _of_redis(backend: Any, task: str) -> Row | None:
+    from redis.exceptions import ResponseError
+
+    try:
+        value = backend.client.getrange(backend.get_key_for_task(task), 0, MAX_STORED_BYTES)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return {}
+    return _fields(value)
+
+
+def _of_files(backend: Any, task: str) -> Row | None:
+    try:
+        file = backend.open(backend.sep.join((backend.path, backend.get_key_for_task(task))), "rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        return _fields(file.read(MAX_STORED_BYTES + 1))
+
+
+def _of_keys(backend: Any, task: str) -> Row | None:
+    return _fields(backend.get(backend.get_key_for_task(task)))
+
+
+def _fields(value: Any) -> Row | None:
+    """Return what is stored of a task under one key; an empty row if it is malformed."""
+    if not value:
+        return None
+    try:
+        data = _decompressed(_bytes(value))
+        if len(data) > MAX_STORED_BYTES:
+            beginning = _BEGINNING.match(data)
+            return {"status": beginning[1].decode(), "result": OBJECT} if beginning else {}
+        fields = _decoded(data)
+    except MALFORMED:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode(errors="replace")
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError("it is no text")
+    return bytes(value)
+
+
+def _decoded(data: bytes) -> Any:
+    """Return what JSON, or a pickle of plain data, stands for.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it is neither, or is too large.
+    """
+    if len(data) > MAX_STORED_BYTES:
+        raise ValueError("it is too large")
+    if data[:1] == b"\x80":  # as each pickle of protocol 2 or later begins
+        return plain(data)
+    return json.loads(data, object_hook=_typed)
+
+
+def _typed(fields: dict[str, Any]) -> Any:
+    """Leave out what kombu writes of dates and the like: what the task returned is no JSON."""
+    return OBJECT if fields.keys() == {"__type__", "__value__"} else fields
+
+
+#: How what Celery compressed begins (``result_compression``, from 5.7 on).
+_COMPRESSED = b"\x00celery-compressed\x00"
+_DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
+    b"application/x-gzip": zlib.decompressobj,
+    b"application/x-bz2": bz2.BZ2Decompressor,
+}
+
+
+def _decompressed(data: bytes) -> bytes:
+    """Return the first :data:`MAX_STORED_BYTES`, and one more, of what was compressed."""
+    if not data.startswith(_COMPRESSED):
+        return data
+    kind, _, body = data[len(_COMPRESSED) :].partition(b"\x00")
+    if kind not in _DECOMPRESSORS:
+        raise ValueError("its compression is not known")
+    found: bytes = _DECOMPRESSORS[kind]().decompress(body, MAX_STORED_BYTES + 1)
+    return found
+
+
+#: What reads each class of backend; None for one whose client library unpickles.
+_READERS: dict[str, Reader | None] = {
+    "celery.backends.database.DatabaseBackend": of_database,
+    "celery.backends.redis.RedisBackend": _of_redis,
+    "celery.backends.filesystem.FilesystemBackend": _of_files,
+    "celery.backends.cache.CacheBackend": None,
+    "celery.backends.base.BaseKeyValueStoreBackend": _of_keys,
+}
+
+
+def reader_of(backend: Any) -> Reader | None:
+    """Return what reads a task's row from a backend of Celery's; None if nothing does."""
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(backend).__mro__)
+    return next((_READERS[name] for name in names if name in _READERS), None)

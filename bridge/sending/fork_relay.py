@@ -1,0 +1,165 @@
+"""A relay: what a process forked within a task says reaches the task's own emitter.
+
+The events of a run are numbered in one place, so a forked child does not send any: it hands its
+lines to its parent over a socket made for it at the fork. There is none for a child that was
+started afresh (``subprocess``, multiprocessing's ``spawn``): it has no current job.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import selectors
+import socket
+import threading
+import time
+from typing import Any
+
+from bridge.protocol.event import EventType
+from bridge.reporting import current_job
+from bridge.reporting.task_run import Run
+from bridge.sending.emitter import Emitter
+
+__all__ = ["Relay", "install", "settle"]
+
+#: Largest message, in bytes: a chunk of output as JSON, and more.
+MAX_MESSAGE = 128 * 1024
+#: Seconds that a child waits for a parent that does not read, before it drops a line.
+PATIENCE = 1.0
+
+
+class Relay:
+    """In the emitter's place in a forked child.
+
+    Args:
+        link: socket to the parent; shared by all that the child forks itself.
+    """
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self._dropped = 0
+
+    def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
+        """Do nothing: what becomes of the task is its own process's to say."""
+
+    def put_line(
+        self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
+    ) -> None:
+        """Hand a line to the parent, which numbers and sends it."""
+        binary = isinstance(text, bytes)
+        body = base64.b64encode(text).decode() if isinstance(text, bytes) else text
+        when = time.time() if at is None else at
+        message = json.dumps([kind, body, binary, level, when, self._dropped]).encode()
+        # Patient with a parent that is busy, once, and not with one that hangs.
+        patience = 0.0 if self._dropped else PATIENCE
+        try:
+            if _ready(self.link, selectors.EVENT_WRITE, patience):
+                self.link.send(message, socket.MSG_DONTWAIT)
+                self._dropped = 0
+                return
+        except OSError:  # the parent is gone, or slower than its socket
+            pass
+        self._dropped += 1
+
+    def remove(self, run: Run) -> None:
+        """Do nothing: the parent samples the run."""
+
+    def flush(self, timeout: float, *, patient: bool = False) -> bool:
+        """Return True: nothing is held back."""
+        return True
+
+
+class Link:
+    """The parent's end: a thread that reads what the child says until it is gone."""
+
+    def __init__(self, end: socket.socket, run: Run, emitter: Emitter) -> None:
+        self._end, self.run, self._emitter = end, run, emitter
+        self._reading = threading.Lock()
+        _links.append(self)
+        threading.Thread(target=self._read, name="taskbridge-relay", daemon=True).start()
+
+    def _read(self) -> None:
+        while _ready(self._end, selectors.EVENT_READ) and self.drain():
+            pass
+        _links.remove(self)
+        with self._reading:
+            self._end.close()
+
+    def drain(self) -> bool:
+        """Take what has come so far; False once the child is gone."""
+        with self._reading, contextlib.suppress(OSError):  # nothing there, or closed meanwhile
+            while message := self._end.recv(MAX_MESSAGE, socket.MSG_DONTWAIT):
+                self._take(message)
+            return False
+        return True
+
+    def _take(self, message: bytes) -> None:
+        kind, body, binary, level, at, dropped = json.loads(message)
+        self.run.dropped += dropped
+        text = base64.b64decode(body) if binary else body
+        self._emitter.put_line(self.run, kind, text, level, at)
+
+
+def _ready(end: socket.socket, what: int, timeout: float | None = None) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(end, what)
+        return bool(selector.select(timeout))
+
+
+_links: list[Link] = []
+_pair: list[tuple[socket.socket, socket.socket]] = []
+
+
+def settle(run: Run) -> None:
+    """Take in what forked children of a run said before now."""
+    for link in [link for link in _links if link.run is run]:
+        link.drain()
+
+
+def install() -> None:
+    """Be there when a task forks. Calling it again does nothing."""
+    global _installed
+    if not _installed and hasattr(socket, "SOCK_SEQPACKET") and hasattr(os, "register_at_fork"):
+        _installed = True
+        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+_installed = False
+
+
+def _own() -> tuple[Run, Emitter] | None:
+    """Return the current run, if it is this process's and not that of one it was forked from."""
+    place = current_job.here()
+    if place is None or not isinstance(place[1], Emitter):
+        return None
+    return place[0], place[1]
+
+
+def _before() -> None:
+    if _own():
+        _pair[:] = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
+
+
+def _in_parent() -> None:
+    if _pair and (place := _own()):
+        ours, theirs = _pair.pop()
+        theirs.close()
+        Link(ours, *place)
+
+
+def _in_child() -> None:
+    _links.clear()
+    place = current_job.here()
+    if place is None:
+        return
+    run, emitter = place
+    if isinstance(emitter, Relay):
+        current_job.leave_all()
+        current_job.enter(run, Relay(emitter.link))  # what its parent dropped, its parent tells
+    elif _pair:
+        ours, theirs = _pair.pop()
+        ours.close()
+        current_job.leave_all()
+        current_job.enter(run, Relay(theirs))

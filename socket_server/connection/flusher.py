@@ -1,0 +1,75 @@
+"""What writes to all clients at the end of a turn, and pings them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from socket_server.connection.direct_socket import DirectSocket
+
+__all__ = ["Writer"]
+
+#: Seconds for which is written before others have their turn, and clients between two looks.
+TURN, CLIENTS_AT_ONCE = 0.002, 10
+#: Seconds between two looks at whose ping is due.
+PING_TICK = 0.25
+
+
+class Writer:
+    """Writes what waits for clients, and pings them, for all of them.
+
+    Args:
+        engine: an ``engineio.Server`` on eventlet.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        from eventlet.hubs import get_hub
+
+        self._engine, self._hub = engine, get_hub
+        self._marked: list[DirectSocket] = []
+        self._pings: deque[tuple[float, DirectSocket]] = deque()
+        self._awake = self._started = False
+
+    def mark(self, client: DirectSocket) -> None:
+        """Write to this client when whoever runs now waits for something."""
+        client.marked = True
+        self._marked.append(client)
+        if not self._awake:
+            self._awake = True
+            self._hub().schedule_call_global(0, self._write)
+
+    def start(self) -> None:
+        """Begin to ping, if that has not been done."""
+        if not self._started:
+            self._started = True
+            self._engine.start_background_task(self._ping)
+
+    # By the hub itself, without a switch to a greenlet: nothing of it waits.
+    def _write(self) -> None:
+        marked, self._marked = self._marked, []
+        deadline, written = time.monotonic() + TURN, 0
+        try:
+            while written < len(marked) and time.monotonic() < deadline:
+                some = marked[written : written + CLIENTS_AT_ONCE]
+                written += len(some)
+                for client in some:
+                    client.flush()
+        finally:
+            # Those that are left, and those that were marked meanwhile.
+            self._marked = marked[written:] + self._marked
+            self._awake = bool(self._marked)
+            if self._awake:
+                self._hub().schedule_call_global(0, self._write)
+
+    def ping_later(self, client: DirectSocket) -> None:
+        """Ping a client after the server's interval."""
+        self._pings.append((time.monotonic() + self._engine.ping_interval, client))
+
+    def _ping(self) -> None:
+        while True:
+            self._engine.sleep(PING_TICK)
+            now = time.monotonic()
+            while self._pings and self._pings[0][0] <= now:
+                self._pings.popleft()[1].ping()

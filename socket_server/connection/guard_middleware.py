@@ -1,0 +1,158 @@
+"""What every HTTP request passes first: proxies, sizes, limits of its client's address."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.wsgi import ClosingIterator
+
+from bridge.settings import Settings
+from socket_server.connection.bounded_websocket import BOUNDED
+from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
+from socket_server.limits.connections import ANSWER, Gate, key_of
+from socket_server.observability.metrics import hit
+
+__all__ = ["FULL", "HANG_UP", "Front", "answer_with", "is_websocket"]
+
+#: Where the WSGI server puts what ends the connection after the answer.
+HANG_UP = "taskbridge.hang_up"
+#: Headers of proxies, which anybody can send.
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
+#: Other ways in which proxies say the same; not needed, and not believed.
+IGNORED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_REAL_IP")
+#: Seconds that a client which asks too often waits for the answer that says so.
+PAUSE = 1.0
+
+Answer = Callable[[Any], list[bytes]]
+
+
+class Front:
+    """A WSGI application before the server's own.
+
+    The limits hold for the address of the client of each request, whatever connection it came
+    by, WebSockets and long polling among them.
+
+    Args:
+        app: the server's own.
+        settings: limits, and trusted proxies.
+        gate: keeps account of connections.
+        sleep: lets others go on for so many seconds.
+    """
+
+    def __init__(
+        self, app: Any, settings: Settings, gate: Gate, sleep: Callable[[float], Any]
+    ) -> None:
+        self._settings, self._gate, self._sleep = settings, gate, sleep
+        # Its method: a call of an object goes through C, and keeps a kilobyte of each greenlet.
+        self._app = app.__call__
+        self._limits = AddressLimits(settings)
+        self._proxies = Proxies(settings.trusted_proxies)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer a request."""
+        self._sleep(0)  # of those that one connection has sent at once, others wait for one only
+        key, staying = key_of(environ), is_websocket(environ)
+        self._gate.begin(key, environ, self._time_for(environ, staying))
+        self._settle_address(environ)
+        # What clients offer to compress would cost 300 KiB of memory for each.
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        address = counted_as(environ.get("REMOTE_ADDR", ""))
+        admitted, refusal = self._limits.enter(address), None
+
+        def end() -> None:
+            last = BOUNDED in environ or refusal is not None or _is_last(environ)
+            self._gate.end(key, last=last)
+            if admitted:
+                self._limits.leave(address)
+
+        try:
+            refusal = self._refusal(environ, staying, address) if admitted else FULL
+            if refusal:
+                environ.get(HANG_UP, int)()
+            answer = refusal(start_response) if refusal else self._app(environ, start_response)
+        except BaseException:
+            end()
+            raise
+        if BOUNDED in environ:  # it was a WebSocket, and is over
+            end()
+            return answer
+        return ClosingIterator(answer, end)
+
+    def _time_for(self, environ: dict[str, Any], staying: bool) -> float | None:
+        if staying:
+            return None
+        slow = environ["REQUEST_METHOD"] not in ("GET", "HEAD")  # its body is yet to come
+        return self._settings.connect_timeout if slow else ANSWER
+
+    def _settle_address(self, environ: dict[str, Any]) -> None:
+        """Take a client's address, scheme and host from the headers of a trusted proxy alone."""
+        told = {name: environ.pop(name, "") for name in FORWARDED}
+        for name in IGNORED:
+            environ.pop(name, None)
+        peer = environ.get("REMOTE_ADDR", "")
+        if not self._proxies.trusts(peer):
+            return
+        environ["REMOTE_ADDR"] = self._proxies.client(peer, told["HTTP_X_FORWARDED_FOR"])
+        if (scheme := told["HTTP_X_FORWARDED_PROTO"].strip().lower()) in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
+        if host := told["HTTP_X_FORWARDED_HOST"].rpartition(",")[2].strip():
+            environ["HTTP_HOST"] = host
+
+    def _refusal(self, environ: dict[str, Any], staying: bool, address: str) -> Answer | None:
+        if self._limits.is_too_fast(address):
+            self._sleep(PAUSE)
+            return answer_with("429 Too Many Requests", ("Retry-After", "1"))
+        if self._has_too_much(environ):
+            hit("max_message")
+            return answer_with("413 Content Too Large")
+        if staying and environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in ("8", "13"):
+            return answer_with("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
+        return None
+
+    def _has_too_much(self, environ: dict[str, Any]) -> bool:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        # In chunks, nobody knows how much will come; no client of ours sends any.
+        chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
+        number = length.isascii() and length.isdecimal()
+        return chunked or not number or int(length) > self._settings.max_message
+
+    def prune(self) -> None:
+        """Forget who asked nothing for a while."""
+        self._limits.prune()
+
+
+def is_websocket(environ: dict[str, Any]) -> bool:
+    """Whether a request asks for a WebSocket."""
+    # With another method a body may follow, whose time is bounded whatever the headers say.
+    upgrade = environ.get("HTTP_UPGRADE", "").lower()
+    return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
+
+
+def _is_last(environ: dict[str, Any]) -> bool:
+    """Whether a client's connection ends with its request (RFC 9112, section 9.3)."""
+    connection = environ.get("HTTP_CONNECTION", "").lower()
+    old = environ.get("SERVER_PROTOCOL") == "HTTP/1.0" and "keep-alive" not in connection
+    return old or "close" in connection
+
+
+def answer_with(
+    status: str, *headers: tuple[str, str], body: str = "", type: str = "text/plain; charset=utf-8"
+) -> Answer:
+    """Return what answers, and ends the connection; without a body the answer is the status."""
+
+    def answer(start_response: Any) -> list[bytes]:
+        start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
+        return [(body or status.partition(" ")[2]).encode()]
+
+    return answer
+
+
+#: For an address that has as many connections as it may have, or a server that does.
+FULL = answer_with(
+    "429 Too Many Requests",
+    ("Retry-After", "1"),
+    body=json.dumps({"error": {"code": "too_many_connections", "message": "too many connections"}}),
+    type="application/json",
+)

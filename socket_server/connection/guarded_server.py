@@ -1,0 +1,408 @@
+"""python-socketio's server and python-engineio's below it, made to bear hostile clients.
+
+What this, ``wire`` and ``__main__`` reach into, ``tests/unit/test_engine.py`` finds where it is.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import engineio
+import socketio
+from socketio import packet
+
+from bridge.protocol.event import NAMESPACE
+from bridge.settings import Settings
+from socket_server.concurrency.state_lock import Turn
+from socket_server.connection.bounded_websocket import (
+    BOUNDED,
+    FIRST,
+    SEPARATOR,
+    are_packets,
+    guarded,
+)
+from socket_server.connection.direct_socket import Clients, Ended, socket_of_writer
+from socket_server.connection.flusher import Writer
+from socket_server.connection.guard_middleware import FULL, answer_with, is_websocket
+from socket_server.connection.send_queue import backlog_class
+from socket_server.limits.addresses import AddressLimits, counted_as
+from socket_server.messages.answer import Answer, Body
+from socket_server.messages.requests import Refused
+from socket_server.messages.strict_json import FiniteJson
+from socket_server.observability.counters import Flow
+from socket_server.observability.metrics import hit
+
+__all__ = ["GuardedServer", "new_guarded_server"]
+
+logger = logging.getLogger(__name__)
+
+#: Requests of the protocol; nothing else that a client sends on ``/jobs`` reaches a handler.
+REQUESTS = frozenset({"watch", "unwatch", "jobs", "cancel", "enqueue", "refresh"})
+#: Times that one connection may ask to be let in.
+MAX_ATTEMPTS = 5
+#: Beginning of a binary message, and its namespace.
+BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
+#: Parts of a binary message, for namespaces of an application's own.
+MAX_ATTACHMENTS = 10
+
+
+NOT_AGAIN = answer_with("400 Bad Request", body="the session has a WebSocket")
+
+
+class Polled:
+    """The body of an answer to a polling request, of which no more is composed than is written.
+
+    Args:
+        packets: that the client gets.
+        around: what python-engineio makes of no packets at all.
+    """
+
+    def __init__(self, packets: list[Any], around: bytes) -> None:
+        self._packets, self._around = packets, around
+
+    def __len__(self) -> int:
+        """Return 0, so that python-engineio compresses nothing."""
+        return 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        # JSONP is a call with a string, in which quotes are escaped.
+        begin, end = self._around[:-3], self._around[-3:]
+        if begin:
+            yield begin
+        for number, one in enumerate(self._packets):
+            if number:
+                yield SEPARATOR.encode()
+            for piece in _pieces(one):
+                yield piece.replace(b'"', b'\\"') if begin else piece
+        if end:
+            yield end
+
+
+def _pieces(one: Any) -> Iterator[bytes]:
+    if not isinstance(one, Answer):
+        yield one.encode(b64=True).encode()
+        return
+    while not one.done:
+        yield one.piece()
+
+
+class Malformed(ValueError):
+    """A client sent what is not a packet, or none that a client may send."""
+
+
+class StrictPacket(packet.Packet):
+    """A Socket.IO packet that is refused as a whole if anything about it is wrong."""
+
+    json = FiniteJson
+
+    def decode(self, encoded_packet: Any) -> Any:
+        """Take in what a client sent.
+
+        Raises:
+            Malformed: it is no packet that a client may send.
+        """
+        if not isinstance(encoded_packet, str):
+            raise Malformed("an attachment without a message")
+        try:
+            attachments = super().decode(encoded_packet)
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
+            raise Malformed(type(error).__name__) from None
+        self._check(attachments)
+        return attachments
+
+    def _check(self, attachments: int) -> None:
+        binary = self.packet_type in (packet.BINARY_EVENT, packet.BINARY_ACK)
+        if attachments > (MAX_ATTACHMENTS if binary else 0):
+            raise Malformed("too many attachments")
+        if binary and not attachments:
+            raise Malformed("a binary message without a part")
+        if self.packet_type == packet.CONNECT_ERROR or not 0 <= self.packet_type <= 6:
+            raise Malformed("a packet of a type that only a server sends")
+        if self.packet_type in (packet.EVENT, packet.BINARY_EVENT):
+            named = isinstance(self.data, list) and self.data and isinstance(self.data[0], str)
+            if not named:
+                raise Malformed("an event without a name")
+
+
+class GuardedEngine(engineio.Server):
+    """An Engine.IO server that bounds what is read from, and what waits for, each client.
+
+    Args:
+        settings: the limits.
+        flow: where is counted what clients get.
+        options: of ``engineio.Server``.
+    """
+
+    def __init__(self, *, settings: Settings, flow: Flow, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+        mode: dict[str, Any] = self._async
+        websocket = guarded(mode["websocket"], settings, mode["sleep"])
+        self._async: dict[str, Any] = {**mode, "websocket": websocket}
+        self._backlog = backlog_class(
+            mode["queue"], mode["queue_empty"], settings.max_backlog, flow
+        )
+        #: Clients of each address; those who poll are connected between their requests too.
+        self.addresses = AddressLimits(settings)
+        if settings.fast_path and self.async_mode == "eventlet":
+            self.writer = Writer(self)
+            self.sockets: dict[str, Any] = Clients()
+
+    def create_queue(self, *_: Any, **__: Any) -> Any:
+        """Return what holds the packets that wait for a client."""
+        return self._backlog()
+
+    def start_background_task(self, target: Any, *args: Any, **options: Any) -> Any:
+        """Run in the background; see ``engineio.Server``."""
+        if socket_of_writer(target) is not None:
+            target()  # there is nothing for it to do
+            return Ended
+        return super().start_background_task(target, *args, **options)
+
+    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Handle a request; see ``engineio.Server``."""
+        query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""))
+        if "sid" not in query and self.addresses.is_full(_address(environ)):
+            return FULL(start_response)
+        if environ.get("REQUEST_METHOD") == "POST" and not _has_packets(environ):
+            hit("malformed")
+            start_response("400 Bad Request", [("Content-Type", "text/plain")])
+            return [b"not packets"]
+        answer = super().handle_request(environ, start_response)
+        # Where packets were polled, there is a list with one body.
+        one = answer[0] if isinstance(answer, list) and answer else None
+        return iter(one) if isinstance(one, Polled) else answer
+
+    def _ok(
+        self, packets: Any = None, headers: Any = None, jsonp_index: int | None = None
+    ) -> dict[str, Any]:
+        if not any(isinstance(one, Answer) for one in packets or ()):
+            answer: dict[str, Any] = super()._ok(packets, headers, jsonp_index)
+            return answer
+        told = super()._ok([], headers, jsonp_index)
+        return {**told, "response": Polled(packets, told["response"])}
+
+    def too_slow(self) -> list[tuple[str, str]]:
+        """Return clients that do not keep up, and the limit that each ran into."""
+        found = []
+        for sid, one in list(self.sockets.items()):
+            if one.queue.over:
+                found.append((sid, "max_backlog"))
+            elif one.queue.stuck() > self._settings.slow_after:
+                found.append((sid, "slow_after"))
+        return found
+
+
+def _address(environ: dict[str, Any]) -> str:
+    return counted_as(environ.get("REMOTE_ADDR", ""))
+
+
+def _has_packets(environ: dict[str, Any]) -> bool:
+    """Whether a polling request's body can be read; the front has seen to its size."""
+    try:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    except OSError:  # it has gone, or took too long
+        return False
+    environ["wsgi.input"] = io.BytesIO(body)
+    return are_packets(body)
+
+
+class GuardedServer(socketio.Server):
+    """A Socket.IO server that lets nothing but the protocol's requests through to ``/jobs``.
+
+    Args:
+        settings: the limits.
+        turn: whose turn it is in what the server knows; handlers of an application's own
+            namespaces run outside of it.
+        options: of ``socketio.Server``.
+    """
+
+    def __init__(self, settings: Settings, turn: Turn, **options: Any) -> None:
+        self._settings, self.turn = settings, turn
+        #: When those connected who have not shown yet what they may do.
+        self._strangers: dict[str, float] = {}
+        self._attempts: Counter[str] = Counter()
+        super().__init__(settings=settings, serializer=StrictPacket, **options)
+
+    def _engineio_server_class(self) -> type[GuardedEngine]:
+        return GuardedEngine
+
+    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Handle a request; see ``socketio.Server``."""
+        sid = urllib.parse.parse_qs(environ.get("QUERY_STRING", "")).get("sid", [""])[0]
+        if is_websocket(environ) and (first := self.environ.get(sid)) is not None:
+            one = self.eio.sockets.get(sid)
+            if one is None or one.upgrading or one.upgraded:
+                # python-engineio would read from both, and end neither with the session.
+                return NOT_AGAIN(start_response)
+            environ[FIRST] = first
+        return super().handle_request(environ, start_response)
+
+    def sleep(self, seconds: float = 0) -> None:
+        """Wait, while others have their turn; see ``socketio.Server``."""
+        self.turn.outside(super().sleep, seconds)
+
+    def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        with self.turn:
+            if not self.eio.addresses.enter(_address(environ)):
+                return False  # several have come at once
+            self._strangers[eio_sid] = time.monotonic()
+            return super()._handle_eio_connect(eio_sid, environ)
+
+    def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
+        with self.turn:
+            if (environ := self.environ.get(eio_sid)) is not None:
+                self.eio.addresses.leave(_address(environ))
+            super()._handle_eio_disconnect(eio_sid, *reason)
+            self._strangers.pop(eio_sid, None)
+            self._attempts.pop(eio_sid, None)
+            self._binary_packet.pop(eio_sid, None)
+
+    def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        if pkt.packet_type != packet.ACK or pkt.namespace != NAMESPACE:
+            super()._send_packet(eio_sid, pkt)
+            return
+        [payload] = pkt.data
+        body = payload if isinstance(payload, Body) else Body(payload)
+        begin = f"{packet.ACK}{NAMESPACE},{pkt.id}"
+        self._send_eio_packet(eio_sid, Answer(begin, body, self.turn))
+
+    def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
+        if namespace == NAMESPACE:
+            return super()._trigger_event(event, namespace, *args)
+        return self.turn.outside(super()._trigger_event, event, namespace, *args)
+
+    def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        # Requests that came by polling; a WebSocket is not even read before that.
+        one = self.eio.sockets.get(eio_sid)
+        if one is not None and not one.queue.await_taken(self.eio.sleep, self._settings.slow_after):
+            self.drop(eio_sid, "slow_after", "slow")
+            return
+        with self.turn:
+            self._take_message(eio_sid, data)
+
+    def _take_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid not in self.environ:
+            return  # it was ended by what came in the same request before
+        try:
+            if not data:
+                raise Malformed("an empty message")
+            if (found := BINARY.match(data) if isinstance(data, str) else None) is not None:
+                self._check_binary(eio_sid, found[1] or "/")
+            super()._handle_eio_message(eio_sid, data)
+        except Malformed as error:
+            self.drop(eio_sid, "malformed", str(error))
+
+    def _check_binary(self, eio_sid: str, namespace: str) -> None:
+        known = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if namespace == NAMESPACE or known is None:
+            raise Malformed("a binary message to a namespace that takes none")
+
+    def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        self._attempts[eio_sid] += 1
+        if self._attempts[eio_sid] > MAX_ATTEMPTS:
+            self.drop(eio_sid, "attempts", "too many attempts to connect")
+            return
+        self._strangers.pop(eio_sid, None)  # whoever waits for the answer is not late
+        super()._handle_connect(eio_sid, namespace, data)
+        if eio_sid in self.environ and self._is_stranger(eio_sid):
+            self._strangers[eio_sid] = time.monotonic()
+
+    def _handle_disconnect(self, eio_sid: str, *rest: Any) -> None:
+        super()._handle_disconnect(eio_sid, *rest)
+        self._note_stranger(eio_sid)
+
+    def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
+        """Disconnect a client from a namespace; see ``socketio.Server``.
+
+        Its connection is ended as well unless it connects to another one in time.
+        """
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or "/")
+        super().disconnect(sid, namespace, ignore_queue)
+        if eio_sid is not None:
+            self._note_stranger(eio_sid)
+
+    def _note_stranger(self, eio_sid: str) -> None:
+        if eio_sid in self.environ:
+            self._strangers.setdefault(eio_sid, time.monotonic())
+
+    def _handle_event(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+        if namespace != NAMESPACE or data[0] in REQUESTS:
+            super()._handle_event(eio_sid, namespace, id, data)
+        elif id is not None and not self._is_stranger(eio_sid):
+            known = ", ".join(sorted(REQUESTS))
+            refused = Refused("bad_request", f"there is no such request: there are {known}")
+            answer = [{"ok": False, "error": refused.encode()}]
+            self._send_packet(
+                eio_sid,
+                self.packet_class(packet.ACK, namespace=NAMESPACE, id=id, data=answer),
+            )
+
+    def _handle_ack(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+        if namespace != NAMESPACE:  # there, nobody asks for any, and each would be logged
+            super()._handle_ack(eio_sid, namespace, id, data)
+
+    def _is_stranger(self, eio_sid: str) -> bool:
+        """Whether it is connected to no namespace."""
+        spaces = list(self.manager.get_namespaces())
+        return not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in spaces)
+
+    def look_after(self) -> None:
+        """Disconnect who does not say what it may do, and who does not take what it asked for."""
+        horizon = time.monotonic() - self._settings.connect_timeout
+        for eio_sid, since in list(self._strangers.items()):
+            if since < horizon and self._is_stranger(eio_sid):
+                self.drop(eio_sid, "connect_timeout", "it did not connect to a namespace")
+        for eio_sid, limit in self.eio.too_slow():
+            self.drop(eio_sid, limit, "slow")
+        for eio_sid, environ in list(self.environ.items()):
+            bounded = environ.get(BOUNDED)
+            if bounded is not None and bounded.stuck() > self._settings.slow_after:
+                self.drop(eio_sid, "slow_after", "slow")
+
+    def drop(self, eio_sid: str, limit: str, why: str) -> None:
+        """End a client's connection at once, even if it reads nothing.
+
+        Args:
+            eio_sid: of its Engine.IO connection.
+            limit: what it ran into, as counted.
+            why: for the log.
+        """
+        hit(limit)
+        logger.info("taskbridge: disconnected a client: %s", why)
+        environ = self.environ.get(eio_sid, {})
+        if (one := self.eio.sockets.pop(eio_sid, None)) is not None:
+            # Without a word: the queue may be full, and nobody may be reading.
+            one.close(wait=False, abort=True, reason=why)
+        if (bounded := environ.get(BOUNDED)) is not None:
+            bounded.shut()
+
+
+def new_guarded_server(settings: Settings, flow: Flow, turn: Turn, **options: Any) -> GuardedServer:
+    """Return a server with the settings' limits.
+
+    Args:
+        settings: the limits.
+        flow: where is counted what clients get.
+        turn: whose turn it is.
+        options: of ``socketio.Server``.
+    """
+    return GuardedServer(
+        settings,
+        turn,
+        async_handlers=False,
+        max_http_buffer_size=settings.max_message,
+        # The default would let anybody stay connected to "/" for nothing.
+        namespaces=[NAMESPACE],
+        flow=flow,
+        **options,
+    )

@@ -1,0 +1,166 @@
+"""Plain HTTP: the page, a job's snapshot, health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, make_response, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
+from bridge.protocol.size_limit import shorter
+from bridge.settings import Settings
+from socket_server.http.celery_progress import as_celery_progress
+from socket_server.http.health import Health
+from socket_server.journal.journal import Journal
+from socket_server.watching.auth import Auth
+from socket_server.watching.job_lookup import Lookup
+
+__all__ = ["new_health", "new_http"]
+
+STATIC = Path(__file__).parents[1] / "web" / "static"
+
+#: Status of a request to a server that cannot answer it, and never will (RFC 9110, 15.5.20).
+MISDIRECTED = 421
+NO_URL_TOKENS = "a token in a URL is taken only with TASKBRIDGE_URL_TOKENS=1"
+#: The page brings no inline script or style, talks to its own server alone, and is in no frame.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def new_http(
+    settings: Settings, auth: Auth, journal: Journal, lookup: Lookup, health: Health
+) -> Flask:
+    """Return the WSGI application beside Socket.IO."""
+    http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
+    http.after_request(_secure)
+    http.get("/")(_index(http))
+    http.get("/api/page")(_page(auth, settings))
+    job = _job(auth, journal, lookup)
+    http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
+    http.get("/api/progress/<id>", endpoint="progress")(_progress(job, settings))
+    _add_health(http, settings, health)
+    http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
+    return http
+
+
+def new_health(settings: Settings, health: Health, registry: CollectorRegistry) -> Flask:
+    """Return a WSGI application of health and metrics alone, for a port of its own."""
+    http = Flask("health", static_folder=None)
+    _add_health(http, settings, health)
+    http.get("/metrics")(lambda: Response(generate_latest(registry), mimetype=CONTENT_TYPE_LATEST))
+    return http
+
+
+def _add_health(http: Flask, settings: Settings, health: Health) -> None:
+    facts = {"channel": settings.channel, "shard": settings.shard, "shards": settings.shards}
+    http.get("/healthz", endpoint="healthz")(_well(health, health.illness, **facts))
+    http.get("/readyz", endpoint="readyz")(_well(health, health.objection, **facts))
+
+
+def _secure(response: Response) -> Response:
+    response.headers.update(SECURITY_HEADERS)
+    if request.path.startswith("/static/"):
+        # Anybody may have these files; a page elsewhere loads the element from here.
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+def _index(http: Flask) -> Callable[[], Any]:
+    def index() -> Any:
+        if (STATIC / "index.html").exists():
+            return http.send_static_file("index.html")
+        text = "The page is not built: run `make web` where the server is installed.\n"
+        return Response(text, 503, mimetype="text/plain")
+
+    return index
+
+
+def _page(auth: Auth, settings: Settings) -> Callable[[], Any]:
+    """Return what tells the page what it may offer."""
+
+    def page() -> Any:
+        try:
+            grant = auth.grant(request.environ, _bearer())
+        except TokenError as error:
+            return _error(401, "unauthorized", str(error))
+        except WrongShard as error:
+            return _error(MISDIRECTED, "wrong_shard", str(error))
+        tasks = list(settings.tasks) if grant.allows("enqueue") else []
+        return jsonify(tasks=tasks, flower_url=settings.flower_url)
+
+    return page
+
+
+def _bearer() -> dict[str, str] | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return {"token": token} if scheme.lower() == "bearer" else None
+
+
+def _well(health: Health, reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
+    def well() -> Any:
+        told = {**facts, "time": time.time(), "reach": health.reach}
+        if (why_not := reason()) is None:
+            return jsonify(status="ok", **told)
+        return jsonify(status="unavailable", reason=why_not, **told), 503
+
+    return well
+
+
+Credentials = dict[str, str] | None
+
+
+def _job(
+    auth: Auth, journal: Journal, lookup: Lookup
+) -> Callable[[str, Credentials], dict[str, Any] | tuple[Response, int]]:
+    """Return what finds a job's snapshot, or says why not."""
+
+    def job(job: str, credentials: Credentials) -> dict[str, Any] | tuple[Response, int]:
+        try:
+            grant = auth.grant(request.environ, credentials)
+            if not grant.allows("watch"):
+                return _error(403, "forbidden", "the token's scope does not allow watch")
+            found = lookup.find(job, grant)
+            return shorter(found) if found else journal.snapshot(job)
+        except TokenError as error:
+            return _error(401, "unauthorized", str(error))
+        except WrongShard as error:
+            return _error(MISDIRECTED, "wrong_shard", str(error))
+        except JobNotFound as error:
+            return _error(404, "not_found", str(error))
+        except ResultsUnavailable as error:
+            return _error(503, "unavailable", str(error))
+
+    return job
+
+
+def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Callable[[str], Any]:
+    """Return what answers as celery-progress's own view does, to its own script."""
+
+    def progress(id: str) -> Any:
+        # That script sends no headers: its token is in the URL, or the cookie of a session is.
+        token = request.args.get("token")
+        if token and not settings.url_tokens:
+            return _error(401, "unauthorized", NO_URL_TOKENS)
+        found = job(id, {"token": token} if token else _bearer())
+        answer = make_response(as_celery_progress(found) if isinstance(found, dict) else found)
+        if (origin := request.headers.get("Origin")) in settings.origins:
+            answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Access-Control-Allow-Credentials"] = "true"
+            answer.headers["Vary"] = "Origin"
+        return answer
+
+    return progress
+
+
+def _error(status: int, code: str, message: str) -> tuple[Response, int]:
+    return jsonify(error={"code": code, "message": message}), status

@@ -1,0 +1,152 @@
+"""A record: one job in the journal, and what of it is still held."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from bridge.protocol.event import MAX_FOLLOWERS, Event, is_identifier
+from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.executions import Runs
+
+__all__ = ["BEGINNING", "Place", "Record", "place_of"]
+
+
+class Place(NamedTuple):
+    """Where an event is: the offset alone would also fit another stream of the same name."""
+
+    offset: int
+    check: int
+
+
+#: Before the first event.
+BEGINNING = Place(0, 0)
+#: Where events were missed; no client has a cursor to it.
+GAP = Place(0, 1)
+
+
+def place_of(event: Event, offset: int) -> Place:
+    """Return the place of an event with an offset."""
+    return Place(offset, crc32(f"{event.task} {event.run} {event.seq}".encode()))
+
+
+class Record:
+    """One job in the journal. A server holds many, so it is kept small.
+
+    Args:
+        job: its id.
+        headless: whether events were missed before the first that is held.
+    """
+
+    __slots__ = ("_events", "_followers", "forgotten", "heard", "last", "runs", "size", "snapshot")
+
+    def __init__(self, job: str, *, headless: bool = False) -> None:
+        self.snapshot = Snapshot(job)
+        #: Which execution of each task is the current one.
+        self.runs = Runs()
+        #: Seconds since the epoch, by this server's clock, at which its newest event was folded in.
+        self.heard = 0.0
+        #: Events that must be delivered: offset, check and JSON, which takes a third of what it
+        #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
+        self._events: list[tuple[int, int, str]] = []
+        #: Ids of tasks that a canvas runs after others, as far as they were told; None for none.
+        self._followers: list[str] | None = None
+        #: Place of the newest event that is held no more.
+        self.forgotten = GAP if headless else BEGINNING
+        #: Place of the newest event that must be delivered.
+        self.last = BEGINNING
+        #: Characters of all that are held.
+        self.size = 0
+
+    @property
+    def count(self) -> int:
+        """Events that are held. Not its length, or a record that holds none would be false."""
+        return len(self._events)
+
+    def fold(self, event: Event) -> Event | None:
+        """Fold an event of the bus, or of this server, into the snapshot.
+
+        Returns:
+            The event with the number that this server gives its execution; None if the event was
+            a duplicate or stale.
+        """
+        if event.type == "queued" and "followers" in event.data:
+            self._expect(event.data["followers"])
+        if event.run == 0 or event.verdict or event.type == "cancelling":
+            return event if self.snapshot.apply(event) else None
+        execution = self.runs.of(event, self.snapshot.task(event.task))
+        if execution is None:
+            return None
+        same = execution.number == event.run
+        numbered = event if same else replace(event, run=execution.number)
+        if not self.snapshot.apply(numbered):
+            return None
+        self.runs.keep(event, execution)
+        return numbered
+
+    def _expect(self, followers: Any) -> None:
+        """Note which tasks are to follow; what a worker made up is left out."""
+        known = self._followers or []
+        told = followers if isinstance(followers, list) else []
+        news = [one for one in told if is_identifier(one) and one not in known]
+        self._followers = [*known, *news][:MAX_FOLLOWERS]
+
+    def unheard(self) -> list[str]:
+        """Return the ids of tasks that are to follow others and of which nothing was heard."""
+        return [one for one in self._followers or () if self.snapshot.task(one) is None]
+
+    def keep(self, place: Place, text: str) -> None:
+        """Hold one more event."""
+        self.last = place
+        self._events.append((*place, text))
+        self.size += len(text)
+
+    def forget_oldest(self) -> int:
+        """Let go of the oldest event; return its size."""
+        offset, check, text = self._events.pop(0)
+        self.forgotten = Place(offset, check)
+        self.size -= len(text)
+        return len(text)
+
+    def forget_events(self) -> int:
+        """Let go of all events, of which clients may have cursors; return their size."""
+        size, self.size = self.size, 0
+        self._events.clear()
+        self.forgotten = self.last
+        return size
+
+    def forget_all(self) -> int:
+        """Let go of all events, after a gap; return their size."""
+        size = self.forget_events()
+        self.forgotten = self.last = GAP
+        return size
+
+    def after(self, place: Place) -> int | None:
+        """Return the offset after which all that came after a place is held; None if it is not."""
+        if place == self.last:
+            return place.offset
+        if place == BEGINNING and (self.forgotten != BEGINNING or self.snapshot.incomplete):
+            return None
+        if place not in (self.forgotten, BEGINNING) and not self._holds(place):
+            return None
+        return place.offset
+
+    def _holds(self, place: Place) -> bool:
+        at = bisect_left(self._events, place.offset, key=itemgetter(0))
+        return at < len(self._events) and self._events[at][:2] == place
+
+    def next_after(self, offset: int) -> tuple[int, str] | None:
+        """Return offset and JSON of the first event after an offset; None if that is not held."""
+        at = bisect_right(self._events, offset, key=itemgetter(0))
+        if at == len(self._events) or self.forgotten.offset > offset:
+            return None
+        following, _, text = self._events[at]
+        return following, text
+
+    def length_after(self, offset: int) -> int:
+        """Return the characters of all events that are held after an offset."""
+        at = bisect_right(self._events, offset, key=itemgetter(0))
+        return self.size if at == 0 else sum(len(text) for _, _, text in self._events[at:])

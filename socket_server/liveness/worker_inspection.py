@@ -1,0 +1,137 @@
+"""Asking workers, over the broker of tasks, about tasks of which no events come."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import kombu
+from amqp.exceptions import AccessRefused, NotAllowed, NotFound, ResourceLocked
+from kombu.pidbox import Mailbox
+
+from bridge.bus import embedded_transport, stream
+from bridge.bus.connection import connect
+from bridge.settings import Settings
+
+__all__ = ["MAX_TASKS", "Workers"]
+
+logger = logging.getLogger(__name__)
+
+#: Tasks that are asked about at a time.
+MAX_TASKS = 500
+#: Seconds that the broker has for each step, and workers for another answer.
+BROKER_TIMEOUT, ANSWER_TIMEOUT = 2.0, 1.0
+#: Bytes of a queue's name, as AMQP bounds it.
+MAX_NAME = 255
+REFUSED = (
+    "taskbridge: this server may not ask workers about silent tasks (see docs/protocol.md, Users "
+    "on RabbitMQ), so it calls them lost after TASKBRIDGE_LOST_AFTER without asking: %s"
+)
+
+
+class _Producer(kombu.Producer):
+    """Publishes once: kombu's mailbox wants it tried again without end."""
+
+    def publish(self, *arguments: Any, **options: Any) -> Any:
+        return super().publish(*arguments, **{**options, "retry": False})
+
+
+class _Mailbox(Mailbox):
+    @contextlib.contextmanager
+    def producer_or_acquire(self, producer: Any = None, channel: Any = None) -> Iterator[Any]:
+        yield producer or _Producer(channel, auto_declare=False)
+
+
+class Workers:
+    """Asks by Celery's remote control, over a connection of its own for each question.
+
+    Args:
+        settings: which broker of tasks.
+        exchange: Celery's ``control_exchange``.
+    """
+
+    def __init__(self, settings: Settings, exchange: str = "celery") -> None:
+        embedded_transport.register()
+        self._settings, self._exchange = settings, exchange
+        self._is_refused = False
+
+    def ask(self, tasks: Mapping[str, str | None]) -> dict[str, bool | None]:
+        """Return whether a worker is there that runs, or may still run, each of some tasks.
+
+        It is if a worker says that it has the task. It also is if the task's worker says nothing,
+        but the broker still has its connection: a process that is suspended, or too busy to answer,
+        keeps its connection until it misses Celery's heartbeats; one that dies loses it at once.
+        None where the broker cannot be asked. Takes some seconds at most.
+
+        Args:
+            tasks: ids, with the node name of the worker that began to run each; None if that is
+                not known.
+        """
+        try:
+            with self._connect() as connection:
+                return self._ask(connection, tasks)
+        except (AccessRefused, NotAllowed) as error:
+            if not self._is_refused:
+                logger.warning(REFUSED, error)
+            self._is_refused = True
+            return dict.fromkeys(tasks, False)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
+            logger.warning("taskbridge: the broker of tasks cannot be asked: %s", error)
+            return dict.fromkeys(tasks)
+
+    def _connect(self) -> Any:
+        options: dict[str, Any] = {"connect_timeout": BROKER_TIMEOUT}
+        if stream.is_amqp(self._settings.broker):
+            bounds = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
+            options["transport_options"] = {
+                "max_retries": 1,
+                "connect_retries_timeout": 1,
+                **bounds,
+            }
+        return connect(self._settings, self._settings.broker, **options)
+
+    def _ask(self, connection: Any, tasks: Mapping[str, str | None]) -> dict[str, bool | None]:
+        mailbox = _Mailbox(self._exchange, type="fanout", accept=["json"], serializer="json")
+        answers = mailbox(connection).multi_call(
+            "query_task", {"ids": list(tasks)}, timeout=ANSWER_TIMEOUT
+        )
+        found = _Answers(answers)
+        silent = {node for node in tasks.values() if node and node not in found.nodes}
+        held = self._held(connection, silent)
+        return {task: task in found.tasks or node in held for task, node in tasks.items()}
+
+    def _held(self, connection: Any, nodes: Iterable[str]) -> set[str]:
+        """Return the workers whose control queues are there, and so their connections."""
+        if not stream.is_amqp(self._settings.broker):
+            return set()
+        return {node for node in nodes if self._is_held(connection, node)}
+
+    def _is_held(self, connection: Any, node: str) -> bool:
+        queue = f"{node}.{self._exchange}.pidbox"
+        if len(queue.encode()) > MAX_NAME:
+            return False
+        # A channel of its own: the broker closes it when it refuses.
+        channel = connection.channel()
+        try:
+            _, _, consumers = channel.queue_declare(queue, passive=True)
+        except ResourceLocked:
+            return True  # exclusive to a connection that stands
+        except NotFound:
+            return False
+        channel.close()
+        return bool(consumers)
+
+
+class _Answers:
+    """What workers said: lists of ``{node: {task: ...}}``."""
+
+    def __init__(self, answers: Any) -> None:
+        self.nodes: set[str] = set()
+        self.tasks: set[str] = set()
+        for answer in answers or ():
+            for node, tasks in answer.items() if isinstance(answer, dict) else ():
+                if isinstance(tasks, dict) and "error" not in tasks:
+                    self.nodes.add(node)
+                    self.tasks.update(tasks)

@@ -1,0 +1,115 @@
+"""An answer to a client: most of it is read from the journal only while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engineio import packet
+
+from bridge.protocol.event import finite_json
+from socket_server.concurrency.state_lock import Cooperative, Turn
+from socket_server.messages.excerpt import Excerpt
+from socket_server.messages.websocket_frame import CONTINUATION, TEXT, frame
+
+__all__ = ["Answer", "Body", "Encoded"]
+
+#: Bytes of an answer that are composed at once.
+PIECE = 8 * 1024
+
+
+class Encoded(str):
+    """A value that is JSON already."""
+
+    __slots__ = ()
+
+
+class Body:
+    """The payload of an answer.
+
+    Args:
+        fields: an object, with values that are JSON or :class:`Encoded`, alone or in lists.
+        excerpt: becomes the field ``events``, followed by ``more``; None for no such field.
+        more: events that are encoded already.
+    """
+
+    __slots__ = ("end", "excerpt", "head")
+
+    def __init__(
+        self, fields: Mapping[str, Any], excerpt: Excerpt | None = None, more: str = ""
+    ) -> None:
+        inside = ",".join(f'"{name}":{_encode(value)}' for name, value in fields.items())
+        self.excerpt = excerpt
+        if excerpt is None:
+            self.head, self.end = f"{{{inside}}}", ""
+        else:
+            self.head = f'{{{inside},"events":['
+            self.end = f"{',' if excerpt and more else ''}{more}]}}"
+
+    @property
+    def size(self) -> int:
+        """Characters of all of it."""
+        return len(self.head) + len(self.end) + (self.excerpt.size if self.excerpt else 0)
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, Encoded):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(_encode, value))}]"
+    return finite_json(value)
+
+
+class Answer(packet.Packet):
+    """An Engine.IO message with an answer, of which the next piece alone is ever composed.
+
+    Args:
+        begin: of the Socket.IO packet, before its payload.
+        body: the payload.
+        turn: whose turn it is in what the server knows.
+    """
+
+    latest = data = None
+
+    def __init__(self, begin: str, body: Body, turn: Turn | None = None) -> None:
+        self.packet_type, self.binary = packet.MESSAGE, False
+        self._excerpt, self._end = body.excerpt, f"{body.end}]"
+        self._turn = turn or Cooperative()
+        self._text = f"{packet.MESSAGE}{begin}[{body.head}"
+        #: Bytes that it holds; those of the journal are not its own.
+        self.size = len(self._text) + len(self._end)
+        #: Whether the last piece was taken.
+        self.done = False
+        self._begun = False
+
+    def encode(self, b64: bool = False) -> Any:
+        """Return the answer itself; who writes it takes its pieces."""
+        return self
+
+    def piece(self, most: int = PIECE) -> bytes:
+        """Return its next bytes, at most so many.
+
+        Raises:
+            Forgotten: it cannot be finished.
+        """
+        self._fill(most)
+        piece, self._text = self._text[:most], self._text[most:]
+        self.done = not (self._text or self._end)
+        return piece.encode()
+
+    def _fill(self, most: int) -> None:
+        """Have more than so many characters at hand, if there are."""
+        if len(self._text) <= most and self._excerpt is not None:
+            with self._turn:
+                text = self._excerpt.read(most + 1)
+            self._text += text
+            if not text or not self._excerpt.left:
+                self._excerpt = None
+        if len(self._text) <= most and self._excerpt is None:
+            self._text, self._end = self._text + self._end, ""
+
+    def frame(self, most: int = PIECE) -> bytes:
+        """Return the next fragment of it as a WebSocket message; see ``piece``."""
+        payload = self.piece(most)
+        opcode, self._begun = CONTINUATION if self._begun else TEXT, True
+        return frame(payload, opcode, final=self.done)

@@ -1,0 +1,119 @@
+"""Requests of clients and the one form of their answers."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from bridge.errors import (
+    BrokerUnavailable,
+    EnqueueError,
+    JobNotFound,
+    QueueUnavailable,
+    ResultsUnavailable,
+    TaskbridgeError,
+)
+from bridge.identifiers import MAX_CHARACTERS, flaw
+from socket_server.messages.answer import Body
+
+__all__ = ["Refused", "answered", "text", "whole"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds at most that who asks too often is not read.
+MAX_PAUSE = 1.0
+
+FAILED = "the server failed to answer; its log says why"
+
+CODES: dict[type[TaskbridgeError], str] = {
+    BrokerUnavailable: "unavailable",
+    EnqueueError: "bad_request",
+    JobNotFound: "not_found",
+    ResultsUnavailable: "unavailable",
+    QueueUnavailable: "unavailable",
+}
+
+
+class Refused(Exception):
+    """A request that is answered with an error.
+
+    Args:
+        code: one of the protocol's error codes.
+        message: one sentence for a person.
+        retry_after: seconds after which it may be asked again, where that is known.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as the protocol's error."""
+        error = {"code": self.code, "message": str(self)}
+        return error if self.retry_after is None else {**error, "retry_after": self.retry_after}
+
+
+def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body]) -> Any:
+    """Turn a method into a Socket.IO handler that always answers, and never with a traceback.
+
+    The method's object has ``admit(sid)``, which raises :class:`Refused` for who asks too often,
+    ``charge(sid, size)``, which counts the bytes of the answer, and ``refused``, which is told.
+    """
+    name = handler.__name__.removeprefix("on_")
+
+    @functools.wraps(handler)
+    def handle(self: Any, sid: str, request: Any = None, *_: Any) -> Body | dict[str, Any]:
+        try:
+            self.admit(sid)
+            if not isinstance(request, dict):
+                raise Refused("bad_request", "a request's payload must be a JSON object")
+            answer = handler(self, sid, request)
+            body = answer if isinstance(answer, Body) else Body({"ok": True, **answer})
+            self.charge(sid, body.size)
+            return body
+        except Refused as error:
+            if error.code == "too_many_requests":
+                # The next is not even read before: to refuse a flood would cost as much as it does.
+                self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
+            refusal = error.encode()
+        except TaskbridgeError as error:
+            refusal = {"code": CODES.get(type(error), "bad_request"), "message": str(error)}
+        except Exception:
+            logger.exception("taskbridge: a request failed")
+            refusal = {"code": "internal", "message": FAILED}
+        job = request.get("job") if isinstance(request, dict) else None
+        self.refused(sid, name, refusal["code"], job)
+        return {"ok": False, "error": refusal}
+
+    return handle
+
+
+def text(
+    request: dict[str, Any], name: str, *, required: bool = True, most: int = MAX_CHARACTERS
+) -> str:
+    """Return a field of a request that must be an identifier of 1 to ``most`` characters.
+
+    Raises:
+        Refused: it is missing or something else.
+    """
+    value = request.get(name)
+    if value is None and not required:
+        return ""
+    if (reason := flaw(value, most)) is not None:
+        raise Refused("bad_request", f"{name} {reason}")
+    return str(value)
+
+
+def whole(request: dict[str, Any], name: str, *, default: int, most: int) -> int:
+    """Return a field of a request that must be a whole number from 1 to ``most``.
+
+    Raises:
+        Refused: it is something else.
+    """
+    value = request.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise Refused("bad_request", f"{name} must be a whole number from 1 to {most}")
+    return value

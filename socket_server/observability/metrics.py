@@ -1,0 +1,108 @@
+"""What operators can scrape."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from bridge.protocol.snapshot import Snapshot
+from socket_server.observability.counters import Flow
+from socket_server.observability.emitter_stats import Emitters
+
+__all__ = ["LIMITS", "Metrics", "hit"]
+
+#: ``limit`` is a setting's name without its prefix, in lower case, or what was malformed.
+LIMITS = Counter(
+    "taskbridge_limit_hits_total", "How often a client ran into a limit.", labelnames=["limit"]
+)
+#: Names of tasks that have figures of their own; what comes after them is counted as one.
+MAX_NAMES, OTHERS = 200, "(others)"
+#: Bounds of histograms, in seconds.
+DELIVERY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+WAIT = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600)
+RUN = (0.1, 1, 5, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
+
+def hit(limit: str) -> None:
+    """Count that a client ran into a limit."""
+    LIMITS.labels(limit).inc()
+
+
+class Metrics:
+    """The figures of one server; what changes with each event is a plain number in ``flow``."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.flow, self.emitters = Flow(), Emitters()
+        #: How often ends of tasks were told to be lost.
+        self.ends_lost = 0
+        self._names: set[str] = set()
+        for kind in (ProcessCollector, PlatformCollector, GCCollector):
+            kind(registry=self.registry)
+        self.registry.register(LIMITS)
+        self._delivery = Histogram(
+            "taskbridge_delivery_seconds",
+            "From an event to its watchers' queues, corrected by the clock skew of its host; of a "
+            "sample, one event of each emitter every five seconds.",
+            buckets=DELIVERY,
+            registry=self.registry,
+        )
+        self._ended = self._of_task(Counter, "taskbridge_jobs_ended_total", ENDED, ["state"])
+        self._wait = self._of_task(Histogram, "taskbridge_job_wait_seconds", WAITED, buckets=WAIT)
+        self._run = self._of_task(Histogram, "taskbridge_job_run_seconds", RAN, buckets=RUN)
+
+    def _of_task(
+        self, kind: Any, name: str, text: str, labels: list[str] | None = None, **options: Any
+    ) -> Any:
+        names = ["task", *(labels or [])]
+        return kind(name, text, labelnames=names, registry=self.registry, **options)
+
+    def heard(self, told: dict[str, Any], at: float, *, watched: bool, live: bool) -> None:
+        """Take in what an emitter tells of itself with an event.
+
+        Args:
+            told: see ``Emitters.note``.
+            at: when the event happened, by its host's clock.
+            watched: whether it went to anybody.
+            live: whether it has come just now, and is not read of the past.
+        """
+        if not live:
+            self.ends_lost += bool(told.get("dropped_ends"))
+            return
+        before = self.emitters.totals["dropped_ends"]
+        self.flow.lag = self.emitters.note(told, time.time() - at)
+        self.ends_lost += self.emitters.totals["dropped_ends"] > before
+        if watched:
+            self._delivery.observe(self.flow.lag)
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """Count a job that has just ended."""
+        name = self.label(snapshot.name)
+        self._ended.labels(name, snapshot.state).inc()
+        queued, started, ended = snapshot.queued_at, snapshot.started_at, snapshot.ended_at
+        if queued is not None and started is not None:
+            self._wait.labels(name).observe(max(0.0, started - queued))
+        if started is not None and ended is not None:
+            self._run.labels(name).observe(max(0.0, ended - started))
+
+    def label(self, name: str) -> str:
+        """Return a task's name as a label: whoever enqueues could make up as many as they like."""
+        if name not in self._names:
+            if len(self._names) >= MAX_NAMES:
+                return OTHERS
+            self._names.add(name)
+        return name
+
+
+ENDED = "Jobs that ended, by the name of the task and how they ended."
+WAITED = "How long jobs waited until they began, by the name of the task."
+RAN = "How long jobs took from their beginning to their end, by the name of the task."

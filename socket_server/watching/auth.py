@@ -1,0 +1,132 @@
+"""Who a client is: by its token, or by a session of the application that it comes from."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from bridge import tokens
+from bridge.bus.sharding import shard_of
+from bridge.errors import SettingsError, TokenError, WrongShard
+from bridge.settings import Settings
+from bridge.tokens import Grant
+
+__all__ = ["Admission", "Auth", "HookFailed"]
+
+logger = logging.getLogger(__name__)
+
+Hook = Callable[[dict[str, Any], Any], Grant | None]
+
+REFUSED = "the server could not tell who you are: its log says why"
+
+
+class HookFailed(TokenError):
+    """The ``TASKBRIDGE_AUTH`` function has a bug, or what it asks is away: it did not say no."""
+
+
+class Admission(NamedTuple):
+    """What a client may do, and whether a session of the application's own says so."""
+
+    grant: Grant
+    by_session: bool
+
+
+class Auth:
+    """Turns what a client brings into a grant.
+
+    Args:
+        settings: keys of tokens, and ``TASKBRIDGE_AUTH``.
+
+    Raises:
+        SettingsError: that function cannot be imported.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._hook = _imported(settings.auth) if settings.auth else None
+        #: Whether the function failed when it was last called.
+        self._failing = False
+
+    def grant(self, environ: dict[str, Any], auth: Any) -> Grant:
+        """Return what a client may do; see :meth:`admit`."""
+        return self.admit(environ, auth).grant
+
+    def admit(self, environ: dict[str, Any], auth: Any) -> Admission:
+        """Return what a client may do, and who says so.
+
+        A grant of a session ends ``TASKBRIDGE_SESSION_TTL`` seconds from now at the latest.
+
+        Args:
+            environ: WSGI environment of its first request.
+            auth: what it sent to connect.
+
+        Raises:
+            HookFailed: the ``TASKBRIDGE_AUTH`` function has a bug.
+            TokenError: it may do nothing; the message says why.
+            WrongShard: what it may see is not here.
+        """
+        admission = self._admit(environ, auth)
+        own = self._settings.shard
+        if self._settings.shards > 1 and (shard := self._shard(admission.grant)) != own:
+            raise WrongShard(shard, own)
+        return admission
+
+    def _shard(self, grant: Grant) -> int:
+        if grant.shard is not None:
+            return grant.shard
+        key = grant.owner or next(iter(sorted(grant.jobs)), None)
+        return self._settings.shard if key is None else shard_of(key, self._settings.shards)
+
+    def _admit(self, environ: dict[str, Any], auth: Any) -> Admission:
+        if self._hook is not None and (grant := self._ask(self._hook, environ, auth)) is not None:
+            return Admission(self._bounded(grant), by_session=True)
+        token = auth.get("token") if isinstance(auth, dict) else None
+        settings = self._settings
+        grant = tokens.verify(
+            settings.keys,
+            token,
+            audience=settings.token_audience,
+            issuer=settings.token_issuer,
+            leeway=settings.token_leeway,
+        )
+        return Admission(grant, by_session=False)
+
+    def _bounded(self, grant: Grant) -> Grant:
+        now = time.time()
+        if grant.expires <= now:
+            raise TokenError("the session has expired: log in again")
+        return replace(grant, expires=min(grant.expires, now + self._settings.session_ttl))
+
+    def _ask(self, hook: Hook, environ: dict[str, Any], auth: Any) -> Grant | None:
+        try:
+            # A copy: it is asked again, and what it puts there is not to be found then.
+            grant = hook(dict(environ), auth)
+            if grant is not None and not isinstance(grant, Grant):
+                kind = type(grant).__name__
+                raise TypeError(f"it must return a bridge.Grant or None, not {kind}")
+        except TokenError:
+            self._failing = False
+            raise
+        except Exception:
+            # Once: every session is asked for again and again while it lasts.
+            if not self._failing:
+                logger.exception("taskbridge: TASKBRIDGE_AUTH=%s failed", self._settings.auth)
+            self._failing = True
+            raise HookFailed(REFUSED) from None
+        self._failing = False
+        return grant
+
+
+def _imported(name: str) -> Hook:
+    module, _, function = name.partition(":")
+    try:
+        hook: Hook = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"TASKBRIDGE_AUTH={name} cannot be imported: {error}") from None
+    if not callable(hook):
+        raise SettingsError(f"TASKBRIDGE_AUTH={name} is not a function")
+    return hook

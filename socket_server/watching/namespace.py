@@ -1,0 +1,300 @@
+"""The ``/jobs`` namespace: what clients may ask for."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from math import isfinite
+from typing import Any
+
+import socketio
+from socketio.exceptions import ConnectionRefusedError as Refusal
+
+from bridge.client.bridge import ENDINGS, Bridge
+from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
+from bridge.protocol.event import NAMESPACE, TERMINAL, Event
+from bridge.protocol.size_limit import shorter
+from bridge.protocol.snapshot import Snapshot
+from bridge.tokens import Grant
+from socket_server.concurrency.pace import Pace
+from socket_server.journal.journal import Journal
+from socket_server.limits.counter import Tally
+from socket_server.limits.rate_limits import Limits
+from socket_server.messages.answer import Body
+from socket_server.messages.requests import Refused, answered, text, whole
+from socket_server.observability.logs import tell
+from socket_server.watching.auth import Admission, Auth
+from socket_server.watching.clients import Clients
+from socket_server.watching.job_lookup import Lookup
+from socket_server.watching.sessions import Sessions
+
+__all__ = ["JobsNamespace"]
+
+#: Seconds that a client waits for a server that has only just started, and between two looks.
+PATIENCE, INTERVAL = 5.0, 0.05
+NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
+#: Seconds within which the first event of a job that was enqueued has come back, or never will.
+FRESH = 60.0
+#: Jobs of a token that are logged.
+SHOWN = 3
+ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: Jobs in one answer.
+MAX_LISTED = 200
+#: Characters of the place of a page: a number and a job's id.
+MAX_NEXT = 300
+#: Bytes of an answer that looking at a job costs as much as.
+LOOK = 64
+
+
+class JobsNamespace(socketio.Namespace):
+    """Answers clients from the journal; who may ask for what is in their token.
+
+    Args:
+        bridge: through which jobs are enqueued and cancelled.
+        journal: what the server knows.
+        lookup: finds the jobs that clients name.
+        auth: tells who a client is.
+        limits: how much it may ask.
+        ready: whether the server has read what it missed.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        journal: Journal,
+        lookup: Lookup,
+        auth: Auth,
+        limits: Limits,
+        ready: Callable[[], bool],
+    ) -> None:
+        super().__init__(NAMESPACE)
+        self._bridge, self._journal, self._lookup = bridge, journal, lookup
+        self._auth, self._limits, self._ready = auth, limits, ready
+        #: Who is connected.
+        ttl = bridge.settings.session_ttl
+        self.clients = Clients(self, limits, ttl)
+        #: Those of them that came by a session of the application's own.
+        self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
+        #: Owner of each job that was enqueued here a moment ago, and when.
+        self._fresh: dict[str, tuple[str, float]] = {}
+        #: Jobs of each owner that the broker is just being given.
+        self._starting = Tally()
+        self._pace = Pace(lambda seconds: self.server.sleep(seconds))
+
+    def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        address = environ.get("REMOTE_ADDR")
+        try:
+            admission = self._auth.admit(environ, auth)
+            self._await_ready()
+            self._add(sid, admission, auth)
+        except (TokenError, WrongShard, Refused) as error:
+            told = _refusal(error)
+            tell("refuse", request="connect", code=told["code"], address=address)
+            raise Refusal(str(error), told) from None
+        grant = admission.grant
+        jobs = sorted(grant.jobs)[:SHOWN] or None
+        tell("connect", sid=sid, owner=grant.owner, jobs=jobs, address=address)
+
+    def _add(self, sid: str, admission: Admission, auth: Any) -> None:
+        # It may have hung up while its session was looked for: it would be kept for ever.
+        if self.server.get_environ(sid, NAMESPACE) is None:
+            raise Refused("unauthorized", "the connection has ended")
+        self.clients.add(sid, admission.grant, self.sessions.of(admission, auth))
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not self._ready():
+            if time.monotonic() > deadline:
+                raise Refused("unavailable", NOT_READY)
+            self.server.sleep(INTERVAL)
+
+    def on_disconnect(self, sid: str, reason: Any = None, *_: Any) -> None:
+        if client := self.clients.get(sid):
+            tell("disconnect", sid=sid, owner=client.grant.owner, reason=str(reason))
+        self.clients.remove(sid)
+
+    def refused(self, sid: str, request: str, code: str, job: Any) -> None:
+        """Note that a request was refused; see ``requests.answered``."""
+        client = self.clients.get(sid)
+        # What is no id may be anything, a token in the wrong place among it.
+        job = job if isinstance(job, str) and ID.fullmatch(job) else None
+        owner = client.grant.owner if client else None
+        tell("refuse", request=request, code=code, sid=sid, owner=owner, job=job)
+
+    def expire(self) -> None:
+        """End the connections whose token has expired, and warn those whose token will soon."""
+        self.clients.expire(time.time())
+
+    def renew(self) -> None:
+        """Ask for the grants of sessions that end soon."""
+        self.sessions.renew(self.server)
+
+    def admit(self, sid: str) -> None:
+        """Count a request.
+
+        Raises:
+            Refused: there were too many of late.
+        """
+        client = self.clients.get(sid)
+        self._limits.request(sid, client.grant.owner if client else None)
+
+    def charge(self, sid: str, size: float) -> None:
+        """Count what an answer cost; see ``Limits.charge``."""
+        client = self.clients.get(sid)
+        self._limits.charge(sid, client.grant.owner if client else None, size)
+
+    def _grant(self, sid: str, scope: str) -> Grant:
+        grant = self.clients.of(sid).grant
+        if grant.expires <= time.time():
+            raise Refused("unauthorized", "the token has expired: connect with a new one")
+        if not grant.allows(scope):
+            raise Refused("forbidden", f"the token's scope does not allow {scope}")
+        return grant
+
+    def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
+        """Return the job that the request names, and its snapshot if it is not held any more."""
+        grant, job = self._grant(sid, scope), text(request, "job")
+        found = self._lookup.find(job, grant)
+        self._check_named(sid, job, scope)
+        return job, found
+
+    def _check_named(self, sid: str, job: str, scope: str) -> None:
+        """Refuse a job that the grant does not name any more: it may have changed meanwhile."""
+        if not self._grant(sid, scope).names(job, self._journal.owner(job)):
+            raise JobNotFound(f"no job {job} that this token names")
+
+    def _await_turn(self) -> None:
+        """Wait for one's turn among those who ask for much."""
+        self.server.turn.outside(self._pace.wait)
+
+    @answered
+    def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
+        cursor = text(request, "cursor", required=False) or None
+        job, result = self._named(sid, request, "watch")
+        if result is not None:
+            if result["state"] not in TERMINAL:
+                self.clients.watch(sid, job)  # it is heard of when it begins, or goes on
+            return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
+        self._lookup.await_cursor(job, cursor)
+        self._await_turn()
+        if job not in self._journal:
+            raise JobNotFound(f"no job {job} that this token names")
+        self._check_named(sid, job, "watch")
+        # No switch to another greenlet from here on: what is joined now goes on where the
+        # answer stops.
+        with self._pace.work():
+            self.clients.watch(sid, job)
+            view = self._journal.view(job, cursor)
+        tell("watch", sid=sid, job=job, owner=self._journal.owner(job), recovered=view.recovered)
+        return view.encode(ok=True)
+
+    @answered
+    def on_unwatch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+        self._grant(sid, "watch")
+        self.clients.unwatch(sid, text(request, "job"))
+        return {}
+
+    @answered
+    def on_refresh(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            admission = self._auth.admit(self.server.get_environ(sid, NAMESPACE) or {}, request)
+            session = self.sessions.of(admission, request)
+        except (TokenError, WrongShard) as error:
+            raise Refused("unauthorized", str(error)) from None
+        grant = admission.grant
+        self.clients.refresh(sid, grant, self._journal.owner, session)
+        return {"expires": grant.expires if isfinite(grant.expires) else None}
+
+    @answered
+    def on_jobs(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+        owner = self._grant(sid, "watch").owner
+        if owner is None:
+            raise Refused("forbidden", "the token names no owner, only single jobs")
+        limit = whole(request, "limit", default=50, most=MAX_LISTED)
+        state = text(request, "state", required=False) or None
+        after = text(request, "next", required=False, most=MAX_NEXT) or None
+        self._await_turn()
+        try:
+            with self._pace.work():
+                page = self._journal.jobs(owner, limit=limit, state=state, after=after)
+        except ValueError:
+            raise Refused("bad_request", "next must be what the page before came with") from None
+        self.clients.watch_all(sid)
+        self.charge(sid, LOOK * page.looked)
+        return {"jobs": page.jobs, **({"next": page.next} if page.next else {})}
+
+    @answered
+    def on_enqueue(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
+        owner = self._grant(sid, "enqueue").owner
+        if owner is None:
+            raise Refused("forbidden", "the token names no owner, so nobody would own the job")
+        name, args, kwargs = _call(request)
+        if not any(fnmatchcase(name, pattern) for pattern in self._bridge.settings.tasks):
+            raise Refused(
+                "task_not_allowed", f"{name} may not be enqueued by clients: see TASKBRIDGE_TASKS"
+            )
+        self.clients.check_watched(sid)
+        self._limits.enqueue(owner, self._unfinished(owner))
+        # Others have their turn until the broker has it; they count it already.
+        self._starting.enter(owner)
+        try:
+            job = self.server.turn.outside(self._bridge.enqueue, name, args, kwargs, owner=owner)
+            self._fresh[job.id] = owner, time.monotonic()
+        finally:
+            self._starting.leave(owner)
+        self.clients.watch(sid, job.id)
+        return self._first_view(job.id, name, owner)
+
+    def _unfinished(self, owner: str) -> int:
+        """Return how many jobs an owner has, those included of which no event has come yet."""
+        horizon = time.monotonic() - FRESH
+        gone = [job for job, (_, at) in self._fresh.items() if job in self._journal or at < horizon]
+        for job in gone:
+            del self._fresh[job]
+        fresh = sum(one == owner for one, _ in self._fresh.values())
+        return self._journal.unfinished(owner) + fresh + self._starting[owner]
+
+    def _first_view(self, job: str, name: str, owner: str) -> dict[str, Any] | Body:
+        if job in self._journal:
+            return self._journal.view(job).encode(ok=True, job=job)
+        # The event that says so is still on its way round by the broker.
+        snapshot, now = Snapshot(job), time.time()
+        queued = Event(
+            job=job, task=job, name=name, owner=owner, type="queued", at=now, data={"total": 1}
+        )
+        snapshot.apply(queued)
+        told = {"snapshot": snapshot.encode(), "events": [], "recovered": True, "cursor": None}
+        return {"job": job, **told}
+
+    @answered
+    def on_cancel(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            job, result = self._named(sid, request, "cancel")
+        except ResultsUnavailable:
+            # The token names the job, and the workers know better than a backend that is silent.
+            job, result = text(request, "job"), {"state": "queued"}
+            self._check_named(sid, job, "cancel")
+        state = (result or self._journal.snapshot(job))["state"]
+        if state in TERMINAL:
+            raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
+        cancel, owner = self._bridge.request_cancel, self._journal.owner(job)
+        self.server.turn.outside(cancel, job, owner)
+        return {"job": job, "state": state}
+
+
+def _refusal(error: TokenError | WrongShard | Refused) -> dict[str, Any]:
+    if isinstance(error, Refused):
+        return error.encode()
+    if isinstance(error, WrongShard):
+        return {"code": "wrong_shard", "message": str(error), "shard": error.shard}
+    return {"code": "unauthorized", "message": str(error)}
+
+
+def _call(request: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
+    given = {name: value for name, value in request.items() if value is not None}
+    args, kwargs = given.get("args", []), given.get("kwargs", {})
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise Refused("bad_request", "args must be a list and kwargs an object")
+    return text(request, "name"), args, kwargs

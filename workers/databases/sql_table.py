@@ -1,0 +1,174 @@
+"""A table of an SQL database that is filled from elsewhere: new, replaced or added to."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect
+
+from bridge.errors import InputError
+from workers.databases.column_types import TEXT, Kind
+from workers.databases.sql_target import transaction
+from workers.databases.table_owners import MAX_NAME, TableOwners
+
+__all__ = ["IfExists", "SqlTable", "identifier"]
+
+IfExists = Literal["fail", "append", "replace"]
+
+
+def identifier(text: str) -> str:
+    """Return a name for a table that needs no quotes in SQL."""
+    name = re.sub(r"\W+", "_", text).strip("_").lower() or "data"
+    name = f"t_{name}" if name[0].isdigit() else name
+    return name.encode()[:MAX_NAME].decode("utf-8", "ignore")
+
+
+def check_name(name: object) -> None:
+    """Return if a value can be the name of a table.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise InputError("The table must be a name that is not empty: correct it.")
+    if len(name.encode("utf-8", "replace")) > MAX_NAME or not name.isprintable():
+        raise InputError(
+            f"The name of the table must be printable text of at most {MAX_NAME} bytes: correct it."
+        )
+
+
+class SqlTable:
+    """A table to fill.
+
+    Args:
+        engine: its database.
+        name: its name.
+        if_exists: what to do with a table of that name.
+        owners: whose the tables of the database are; None if all are the job's own.
+
+    Raises:
+        InputError: the name is none, or is that of a table, and ``if_exists`` is ``fail`` or the
+            table is somebody else's.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        if_exists: IfExists = "fail",
+        owners: TableOwners | None = None,
+    ) -> None:
+        check_name(name)
+        if not isinstance(if_exists, str) or if_exists not in get_args(IfExists):
+            raise InputError("The value of if_exists must be fail, append or replace: correct it.")
+        self.name = name
+        self._engine, self._owners, self._if_exists = engine, owners, if_exists
+        # Without it PostgreSQL would look among its own tables (pg_class) first.
+        self._schema = inspect(engine).default_schema_name
+        with engine.connect() as connection:
+            self._exists = self._looked_up(connection)
+
+    @property
+    def _append(self) -> bool:
+        return self._exists and self._if_exists == "append"
+
+    def _looked_up(self, connection: Connection) -> bool:
+        """Return whether the table exists.
+
+        Raises:
+            InputError: what is to be done with it may not be done.
+        """
+        exists = bool(inspect(connection).has_table(self.name, schema=self._schema))
+        if self._owners:
+            self._owners.check(connection, self.name, exists=exists)
+        if exists and self._if_exists == "fail":
+            raise InputError(
+                f"There is a table {self.name} already: choose another table, "
+                "or set if_exists to append or replace."
+            )
+        return exists
+
+    def columns(
+        self, names: Sequence[str], kinds: Sequence[Kind]
+    ) -> tuple[Sequence[str], Sequence[Kind]]:
+        """Return names and types of the columns to fill: in a table that exists, of those there.
+
+        Args:
+            names: of the columns, upper or lower case.
+            kinds: their types. A column of text that exists stays one.
+
+        Raises:
+            InputError: the table lacks a column.
+        """
+        if not self._append:
+            return names, kinds
+        columns = inspect(self._engine).get_columns(self.name, schema=self._schema)
+        there: Mapping[str, Any] = {column["name"].casefold(): column for column in columns}
+        if missing := next((name for name in names if name.casefold() not in there), None):
+            raise InputError(
+                f"The table {self.name} has no column {missing}: rename it in the header, "
+                "or choose another table."
+            )
+        meant = [there[name.casefold()] for name in names]
+        texts = [isinstance(column["type"], String) for column in meant]
+        return [column["name"] for column in meant], [
+            TEXT if text else kind for text, kind in zip(texts, kinds, strict=True)
+        ]
+
+    @contextlib.contextmanager
+    def filling(
+        self, names: Sequence[str], kinds: Sequence[Kind]
+    ) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
+        """Give a function that inserts rows of text; all of the ``with`` block or nothing is done.
+
+        Args:
+            names: of the columns, in the order of the values of a row; see :meth:`columns`.
+            kinds: their types.
+        """
+        # Keys of our own: not every character of a header may be in an SQL parameter's name.
+        keys = [f"c{place}" for place in range(len(names))]
+        columns = (
+            Column(name, kind.sql, key=key)
+            for name, kind, key in zip(names, kinds, keys, strict=True)
+        )
+        table = Table(self.name, MetaData(), *columns, schema=self._schema)
+        undo: list[Callable[[Connection], object]] = []
+        with transaction(self._engine, undo) as connection:
+            self._prepare(connection, table, undo)
+            yield lambda rows: _insert(connection, table, keys, kinds, rows)
+
+    def _prepare(
+        self, connection: Connection, table: Table, undo: list[Callable[[Connection], object]]
+    ) -> None:
+        # Again, in the transaction: other jobs have had time to make or to drop it.
+        if self._looked_up(connection) != self._exists:
+            raise InputError(f"The table {self.name} changed meanwhile: run the job again.")
+        if self._owners and self._owners.claim(connection, self.name):
+            undo.append(partial(self._owners.release, name=self.name))
+        if self._exists and not self._append:
+            table.drop(connection)
+        if not self._append:
+            table.create(connection)
+        if not self._exists:
+            undo.append(partial(table.drop, checkfirst=True))
+
+
+def _insert(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    kinds: Sequence[Kind],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    values = [
+        {
+            key: kind.read(text) if text.strip() else None
+            for key, kind, text in zip(keys, kinds, row, strict=True)
+        }
+        for row in rows
+    ]
+    connection.execute(insert(table), values)

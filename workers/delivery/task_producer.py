@@ -1,0 +1,99 @@
+"""Publishing tasks from a worker: retries, and the later tasks of a canvas.
+
+A worker acknowledges a task once it has published what follows it. A broker that is killed loses
+what it has not confirmed, so a worker waits for the confirm before it acknowledges, however long
+that takes: until the acknowledgement, the broker delivers the task again if the worker dies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, cast
+
+from kombu import pools
+from kombu.utils.collections import eqhash
+
+from bridge.bus import confirms, connection, stream
+from bridge.client.celery_app import CONSUMER_TIMEOUT
+
+__all__ = ["AMQP", "RETRY_POLICY", "Producer"]
+
+#: Seconds for which a worker tries to publish a task while the broker is away. Celery fails a task
+#: if its retry cannot be published. RabbitMQ waits as long for the publishing task's own
+#: acknowledgement.
+PATIENCE = CONSUMER_TIMEOUT // 1000
+#: Seconds between two attempts: first, by how much it grows, and most.
+INTERVALS = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+#: Celery takes None, which means no limit elsewhere, for three attempts.
+RETRY_POLICY = {"max_retries": PATIENCE, **INTERVALS}
+#: Of connections on which each publish waits for the broker's confirm.
+TRANSPORT_OPTIONS = {"confirm_publish": True, "connect_retries_timeout": PATIENCE, **INTERVALS}
+
+
+class Producer(confirms.Producer):
+    """A producer that waits for a confirm as long as its connection stands.
+
+    A broker under an alarm of its memory or disk confirms once the alarm is over, and one that is
+    suspended once it goes on. To publish again before that would run the task twice. A broker that
+    is gone ends the connection: it resets it, or misses TCP's keepalive probes (py-amqp's
+    settings: about a minute).
+    """
+
+    @property
+    def patience(self) -> float | None:
+        """None: there is no limit."""
+        return None
+
+
+class TaskConnections(connection.Pool):
+    """Connections that a forked child leaves to its parent."""
+
+    close_after_fork = False
+
+
+class AMQP(connection.AMQP):
+    """What the shipped worker connects and publishes with.
+
+    Only tasks are published with confirms. The events of a worker, and its answers to remote
+    control, go out by Celery's own producers: a broker that blocks publishers must not hold up the
+    worker's parent.
+    """
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        # By process. A child keeps what it inherits and does not use: to drop it, or to close it as
+        # kombu's pools do, would end the connection on which its parent waits for a confirm.
+        self._task_producers: dict[int, Any] = {}
+
+    @cached_property
+    def send_task_message(self) -> Callable[..., Any]:
+        """A function that publishes a task; see Celery's."""
+        send = super().send_task_message
+        if not stream.is_amqp(self.app.conf.broker_url):
+            return cast("Callable[..., Any]", send)
+
+        def send_confirmed(producer: Any, *arguments: Any, **options: Any) -> Any:
+            if not _same_broker(producer.connection, self.app.connection_for_write()):
+                return send(producer, *arguments, **options)  # to a broker of the caller's own
+            with self._producers().acquire(block=True) as confirmed:
+                return send(confirmed, *arguments, **options)
+
+        return send_confirmed
+
+    def _producers(self) -> Any:
+        if (known := self._task_producers.get(os.getpid())) is not None:
+            return known
+        limit = self.app.pool.limit
+        connections = TaskConnections(
+            self.app.connection_for_write(transport_options=TRANSPORT_OPTIONS), limit
+        )
+        options = {"Producer": Producer, "close_after_fork": False}
+        producers = pools.ProducerPool(connections, limit, **options)
+        return self._task_producers.setdefault(os.getpid(), producers)
+
+
+def _same_broker(one: Any, other: Any) -> bool:
+    # Of several URLs, a connection is at any one of them.
+    return bool(one.alt == other.alt and (one.alt or eqhash(one) == eqhash(other)))

@@ -1,0 +1,195 @@
+"""What a job writes: whole files, in a folder of its own below the root that the operator named."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from bridge.errors import InputError
+from workers.files.paths import encodable, not_a_path, of_home, shown
+from workers.files.tree import Parts, Tree
+from workers.running import job_id, owner, settings_here
+
+__all__ = ["Output", "job_output"]
+
+#: Owners whose name is their folder's. All others have a folder named by a hash, which is longer.
+#: No capitals: in some file systems they are the same.
+PLAIN_OWNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+#: Folder of jobs without owner; no owner's name, and no hash.
+NO_OWNER = "_"
+#: Ids of jobs that are their folders' names: those that Celery and ``Bridge.enqueue`` make.
+PLAIN_JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file or folder that a job may write, in the folder that is its own.
+
+    Args:
+        tree: the output root.
+        parts: its place below it.
+        root: path of the output root as the operator wrote it.
+    """
+
+    tree: Tree
+    parts: Parts
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """Its absolute path."""
+        return self.root.joinpath(*self.parts)
+
+    def inner(self, name: str) -> Output:
+        """Return a file or folder in this folder.
+
+        Args:
+            name: relative to it; folders in it may be part of the name.
+
+        Raises:
+            InputError: it is absolute, or leads out of the folder.
+        """
+        if not encodable(name):
+            raise not_a_path()
+        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        if not parts or name.startswith("/") or ".." in parts:
+            raise InputError(
+                f"The output {shown(name)} is not inside the job's own folder: give a relative "
+                "name such as results/manifest, without '..'."
+            )
+        return Output(self.tree, (*self.parts, *parts), self.root)
+
+    def made_folder(self) -> Output:
+        """Make this folder where it is missing, and return it.
+
+        Raises:
+            InputError: it cannot be made, or nothing can be written in it.
+        """
+        with self._writing(), self.tree.folder(self.parts, make=True) as folder:
+            part, file = _part(folder)
+            file.close()
+            os.unlink(part, dir_fd=folder)
+        return self
+
+    def check(self) -> Output:
+        """Make the folder of this file where it is missing, and return the file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        Output(self.tree, self.parts[:-1], self.root).made_folder()
+        with self._writing(), contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(self.tree.status(self.parts).st_mode):
+                raise InputError(
+                    f"{shown(self.path)} is a folder: give the name of a file to write."
+                )
+        return self
+
+    def open(self) -> BinaryIO:
+        """Open this file for reading.
+
+        Raises:
+            OSError: it cannot be opened, or is no regular file.
+        """
+        return self.tree.open(self.parts)
+
+    @contextlib.contextmanager
+    def written_whole(self) -> Iterator[BinaryIO]:
+        """Open this file so that it appears under its name only when the ``with`` block ends well.
+
+        Nothing but writing belongs into the block: an ``OSError`` in it is taken for a failure to
+        write.
+
+        Raises:
+            InputError: it cannot be written; what was there before is untouched.
+        """
+        with self._replacement() as (_, file):
+            yield file
+
+    @contextlib.contextmanager
+    def replacement(self) -> Iterator[Path]:
+        """Give the path of an empty file that becomes this one when the ``with`` block ends well.
+
+        For a library that wants a path. No other user of the machine has rights to its folder.
+
+        Raises:
+            InputError: it cannot be written; what was there before is untouched.
+        """
+        with self._replacement() as (part, _):
+            yield Path(self.tree.root, *self.parts[:-1], part)
+
+    @contextlib.contextmanager
+    def _replacement(self) -> Iterator[tuple[str, BinaryIO]]:
+        # In the same folder, since only there a rename is atomic. It replaces a link, and does not
+        # follow it.
+        with self._writing(), self.tree.folder(self.parts[:-1], make=True) as folder:
+            part, file = _part(folder)
+            try:
+                with file:
+                    yield part, file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(part, self.parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                for left in (part, f"{part}-journal"):
+                    with contextlib.suppress(OSError):
+                        os.unlink(left, dir_fd=folder)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                f"{shown(self.path)} cannot be written, a file or a link is in the way: choose "
+                "another output."
+            ) from None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(
+                f"{shown(self.path)} cannot be written ({reason}): choose another output."
+            ) from None
+
+
+def job_output() -> Output:
+    """Return the folder of the running job, the same for each attempt; it may not exist yet.
+
+    Raises:
+        InputError: jobs may write nothing on this worker.
+    """
+    settings = settings_here()
+    root = settings.output_root
+    if root is None:
+        raise InputError(
+            "Jobs may write nothing on this worker: set TASKBRIDGE_OUTPUT_ROOT to the folder below "
+            "which they may write."
+        )
+    if not root.is_dir():
+        raise InputError(
+            "The folder that TASKBRIDGE_OUTPUT_ROOT names is not there: make it on this worker."
+        )
+    whose = owner()
+    folder = NO_OWNER if whose is None else _key(whose, PLAIN_OWNER)
+    parts = (folder, _key(job_id() or "no job", PLAIN_JOB))
+    return Output(Tree(os.path.realpath(root), of_home(settings)), parts, root)
+
+
+def _key(text: str, plain: re.Pattern[str]) -> str:
+    if plain.fullmatch(text):
+        return text
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _part(folder: int) -> tuple[str, BinaryIO]:
+    """Make a file of a new name in a folder, and open it for writing."""
+    name = f".{secrets.token_hex(8)}.part"
+    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+    return name, os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb")
