@@ -18,7 +18,7 @@ from bridge.home import make_home
 from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
 from workers import stopping
-from workers.delivery.retries import StoredFirst
+from workers.delivery.retries import stored_first
 from workers.delivery.task_producer import RETRY_POLICY
 
 __all__ = ["app", "new_app"]
@@ -37,26 +37,24 @@ DATABASE, SQLITE = ("db", "database"), "workers.delivery.sqlite_results:ForkSafe
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
 
 
-class WatchedTask(StoredFirst):
-    """Base of all tasks of the shipped worker."""
+class Durable:
+    """An annotation: what every task of the shipped worker has, whatever its class."""
 
-    Request = "workers.delivery.redelivery:OnceHere"
-    #: Logged without a traceback: a cancelled job, or input that cannot be used, is no bug.
-    throws = (TaskbridgeError,)
-
-
-class ShortRetryDelay:
-    """An annotation: tasks that say nothing about it are tried again sooner than Celery's default.
-
-    Celery waits 180 seconds before it tries a lost task again; nobody watches a bar that long.
-    Its own tasks (``celery.chord_unlock``) have a delay of their own that must stay.
-    """
-
-    def annotate(self, task: Any) -> dict[str, Any] | None:
-        """Return what is set on ``task``; None for nothing."""
+    def annotate(self, task: Any) -> dict[str, Any]:
+        """Return what is set on ``task``; what begins with ``@`` replaces a method."""
+        told: dict[str, Any] = {
+            # Logged without a traceback: a cancelled job, or input that cannot be used, is no bug.
+            "throws": (*task.throws, TaskbridgeError),
+            "@retry": stored_first,
+        }
+        if task.Request == Task.Request:
+            told["Request"] = "workers.delivery.redelivery:OnceHere"
+        # Celery waits 180 seconds before it tries a lost task again; nobody watches a bar that
+        # long. Its own tasks (``celery.chord_unlock``) have a delay of their own that must stay.
         unsaid = task.default_retry_delay == Task.default_retry_delay
-        own = not task.name.startswith("celery.")
-        return {"default_retry_delay": LOST_RETRY_DELAY} if unsaid and own else None
+        if unsaid and not task.name.startswith("celery."):
+            told["default_retry_delay"] = LOST_RETRY_DELAY
+        return told
 
     def annotate_any(self) -> None:
         """Return None: nothing is set on every task alike."""
@@ -71,7 +69,7 @@ def new_app(settings: Settings) -> Celery:
     embedded_transport.register()
     if settings.embedded or settings.result_url is None:
         make_home(settings.home)
-    app = Celery("workers", amqp="workers.delivery.task_producer:AMQP", task_cls=WatchedTask)
+    app = Celery("workers", amqp="workers.delivery.task_producer:AMQP")
     if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
         app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
     app.conf.update(_configuration(settings))
@@ -87,7 +85,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_retry_on_worker_lost": True,
         "task_publish_retry_policy": RETRY_POLICY,
-        "task_annotations": (ShortRetryDelay(),),
+        "task_annotations": (Durable(),),
         "task_track_started": True,
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": settings.stop_grace,

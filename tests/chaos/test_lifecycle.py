@@ -128,6 +128,26 @@ def test_a_time_limit_that_is_over_is_a_failure(stack, limit):
     assert snapshot["error"]["message"].startswith("it took longer than its time limit")
 
 
+@pytest.mark.parametrize("end", ["succeed", "fail", "retry"])
+def test_a_time_limit_that_is_over_after_the_end_changes_nothing(stack, end):
+    job = Watched(stack, "support.end_late", end, time_limit=2)
+    states = ("failed", "FAILURE") if end == "fail" else ("succeeded", "SUCCESS")
+    snapshot = assert_ended_once(job, *states)
+    assert (snapshot["error"] or {}).get("class") == ("ValueError" if end == "fail" else None)
+    assert job.types.count("started") == 1 + (end == "retry")
+    worker_of(stack).await_output(f"{job.id} had ended when its time limit was over")
+    job.until_celery_says(states[1])
+
+
+def test_a_worker_that_is_suspended_at_a_time_limit_believes_the_result(stack):
+    job = Watched(stack, "support.linger", 3, time_limit=2)
+    job.pid()
+    worker_of(stack).signal(signal.SIGSTOP)
+    job.until_celery_says("SUCCESS")
+    worker_of(stack).signal(signal.SIGCONT)
+    assert_ended_once(job, "succeeded")
+
+
 def test_a_task_that_is_revoked_before_it_runs_is_cancelled(stack):
     first = [Watched(stack, "support.linger", 60) for _ in range(2)]
     assert all(job.pid() for job in first)

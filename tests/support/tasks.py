@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import chain, chord, group, shared_task, signals
+from celery import Task, chain, chord, group, shared_task, signals
 from rich.progress import track
 from tqdm.auto import tqdm
 
@@ -125,6 +125,29 @@ def overtaken(self, file: str) -> None:  # type: ignore[no-untyped-def]
     signals.after_task_publish.connect(wait, weak=False, dispatch_uid="overtaken")
     signals.task_retry.connect(goes_on, weak=False, dispatch_uid="overtaken")
     raise self.retry(exc=ValueError("not yet"), countdown=0)
+
+
+class Lingering(Task):
+    """A task whose process stays in what is called after its end."""
+
+    def on_retry(self, *_: Any) -> None:
+        """Stay."""
+        time.sleep(60)
+
+    def after_return(self, *_: Any) -> None:
+        """Stay, after the first attempt."""
+        if self.request.retries == 0:
+            time.sleep(60)
+
+
+@shared_task(name="support.end_late", bind=True, base=Lingering)
+def end_late(self, end: str) -> str:  # type: ignore[no-untyped-def]
+    """End at once, ``succeed``, ``fail`` or ``retry``, in a process that goes on."""
+    if self.request.retries == 0 and end == "retry":
+        raise self.retry(exc=ValueError("not yet"), countdown=0)
+    if end == "fail":
+        raise ValueError("as it was told to")
+    return "done"
 
 
 @shared_task(name="support.linger_early", acks_late=False)

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
 
-from workers.delivery.retries import StoredFirst
+from workers.delivery.retries import stored_first
 
 PUBLISHED = "published"
 NOT_YET = ValueError("not yet")
@@ -14,7 +14,9 @@ NOT_YET = ValueError("not yet")
 
 @pytest.fixture
 def app():
-    return Celery("retries", task_cls=StoredFirst, broker="memory://", backend="cache+memory://")
+    app = Celery("retries", broker="memory://", backend="cache+memory://")
+    app.conf.task_annotations = {"*": {"@retry": stored_first}}
+    return app
 
 
 @pytest.fixture

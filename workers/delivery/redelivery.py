@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from celery import states
+from celery.exceptions import TimeLimitExceeded
 from celery.worker import state
 from celery.worker.request import Request
 from kombu.asynchronous import get_event_loop
@@ -102,22 +103,53 @@ class OnceHere(Request):
                 return True
         return bool(super().revoked())
 
+    def on_failure(
+        self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
+    ) -> None:
+        """Take in that it failed, unless its time limit was over after its end."""
+        error = getattr(exc_info.exception, "exc", exc_info.exception)  # of another process
+        if not (isinstance(error, TimeLimitExceeded) and self._ended_in_time):
+            super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Take in that its time limit was over, unless that was after its end."""
+        if soft or not self._ended_in_time:
+            super().on_timeout(soft, timeout)
+
+    @cached_property
+    def _ended_in_time(self) -> bool:
+        """Whether it had stored how it ended when its hard time limit was over.
+
+        This process may have been suspended at the limit, or the task's process may have stayed in
+        what Celery calls after the end. Celery would say that the task failed, which can be neither
+        stored over a success nor be right after a retry.
+        """
+        if not self._has_ended(states.SUCCESS, states.FAILURE, states.RETRY):
+            return False
+        logger.warning("taskbridge: task %s had ended when its time limit was over", self.id)
+        state.task_ready(self)
+        self.acknowledge()
+        return True
+
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         """Say that it was revoked, unless it had ended before the signal came.
 
         Celery would store that over the result, which others may have seen by then.
         """
-        if terminated and self._has_ended():
+        # Not REVOKED: remote control stores that before it sends the signal.
+        if terminated and self._has_ended(states.SUCCESS, states.FAILURE):
             state.task_ready(self)
             self.acknowledge()
             self._already_revoked = True
         else:
             super()._announce_revoked(reason, terminated, signum, expired)
 
-    def _has_ended(self) -> bool:
+    def _has_ended(self, *ends: str) -> bool:
+        # Else a stored state may be that of an attempt before.
+        if self.ignore_result or not self.task.track_started:
+            return False
         try:
-            # Not REVOKED: remote control stores that before it sends the signal.
-            return self.task.backend.get_state(self.id) in (states.SUCCESS, states.FAILURE)
+            return self.task.backend.get_state(self.id) in ends
         except Exception:  # noqa: BLE001 - whatever a backend raises; Celery goes on then
             return False
 

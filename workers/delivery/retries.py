@@ -12,20 +12,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from celery import Task
 from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Retry
 
-__all__ = ["StoredFirst", "leave_stored"]
+__all__ = ["leave_stored", "stored_first"]
 
 logger = logging.getLogger(__name__)
 
 
-class StoredFirst(Task):
-    """A task whose retries are published once it is stored that it is tried again."""
+def stored_first(retry: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a ``Task.retry`` that stores RETRY and then does what ``retry`` does.
 
-    def retry(
-        self,
+    Args:
+        retry: the method of a class of tasks; see :meth:`celery.Task.retry`.
+    """
+
+    def method(
+        self: Any,
         args: Any = None,
         kwargs: Any = None,
         exc: Any = None,
@@ -35,30 +38,31 @@ class StoredFirst(Task):
         max_retries: int | None = None,
         **options: Any,
     ) -> Any:
-        """Store RETRY, then do what Celery's does; see :meth:`celery.Task.retry`."""
         limit = self.max_retries if max_retries is None else max_retries
-        if self._is_published(limit):
-            self._store_retry(exc)
-        return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+        if _is_published(self.request, limit):
+            _store_retry(self, exc)
+        return retry(self, args, kwargs, exc, throw, eta, countdown, max_retries, **options)
 
-    def _is_published(self, limit: int | None) -> bool:
-        request = self.request
-        if request.called_directly or request.is_eager:
-            return False
-        return limit is None or request.retries < limit
+    return method
 
-    def _store_retry(self, exc: Any) -> None:
-        request, ignored = self.request, get_actual_ignore_result(self, self.request)
-        if ignored and not self.store_errors_even_if_ignored:
-            return
-        error = Retry(exc=exc).exc  # as Celery has it, which can be encoded
-        lines = traceback.format_exception(error) if error else traceback.format_stack()
-        try:
-            told = request.id, error, "".join(lines)
-            self.backend.mark_as_retry(*told, request=request)
-        except Exception as failure:  # noqa: BLE001 - whatever a backend raises
-            logger.error("taskbridge: task %s: its retry is not stored: %s", request.id, failure)
-        leave_stored(self.backend, request)
+
+def _is_published(request: Any, limit: int | None) -> bool:
+    if request.called_directly or request.is_eager:
+        return False
+    return limit is None or request.retries < limit
+
+
+def _store_retry(task: Any, exc: Any) -> None:
+    request, backend = task.request, task.backend
+    if get_actual_ignore_result(task, request) and not task.store_errors_even_if_ignored:
+        return
+    error = Retry(exc=exc).exc  # as Celery has it, which can be encoded
+    lines = traceback.format_exception(error) if error else traceback.format_stack()
+    try:
+        backend.mark_as_retry(request.id, error, "".join(lines), request=request)
+    except Exception as failure:  # noqa: BLE001 - whatever a backend raises
+        logger.error("taskbridge: task %s: its retry is not stored: %s", request.id, failure)
+    leave_stored(backend, request)
 
 
 def leave_stored(backend: Any, request: Any) -> None:
