@@ -16,10 +16,9 @@ from amqp.exceptions import ChannelError, MessageNacked
 from kombu import pools
 
 from bridge.bus import connection
-from bridge.client.celery_app import RETRY_POLICY
 from bridge.errors import BrokerUnavailable, QueueUnavailable
 
-__all__ = ["AMQP", "PATIENCE", "TRANSPORT_OPTIONS", "Producer", "refusal"]
+__all__ = ["AMQP", "PATIENCE", "RETRY_POLICY", "TRANSPORT_OPTIONS", "Producer", "refusal"]
 
 #: Seconds that a broker may take to confirm a message, or to answer. RabbitMQ confirms what a
 #: durable queue has written to disk; under a memory or disk alarm it confirms nothing, and a broker
@@ -31,6 +30,9 @@ TRANSPORT_OPTIONS = {
     "read_timeout": PATIENCE,
     "write_timeout": PATIENCE,
 }
+#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed. It
+#: is no option of a call: Celery hands those of a chord on to its body, which a worker publishes.
+RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: AMQP's reply code of a message that no queue takes.
 NO_ROUTE = 312
 #: AMQP's reply code of an exchange that does not exist.

@@ -23,9 +23,6 @@ __all__ = [
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Seconds to wait for a broker before saying that it is away.
 CONNECT_TIMEOUT = 2.0
-#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed. It
-#: is no option of a call: Celery hands those of a chord on to its body, which a worker publishes.
-RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: Nothing that arrives, and no result, is unpickled.
 JSON_ONLY = {
     "task_serializer": "json",
@@ -46,7 +43,7 @@ def new_app(settings: Settings, results: str) -> Any:
     from celery import Celery
 
     from bridge.bus import embedded_transport
-    from bridge.bus.confirms import TRANSPORT_OPTIONS
+    from bridge.bus.confirms import RETRY_POLICY, TRANSPORT_OPTIONS
 
     embedded_transport.register()
     app = Celery("taskbridge", amqp="bridge.bus.confirms:AMQP", set_as_current=False)

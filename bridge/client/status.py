@@ -6,7 +6,7 @@ import json
 import logging
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from bridge.bus.sharding import shard_of
@@ -14,9 +14,9 @@ from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, Ta
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import TERMINAL
 from bridge.protocol.snapshot import Snapshot
+from bridge.settings import Settings
 
 if TYPE_CHECKING:
-    from bridge.client.bridge import Bridge
     from bridge.results.stored_result import StoredResult
 
 __all__ = ["IN_CELERY", "from_result", "read_result", "shard_of_job", "state_of", "status"]
@@ -42,7 +42,23 @@ STATES = {
 IN_CELERY = {ours: celerys for celerys, ours in reversed(STATES.items())}
 
 
-def status(bridge: Bridge, job: str) -> dict[str, Any]:
+class Service(Protocol):
+    """What is needed of a :class:`bridge.Bridge` to ask for a job."""
+
+    @property
+    def settings(self) -> Settings:
+        """Where servers and the result backend are."""
+
+    @property
+    def app(self) -> Any:
+        """The Celery application whose result backend is asked."""
+
+    def token(self, *, jobs: list[str], shard: int | None) -> str:
+        """Return a token for a server."""
+        ...
+
+
+def status(bridge: Service, job: str) -> dict[str, Any]:
     """Return the job's snapshot.
 
     Raises:
@@ -64,7 +80,7 @@ def status(bridge: Bridge, job: str) -> dict[str, Any]:
         ) from None
 
 
-def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:
+def state_of(bridge: Service, job: str) -> tuple[str, str | None]:
     """Return the job's state and its owner, where that is known.
 
     The state is ``queued`` if no server answers and no result is stored, or none can be read.
@@ -87,7 +103,7 @@ def state_of(bridge: Bridge, job: str) -> tuple[str, str | None]:
     return str(found["state"]) if found else "queued", None
 
 
-def shard_of_job(bridge: Bridge, job: str) -> int | None:
+def shard_of_job(bridge: Service, job: str) -> int | None:
     """Return the shard whose servers have a job; None where there is but one.
 
     An id that :meth:`Bridge.enqueue` has made tells it; others are asked for.
@@ -118,7 +134,7 @@ def _unknown(job: str) -> str:
     return f"no job {job}: check the id, or whether its result has expired"
 
 
-def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
+def _from_server(bridge: Service, job: str) -> dict[str, Any]:
     """Return what the server says that has the job, else what any other made of its result."""
     check_identifier(job, "a job's id", JobNotFound)
     found: dict[str, Any] | None = None
@@ -138,7 +154,7 @@ def _from_server(bridge: Bridge, job: str) -> dict[str, Any]:
     return found
 
 
-def _ask(bridge: Bridge, job: str, shard: int) -> dict[str, Any]:
+def _ask(bridge: Service, job: str, shard: int) -> dict[str, Any]:
     token = bridge.token(jobs=[job], shard=None if bridge.settings.shards == 1 else shard)
     request = urllib.request.Request(
         bridge.settings.url_of(shard, f"/api/jobs/{quote(job, safe='')}"),

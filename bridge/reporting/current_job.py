@@ -6,15 +6,12 @@ import json
 import logging
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, finite_json
 from bridge.protocol.nesting import shallow_json
+from bridge.reporting.reporter import Reporter
 from bridge.reporting.task_run import Run
-
-if TYPE_CHECKING:
-    from bridge.sending.emitter import Emitter
-    from bridge.sending.fork_relay import Relay
 
 __all__ = ["CurrentJob", "enter", "here", "job", "leave", "leave_all", "running"]
 
@@ -26,7 +23,7 @@ MAX_CHUNK = 4096
 MAX_BYTES_CHUNK = 32 * 1024
 
 #: A run, and who takes what it reports.
-Here = tuple[Run, "Emitter | Relay"]
+Here = tuple[Run, Reporter]
 
 _current: ContextVar[Here | None] = ContextVar("taskbridge_run", default=None)
 _running: dict[str, Here] = {}
@@ -34,7 +31,7 @@ _running: dict[str, Here] = {}
 _of_main_thread: list[Here] = []
 
 
-def enter(run: Run, emitter: Emitter | Relay) -> None:
+def enter(run: Run, emitter: Reporter) -> None:
     """Make ``run`` the current one of this thread or greenlet."""
     _running[run.task] = here = (run, emitter)
     _current.set(here)
@@ -145,7 +142,7 @@ class CurrentJob:
             run.meta = _fitting({name: _json(value) for name, value in meta.items()})
 
 
-def put_output(run: Run, emitter: Emitter | Relay, chunk: str | bytes) -> None:
+def put_output(run: Run, emitter: Reporter, chunk: str | bytes) -> None:
     """Hand over a chunk of output in pieces that each fit an event."""
     most = MAX_CHUNK if isinstance(chunk, str) else MAX_BYTES_CHUNK
     if not isinstance(chunk, str):

@@ -134,6 +134,13 @@ class Reported:
         """Take a log line or a piece of output."""
         self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
 
+    def remove(self, run: Run) -> None:
+        """Do nothing: bars are read when they are asked for."""
+
+    def flush(self, timeout: float, *, patient: bool = False) -> bool:
+        """Return True: nothing has to be sent."""
+        return True
+
     def end(self, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Note how the job ended."""
         self.put(self._run, kind, data)
@@ -184,7 +191,7 @@ def recording(
     run = RecordedRun(job=job, task=job, name=name, owner=owner, capture=kinds)
     reported, outer = Reported(run), current_job.here()
     capture.prepare(settings)
-    current_job.enter(run, reported)  # type: ignore[arg-type]  # in the emitter's place
+    current_job.enter(run, reported)
     capture.attach(kinds, settings)
     reported.put(run, "started", {"attempt": 1})
     try:
