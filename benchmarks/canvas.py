@@ -24,10 +24,14 @@ from report import Samples, compare, report  # noqa: E402
 
 from bridge.bus.write_only_manager import new_writer  # noqa: E402
 from bridge.protocol.event import Event, room_of_job  # noqa: E402
-from socket_server.delivery.dispatcher import Delivery  # noqa: E402
+from socket_server.delivery.dispatcher import Dispatcher  # noqa: E402
+from socket_server.delivery.fan_out import FanOut  # noqa: E402
 from socket_server.estimates.durations import History  # noqa: E402
+from socket_server.estimates.observer import EstimatesObserver  # noqa: E402
 from socket_server.estimates.queue_depth import Lines  # noqa: E402
 from socket_server.journal.journal import Journal  # noqa: E402
+from socket_server.liveness.disturbances import Disturbances  # noqa: E402
+from socket_server.liveness.observer import LivenessObserver, sweep_cancelled  # noqa: E402
 from socket_server.liveness.watchdog import Watchdog  # noqa: E402
 from socket_server.observability.metrics import Metrics  # noqa: E402
 from support.ports import free_port  # noqa: E402
@@ -76,10 +80,9 @@ console.log(JSON.stringify(took));
 class Nobody:
     """Replaces a server's manager: encodes each message as for clients, and does not send it."""
 
-    ready, place, late = True, None, False
-
-    def deliver_job(self, message: Any, rooms: list[str], latest: Any = None) -> bool:
-        return bool(message.text) and bool(rooms)
+    def deliver_job(self, change: Any, rooms: list[str], latest: Any = None) -> bool:
+        """Encode it; say that a client gets it."""
+        return bool(change.text) and bool(rooms)
 
 
 def before(size: int) -> list[Any]:
@@ -112,9 +115,13 @@ def folded() -> Callable[[Event], Any]:
 
 def delivered() -> Callable[[Event], Any]:
     """Return what folds an event, keeps account of it and encodes it for clients."""
-    parts: Any = (Nobody(), Journal(max_events=1_000_000))
-    watchdog = Watchdog(stalled_after=15, lost_after=60)
-    return Delivery(*parts, watchdog, History(), Lines(), Metrics()).take
+    manager: Any = Nobody()
+    journal, watchdog = Journal(max_events=1_000_000), Watchdog(stalled_after=15, lost_after=60)
+    dispatcher = Dispatcher(journal, FanOut(manager), Metrics())
+    disturbances = Disturbances(dispatcher.tell, journal, watchdog, None)
+    hearing = LivenessObserver(watchdog, disturbances)
+    dispatcher.observers = [hearing, sweep_cancelled, EstimatesObserver(Lines(), History())]
+    return dispatcher.take
 
 
 def costs(kind: str, take: Callable[[], Callable[[Event], Any]]) -> Samples:

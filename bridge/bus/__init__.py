@@ -1,1 +1,6 @@
-"""."""
+"""Connections to brokers, and what is published over them.
+
+In: Socket.IO messages of services and tasks, and Celery's messages. Out: the broker. Here are the
+write-only manager, RabbitMQ's stream, the embedded broker, publisher confirms, TLS and shards.
+Imports ``settings``, ``protocol`` and the modules beside the folders.
+"""

@@ -90,6 +90,11 @@ _UNSURE = ("total", "rate", "eta")
 _TEXTS = ("desc", "unit", "postfix")
 
 
+#: Fields of ``data`` that :meth:`Event.decode` takes out of it, since they are none of clients'
+#: business: what an emitter counts, the context of a trace, ends that were dropped.
+NOTES = ("emitter", "trace", "unreported")
+
+
 # Not frozen: to make one would take as long as to check all of it.
 @dataclass(slots=True, kw_only=True)
 class Event:
@@ -110,6 +115,8 @@ class Event:
     seq: int = 0
     tick: int = 0
     data: dict[str, Any] = field(default_factory=dict)
+    #: Fields of ``data`` that are for servers alone; see ``NOTES``.
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -175,6 +182,7 @@ class Event:
             seq=message["seq"],
             tick=message["tick"],
             data=data,
+            notes={name: data.pop(name) for name in NOTES if name in data},
         )
 
 

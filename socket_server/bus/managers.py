@@ -29,16 +29,15 @@ from bridge.protocol.event import (
 from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from socket_server.bus.duplicates import Duplicates
-from socket_server.bus.sources import Queue, Stream
+from socket_server.bus.sources import BusMessage, Queue, Stream
 from socket_server.concurrency.state_lock import Cooperative, Turn
 from socket_server.connection.bounded_websocket import Shared
 from socket_server.connection.direct_socket import Clients
-from socket_server.liveness.path import NAMESPACE as PROBES
-from socket_server.messages.encoded_event import Message
+from socket_server.journal.change import Change
 from socket_server.messages.strict_json import STRICT
 from socket_server.observability.counters import Flow
 
-__all__ = ["JobsManager", "new_manager"]
+__all__ = ["PROBE_NAMESPACE", "JobsManager", "new_manager"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +51,30 @@ MAX_MESSAGE = 2 * MAX_EVENT_BYTES
 TURN, REPLAYING_TURN = 0.002, 0.02
 #: Seconds between attempts to reach the broker: first and longest.
 BACKOFF = (0.2, 5.0)
+#: Namespace on which servers send probes to themselves. Servers that do not know it, of 0.1.0 or
+#: python-socketio's own, have no clients there, and send a probe to nobody.
+PROBE_NAMESPACE = "/taskbridge"
 #: Names of the protocol's events that workers publish; servers send the others.
 RELAYED = frozenset({"job", "pushes_dropped"})
 AWAY = "taskbridge: the broker is away, trying again: %s"
+
+
+class Decoded(dict[str, Any]):
+    """The JSON object of a message of the bus.
+
+    Args:
+        message: the object.
+        offset: of the message in the stream; None if the bus is none.
+        sound: whether it is known to be small, and free of NaN and Infinity.
+    """
+
+    __slots__ = ("offset", "sound")
+
+    def __init__(
+        self, message: dict[str, Any], offset: int | None = None, *, sound: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.offset, self.sound = offset, sound
 
 
 class JobsManager(socketio.PubSubManager):
@@ -64,8 +84,10 @@ class JobsManager(socketio.PubSubManager):
     send anything to everyone.
     """
 
-    #: Called with each valid event of the bus.
-    on_event: Callable[[Event], None] = staticmethod(lambda event: None)
+    #: Called with each valid event of the bus and its offset in the stream, which is None if there
+    #: is no stream; ``live`` is False while the stream is replayed, ``late`` is True if events
+    #: before it may have been dropped from the stream.
+    on_event: Callable[..., None] = staticmethod(lambda event, offset, *, live, late: None)
     #: Whether the broker is being listened to now.
     alive = False
     #: Whether all that was there at the start has been read.
@@ -82,10 +104,6 @@ class JobsManager(socketio.PubSubManager):
     on_break: Callable[[], None] = staticmethod(lambda: None)
     #: What went through.
     flow: Flow
-    #: Whether the message being handled was found to be small and finite when it was decoded.
-    _sound = False
-    #: Offset of the message being handled, where the bus is a stream; else None.
-    place: int | None = None
     #: Whose turn it is.
     turn: Turn = Cooperative()
     #: Probes of this server that came back.
@@ -129,11 +147,11 @@ class JobsManager(socketio.PubSubManager):
             ).encode()
             self._send(Shared(encoded, latest), clients)
 
-    def deliver_job(self, message: Message, rooms: list[str], latest: Any = None) -> bool:
+    def deliver_job(self, change: Change, rooms: list[str], latest: Any = None) -> bool:
         """Send an event of a job; see ``deliver``. Return whether anybody gets it."""
         clients = self._clients(rooms)
         if clients:  # nobody is asked to encode what nobody gets
-            encoded = f'{packet.EVENT}{NAMESPACE},["job",{message.text}]'
+            encoded = f'{packet.EVENT}{NAMESPACE},["job",{change.text}]'
             self._send(Shared(encoded, latest), clients)
         return bool(clients)
 
@@ -168,35 +186,35 @@ class JobsManager(socketio.PubSubManager):
             if not self.duplicates.is_new(message.get("id")):
                 return
             namespace = message.get("namespace")
-            if namespace == PROBES:
+            if namespace == PROBE_NAMESPACE:
                 self.probes += message.get("room") == self.host_id
             elif namespace != NAMESPACE:
                 super()._handle_emit(message)
-            elif not self._accept(message):
+            elif not self._accept(message if isinstance(message, Decoded) else Decoded(message)):
                 self.refused += 1
                 logger.warning("taskbridge: refused a message on the bus that is not an event")
 
-    def _accept(self, message: dict[str, Any]) -> bool:
+    def _accept(self, message: Decoded) -> bool:
         room, event, data = message.get("room"), message.get("event"), message.get("data")
         if not isinstance(room, str) or not room.startswith(("job:", "owner:")):
             return False
         if not isinstance(event, str) or event in RESERVED - RELAYED or message.get("binary"):
             return False
-        if not isinstance(data, list) or not (self._sound or _fits(data)):
+        if not isinstance(data, list) or not (message.sound or _fits(data)):
             return False
         if event == "job":
-            return self._accept_job(room, data)
+            return self._accept_job(room, data, message.offset)
         self.deliver(event, tuple(data), room, skip=message.get("skip_sid"))
         return True
 
-    def _accept_job(self, room: str, data: list[Any]) -> bool:
+    def _accept_job(self, room: str, data: list[Any], offset: int | None) -> bool:
         try:
             event = Event.decode(data[0] if len(data) == 1 else None)
         except EventError:
             return False
         if room != room_of_job(event.job) or event.verdict:
             return False  # what a server makes of a job is for its own clients
-        self.on_event(event)
+        self.on_event(event, offset, live=self.ready, late=self.late)
         return True
 
     def _foreign(self, message: dict[str, Any]) -> bool:
@@ -287,8 +305,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                     begun = time.monotonic()
                 if message is None:
                     continue
-                self.place = message.offset
-                if decoded := self._decode(message.body):
+                if decoded := self._decode(message):
                     yield decoded
 
     @property
@@ -350,15 +367,15 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                 self._break()
             self.ready = self.ready or source.idle or (source.next or 0) > source.tail
 
-    def _decode(self, body: Any) -> dict[str, Any] | None:
-        """Return a message of the bus; None, and counted, for what is none."""
+    def _decode(self, message: BusMessage) -> Decoded | None:
+        """Return a message's JSON object; None, and counted, if it has none."""
+        body: Any = message.body
         try:
             if len(body) <= MAX_MESSAGE:
                 decoded = STRICT.decode(body if isinstance(body, str) else body.decode())
-                self._sound = len(body) <= MAX_EVENT_BYTES
                 deep = may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(decoded, MAX_MESSAGE_DEPTH)
                 if isinstance(decoded, dict) and not deep:
-                    return decoded
+                    return Decoded(decoded, message.offset, sound=len(body) <= MAX_EVENT_BYTES)
         except (TypeError, ValueError, RecursionError):
             pass
         self.refused += 1

@@ -16,7 +16,7 @@ from bridge.bus import stream
 from bridge.settings import Settings
 from socket_server.bus.amqp_reader import Deliveries, Delivery, delivery_of
 
-__all__ = ["Message", "Queue", "Stream"]
+__all__ = ["BusMessage", "Queue", "Stream"]
 
 #: Messages that the broker sends ahead of their acknowledgement; one is for half of them.
 PREFETCH = 500
@@ -36,7 +36,7 @@ READ_AHEAD = 8192
 BATCH = 50
 
 
-class Message(NamedTuple):
+class BusMessage(NamedTuple):
     """What came over the bus."""
 
     body: bytes
@@ -68,7 +68,7 @@ class Queue:
             queue_arguments=arguments,
         )
 
-    def read(self, connection: Any) -> Iterator[Message | None]:
+    def read(self, connection: Any) -> Iterator[BusMessage | None]:
         """Yield messages until the connection fails; None whenever there is none for a while."""
         inbox: deque[bytes] = deque()
         consumer = kombu.Consumer(
@@ -82,7 +82,7 @@ class Queue:
                 yield None
                 drain(connection)
                 while inbox:
-                    yield Message(inbox.popleft(), None)
+                    yield BusMessage(inbox.popleft(), None)
 
 
 class Stream:
@@ -106,7 +106,7 @@ class Stream:
         #: Whether messages were missed: the stream forgot them, or is another one.
         self.broken = False
 
-    def read(self, connection: Any) -> Iterator[Message | None]:
+    def read(self, connection: Any) -> Iterator[BusMessage | None]:
         """Yield messages until the connection fails; None whenever there is none for a while."""
         self.tail = self._last(connection)
         if self.next is not None and self.tail < self.next - 1:
@@ -139,7 +139,7 @@ class Stream:
         deliveries = Deliveries(amqp, channel.channel_id, inbox.append)
         return lambda: beating(connection, lambda: deliveries.read(WAIT))
 
-    def _take(self, connection: Any, delivery: Delivery) -> Iterator[Message]:
+    def _take(self, connection: Any, delivery: Delivery) -> Iterator[BusMessage]:
         offset = delivery.offset
         assert offset is not None, "a stream's messages have offsets"
         if self.next is not None and offset < self.next:
@@ -148,7 +148,7 @@ class Stream:
             self.broken = self.broken or self._forgot(connection)
         self.next = offset + 1
         self.first = offset if self.first is None else self.first
-        yield Message(delivery.body, offset)
+        yield BusMessage(delivery.body, offset)
 
     def _forgot(self, connection: Any) -> bool:
         """Whether the stream may have forgotten messages before they were read.

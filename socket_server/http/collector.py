@@ -10,11 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from socket_server.bus.managers import JobsManager
 from socket_server.bus.stream_reach import Reach
+from socket_server.estimates.estimates import Estimates
 from socket_server.journal.journal import Journal
 from socket_server.limits.connections import Gate
-from socket_server.liveness.inquiry import Disturbances
+from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.path import Path
-from socket_server.liveness.verdicts import Estimates
 from socket_server.observability.metrics import Metrics
 from socket_server.watching.namespace import JobsNamespace
 

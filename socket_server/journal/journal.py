@@ -13,9 +13,9 @@ from typing import Any
 
 from bridge.protocol.event import SERVER_MADE, Event, finite_json
 from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.change import Change
 from socket_server.journal.job_record import BEGINNING, Place, Record, place_of
 from socket_server.messages.answer import Body, Encoded
-from socket_server.messages.encoded_event import Message
 from socket_server.messages.excerpt import Excerpt, Following
 
 __all__ = ["Journal", "Page", "View"]
@@ -150,7 +150,7 @@ class Journal:
         *,
         late: bool = False,
         past: bool = False,
-    ) -> Message | None:
+    ) -> Change | None:
         """Take an event in.
 
         Args:
@@ -160,7 +160,7 @@ class Journal:
             past: whether it is read of the past, so that only its own time tells its age.
 
         Returns:
-            What watchers get: the event with its cursor; None if it was a duplicate or stale.
+            What it changed; None if it was a duplicate or stale.
         """
         self._drop_text(event.job)
         record = self._records.get(event.job) or Record(
@@ -180,15 +180,16 @@ class Journal:
         passing = event.type == "progress" or event.verdict
         if passing:
             place = record.last  # who has seen it needs nothing that came before
-        message = Message(numbered.encode(), cursor=self._cursor(place))
-        message.ends = record.snapshot.ended and not ended
+        encoded = {**numbered.encode(), "cursor": self._cursor(place)}
+        ends = record.snapshot.ended and not ended
+        change = Change(encoded, event, record.snapshot, ends=ends, live=not past)
         if not passing:
             before = record.size
-            record.keep(place, message.text)
+            record.keep(place, change.text)
             self.size += record.size - before
         self._place(event.job, record)
         self._bound(event.job, record)
-        return message
+        return change
 
     def _place(self, job: str, record: Record) -> None:
         for order in (self._records, self._ended, self._holding):

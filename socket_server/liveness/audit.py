@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from bridge.protocol.event import EventType
+from bridge.protocol.event import Event, EventType
 from bridge.protocol.snapshot import Snapshot
+from socket_server.journal.change import Change
 from socket_server.journal.journal import Journal
 from socket_server.liveness.verdicts import Verdicts
 
@@ -69,9 +70,11 @@ class Audit:
         self._round: deque[str] = deque()
         self._next_round = clock() + silent_after
 
-    def note(self, job: str, ends: dict[EventType, int]) -> None:
-        """Take in the numbers of a job's dropped ends, by how they ended."""
-        self._unreported.setdefault(job, Counter()).update(ends)
+    def __call__(self, change: Change) -> Iterable[Event]:
+        """Take in how many ends of a job's tasks were dropped, by how they ended."""
+        if ends := change.event.notes.get("unreported"):
+            self._unreported.setdefault(change.event.job, Counter()).update(ends)
+        return ()
 
     def look(self) -> None:
         """Begin an audit if one is due; called every second."""

@@ -12,15 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from socket_server.bus.managers import PROBE_NAMESPACE
 from socket_server.liveness.watchdog import MAX_GAP
 
-__all__ = ["NAMESPACE", "Path", "Prober"]
+__all__ = ["Path", "Prober"]
 
 logger = logging.getLogger(__name__)
 
-#: Namespace on which probes travel. Servers that do not know it, of 0.1.0 or python-socketio's own,
-#: have no clients there, and send a probe to nobody.
-NAMESPACE = "/taskbridge"
 #: The part of ``TASKBRIDGE_STALLED_AFTER`` for which nothing may be heard at all before hearing
 #: counts as unproven, and the least number of seconds. With the interval of a task's own heartbeats
 #: (a third) it is less than the whole, so that a disturbance does not make a task stalled.
@@ -105,7 +103,7 @@ class Prober:
             return
         self._is_probing = True
         try:
-            self._writer.emit("probe", None, namespace=NAMESPACE, room=self._id)
+            self._writer.emit("probe", None, namespace=PROBE_NAMESPACE, room=self._id)
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
             if getattr(error, "reply_code", None) == ACCESS_REFUSED:
                 self._path.probing = False

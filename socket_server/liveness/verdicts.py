@@ -1,10 +1,10 @@
-"""What a server says of jobs that do not speak for themselves: those that wait, and the silent."""
+"""``Verdicts``: what a server says of a task that is silent, and whose end did not arrive."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,40 +14,32 @@ from bridge.errors import ResultsUnavailable
 from bridge.instrumentation.outcomes import EXPIRED
 from bridge.protocol.event import TERMINAL, Event, EventType
 from bridge.protocol.task_state import TaskState
-from socket_server.bus.managers import JobsManager
 from socket_server.concurrency.state_lock import Turn
-from socket_server.delivery.dispatcher import Delivery
-from socket_server.estimates.durations import History
-from socket_server.estimates.queue_depth import Gauge, Level, Lines
 from socket_server.journal.journal import Journal
 from socket_server.liveness.watchdog import Silence
 
-__all__ = ["Estimates", "Verdicts"]
+__all__ = ["Verdicts"]
 
 logger = logging.getLogger(__name__)
 
 #: Why a task failed whose end its worker had to drop.
 DROPPED = "its end, with the reason, was dropped while the events broker was away"
-#: Jobs of one queue, those before the others, that are told their place at a time.
-MAX_TOLD = 200
-#: Queues of which the length is a figure, when jobs wait in others.
-MAX_QUEUES = 100
-#: Seconds by which an estimate of the end must have moved to be worth telling.
-STEP = 5.0
 
 
 class Verdicts:
     """Judges tasks of which nothing is heard.
 
     Args:
-        delivery: tells the clients.
+        tell: takes each verdict, as :meth:`.Dispatcher.tell` does.
         journal: what the server knows.
         bridge: through which the result backend is asked.
         turn: which others have while the result backend is asked.
     """
 
-    def __init__(self, delivery: Delivery, journal: Journal, bridge: Bridge, turn: Turn) -> None:
-        self._delivery, self._journal = delivery, journal
+    def __init__(
+        self, tell: Callable[[Event], None], journal: Journal, bridge: Bridge, turn: Turn
+    ) -> None:
+        self._tell, self._journal = tell, journal
         self._bridge, self._turn = bridge, turn
 
     def judge(self, silence: Silence) -> bool:
@@ -71,7 +63,7 @@ class Verdicts:
         # Made before the backend is asked: if the task is heard meanwhile, it is out of date.
         draft = snapshot.verdict(task, "stalled", time.time())
         found = self._result(silence.task)
-        self._delivery.tell(_ended(draft, found) if found else _silent(draft, silence))
+        self._tell(_ended(draft, found) if found else _silent(draft, silence))
         return found is not None
 
     def settle(self, job: str, task: str) -> bool:
@@ -92,7 +84,7 @@ class Verdicts:
             state = self._journal.of(job).task(task) or self._follower(job, task)
             if state is not None and not state.ended:
                 draft = self._journal.of(job).verdict(state, "stalled", time.time())
-                self._delivery.tell(_ended(draft, found))
+                self._tell(_ended(draft, found))
             return True
 
     def _follower(self, job: str, task: str) -> TaskState | None:
@@ -118,13 +110,13 @@ class Verdicts:
             snapshot = self._journal.of(job)
             task = TaskState(f"{job}.dropped-{number}", snapshot.name)
             reason = {} if state == "succeeded" else {"reason": DROPPED}
-            self._delivery.tell(snapshot.verdict(task, state, time.time(), **reason))
+            self._tell(snapshot.verdict(task, state, time.time(), **reason))
 
     def expire(self, job: str, task: str) -> None:
         """Say that a task which waited too long will not be run: the broker just drops it."""
         if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
             now, told = time.time(), {"reason": EXPIRED}
-            self._delivery.tell(self._journal.of(job).verdict(state, "cancelled", now, **told))
+            self._tell(self._journal.of(job).verdict(state, "cancelled", now, **told))
 
     def _result(self, task: str) -> dict[str, Any] | None:
         """Return how a task ended; None if that is not known, or not soon."""
@@ -152,73 +144,3 @@ def _silent(draft: Event, silence: Silence) -> Event:
         return replace(draft, data={"silent": seconds})
     reason = f"nothing was heard of it for {seconds} s: its worker, or the way to it, may be dead"
     return replace(draft, type="lost", data={"verdict": True, "reason": reason})
-
-
-class Estimates:
-    """Tells those who wait how long they may have to.
-
-    Args:
-        delivery: tells the clients.
-        journal: what the server knows.
-        manager: knows which jobs anybody watches.
-        lines: which jobs wait in which queue.
-        history: how long jobs took.
-        gauge: asks the broker about its queues.
-        turn: which others have while the broker is asked.
-    """
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        journal: Journal,
-        manager: JobsManager,
-        lines: Lines,
-        history: History,
-        gauge: Gauge,
-        turn: Turn,
-    ) -> None:
-        self._delivery, self._journal, self._manager = delivery, journal, manager
-        self._lines, self._history, self._gauge = lines, history, gauge
-        self._turn = turn
-        #: Messages in each queue in which jobs waited of late.
-        self.levels: dict[str, int] = {}
-
-    def tell(self) -> None:
-        """Tell each job that waits, and is watched, its place, if that has changed."""
-        if not self._lines:
-            self.levels = dict.fromkeys(self.levels, 0)
-            return
-        read = self._turn.outside(self._gauge.read, self._lines.queues())
-        levels = {queue: level for queue, level in read.items() if level is not None}
-        self._lines.looked(read, levels)
-        # A queue that was seen stays a figure, and does not vanish with the last job in it.
-        known = list(self.levels.items())[-MAX_QUEUES:]
-        before = {queue: ready if self._waits(queue, read) else 0 for queue, ready in known}
-        self.levels = {**before, **{queue: level.ready for queue, level in levels.items()}}
-        for queue, level in levels.items():
-            ahead = self._lines.ahead(queue, level.ready)
-            for job in self._lines.waiting(queue)[:MAX_TOLD]:
-                self._tell(job, queue, level, ahead.get(job))
-
-    def _waits(self, queue: str, read: Container[str]) -> bool:
-        """Whether jobs wait in a queue that it was not the turn of."""
-        return queue not in read and self._lines.has(queue)
-
-    def _tell(self, job: str, queue: str, level: Level, ahead: int | None) -> None:
-        if job not in self._journal:
-            self._lines.leave(job)
-            return
-        snapshot, now = self._journal.of(job), time.time()
-        if not self._manager.is_watched(job, snapshot.owner):
-            return
-        place = {"name": queue, "ahead": ahead, "workers": level.workers}
-        eta = self._history.expect(snapshot, now)
-        before = snapshot.estimate
-        if place != before.get("queue") or _moved(before.get("eta"), eta):
-            self._delivery.tell(snapshot.expectation(now, queue=place, eta=eta))
-
-
-def _moved(before: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
-    if before is None or now is None:
-        return before is not now
-    return any(abs(before[name] - now[name]) >= STEP for name in ("earliest", "latest"))

@@ -1,1 +1,4 @@
-"""."""
+"""What passes between clients and a server, as bytes: requests, answers, frames, JSON.
+
+Imports ``concurrency``.
+"""

@@ -1,4 +1,4 @@
-"""An answer to a client: most of it is read from the journal only while it is written."""
+"""Answers to clients, whose events are read from the journal only while they are written."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from socket_server.messages.websocket_frame import CONTINUATION, TEXT, frame
 
 __all__ = ["Answer", "Body", "Encoded"]
 
-#: Bytes of an answer that are composed at once.
+#: Bytes of an answer that are composed at once, by default.
 PIECE = 8 * 1024
 
 
 class Encoded(str):
-    """A value that is JSON already."""
+    """A string that is JSON already, and is not encoded again."""
 
     __slots__ = ()
 
@@ -28,9 +28,9 @@ class Body:
     """The payload of an answer.
 
     Args:
-        fields: an object, with values that are JSON or :class:`Encoded`, alone or in lists.
-        excerpt: becomes the field ``events``, followed by ``more``; None for no such field.
-        more: events that are encoded already.
+        fields: mapping of names to JSON values; :class:`Encoded` ones, alone or in lists, too.
+        excerpt: events for the field ``events``; None for no such field.
+        more: further events for that field, encoded and joined by commas.
     """
 
     __slots__ = ("end", "excerpt", "head")
@@ -48,7 +48,7 @@ class Body:
 
     @property
     def size(self) -> int:
-        """Characters of all of it."""
+        """Characters of the payload."""
         return len(self.head) + len(self.end) + (self.excerpt.size if self.excerpt else 0)
 
 
@@ -61,12 +61,12 @@ def _encode(value: Any) -> str:
 
 
 class Answer(packet.Packet):
-    """An Engine.IO message with an answer, of which the next piece alone is ever composed.
+    """An Engine.IO message with an answer, composed piece by piece while it is written.
 
     Args:
-        begin: of the Socket.IO packet, before its payload.
+        begin: the Socket.IO packet up to its payload.
         body: the payload.
-        turn: whose turn it is in what the server knows.
+        turn: the state lock, held while the journal is read; default none.
     """
 
     latest = data = None
@@ -76,21 +76,21 @@ class Answer(packet.Packet):
         self._excerpt, self._end = body.excerpt, f"{body.end}]"
         self._turn = turn or Cooperative()
         self._text = f"{packet.MESSAGE}{begin}[{body.head}"
-        #: Bytes that it holds; those of the journal are not its own.
+        #: Bytes held in memory; events that are still to be read from the journal do not count.
         self.size = len(self._text) + len(self._end)
         #: Whether the last piece was taken.
         self.done = False
         self._begun = False
 
     def encode(self, b64: bool = False) -> Any:
-        """Return the answer itself; who writes it takes its pieces."""
+        """Return the answer itself, which is written by ``piece`` or ``frame``."""
         return self
 
     def piece(self, most: int = PIECE) -> bytes:
-        """Return its next bytes, at most so many.
+        """Return the next bytes, ``most`` of them at most.
 
         Raises:
-            Forgotten: it cannot be finished.
+            Forgotten: the journal has dropped an event of the answer.
         """
         self._fill(most)
         piece, self._text = self._text[:most], self._text[most:]
@@ -98,7 +98,7 @@ class Answer(packet.Packet):
         return piece.encode()
 
     def _fill(self, most: int) -> None:
-        """Have more than so many characters at hand, if there are."""
+        """Read on until more than ``most`` characters are at hand, if there are so many."""
         if len(self._text) <= most and self._excerpt is not None:
             with self._turn:
                 text = self._excerpt.read(most + 1)
@@ -109,7 +109,7 @@ class Answer(packet.Packet):
             self._text, self._end = self._text + self._end, ""
 
     def frame(self, most: int = PIECE) -> bytes:
-        """Return the next fragment of it as a WebSocket message; see ``piece``."""
+        """Return the next piece as a fragment of a WebSocket message; see ``piece``."""
         payload = self.piece(most)
         opcode, self._begun = CONTINUATION if self._begun else TEXT, True
         return frame(payload, opcode, final=self.done)

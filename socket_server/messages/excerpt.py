@@ -1,4 +1,4 @@
-"""What a job told so far, read from the journal only as fast as a client takes it."""
+"""A job's events, read from the journal only as fast as a client takes them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 __all__ = ["Forgotten", "Excerpt"]
 
-#: Returns offset and JSON of the event that comes after an offset; None if it is not held any more.
+#: Returns offset and JSON of the event after an offset; None if the journal has dropped it.
 Following = Callable[[int], tuple[int, str] | None]
 
 
 class Forgotten(OSError):
-    """An event that is still to be read is not held any more."""
+    """The journal has dropped an event that was still to be read."""
 
 
 class Excerpt:
-    """The events of a job between two offsets. It holds none of them, only where it is.
+    """The events of a job between two offsets. It holds a position and no events.
 
     Args:
-        following: reads the journal.
-        after: offset after which it begins.
-        last: offset of the last event.
-        size: characters of JSON of all of them.
+        following: function that reads the next event from the journal.
+        after: offset after which the excerpt begins.
+        last: offset of its last event.
+        size: characters of the JSON of all its events.
     """
 
     __slots__ = ("_after", "_begun", "_following", "_last", "_position", "size")
@@ -45,10 +45,10 @@ class Excerpt:
         """Return the next characters of the events' JSON, with commas between; "" at the end.
 
         Args:
-            most: characters to read, give or take the commas.
+            most: characters to read, not counting the commas.
 
         Raises:
-            Forgotten: the journal has dropped what comes next.
+            Forgotten: the journal has dropped the next event.
         """
         parts = []
         while most > 0 and self.left:
@@ -66,6 +66,6 @@ class Excerpt:
         return "".join(parts)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all of them at once, decoded."""
+        """Read all events, and return them decoded."""
         events: list[dict[str, Any]] = json.loads(f"[{self.read(self.size or 1)}]")
         return events

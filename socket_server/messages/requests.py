@@ -1,4 +1,4 @@
-"""Requests of clients and the one form of their answers."""
+"""Client requests: checks of their fields, refusals, and one form for all answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Refused", "answered", "text", "whole"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds at most that who asks too often is not read.
+#: Seconds at most for which a client that sends too many requests is not read.
 MAX_PAUSE = 1.0
 
 FAILED = "the server failed to answer; its log says why"
@@ -42,7 +42,7 @@ class Refused(Exception):
     Args:
         code: one of the protocol's error codes.
         message: one sentence for a person.
-        retry_after: seconds after which it may be asked again, where that is known.
+        retry_after: seconds after which the request may be repeated; default None for unknown.
     """
 
     def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
@@ -59,8 +59,9 @@ class Refused(Exception):
 def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body]) -> Any:
     """Turn a method into a Socket.IO handler that always answers, and never with a traceback.
 
-    The method's object has ``admit(sid)``, which raises :class:`Refused` for who asks too often,
-    ``charge(sid, size)``, which counts the bytes of the answer, and ``refused``, which is told.
+    The method's object has ``admit(sid)``, which raises :class:`Refused` over the rate limit,
+    ``charge(sid, size)``, which counts the bytes of the answer, and ``refused(sid, request, code,
+    job)``, which is called for every error.
     """
     name = handler.__name__.removeprefix("on_")
 
@@ -76,7 +77,7 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body
             return body
         except Refused as error:
             if error.code == "too_many_requests":
-                # The next is not even read before: to refuse a flood would cost as much as it does.
+                # The next request is not read meanwhile: to refuse a flood costs as much as to serve.
                 self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
             refusal = error.encode()
         except TaskbridgeError as error:
@@ -97,7 +98,7 @@ def text(
     """Return a field of a request that must be an identifier of 1 to ``most`` characters.
 
     Raises:
-        Refused: it is missing or something else.
+        Refused: it is missing, or not such an identifier.
     """
     value = request.get(name)
     if value is None and not required:
@@ -111,7 +112,7 @@ def whole(request: dict[str, Any], name: str, *, default: int, most: int) -> int
     """Return a field of a request that must be a whole number from 1 to ``most``.
 
     Raises:
-        Refused: it is something else.
+        Refused: it is not such a number.
     """
     value = request.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:

@@ -1,4 +1,4 @@
-"""JSON that every program can read: without NaN and Infinity, and not nested without end."""
+"""JSON decoders that refuse NaN, Infinity and, for client packets, deep nesting."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bridge.protocol.nesting import is_deep, may_be_deep
 
 __all__ = ["MAX_PACKET_DEPTH", "STRICT", "FiniteJson"]
 
-#: Levels of lists and objects in what a client sends. A request that is nested less deeply is
-#: refused with a sentence where it is still too deep; the parser's own bound differs between
-#: versions of Python (900 levels to 10,000), and what it lets through may raise later on.
+#: Levels of lists and objects in a client's packet. A request below it that is still too deep is
+#: answered with an error message. The parser's own limit differs between versions of Python (900
+#: levels to 10,000), and a value within it may raise RecursionError later on.
 MAX_PACKET_DEPTH = 500
 
 
@@ -24,18 +24,18 @@ def _finite(text: str) -> float:
     return number
 
 
-#: Refuses NaN, Infinity, and numbers that are too large for a float. One for all messages.
+#: Refuses NaN, Infinity, and numbers too large for a float; shared, as it has no state.
 STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 class FiniteJson:
-    """Stands in for the ``json`` module where python-socketio takes another."""
+    """Replacement for the ``json`` module in python-socketio's packets."""
 
     dumps = staticmethod(engineio_json.dumps)
 
     @staticmethod
     def loads(text: str | bytes) -> Any:
-        """Return what a text stands for.
+        """Return the decoded value of a JSON text.
 
         Raises:
             ValueError: it is not JSON, or not finite, or has an integer of over 100 digits, or is

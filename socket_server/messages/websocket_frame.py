@@ -6,7 +6,7 @@ import struct
 
 __all__ = ["BINARY", "CONTINUATION", "TEXT", "frame"]
 
-#: Kinds of frames; a message in several begins with its kind and goes on with continuations.
+#: Opcodes; a fragmented message begins with TEXT or BINARY, and its other frames continue it.
 CONTINUATION, TEXT, BINARY = 0, 1, 2
 FINAL = 0x80
 
@@ -15,9 +15,9 @@ def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
     """Return a frame.
 
     Args:
-        payload: what is in it.
-        opcode: its kind.
-        final: whether its message ends with it.
+        payload: bytes of the payload.
+        opcode: opcode of the frame; default TEXT.
+        final: whether it is the last frame of its message; default True.
     """
     length, head = len(payload), opcode | (FINAL if final else 0)
     if length < 126:

@@ -14,6 +14,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from bridge.protocol.event import Event
 from bridge.protocol.snapshot import Snapshot
 from socket_server.observability.counters import Flow
 from socket_server.observability.emitter_stats import Emitters
@@ -66,20 +67,24 @@ class Metrics:
         names = ["task", *(labels or [])]
         return kind(name, text, labelnames=names, registry=self.registry, **options)
 
-    def heard(self, told: dict[str, Any], at: float, *, watched: bool, live: bool) -> None:
-        """Take in what an emitter tells of itself with an event.
+    def took(self, event: Event, *, live: bool, news: bool, watched: bool) -> None:
+        """Count an event of the bus, and take in what its emitter reports about itself.
 
         Args:
-            told: see ``Emitters.note``.
-            at: when the event happened, by its host's clock.
-            watched: whether it went to anybody.
-            live: whether it has come just now, and is not read of the past.
+            event: as it was published.
+            live: False while the server replays the stream.
+            news: False for a duplicate, and for an event of a superseded run.
+            watched: whether it was sent to a client.
         """
+        self.flow.read += 1
+        self.flow.stale += not news
+        if not (told := event.notes.get("emitter")):
+            return
         if not live:
             self.ends_lost += bool(told.get("dropped_ends"))
             return
         before = self.emitters.totals["dropped_ends"]
-        self.flow.lag = self.emitters.note(told, time.time() - at)
+        self.flow.lag = self.emitters.note(told, time.time() - event.at)
         self.ends_lost += self.emitters.totals["dropped_ends"] > before
         if watched:
             self._delivery.observe(self.flow.lag)

@@ -10,13 +10,10 @@ import pytest
 from bridge.errors import ResultsUnavailable
 from bridge.protocol.event import Event
 from socket_server.concurrency.state_lock import Cooperative
-from socket_server.delivery.dispatcher import Delivery
-from socket_server.estimates.durations import History
-from socket_server.estimates.queue_depth import Lines
+from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.journal.journal import Journal
 from socket_server.liveness.audit import DELAYS, JOBS, QUIET, TASKS, Audit
 from socket_server.liveness.verdicts import Verdicts
-from socket_server.liveness.watchdog import Watchdog
 from socket_server.observability.metrics import Metrics
 from support.clock import Clock
 
@@ -29,15 +26,12 @@ class Server:
 
     def __init__(self):
         self.clock, self.results, self.asked = Clock(100.0), {}, []
-        manager = SimpleNamespace(ready=True, place=None, late=False, deliver_job=lambda *_: False)
-        self.manager, self.journal, self.metrics = (
-            manager,
+        self.live, self.journal, self.metrics = (
+            True,
             Journal(epoch="e", clock=self.clock),
             Metrics(),
         )
-        watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
-        parts = watchdog, History(), Lines(), self.metrics
-        self.delivery = Delivery(manager, self.journal, *parts)
+        self.dispatcher = Dispatcher(self.journal, lambda change: False, self.metrics)
         turn = Cooperative()
         turn.outside = self._ask
         sio = SimpleNamespace(
@@ -46,10 +40,10 @@ class Server:
             turn=turn,
         )
         bridge = SimpleNamespace(app=None)
-        verdicts = Verdicts(self.delivery, self.journal, bridge, turn)
+        verdicts = Verdicts(self.dispatcher.tell, self.journal, bridge, turn)
         notices = lambda: self.metrics.ends_lost  # noqa: E731
         self.audit = Audit(self.journal, verdicts, notices, sio, SILENT, self.clock)
-        self.delivery.on_unreported = self.audit.note
+        self.dispatcher.observers = [self.audit]
 
     def _ask(self, _, app, task):
         self.asked.append(task)
@@ -61,7 +55,7 @@ class Server:
     def take(self, kind, task, job="j", run=0, seq=0, **data):
         event = Event(job=job, task=task, type=kind, at=time.time(), name="n", run=run, seq=seq)
         event.data.update(data)
-        self.delivery.take(Event.decode(event.encode()))
+        self.dispatcher.take(Event.decode(event.encode()), live=self.live)
 
     def tell(self, **counts):
         """Let an emitter tell what it counts."""
@@ -98,10 +92,10 @@ def test_a_task_whose_end_was_dropped_ends_as_its_result_says(server, state, beg
 
 
 def test_a_server_that_reads_of_the_loss_after_its_start_asks_too(server):
-    server.manager.ready = False
+    server.live = False
     server.take("queued", "j")
     server.tell(dropped_ends=3)
-    server.manager.ready = True
+    server.live = True
     server.results["j"] = "succeeded"
     server.wait(DELAYS[0] + 1)
     assert server.state() == "succeeded"
@@ -216,11 +210,11 @@ def test_a_job_that_a_server_speaks_of_itself_is_silent_all_the_same():
     server.take("queued", "j", total=1)
     for _ in range(round(SILENT) // 5 + 5):
         server.wait(5)
-        server.delivery.tell(estimate("j"))
+        server.dispatcher.tell(estimate("j"))
     server.results["j"] = "succeeded"
     for _ in range(round(SILENT) // 5 + 5):
         server.wait(5)
-        server.delivery.tell(estimate("j"))
+        server.dispatcher.tell(estimate("j"))
     assert server.state() == "succeeded"
 
 

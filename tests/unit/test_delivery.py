@@ -10,8 +10,11 @@ import pytest
 from bridge.errors import ResultsUnavailable
 from bridge.protocol.event import Event
 from socket_server.concurrency.state_lock import Cooperative
-from socket_server.delivery.dispatcher import Delivery
+from socket_server.delivery.dispatcher import Dispatcher
+from socket_server.delivery.fan_out import FanOut
 from socket_server.estimates.durations import ENOUGH, History
+from socket_server.estimates.estimates import Estimates
+from socket_server.estimates.observer import EstimatesObserver
 from socket_server.estimates.queue_depth import (
     KNOWN_AT_ONCE,
     MAX_QUEUES,
@@ -20,7 +23,9 @@ from socket_server.estimates.queue_depth import (
     Lines,
 )
 from socket_server.journal.journal import Journal
-from socket_server.liveness.verdicts import Estimates, Verdicts
+from socket_server.liveness.disturbances import Disturbances
+from socket_server.liveness.observer import LivenessObserver, sweep_cancelled
+from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Silence, Watchdog
 from socket_server.observability.metrics import Metrics
 
@@ -31,11 +36,10 @@ class Manager:
     """Records what is sent to clients."""
 
     def __init__(self):
-        self.ready, self.place, self.watched, self.sent = True, None, True, []
-        self.late = False
+        self.watched, self.sent = True, []
 
-    def deliver_job(self, message, rooms, latest=None):
-        self.sent.append((message["type"], message["data"]))
+    def deliver_job(self, change, rooms, latest=None):
+        self.sent.append((change["type"], change["data"]))
         return self.watched
 
     def is_watched(self, job, owner):
@@ -60,16 +64,21 @@ class Server:
         self.manager, self.journal = Manager(), Journal(epoch="e")
         self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
         self.history, self.lines, self.levels = History(), Lines(), {}
-        parts = (self.watchdog, self.history, self.lines)
         self.metrics = Metrics()
-        self.delivery = Delivery(self.manager, self.journal, *parts, self.metrics)
+        self.dispatcher = Dispatcher(self.journal, FanOut(self.manager), self.metrics)
+        disturbances = Disturbances(self.dispatcher.tell, self.journal, self.watchdog, None)
+        self.dispatcher.observers = [
+            LivenessObserver(self.watchdog, disturbances),
+            sweep_cancelled,
+            EstimatesObserver(self.lines, self.history),
+        ]
         self.journal.on_forget = self.lines.leave
         gauge = SimpleNamespace(read=lambda queues: self.levels)
         self.turn = Cooperative()
         self.estimates = Estimates(
-            self.delivery,
+            self.dispatcher.tell,
             self.journal,
-            self.manager,
+            self.manager.is_watched,
             self.lines,
             self.history,
             gauge,
@@ -77,7 +86,7 @@ class Server:
         )
         self.stored = None
         self.meanwhile = lambda: None
-        parts = self.delivery, self.journal, SimpleNamespace(app=None)
+        parts = self.dispatcher.tell, self.journal, SimpleNamespace(app=None)
         self.verdicts = Verdicts(*parts, Asking(self))
 
     def take(self, kind, run=RUN, seq=0, job="j", task=None, name="n", at=None, **data):
@@ -92,7 +101,7 @@ class Server:
             name=name,
             data=data,
         )
-        self.delivery.take(event)
+        self.dispatcher.take(event)
 
     @property
     def types(self):

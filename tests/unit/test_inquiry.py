@@ -8,7 +8,8 @@ from bridge.protocol.event import Event
 from bridge.protocol.snapshot import Snapshot
 from socket_server.concurrency.state_lock import Cooperative
 from socket_server.journal.journal import Journal
-from socket_server.liveness.inquiry import Disturbances, Inquiry
+from socket_server.liveness.disturbances import Disturbances
+from socket_server.liveness.inquiry import Inquiry
 from socket_server.liveness.path import Path
 from socket_server.liveness.watchdog import Silence, Watchdog
 from socket_server.liveness.worker_inspection import MAX_TASKS
@@ -52,7 +53,7 @@ class Server:
         self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=self.clock)
         self.path = Path(15, self.clock)
         self.delivery = Delivery(self.journal)
-        self.disturbances = Disturbances(self.delivery, self.journal, self.watchdog, self.sio)
+        self.disturbances = Disturbances(self.delivery.tell, self.journal, self.watchdog, self.sio)
         self.answers, self.asked, self.judged = answers, [], []
         self.inquiry = Inquiry(self, self, self.watchdog, self.disturbances, self.path, self.sio)
         for count in (1, 2):
@@ -136,10 +137,10 @@ def test_a_job_is_in_touch_once_all_of_its_tasks_are_heard():
     for task in ("a", "b"):
         server.run("j", task)
         server.disturbances.note("j", task)
-    server.disturbances.heard("j", "a")
+    server.disturbances.over("j", "a")
     assert server.delivery.told == [("j", True)]
-    server.disturbances.heard("j", "b")
-    server.disturbances.heard("j", "b")
+    server.disturbances.over("j", "b")
+    server.disturbances.over("j", "b")
     assert server.delivery.told == [("j", True), ("j", False)]
 
 

@@ -24,7 +24,7 @@ class Manager(KombuJobsManager):
     def __init__(self):
         super().__init__(Settings(broker_url="memory://"))
         self.events, self.delivered, self.applied = [], [], []
-        self.on_event = self.events.append
+        self.on_event = lambda event, offset, **_: self.events.append(event)
 
     def deliver(self, event, data, room, skip=None):
         self.delivered.append((event, data, room))

@@ -185,7 +185,7 @@ def test_ends_that_were_dropped_are_told_as_numbers(outbox):
     told = Counter(event.type for event in events)
     untold = Counter()
     for event in events:
-        untold.update(Event.decode(event.encode()).data.get("unreported", {}))
+        untold.update(Event.decode(event.encode()).notes.get("unreported", {}))
     assert told + untold == Counter(kinds * (count // 20))
     assert len({event.task for event in events}) == len(events) == count - untold.total()
 

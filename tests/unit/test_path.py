@@ -6,7 +6,8 @@ import pytest
 import socketio
 from amqp.exceptions import AccessRefused
 
-from socket_server.liveness.path import NAMESPACE, Path, Prober
+from socket_server.bus.managers import PROBE_NAMESPACE as NAMESPACE
+from socket_server.liveness.path import Path, Prober
 from support.clock import Clock
 
 

@@ -11,6 +11,15 @@ from workers.delivery import redelivery
 from workers.delivery.redelivery import OnceHere
 
 
+def request_of(get_state):
+    """Return a request of a task whose stored state is what ``get_state`` says."""
+    request = OnceHere.__new__(OnceHere)
+    request.id, request._ignore_result = "t", False
+    backend = SimpleNamespace(get_state=get_state)
+    request._task = SimpleNamespace(backend=backend, track_started=True)
+    return request
+
+
 @pytest.mark.parametrize(
     ("stored", "told"),
     # Remote control stores REVOKED before it sends the signal.
@@ -26,9 +35,7 @@ def test_a_terminated_task_is_told_of_unless_it_had_ended(monkeypatch, stored, t
     announced = []
     monkeypatch.setattr(Request, "_announce_revoked", lambda *_: announced.append(True))
     monkeypatch.setattr(OnceHere, "acknowledge", lambda self: None)
-    request = OnceHere.__new__(OnceHere)
-    request.id = "t"
-    request._task = SimpleNamespace(backend=SimpleNamespace(get_state=lambda _: stored))
+    request = request_of(lambda _: stored)
     request._announce_revoked("terminated", True, 15, False)
     assert bool(announced) == told
 
@@ -40,9 +47,7 @@ def test_a_backend_that_is_away_is_no_reason_to_keep_silent(monkeypatch):
     def fail(_):
         raise OSError("away")
 
-    request = OnceHere.__new__(OnceHere)
-    request.id = "t"
-    request._task = SimpleNamespace(backend=SimpleNamespace(get_state=fail))
+    request = request_of(fail)
     request._announce_revoked("terminated", True, 15, False)
     assert announced
 

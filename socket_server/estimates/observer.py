@@ -1,0 +1,43 @@
+"""``EstimatesObserver``: keeps what estimates are made from, and estimates when a job ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from bridge.protocol.event import Event
+from socket_server.estimates.durations import History
+from socket_server.estimates.queue_depth import Lines
+from socket_server.journal.change import TALK, Change
+
+__all__ = ["EstimatesObserver"]
+
+
+class EstimatesObserver:
+    """Notes which jobs wait in which queue, and how long those took that succeeded.
+
+    Args:
+        lines: the jobs that wait, by their queue.
+        history: the durations of jobs, by their name.
+    """
+
+    def __init__(self, lines: Lines, history: History) -> None:
+        self._lines, self._history = lines, history
+
+    def __call__(self, change: Change) -> Iterable[Event]:
+        """Take in a change; return an estimate if a task has just begun."""
+        event, snapshot = change.event, change.snapshot
+        if event.type in TALK:
+            return ()
+        state = snapshot.state
+        if state == "queued" and isinstance(queue := event.data.get("queue"), str):
+            self._lines.join(event.job, queue)
+        elif state != "queued":
+            self._lines.leave(event.job)
+        if change.ends and state == "succeeded":
+            self._history.note(snapshot)
+        if event.type != "started":
+            return ()
+        now = time.time()
+        eta = self._history.expect(snapshot, now)
+        return (snapshot.expectation(now, queue=None, eta=eta),) if eta or snapshot.estimate else ()

@@ -1,0 +1,103 @@
+"""``Supervision``: what is done once a second about tasks of which nothing comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bridge.bus.write_only_manager import new_writer
+from bridge.client.bridge import Bridge
+from bridge.protocol.event import Event
+from bridge.settings import Settings
+from socket_server.bus.managers import JobsManager
+from socket_server.journal.change import Observer
+from socket_server.journal.journal import Journal
+from socket_server.liveness.audit import Audit
+from socket_server.liveness.disturbances import Disturbances
+from socket_server.liveness.inquiry import Inquiry
+from socket_server.liveness.observer import LivenessObserver, sweep_cancelled
+from socket_server.liveness.path import Path, Prober
+from socket_server.liveness.verdicts import Verdicts
+from socket_server.liveness.watchdog import Watchdog
+from socket_server.liveness.worker_inspection import Workers
+from socket_server.observability.metrics import Metrics
+
+__all__ = ["Supervision"]
+
+
+class Supervision:
+    """Puts the parts together that decide whether a task still runs.
+
+    Args:
+        settings: limits of silence, and the brokers.
+        served: the same, with the channel of the shard that the server reads.
+        manager: reads the bus.
+        journal: what the server knows.
+        bridge: through which the result backend is asked.
+        metrics: how many ends of tasks were dropped.
+        sio: starts background tasks, sleeps, and has the state lock.
+        tell: takes each event of the server's own, as :meth:`.Dispatcher.tell` does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        served: Settings,
+        manager: JobsManager,
+        journal: Journal,
+        bridge: Bridge,
+        metrics: Metrics,
+        sio: Any,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._manager, self._sio = manager, sio
+        stalled, lost = settings.stalled_after, settings.lost_after
+        self._watchdog = Watchdog(stalled_after=stalled, lost_after=lost)
+        self.path = Path(stalled)
+        self._prober = Prober(new_writer(served), manager.host_id, self.path)
+        self._verdicts = Verdicts(tell, journal, bridge, sio.turn)
+        self.disturbances = Disturbances(tell, journal, self._watchdog, sio)
+        asked = Workers(settings), self._verdicts, self._watchdog, self.disturbances
+        self._inquiry = Inquiry(*asked, self.path, sio)
+        self._audit = Audit(journal, self._verdicts, lambda: metrics.ends_lost, sio, lost)
+
+    @property
+    def observers(self) -> list[Observer]:
+        """What gets each change of the journal."""
+        hearing = LivenessObserver(self._watchdog, self.disturbances)
+        return [hearing, sweep_cancelled, self._audit]
+
+    def probe_for_ever(self) -> None:
+        """Publish probes, in a background task of its own and without the state lock.
+
+        A publish may wait for the broker for seconds.
+        """
+        while True:
+            self._sio.sleep(self._prober.interval)
+            self._prober.probe()
+
+    def look(self) -> None:
+        """Look for tasks that are silent, expired or unaccounted for."""
+        self._audit.look()
+        for expired in self._watchdog.expired(time.time()):
+            self._verdicts.expire(*expired)
+        self._look_at_path()
+        silences = self._watchdog.look(listening=self.path.is_open)
+        for silence in silences:
+            if not silence.lost:
+                self._sio.start_background_task(self._verdicts.judge, silence)
+        self._inquiry.add(one for one in silences if one.lost)
+
+    def _look_at_path(self) -> None:
+        heard = self._manager.flow.read + self._manager.probes
+        listening = self._manager.alive and self._manager.ready
+        if not self.path.look(heard, listening=listening):
+            return
+        if not self.path.disturbed:
+            self._watchdog.refresh()  # before they are heard again, workers may need some time
+        self._sio.start_background_task(self._tell_path, self.path.disturbed)
+
+    def _tell_path(self, disturbed: bool) -> None:
+        with self._sio.turn:
+            self.disturbances.tell_all(disturbed=disturbed)
