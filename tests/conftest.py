@@ -74,7 +74,8 @@ def pytest_collection_modifyitems(items):
     items[:] = [
         item for item in items if item.path.name not in ON_RABBITMQ or "[embed" not in item.name
     ]
-    items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+    here = Path(__file__).parent
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(here).parts[0]))
 
 
 #: Files of tests of what a client does with events, or may ask for, whatever broker there is.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 WRONG = {
     "a registry's address": re.compile(r"https?://[\w.-]*(npmjs|pypi|pythonhosted|debian)\."),
