@@ -1,9 +1,9 @@
-"""``python -m socket_server``: serve with eventlet. The only module that imports it."""
+"""``python -m socket_server``: serves with eventlet, and patches the standard library for it."""
 
 import warnings
 
 with warnings.catch_warnings():
-    # eventlet says at each import that it is in bug-fix mode; that is known and weighed.
+    # eventlet warns at each import that it is in bug-fix mode, which is an accepted risk.
     warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
     import eventlet
 
@@ -37,19 +37,19 @@ __all__ = ["main", "serve"]
 
 logger = logging.getLogger("socket_server")
 
-#: Seconds that a connection may take to send or take something.
+#: Timeout in seconds of one read from, or write to, a connection.
 SOCKET_TIMEOUT = 30
-#: Greenlets beyond those of admitted connections, which may not have ended when the gate knows.
+#: Greenlets beyond those of the connections that the gate admits, as a margin.
 SPARE = 100
-#: Connections of the port for health alone.
+#: Concurrent connections to the health port.
 HEALTH_CONNECTIONS = 100
-#: Bytes that the kernel holds for a client that does not read: with the megabytes that it takes
-#: by default, such a client would be noticed late.
+#: Bytes that the kernel buffers for a client that does not read: with the megabytes that it
+#: buffers by default, such a client would be noticed late.
 SEND_BUFFER = 128 * 1024
 #: Bytes of an HTTP request, and of an answer, that are read and written at once.
 HTTP_BUFFER = 1024
-#: Objects between two collections of the youngest: CPython's 700 are fewer than one nested message
-#: makes, so that a client could have everything collected as often as it liked.
+#: Garbage collector's threshold for the youngest generation. One nested message makes more objects
+#: than CPython's default (700 in 3.11), so a client could force full collections at will.
 YOUNG = 10_000
 
 
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def serve(server: SocketServer, settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; for an application that put handlers of its own on a server.
+    """Serve a server, which may have an application's own namespaces, until SIGTERM or SIGINT.
 
     Import this module first: it patches the standard library. Then make a server with
     ``new_server(settings)``, register namespaces on its ``sio``, and call this.
@@ -94,8 +94,8 @@ def serve(server: SocketServer, settings: Settings) -> int:
         listener = _listen(settings.host, settings.health_port)
         _serve(server.health, listener, max_size=HEALTH_CONNECTIONS)
     server.start()
-    # What is here now stays. Else each full collection looks through all of it, for 70 ms and more
-    # in which no client has its turn.
+    # Objects that exist now stay. Unless frozen, each full collection would scan them, which blocks
+    # all clients for 70 ms and more.
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG)
@@ -112,20 +112,20 @@ def serve(server: SocketServer, settings: Settings) -> int:
 
 def _stop(stopping: Any, draining: Draining) -> None:
     if stopping.ready():
-        draining.hurry = True  # it was said twice
+        draining.hurry = True  # the second signal
     else:
         stopping.send()
 
 
 class Door:
-    """A listening socket from which only those come in whom the gate admits."""
+    """A listening socket that accepts only connections that the gate admits."""
 
     def __init__(self, listener: Any, gate: Gate) -> None:
         self._listener, self._gate = listener, gate
         self._closed = False
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept no more connections."""
         self._closed = True
         self._listener.close()
 
@@ -136,12 +136,12 @@ class Door:
                 connection, peer = self._listener.accept()
             except OSError as error:
                 if self._closed:
-                    eventlet.event.Event().wait()  # without an end: the process has one
-                # Whatever it is, it is about that connection, or about there being too many.
+                    eventlet.event.Event().wait()  # blocks until the process ends
+                # The error concerns this connection, or there are too many open files.
                 logger.warning("taskbridge: a connection could not be accepted: %s", error)
                 eventlet.sleep(0.1)
                 continue
-            eventlet.sleep(0)  # a flood of connections is not to starve those that are there
+            eventlet.sleep(0)  # a flood of connections must not starve open ones
             if self._gate.admit(peer, connection):
                 return connection, peer
             connection.close()
@@ -151,34 +151,34 @@ class Door:
 
 
 class Protocol(eventlet.wsgi.HttpProtocol):
-    """HTTP of which nothing lands in the log that a client has made up."""
+    """eventlet's HTTP protocol with small buffers, and without log lines about bad requests."""
 
-    # Each connection keeps both for as long as it lasts; eventlet's are of 8 and 16 KiB.
+    # Each connection keeps both until it ends or becomes a WebSocket; eventlet's have 8 and 16 KiB.
     rbufsize = wbufsize = HTTP_BUFFER
 
     def get_environ(self) -> dict[str, Any]:
-        """Return a request's environment, with what others may do about its connection."""
+        """Return a request's environment, with callables that act on its connection."""
         environ: dict[str, Any] = super().get_environ()
         environ[HANG_UP], environ[UPGRADED] = self._hang_up, self._let_go
         return environ
 
     def _hang_up(self) -> None:
-        # Without it, eventlet would read all of a body that was refused.
+        # Otherwise eventlet would read all of the body of a refused request.
         self.close_connection = 1
 
     def _let_go(self) -> None:
-        # A WebSocket may last for days, and needs nothing of the request with which it began.
+        # A WebSocket may last for days, and does not need the request with which it began.
         self.rfile.close()
         self.wfile.close()
         self.headers = None
         self.environ.pop("headers_raw", None)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing of a request that is none; it was answered so."""
+        """Log nothing: a malformed request was answered with an error already."""
 
 
 class Pool(eventlet.GreenPool):
-    """The greenlets of connections; the gate is told when one is over."""
+    """Pool of the connections' greenlets; a connection leaves the gate when its greenlet ends."""
 
     def __init__(self, gate: Gate, size: int) -> None:
         super().__init__(size)
@@ -194,7 +194,7 @@ class Pool(eventlet.GreenPool):
 def _until_gone(function: Any, connection: Any) -> None:
     try:
         function(connection)
-    except (OSError, ValueError) as error:  # ssl raises the latter; eventlet would print either
+    except (OSError, ValueError) as error:  # ssl raises ValueError; eventlet would print both
         logger.debug("taskbridge: a connection ended: %s", error)
 
 
@@ -229,7 +229,7 @@ def _serve(application: Any, listener: Any, **options: Any) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Let as many files be open, and so connections, as this user may have at all."""
+    """Raise the limit of open files, and so of connections, to this user's hard limit."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""Sending clients away before a server stops, each at its own time."""
+"""Draining: disconnects the clients of a server that stops, spread over some seconds."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from bridge.protocol.event import NAMESPACE
 
 __all__ = ["Draining"]
 
-#: Seconds between two looks at whether somebody is in a hurry.
+#: Seconds between two checks of ``Draining.hurry``.
 TICK = 0.05
-#: Seconds after the last client was sent away that goodbyes may take.
+#: Seconds to wait for open sessions after the last client was disconnected.
 GOODBYE = 1.0
 
 
 class Draining:
-    """Spreads the return of a server's clients, who all go to the others at once else.
+    """Spreads the reconnects of a server's clients, which would reach other servers all at once.
 
-    As long as a client is here it gets what it asked for. Its connection then ends as by a broken
-    link, after which every client of Socket.IO comes back by itself.
+    A client is served until its connection is ended as by a broken link, after which every
+    Socket.IO client reconnects by itself.
 
     Args:
-        sio: the server.
-        spread: seconds over which clients are sent away.
+        sio: the Socket.IO server.
+        spread: seconds over which clients are disconnected.
     """
 
     def __init__(self, sio: Any, spread: float) -> None:
         self._sio, self._spread = sio, spread
-        #: Set to send all away that are left.
+        #: Set to True to disconnect the remaining clients at once.
         self.hurry = False
 
     def run(self) -> int:
-        """Tell clients when they have to go, and send them away; return how many there were."""
+        """Announce to each client when it is disconnected, do so, and return their number."""
         begun = time.monotonic()
         leaving = sorted((random.uniform(0, self._spread), one) for one in self._sio.eio.sockets)
         for after, client in leaving:
@@ -52,7 +52,7 @@ class Draining:
 
     def _send_away(self, client: str) -> None:
         if (one := self._sio.eio.sockets.get(client)) is not None:
-            # Without Engine.IO's goodbye, which Python's client takes for final.
+            # Without Engine.IO's CLOSE packet, after which python-socketio's client stays away.
             one.close(wait=False, abort=True)
 
     def _wait(self, deadline: float, *, until_empty: bool = False) -> None:

@@ -1,8 +1,8 @@
-"""The server as a WSGI application, for the web server that an application already has.
+"""The socket server as a WSGI application, for the web server that an application already has.
 
-``taskbridge serve`` (eventlet) is the quickest, and the only one that bounds connections before
-they ask for anything. This is for gunicorn with threads or gevent, and for one process that is the
-application and its socket server at once.
+It is for gunicorn with threads or gevent, and for one process that serves an application and its
+socket server. ``taskbridge serve`` (eventlet) is faster, and alone limits connections before their
+first request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["PREFIX", "Application", "create_app"]
 
 logger = logging.getLogger("socket_server")
 
-#: Where the page, the scripts and the API are beside an application; ``/socket.io/`` stays.
+#: Path prefix of page, scripts and API beside an application; ``/socket.io/`` has none.
 PREFIX = "/taskbridge"
 SOCKETS = "/socket.io/"
 
@@ -39,18 +39,18 @@ def create_app(
     prefix: str = PREFIX,
     async_mode: str | None = None,
 ) -> Application:
-    """Return a WSGI application that is a socket server, and another application beside it.
+    """Return a WSGI application: a socket server, and optionally another application beside it.
 
-    It begins to listen to the broker at its first request, in the process that got it; call
-    :meth:`Application.start` to have it listen before.
+    It starts to listen to the broker at its first request, in the process that serves it; call
+    :meth:`Application.start` to start earlier.
 
     Args:
-        settings: default ``Settings.from_environ()``.
-        wsgi_app: gets all requests but those below ``prefix`` and ``/socket.io/``. Without one
-            the server answers at ``/`` itself.
-        prefix: where the page, the scripts and the API are beside ``wsgi_app``.
-        async_mode: ``threading`` or ``gevent``, as in python-socketio; default what the process
-            was patched for.
+        settings: settings; default ``Settings.from_environ()``.
+        wsgi_app: application for all requests but those below ``prefix`` and ``/socket.io/``.
+            Without one the server answers at ``/`` itself.
+        prefix: path prefix of page, scripts and API beside ``wsgi_app``.
+        async_mode: python-socketio's ``threading`` or ``gevent``; default ``gevent`` in a process
+            patched by gevent, else ``threading``.
 
     Raises:
         SettingsError: a setting is wrong, there is no secret, or the prefix is empty.
@@ -62,23 +62,23 @@ def create_app(
 
 
 class Application:
-    """What :func:`create_app` returns.
+    """A WSGI application with a socket server; see :func:`create_app`.
 
     Args:
         server: the socket server.
-        wsgi_app: the application beside it.
-        prefix: where the server is beside it.
+        wsgi_app: the application beside it; None for none.
+        prefix: path prefix of the server beside it.
     """
 
     def __init__(self, server: SocketServer, wsgi_app: WSGI | None, prefix: str) -> None:
-        #: Its ``sio`` is an ordinary ``socketio.Server``, for namespaces of an application's own.
+        #: The socket server; namespaces of an application's own can be registered on its ``sio``.
         self.server = server
         self._wsgi_app, self._prefix = wsgi_app, "/" + prefix.strip("/")
         self._started: int | None = None
         self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Listen to the broker, in this process; more calls do nothing."""
+        """Start to listen to the broker in this process; further calls do nothing."""
         with self._starting:
             if self._started != os.getpid():
                 self._started = os.getpid()
@@ -105,14 +105,14 @@ class Application:
 
 
 def _mode() -> str:
-    """Return the mode for which this process was patched."""
+    """Return ``gevent`` if gevent has patched this process, else ``threading``."""
     patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     return "gevent" if patched and patched("socket") else "threading"
 
 
 class _Quiet(WSGIRequestHandler):
     def log(self, *_: Any) -> None:
-        """Say nothing of each time that somebody looks."""
+        """Log nothing: health checks are frequent."""
 
 
 def _serve_health(health: Flask, host: str, port: int) -> None:

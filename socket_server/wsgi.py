@@ -19,6 +19,6 @@ try:
     tracing.start(_settings, "taskbridge-server")
     app = create_app(_settings)
 except TaskbridgeError as error:
-    # gunicorn would print a traceback, and begin again.
+    # On an exception, gunicorn would print a traceback and start a worker again.
     sys.stderr.write(f"taskbridge: {error}\n")
     os._exit(4)  # gunicorn's status for an application that cannot be loaded

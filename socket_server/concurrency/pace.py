@@ -1,4 +1,4 @@
-"""Pacing: what takes long is done one after the other, with a pause for others after each."""
+"""Pacing: expensive requests run one at a time, with a pause for other clients after each."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ FREE = 0.002
 
 
 class Pace:
-    """Lets many who ask much at once in one by one, first come, first served.
+    """Lets concurrent expensive requests work one by one.
 
     Args:
-        sleep: of the mode; lets others have their turn.
-        clock: seconds, monotonic.
+        sleep: sleep function of the async mode, in seconds.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
         self, sleep: Callable[[float], Any], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        # Of the mode, too: eventlet and gevent put theirs into its place.
+        # eventlet and gevent replace it by their own lock.
         self._lock = threading.Lock()
         self._sleep, self._clock = sleep, clock
         self._free_at = 0.0
 
     def wait(self) -> None:
-        """Wait for one's turn to work."""
+        """Wait until this request may work."""
         if self._lock.locked() or self._free_at > self._clock():
             with self._lock:
                 while (pause := self._free_at - self._clock()) > 0:
@@ -41,7 +41,7 @@ class Pace:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """Measure work, which waits for nothing; whoever waits comes in a while after it."""
+        """Measure the work, which must not block, to set the pause before the next request."""
         begun = self._clock()
         try:
             yield

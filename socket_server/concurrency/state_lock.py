@@ -1,7 +1,7 @@
-"""Whose turn it is: what a server knows is touched by one at a time.
+"""The state lock: one thread at a time reads or changes the server's state.
 
-Greenlets have their turns by themselves: one runs until it waits for something. Under threads, a
-lock gives as much; who waits for something while it has its turn lets others have theirs.
+Greenlets need none, since one runs until it waits for something. Under threads a lock does the
+same, and is released around calls that may wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Cooperative", "Turn", "new_turn"]
 
 
 class Turn:
-    """A lock for threads, to be held in a ``with`` block, several times over if need be."""
+    """The state lock for threads: reentrant, held in a ``with`` block."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class Turn:
             self._lock.release()
 
     def outside(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Return what a call returns that may wait, made while others have their turn."""
+        """Make a call that may wait with the lock released; return what it returns."""
         depth, self._mine.depth = getattr(self._mine, "depth", 0), 0
         if depth:
             self._lock.release()
@@ -45,10 +45,10 @@ class Turn:
 
 
 class Cooperative(Turn):
-    """For greenlets, which need none."""
+    """The state lock for greenlets, which does nothing."""
 
     def __init__(self) -> None:
-        """Need nothing."""
+        """Create no lock."""
 
     def __enter__(self) -> None:
         pass
@@ -57,10 +57,10 @@ class Cooperative(Turn):
         pass
 
     def outside(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Return what the call returns."""
+        """Make a call; return what it returns."""
         return call(*arguments, **options)
 
 
 def new_turn(async_mode: str) -> Turn:
-    """Return what a mode of python-socketio needs."""
+    """Return the state lock for an async mode of python-socketio."""
     return Turn() if async_mode == "threading" else Cooperative()

@@ -1,4 +1,4 @@
-"""Reading from a client's WebSocket: so much at once, so much a second."""
+"""WebSocket wrappers that limit what is read from a client: message size and rate."""
 
 from __future__ import annotations
 
@@ -31,47 +31,49 @@ __all__ = [
     "unmask",
 ]
 
-#: Where a connection's bounded socket is in its environment.
+#: Key of a connection's :class:`BoundedSocket` in its WSGI environment; None without access to it.
 BOUNDED = "taskbridge.socket"
-#: Where WSGI servers put a connection's socket, in the order in which simple-websocket looks for
-#: it; eventlet's is in its input, which python-engineio puts beside that of gunicorn.
+#: Keys under which WSGI servers put a connection's socket, in the order in which simple-websocket
+#: looks for it. eventlet's input wraps its socket; under gunicorn, python-engineio adds one too.
 EVENTLET = "eventlet.input"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
-#: Where the environment of a session's first request is, in that of its upgrade.
+#: Key of the environment of a session's first request, in that of its upgrade request.
 FIRST = "taskbridge.first"
-#: Where it is what lets go of all that only a plain request needs.
+#: Key of a callable that frees what only a plain HTTP request needs.
 UPGRADED = "taskbridge.upgraded"
-#: Messages of any kind that a client may send for each request it may make: pongs, acks, connects.
+#: Messages of any kind (pongs, acks, connects) allowed for each request that the rate limit allows.
 MESSAGES = 4.0
-#: Seconds of its rate that may be used up at once.
+#: Burst of the rate limit, in seconds of its rate.
 BURST = 2.0
-#: Bytes that count as much as a message.
+#: Bytes of payload that cost one token more, as much as a message does.
 PIECE = 1024
-#: Reads after which others have their turn; a frame takes two or three.
+#: Reads after which other greenlets run; a small frame takes two or three.
 READS = 16
-#: Looks whether what was read ahead is taken, once it is: whoever took it may not have said so yet.
+#: Checks with no message waiting before the bytes read count as one message that is too large: the
+#: handler may have taken the last message without having called ``complete`` yet.
 PATIENCE = 25
-#: Messages that are read before they are asked for, where a thread does so.
+#: Messages that simple-websocket's thread may read before the handler takes them.
 READ_AHEAD = 4
-#: Letters of an Engine.IO packet that is no message: "2probe" is the longest.
+#: Longest Engine.IO packet that is not a message, in characters: "2probe".
 SHORT = 6
-#: Between the packets of one polling request, and how many python-engineio takes.
+#: Separator of the packets in one polling request, and how many of them python-engineio accepts.
 SEPARATOR, MOST_PACKETS = "\x1e", 16
 
 
 class Shared(packet.Packet):
-    """A message for many clients: one WebSocket frame, whose bytes they all get.
+    """A message for many clients: one WebSocket frame, whose bytes they share.
 
     Args:
-        text: a Socket.IO packet.
-        latest: one that waits gives way to a later one with the same; None if none does.
+        text: an encoded Socket.IO packet.
+        latest: key; a queued message is replaced by a later one with the same key. None for a
+            message that is never replaced.
     """
 
     def __init__(self, text: str, latest: Any = None) -> None:
         self.packet_type, self.binary = packet.MESSAGE, False
         self.latest = latest
         payload = f"{packet.MESSAGE}{text}".encode()
-        #: The frame, as it is sent (RFC 6455, section 5.2).
+        #: The encoded frame (RFC 6455, section 5.2).
         self.data = frame(payload)
         self.size = len(self.data)
         self._begin = self.size - len(payload)
@@ -101,7 +103,7 @@ class Framed:
 
 
 def framed(one: Any) -> Any:
-    """Return a packet with its ``data`` as a WebSocket frame; None, which is the end, as it is."""
+    """Return a packet with its ``data`` as a WebSocket frame; None (end of the queue) unchanged."""
     return one if one is None or isinstance(one, Shared | Framed | Answer) else Framed(one)
 
 
@@ -110,12 +112,12 @@ class TooLarge(OSError):
 
 
 class BoundedSocket:
-    """A socket that counts what is read, so that fragments and control frames count together.
+    """A socket that limits the bytes read for one message, fragments and control frames included.
 
     Args:
-        socket: from which is read.
-        most: bytes that may come before a message is complete.
-        sleep: of the mode; lets others have their turn.
+        socket: the connection's socket.
+        most: bytes that may be read before a message is complete.
+        sleep: sleep function of the async mode, in seconds.
     """
 
     def __init__(self, socket: Any, most: int, sleep: Callable[[float], Any]) -> None:
@@ -125,11 +127,11 @@ class BoundedSocket:
         self._is_shut = False
 
     def complete(self) -> None:
-        """Note that a message was taken."""
+        """Reset the count of bytes: the handler has taken a message."""
         self.received = 0
 
     def shut(self) -> None:
-        """End the connection at once: what has come already is not read any more either."""
+        """End the connection at once; data already received is not read any more."""
         self._is_shut = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(SHUT_RDWR)
@@ -138,12 +140,12 @@ class BoundedSocket:
         """Read; see ``socket.recv``.
 
         Raises:
-            TooLarge: more came than one message may take.
+            TooLarge: more bytes were read than one message may have.
         """
         data = self._recv(size)
         if self.received > self._most:
             self._refuse()
-        # Small frames that have come already are read without ever waiting for the network.
+        # Reads of data that has arrived already do not wait, so other greenlets would never run.
         self._reads += 1
         if self._reads % READS == 0:
             self._sleep(0)
@@ -159,11 +161,11 @@ class BoundedSocket:
         raise TooLarge("a message is too large")
 
     def stuck(self) -> float:
-        """Return for how many seconds the client has taken nothing of what is sent through this."""
+        """Return 0.0: writes to this socket are not timed."""
         return 0.0
 
     def get_socket(self) -> BoundedSocket:
-        """Return this, as what eventlet's WSGI server puts into the environment does."""
+        """Return this socket, in place of eventlet's WSGI input in the environment."""
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -171,27 +173,27 @@ class BoundedSocket:
 
 
 class PacedSocket(BoundedSocket):
-    """A socket of simple-websocket, which has a thread that reads whatever comes, without a bound.
+    """A bounded socket for simple-websocket, whose thread would otherwise read without a limit.
 
-    That thread waits here while messages, or as many bytes as one of them may take, were read and
-    nobody has asked for them yet.
+    That thread waits in :meth:`recv` while ``READ_AHEAD`` messages, or more bytes than one message
+    may have, were read and the handler has not taken them.
     """
 
-    #: Messages that were read and that nobody has asked for yet.
+    #: Messages that were read and that the handler has not taken yet.
     unread: Sized = ()
-    #: Since when something is sent; seconds, monotonic.
+    #: Monotonic time in seconds at which the current write began; None between writes.
     _sending: float | None = None
 
     def complete(self) -> None:
-        """Note that a message was taken."""
+        """Reset the count of bytes if the handler has taken all messages."""
         if not self.unread:
             self.received = 0
 
     def recv(self, size: int) -> bytes:
-        """Read, once little waits to be asked for; see ``socket.recv``.
+        """Wait until few messages are unread, then read; see ``socket.recv``.
 
         Raises:
-            TooLarge: more came than one message may take.
+            TooLarge: more bytes were read than one message may have.
         """
         pause, patience = FIRST_PAUSE, PATIENCE
         while self._is_ahead() and not self._is_shut:
@@ -206,7 +208,7 @@ class PacedSocket(BoundedSocket):
         return len(self.unread) >= READ_AHEAD or self.received > self._most
 
     def send(self, data: bytes) -> int:
-        """Write all of it; gevent's ``socket.send`` writes what there is room for."""
+        """Write all of ``data``: gevent's ``socket.send`` may write only a part of it."""
         self._sending = time.monotonic()
         try:
             self._socket.sendall(data)
@@ -215,20 +217,20 @@ class PacedSocket(BoundedSocket):
         return len(data)
 
     def stuck(self) -> float:
-        """Return for how many seconds the client has taken nothing of what is sent through this."""
+        """Return the seconds that the current write has taken so far; 0.0 between writes."""
         since = self._sending
         return 0.0 if since is None else time.monotonic() - since
 
 
 class Wire:
-    """A WebSocket that is read no faster than a client may talk, and takes what it is answered.
+    """A WebSocket that is read at a limited rate, and not while an answer waits in its send queue.
 
     Args:
-        websocket: of the mode.
-        bounded: counts what is read; None where the mode gives no access to its socket.
-        bucket: lets messages through.
-        sleep: of the mode.
-        backlog: what waits for the client; None for nothing.
+        websocket: WebSocket of the async mode.
+        bounded: its socket, which counts bytes; None where the mode gives no access to it.
+        bucket: token bucket for messages.
+        sleep: sleep function of the async mode, in seconds.
+        backlog: the client's send queue; None to read without waiting for answers.
     """
 
     def __init__(
@@ -243,7 +245,7 @@ class Wire:
         self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
 
     def wait(self) -> Any:
-        """Return the next message; None once the client has hung up, or sends what is none."""
+        """Return the next message; None if the client has hung up or sent a malformed message."""
         if self._backlog is not None:
             self._backlog.await_taken(self._sleep)
         message = self._websocket.wait()
@@ -252,22 +254,22 @@ class Wire:
         if message is not None and not is_packet(message):
             hit("malformed")
             return None
-        # Whoever talks too fast is not read for a while: that costs the server nothing.
+        # Back-pressure: not to read from a client that sends too fast costs the server nothing.
         pause = self._bucket.owe(1 + len(message or "") / PIECE)
         if pause:
             hit("messages_per_second")
-        self._sleep(pause)  # others have their turn before each message, were it for no time
+        self._sleep(pause)  # even with no pause, other greenlets run before each message
         return message
 
     def close(self) -> None:
-        """End the connection; simple-websocket alone leaves its socket open, and its thread."""
-        with contextlib.suppress(OSError, ConnectionClosed):  # it may be over already
+        """End the connection, and with it the socket and the thread of simple-websocket."""
+        with contextlib.suppress(OSError, ConnectionClosed):  # it may be closed already
             self._websocket.close()
         if isinstance(self._bounded, PacedSocket):
             self._bounded.shut()
 
     def send(self, message: Any) -> None:
-        """Send a message: of a shared one the very bytes, and an answer in pieces."""
+        """Send a message: a shared one without a copy, an answer in fragments."""
         if isinstance(message, Shared):
             self._send(message.data)
         elif isinstance(message, Answer):
@@ -288,7 +290,7 @@ class Wire:
 
 
 class Silence:
-    """Takes what eventlet writes of connections that ended before it closed them."""
+    """A log that discards eventlet's messages about connections that the client closed first."""
 
     @staticmethod
     def write(_: str) -> None:
@@ -296,15 +298,15 @@ class Silence:
 
 
 def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> Any:
-    """Return what stands in for a mode's class of WebSockets.
+    """Return a replacement for an async mode's WebSocket class that enforces the limits.
 
     Args:
-        stock: that class.
-        settings: limits.
-        sleep: of the mode.
+        stock: the mode's WebSocket class.
+        settings: the limits.
+        sleep: sleep function of the mode, in seconds.
     """
     rate = MESSAGES * settings.requests_per_second
-    most = settings.max_message + settings.max_message // 8 + 1024  # with the frames' own bytes
+    most = settings.max_message + settings.max_message // 8 + 1024  # with frame headers
 
     def new(handler: Callable[[Any], Any], server: Any) -> Any:
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
@@ -319,9 +321,9 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 websocket.log = Silence
                 if isinstance(bounded, PacedSocket):
                     bounded.unread = websocket.ws.input_buffer
-                # A method of python-engineio's socket.
+                # The handler is a bound method of python-engineio's socket.
                 backlog = handler.__self__.queue  # type: ignore[attr-defined]
-                # python-engineio lets through what a client does wrong while it upgrades.
+                # python-engineio does not catch the errors that a client causes during an upgrade.
                 with contextlib.suppress(OSError, ValueError):
                     return handler(Wire(websocket, bounded, bucket, sleep, backlog))
                 return []
@@ -329,10 +331,10 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
             try:
                 own = stock(handle, server)
                 if isinstance(options := getattr(own, "server_args", None), dict):
-                    options["max_message_size"] = most  # of simple-websocket, which has a bound
-                # Its method: a call of an object goes through C, and keeps a kilobyte of stack.
+                    options["max_message_size"] = most  # of simple-websocket alone
+                # A call of the object itself goes through C and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
-            except ProtocolError:  # of simple-websocket's handshake
+            except ProtocolError:  # from simple-websocket's handshake
                 environ.pop(BOUNDED, None)
                 start_response("400 Bad Request", [("Content-Type", "text/plain")])
                 return [b"not a WebSocket"]
@@ -347,7 +349,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
 def _bounded(
     environ: dict[str, Any], most: int, sleep: Callable[[float], Any]
 ) -> BoundedSocket | None:
-    """Put a bounded socket into the place of that of a connection, and return it."""
+    """Replace a connection's socket by a bounded one, and return it; None without access to one."""
     place = next((name for name in SOCKETS if name in environ), None)
     if place is None:
         return None
@@ -362,12 +364,12 @@ def _bounded(
 
 
 def is_packet(message: str | bytes) -> bool:
-    """Whether a WebSocket message is one that Engine.IO and Socket.IO can at least begin to read.
+    """Whether a WebSocket message has the form of an Engine.IO, and then a Socket.IO, packet.
 
-    What is not makes python-engineio raise where nothing ends the connection.
+    On another one, python-engineio raises an error that does not end the connection.
     """
     if isinstance(message, bytes):
-        return True  # an attachment; who may send one is known further up
+        return True  # an attachment; the Socket.IO server checks whether one is allowed
     kind, second = message[:1], message[1:2]
     if kind == "4":
         return second != "" and second in "0123456"
@@ -375,7 +377,7 @@ def is_packet(message: str | bytes) -> bool:
 
 
 def are_packets(body: bytes) -> bool:
-    """Whether the body of a polling request has nothing but packets that can be read."""
+    """Whether the body of a polling request consists of readable packets, and not too many."""
     try:
         packets = body.decode().split(SEPARATOR)
     except UnicodeDecodeError:
@@ -386,13 +388,13 @@ def are_packets(body: bytes) -> bool:
 def unmask(data: bytes, mask: Any, length: int | None = None, offset: int = 0) -> bytes:
     """Undo a WebSocket frame's masking (RFC 6455, section 5.3), all bytes in one operation.
 
-    eventlet's own takes a microsecond for every few bytes, in which no other client has its turn.
+    eventlet's own loop takes a microsecond for every few bytes, and blocks all other clients.
 
     Args:
-        data: as it came.
-        mask: four bytes.
-        length: of ``data``; default all of it.
-        offset: place of ``data`` in its frame.
+        data: masked bytes.
+        mask: the four bytes of the masking key.
+        length: bytes of ``data`` to unmask; default all.
+        offset: offset of ``data`` in the frame's payload, in bytes.
     """
     length = len(data) if length is None else length
     turned = bytes(mask[(offset + place) % 4] for place in range(4))

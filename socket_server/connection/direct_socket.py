@@ -1,7 +1,7 @@
-"""Writing to clients: straight to their sockets, all that came for one at once, without a greenlet.
+"""Engine.IO sockets that write to their clients directly, without greenlets of their own.
 
-python-engineio has a greenlet for each client that waits for packets to write, and one that waits
-for the time of its next ping: three with the one that reads, at 20 KB and more each.
+python-engineio runs three greenlets for each client, at 20 KB and more each: one reads, one waits
+for packets to write, and one waits for the time of the next ping.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from socket_server.connection.send_queue import HANDED_OUT
 
 __all__ = ["Clients", "DirectSocket", "Ended", "socket_of_writer"]
 
-#: Bytes that are written at once, and held while the client takes only a part of them. What waits
-#: behind them can still be replaced by what is newer.
+#: Bytes that are written at once, and held while the client takes only a part of them. Events in
+#: the send queue behind them can still be replaced by newer ones.
 PIECE = 16 * 1024
-#: Times that is written to a client before others have their turn.
+#: Writes to one client before other clients are served.
 WRITES = 4
 
 
 class Clients(dict[str, Any]):
-    """An engine's sockets; each that comes in writes directly."""
+    """An Engine.IO server's sockets by session id; a socket becomes a DirectSocket when added."""
 
     def __setitem__(self, sid: str, client: Any) -> None:
         client.__class__ = DirectSocket
@@ -37,22 +37,23 @@ class Clients(dict[str, Any]):
 class DirectSocket(socket.Socket):
     """An Engine.IO socket that, once it is a WebSocket, has no greenlet that writes.
 
-    What is sent waits in its queue until the server's writer comes by, which is at the end of the
-    turn of whoever sent it. Only while the client takes nothing has it a greenlet that waits.
+    Packets wait in its send queue until the server's writer flushes it, when the sending greenlet
+    yields, or until ``PIECE`` bytes wait. Only while the client does not take all bytes at once
+    does a greenlet wait for it.
     """
 
-    #: Whether it is a WebSocket that is written to directly.
+    #: Whether packets are written directly, as they are once the client's WebSocket is set up.
     direct = False
-    #: Whether the writer will come by, and whether the client takes nothing at the moment.
+    #: Whether a flush by the writer is due, and whether a greenlet waits for the client to read.
     marked = blocked = False
     last_ping: float | None
-    #: Whether nothing comes after what was taken from the queue.
+    #: Whether the connection is to be closed after the bytes taken from the queue.
     _ends = False
     _line: Line | None = None
 
     @property
     def has_line(self) -> bool:
-        """Whether it can be written to directly."""
+        """Whether the client's WebSocket can be written to directly."""
         return self._line is not None
 
     def _websocket_handler(self, websocket: Any) -> Any:
@@ -63,13 +64,13 @@ class DirectSocket(socket.Socket):
             self.direct, self._line = False, None
 
     def poll(self) -> list[Any]:
-        """Return what waits for the client; nothing to what would write it, which is over then."""
+        """Return queued packets; [] for a direct WebSocket, to end python-engineio's writer."""
         if self._line is None or not self.upgraded:
             packets: list[Any] = super().poll()
             return packets
         self.direct = True
         self.queue.each(framed)
-        # Nobody gets from it any more, nor waits to put something into it.
+        # Empty sets save memory: no greenlet waits for this queue any more.
         self.queue.getters = self.queue.putters = frozenset()
         self.server.writer.mark(self)
         return []
@@ -84,7 +85,7 @@ class DirectSocket(socket.Socket):
             self.offer(pkt)
 
     def offer(self, pkt: Any) -> None:
-        """Send a packet to a client that is not closed."""
+        """Send a packet; the socket must not be closed."""
         if not self.direct:
             self.queue.put(pkt)
             return
@@ -99,28 +100,28 @@ class DirectSocket(socket.Socket):
         """Close; see ``engineio.Socket``."""
         super().close(*args, **options)
         if self.direct and not self.marked:
-            self.server.writer.mark(self)  # it takes the end out of the queue
+            self.server.writer.mark(self)  # its flush reaches the end of the queue and hangs up
 
     def schedule_ping(self) -> None:
-        """Ping after a while, unless that is going on; see ``engineio.Socket``."""
+        """Schedule the next ping unless one is scheduled; see ``engineio.Socket``."""
         if self.last_ping:
             self.last_ping = None
             self.server.writer.ping_later(self)
 
     def ping(self) -> None:
-        """Ping now."""
+        """Send a ping."""
         if not self.closing and not self.closed:
             self.last_ping = time.time()
             self.send(packet.Packet(packet.PING))
 
     def flush(self) -> None:
-        """Write what waits, as much as the client takes and is its due."""
+        """Write queued frames as far as the client takes them, at most ``WRITES`` times."""
         self.marked = False
         queue = self.queue
         for _ in range(WRITES):
             if not (self.direct and not self.blocked and queue.queue):
                 return
-            # As a rule, one frame.
+            # The usual case: one frame, which needs no join.
             alone = queue.take_only() if len(queue.queue) == 1 else None
             if not self._write(alone or self._take(PIECE)):
                 self.blocked = True
@@ -129,10 +130,10 @@ class DirectSocket(socket.Socket):
             self.server.writer.mark(self)
 
     def _take(self, most: int) -> bytes:
-        """Return bytes of the frames that wait; see ``Backlog.take``."""
+        """Return bytes of queued frames; see ``Backlog.take``."""
         try:
             taken, ends = self.queue.take(most)
-        except OSError:  # of an answer, the rest is not held any more
+        except OSError:  # the journal has dropped the rest of an answer
             taken, ends = [], True
         self._ends = self._ends or ends
         return taken[0] if len(taken) == 1 else b"".join(taken)
@@ -147,7 +148,7 @@ class DirectSocket(socket.Socket):
         return there
 
     def _push(self) -> None:
-        """Write to a client that takes no more at once, and wait until it does."""
+        """Write to a client that reads slowly, waiting for it; runs in a greenlet of its own."""
         try:
             while self._line and self.direct:
                 self.queue.begin()
@@ -165,12 +166,12 @@ class DirectSocket(socket.Socket):
     def _hang_up(self) -> None:
         self.direct = False
         if self._line:
-            # Not here: it says goodbye, for which a client that reads nothing has no room.
+            # In the background: the closing frame waits while the client reads nothing.
             self.server.start_background_task(self._line.close)
 
 
 def socket_of_writer(task: Any) -> DirectSocket | None:
-    """Return whose writer a background task is, if it is one for which there is nothing to do."""
+    """Return the direct socket of which a background task is the (needless) writer; else None."""
     if getattr(task, "__qualname__", "") != "Socket._websocket_handler.<locals>.writer":
         return None
     one = inspect.getclosurevars(task).nonlocals["self"]
@@ -178,7 +179,7 @@ def socket_of_writer(task: Any) -> DirectSocket | None:
 
 
 class Ended:
-    """Stands for a background task that is over."""
+    """A background task that has ended."""
 
     @staticmethod
     def join() -> None:

@@ -1,4 +1,4 @@
-"""What writes to all clients at the end of a turn, and pings them."""
+"""The writer of an Engine.IO server: flushes the send queues of direct sockets, and pings them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Writer"]
 
-#: Seconds for which is written before others have their turn, and clients between two looks.
+#: Seconds of writing before other greenlets run, and clients between two looks at the clock.
 TURN, CLIENTS_AT_ONCE = 0.002, 10
-#: Seconds between two looks at whose ping is due.
+#: Seconds between two checks for pings that are due.
 PING_TICK = 0.25
 
 
 class Writer:
-    """Writes what waits for clients, and pings them, for all of them.
+    """Writes queued frames to all clients of a server, and sends them pings.
 
     Args:
         engine: an ``engineio.Server`` on eventlet.
@@ -33,7 +33,7 @@ class Writer:
         self._awake = self._started = False
 
     def mark(self, client: DirectSocket) -> None:
-        """Write to this client when whoever runs now waits for something."""
+        """Schedule a flush of this client for when the running greenlet yields."""
         client.marked = True
         self._marked.append(client)
         if not self._awake:
@@ -41,12 +41,12 @@ class Writer:
             self._hub().schedule_call_global(0, self._write)
 
     def start(self) -> None:
-        """Begin to ping, if that has not been done."""
+        """Start the background task that pings, if it is not running."""
         if not self._started:
             self._started = True
             self._engine.start_background_task(self._ping)
 
-    # By the hub itself, without a switch to a greenlet: nothing of it waits.
+    # Called by the hub itself, without a greenlet switch: nothing in it blocks.
     def _write(self) -> None:
         marked, self._marked = self._marked, []
         deadline, written = time.monotonic() + TURN, 0
@@ -57,14 +57,14 @@ class Writer:
                 for client in some:
                     client.flush()
         finally:
-            # Those that are left, and those that were marked meanwhile.
+            # Clients that are left, and clients that were marked meanwhile.
             self._marked = marked[written:] + self._marked
             self._awake = bool(self._marked)
             if self._awake:
                 self._hub().schedule_call_global(0, self._write)
 
     def ping_later(self, client: DirectSocket) -> None:
-        """Ping a client after the server's interval."""
+        """Ping a client after the server's ping interval."""
         self._pings.append((time.monotonic() + self._engine.ping_interval, client))
 
     def _ping(self) -> None:

@@ -1,4 +1,4 @@
-"""What every HTTP request passes first: proxies, sizes, limits of its client's address."""
+"""WSGI middleware for every HTTP request: trusted proxies, body size, limits per client address."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from socket_server.observability.metrics import hit
 
 __all__ = ["FULL", "HANG_UP", "Front", "answer_with", "is_websocket"]
 
-#: Where the WSGI server puts what ends the connection after the answer.
+#: Key of the WSGI server's callable that ends the connection after the answer.
 HANG_UP = "taskbridge.hang_up"
-#: Headers of proxies, which anybody can send.
+#: Headers of proxies; believed from trusted ones alone, since any client can send them.
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
-#: Other ways in which proxies say the same; not needed, and not believed.
+#: Other headers of proxies with the same information; always removed.
 IGNORED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_REAL_IP")
-#: Seconds that a client which asks too often waits for the answer that says so.
+#: Seconds by which the answer 429 to a client over its rate limit is delayed.
 PAUSE = 1.0
 
 Answer = Callable[[Any], list[bytes]]
 
 
 class Front:
-    """A WSGI application before the server's own.
+    """WSGI middleware in front of the server's application.
 
-    The limits hold for the address of the client of each request, whatever connection it came
-    by, WebSockets and long polling among them.
+    The limits hold for the client address of each request, long polling and WebSockets included,
+    whatever connection it came by.
 
     Args:
-        app: the server's own.
+        app: the server's application.
         settings: limits, and trusted proxies.
-        gate: keeps account of connections.
-        sleep: lets others go on for so many seconds.
+        gate: tracks connections and their deadlines.
+        sleep: sleep function of the async mode, in seconds.
     """
 
     def __init__(
         self, app: Any, settings: Settings, gate: Gate, sleep: Callable[[float], Any]
     ) -> None:
         self._settings, self._gate, self._sleep = settings, gate, sleep
-        # Its method: a call of an object goes through C, and keeps a kilobyte of each greenlet.
+        # A call of the object itself goes through C and keeps a kilobyte of each greenlet's stack.
         self._app = app.__call__
         self._limits = AddressLimits(settings)
         self._proxies = Proxies(settings.trusted_proxies)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request."""
-        self._sleep(0)  # of those that one connection has sent at once, others wait for one only
+        self._sleep(0)  # other clients run between the requests that one connection pipelines
         key, staying = key_of(environ), is_websocket(environ)
         self._gate.begin(key, environ, self._time_for(environ, staying))
         self._settle_address(environ)
-        # What clients offer to compress would cost 300 KiB of memory for each.
+        # The compression that clients offer would cost 300 KiB of memory per connection.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         address = counted_as(environ.get("REMOTE_ADDR", ""))
         admitted, refusal = self._limits.enter(address), None
@@ -75,7 +75,7 @@ class Front:
         except BaseException:
             end()
             raise
-        if BOUNDED in environ:  # it was a WebSocket, and is over
+        if BOUNDED in environ:  # it was a WebSocket, and has ended
             end()
             return answer
         return ClosingIterator(answer, end)
@@ -83,11 +83,11 @@ class Front:
     def _time_for(self, environ: dict[str, Any], staying: bool) -> float | None:
         if staying:
             return None
-        slow = environ["REQUEST_METHOD"] not in ("GET", "HEAD")  # its body is yet to come
+        slow = environ["REQUEST_METHOD"] not in ("GET", "HEAD")  # its body has not arrived yet
         return self._settings.connect_timeout if slow else ANSWER
 
     def _settle_address(self, environ: dict[str, Any]) -> None:
-        """Take a client's address, scheme and host from the headers of a trusted proxy alone."""
+        """Set client address, scheme and host from the proxy headers, if the peer is trusted."""
         told = {name: environ.pop(name, "") for name in FORWARDED}
         for name in IGNORED:
             environ.pop(name, None)
@@ -113,19 +113,19 @@ class Front:
 
     def _has_too_much(self, environ: dict[str, Any]) -> bool:
         length = environ.get("CONTENT_LENGTH") or "0"
-        # In chunks, nobody knows how much will come; no client of ours sends any.
+        # A chunked body has no known length; the project's own clients send none.
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
         number = length.isascii() and length.isdecimal()
         return chunked or not number or int(length) > self._settings.max_message
 
     def prune(self) -> None:
-        """Forget who asked nothing for a while."""
+        """Remove the rate limits of idle addresses."""
         self._limits.prune()
 
 
 def is_websocket(environ: dict[str, Any]) -> bool:
     """Whether a request asks for a WebSocket."""
-    # With another method a body may follow, whose time is bounded whatever the headers say.
+    # Requests with another method may have a body, which has a deadline whatever the headers say.
     upgrade = environ.get("HTTP_UPGRADE", "").lower()
     return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
 
@@ -140,7 +140,7 @@ def _is_last(environ: dict[str, Any]) -> bool:
 def answer_with(
     status: str, *headers: tuple[str, str], body: str = "", type: str = "text/plain; charset=utf-8"
 ) -> Answer:
-    """Return what answers, and ends the connection; without a body the answer is the status."""
+    """Return an answer that ends the connection; the default body is the text of the status."""
 
     def answer(start_response: Any) -> list[bytes]:
         start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
@@ -149,7 +149,7 @@ def answer_with(
     return answer
 
 
-#: For an address that has as many connections as it may have, or a server that does.
+#: The answer when the address, or the whole server, has the maximum number of connections.
 FULL = answer_with(
     "429 Too Many Requests",
     ("Retry-After", "1"),

@@ -1,6 +1,7 @@
-"""python-socketio's server and python-engineio's below it, made to bear hostile clients.
+"""Socket.IO and Engine.IO servers that withstand hostile clients.
 
-What this, ``wire`` and ``__main__`` reach into, ``tests/unit/test_engine.py`` finds where it is.
+``tests/unit/socket_server/connection/test_guarded_server.py`` checks that private parts of the
+libraries that this module, ``bounded_websocket`` and ``__main__`` use still exist.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ __all__ = ["GuardedServer", "new_guarded_server"]
 
 logger = logging.getLogger(__name__)
 
-#: Requests of the protocol; nothing else that a client sends on ``/jobs`` reaches a handler.
+#: Requests of the protocol; no other event that a client sends on ``/jobs`` reaches a handler.
 REQUESTS = frozenset({"watch", "unwatch", "jobs", "cancel", "enqueue", "refresh"})
-#: Times that one connection may ask to be let in.
+#: CONNECT packets that one connection may send.
 MAX_ATTEMPTS = 5
-#: Beginning of a binary message, and its namespace.
+#: Matches the beginning of a binary message; group 1 is its namespace.
 BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
-#: Parts of a binary message, for namespaces of an application's own.
+#: Attachments of a binary message, which only an application's own namespaces accept.
 MAX_ATTACHMENTS = 10
 
 
@@ -57,18 +58,18 @@ NOT_AGAIN = answer_with("400 Bad Request", body="the session has a WebSocket")
 
 
 class Polled:
-    """The body of an answer to a polling request, of which no more is composed than is written.
+    """The body of an answer to a polling request, composed piece by piece while it is written.
 
     Args:
-        packets: that the client gets.
-        around: what python-engineio makes of no packets at all.
+        packets: packets to send.
+        around: python-engineio's body for no packets: empty, or the JSONP call around them.
     """
 
     def __init__(self, packets: list[Any], around: bytes) -> None:
         self._packets, self._around = packets, around
 
     def __len__(self) -> int:
-        """Return 0, so that python-engineio compresses nothing."""
+        """Return 0, so that python-engineio does not compress the body."""
         return 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -94,19 +95,19 @@ def _pieces(one: Any) -> Iterator[bytes]:
 
 
 class Malformed(ValueError):
-    """A client sent what is not a packet, or none that a client may send."""
+    """A client sent something that is not a packet, or a packet that clients may not send."""
 
 
 class StrictPacket(packet.Packet):
-    """A Socket.IO packet that is refused as a whole if anything about it is wrong."""
+    """A Socket.IO packet whose decoding fails if any part of it is malformed."""
 
     json = FiniteJson
 
     def decode(self, encoded_packet: Any) -> Any:
-        """Take in what a client sent.
+        """Decode a packet from a client.
 
         Raises:
-            Malformed: it is no packet that a client may send.
+            Malformed: it is not a packet that a client may send.
         """
         if not isinstance(encoded_packet, str):
             raise Malformed("an attachment without a message")
@@ -132,12 +133,12 @@ class StrictPacket(packet.Packet):
 
 
 class GuardedEngine(engineio.Server):
-    """An Engine.IO server that bounds what is read from, and what waits for, each client.
+    """An Engine.IO server that limits what is read from each client, and its send queue.
 
     Args:
         settings: the limits.
-        flow: where is counted what clients get.
-        options: of ``engineio.Server``.
+        flow: counters of replaced and dropped packets.
+        options: options of ``engineio.Server``.
     """
 
     def __init__(self, *, settings: Settings, flow: Flow, **options: Any) -> None:
@@ -149,20 +150,20 @@ class GuardedEngine(engineio.Server):
         self._backlog = backlog_class(
             mode["queue"], mode["queue_empty"], settings.max_backlog, flow
         )
-        #: Clients of each address; those who poll are connected between their requests too.
+        #: Sessions per client address; a polling session counts between its requests too.
         self.addresses = AddressLimits(settings)
         if settings.fast_path and self.async_mode == "eventlet":
             self.writer = Writer(self)
             self.sockets: dict[str, Any] = Clients()
 
     def create_queue(self, *_: Any, **__: Any) -> Any:
-        """Return what holds the packets that wait for a client."""
+        """Return a send queue for one client."""
         return self._backlog()
 
     def start_background_task(self, target: Any, *args: Any, **options: Any) -> Any:
-        """Run in the background; see ``engineio.Server``."""
+        """Run a background task; see ``engineio.Server``."""
         if socket_of_writer(target) is not None:
-            target()  # there is nothing for it to do
+            target()  # returns at once: a direct socket needs no writer
             return Ended
         return super().start_background_task(target, *args, **options)
 
@@ -176,7 +177,7 @@ class GuardedEngine(engineio.Server):
             start_response("400 Bad Request", [("Content-Type", "text/plain")])
             return [b"not packets"]
         answer = super().handle_request(environ, start_response)
-        # Where packets were polled, there is a list with one body.
+        # The answer to a polling request is a list with one body.
         one = answer[0] if isinstance(answer, list) and answer else None
         return iter(one) if isinstance(one, Polled) else answer
 
@@ -190,7 +191,7 @@ class GuardedEngine(engineio.Server):
         return {**told, "response": Polled(packets, told["response"])}
 
     def too_slow(self) -> list[tuple[str, str]]:
-        """Return clients that do not keep up, and the limit that each ran into."""
+        """Return ids of sessions that do not keep up, with the setting that each has exceeded."""
         found = []
         for sid, one in list(self.sockets.items()):
             if one.queue.over:
@@ -205,28 +206,27 @@ def _address(environ: dict[str, Any]) -> str:
 
 
 def _has_packets(environ: dict[str, Any]) -> bool:
-    """Whether a polling request's body can be read; the front has seen to its size."""
+    """Whether a polling request's body has readable packets; the middleware limits its size."""
     try:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    except OSError:  # it has gone, or took too long
+    except OSError:  # the client hung up, or took too long
         return False
     environ["wsgi.input"] = io.BytesIO(body)
     return are_packets(body)
 
 
 class GuardedServer(socketio.Server):
-    """A Socket.IO server that lets nothing but the protocol's requests through to ``/jobs``.
+    """A Socket.IO server that passes only the protocol's requests to the handlers of ``/jobs``.
 
     Args:
         settings: the limits.
-        turn: whose turn it is in what the server knows; handlers of an application's own
-            namespaces run outside of it.
-        options: of ``socketio.Server``.
+        turn: the state lock; it is not held while handlers of an application's own namespaces run.
+        options: options of ``socketio.Server``.
     """
 
     def __init__(self, settings: Settings, turn: Turn, **options: Any) -> None:
         self._settings, self.turn = settings, turn
-        #: When those connected who have not shown yet what they may do.
+        #: Sessions in no namespace, and since when: monotonic seconds.
         self._strangers: dict[str, float] = {}
         self._attempts: Counter[str] = Counter()
         super().__init__(settings=settings, serializer=StrictPacket, **options)
@@ -240,19 +240,19 @@ class GuardedServer(socketio.Server):
         if is_websocket(environ) and (first := self.environ.get(sid)) is not None:
             one = self.eio.sockets.get(sid)
             if one is None or one.upgrading or one.upgraded:
-                # python-engineio would read from both, and end neither with the session.
+                # python-engineio would read from both WebSockets, and close neither at the end.
                 return NOT_AGAIN(start_response)
             environ[FIRST] = first
         return super().handle_request(environ, start_response)
 
     def sleep(self, seconds: float = 0) -> None:
-        """Wait, while others have their turn; see ``socketio.Server``."""
+        """Sleep with the state lock released; see ``socketio.Server``."""
         self.turn.outside(super().sleep, seconds)
 
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         with self.turn:
             if not self.eio.addresses.enter(_address(environ)):
-                return False  # several have come at once
+                return False  # other sessions have begun since the check in handle_request
             self._strangers[eio_sid] = time.monotonic()
             return super()._handle_eio_connect(eio_sid, environ)
 
@@ -280,7 +280,7 @@ class GuardedServer(socketio.Server):
         return self.turn.outside(super()._trigger_event, event, namespace, *args)
 
     def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        # Requests that came by polling; a WebSocket is not even read before that.
+        # For polling requests; from a WebSocket, nothing is read while an answer waits.
         one = self.eio.sockets.get(eio_sid)
         if one is not None and not one.queue.await_taken(self.eio.sleep, self._settings.slow_after):
             self.drop(eio_sid, "slow_after", "slow")
@@ -290,7 +290,7 @@ class GuardedServer(socketio.Server):
 
     def _take_message(self, eio_sid: str, data: Any) -> None:
         if eio_sid not in self.environ:
-            return  # it was ended by what came in the same request before
+            return  # an earlier packet of the same request ended the session
         try:
             if not data:
                 raise Malformed("an empty message")
@@ -310,7 +310,7 @@ class GuardedServer(socketio.Server):
         if self._attempts[eio_sid] > MAX_ATTEMPTS:
             self.drop(eio_sid, "attempts", "too many attempts to connect")
             return
-        self._strangers.pop(eio_sid, None)  # whoever waits for the answer is not late
+        self._strangers.pop(eio_sid, None)  # no timeout while the token is checked
         super()._handle_connect(eio_sid, namespace, data)
         if eio_sid in self.environ and self._is_stranger(eio_sid):
             self._strangers[eio_sid] = time.monotonic()
@@ -324,7 +324,7 @@ class GuardedServer(socketio.Server):
     ) -> None:
         """Disconnect a client from a namespace; see ``socketio.Server``.
 
-        Its connection is ended as well unless it connects to another one in time.
+        Its connection ends too, unless it is in, or connects in time to, another namespace.
         """
         eio_sid = self.manager.eio_sid_from_sid(sid, namespace or "/")
         super().disconnect(sid, namespace, ignore_queue)
@@ -348,16 +348,16 @@ class GuardedServer(socketio.Server):
             )
 
     def _handle_ack(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
-        if namespace != NAMESPACE:  # there, nobody asks for any, and each would be logged
+        if namespace != NAMESPACE:  # the server asks for none on /jobs, and each would be logged
             super()._handle_ack(eio_sid, namespace, id, data)
 
     def _is_stranger(self, eio_sid: str) -> bool:
-        """Whether it is connected to no namespace."""
+        """Whether a session is connected to no namespace."""
         spaces = list(self.manager.get_namespaces())
         return not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in spaces)
 
     def look_after(self) -> None:
-        """Disconnect who does not say what it may do, and who does not take what it asked for."""
+        """Disconnect clients that connect to no namespace in time, or that do not keep up."""
         horizon = time.monotonic() - self._settings.connect_timeout
         for eio_sid, since in list(self._strangers.items()):
             if since < horizon and self._is_stranger(eio_sid):
@@ -373,15 +373,15 @@ class GuardedServer(socketio.Server):
         """End a client's connection at once, even if it reads nothing.
 
         Args:
-            eio_sid: of its Engine.IO connection.
-            limit: what it ran into, as counted.
-            why: for the log.
+            eio_sid: id of its Engine.IO session.
+            limit: label of the limit in the metric.
+            why: reason, for the log.
         """
         hit(limit)
         logger.info("taskbridge: disconnected a client: %s", why)
         environ = self.environ.get(eio_sid, {})
         if (one := self.eio.sockets.pop(eio_sid, None)) is not None:
-            # Without a word: the queue may be full, and nobody may be reading.
+            # Without a closing packet: the queue may be full, and the client may not be reading.
             one.close(wait=False, abort=True, reason=why)
         if (bounded := environ.get(BOUNDED)) is not None:
             bounded.shut()
@@ -392,16 +392,16 @@ def new_guarded_server(settings: Settings, flow: Flow, turn: Turn, **options: An
 
     Args:
         settings: the limits.
-        flow: where is counted what clients get.
-        turn: whose turn it is.
-        options: of ``socketio.Server``.
+        flow: counters of replaced and dropped packets.
+        turn: the state lock.
+        options: options of ``socketio.Server``.
     """
     return GuardedServer(
         settings,
         turn,
         async_handlers=False,
         max_http_buffer_size=settings.max_message,
-        # The default would let anybody stay connected to "/" for nothing.
+        # The default would let clients stay connected to "/" without a token.
         namespaces=[NAMESPACE],
         flow=flow,
         **options,

@@ -1,4 +1,4 @@
-"""One client's connection, as far as it takes what is written at once."""
+"""Non-blocking writes to a client's WebSocket."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ __all__ = ["KeptOpen", "Line"]
 
 
 class Line:
-    """A WebSocket's connection, written to as far as it takes it at once.
+    """A WebSocket's connection, written to without waiting for the client.
 
     Args:
-        websocket: of eventlet.
-        plain: its socket, which does not wait.
+        websocket: eventlet's WebSocket.
+        plain: its non-blocking socket.
     """
 
     def __init__(self, websocket: Any, plain: Any) -> None:
         self._websocket, self._send = websocket, plain.send
-        websocket._msgs = ()  # of a protocol from before the standard; over half a kilobyte
+        websocket._msgs = ()  # for a protocol older than RFC 6455; saves over half a kilobyte
         self._lock = websocket._sendlock
         self._rest: bytes | memoryview = b""
         self._held = False
 
     @classmethod
     def of(cls, websocket: Any) -> Line | None:
-        """Return the line of a WebSocket; None if it is encrypted, or of another mode."""
+        """Return the line of a WebSocket; None if it is encrypted, or not eventlet's."""
         plain = getattr(getattr(websocket, "socket", None), "fd", None)
-        # Not where it is encrypted: that socket is of a class below socket.socket.
+        # An encrypted socket is of a subclass of socket.socket.
         is_plain = type(plain).__bases__ == (_socket.socket,)
         return cls(websocket, plain) if is_plain and hasattr(websocket, "_sendlock") else None
 
     def write(self, data: bytes) -> bool:
-        """Write frames; whether all were taken, else ``finish`` writes what was not.
+        """Write frames; return whether all bytes were taken. If not, ``finish`` writes the rest.
 
         Raises:
             OSError: the connection has ended.
         """
-        if self._lock.counter <= 0:  # eventlet answers a ping, and waits in the middle of a frame
+        if self._lock.counter <= 0:  # eventlet is in the middle of a pong frame
             self._rest = data
             return False
         try:
@@ -49,11 +49,11 @@ class Line:
         if sent == len(data):
             return True
         self._held = self._lock.acquire()
-        self._rest = memoryview(data)[sent:]  # a copy would be this client's own
+        self._rest = memoryview(data)[sent:]  # clients share these bytes; a slice would copy them
         return False
 
     def finish(self) -> None:
-        """Write what was not taken, and wait for that.
+        """Write the bytes that were not taken, waiting for the client.
 
         Raises:
             OSError: the connection has ended.
@@ -69,9 +69,9 @@ class Line:
             self._lock.release()
 
     def close(self) -> None:
-        """Say goodbye, and end the connection, which may have ended meanwhile."""
+        """Send the closing frame, and close the connection, which may have ended already."""
         websocket = self._websocket
-        # What its own close() does, which writes a line to the log if the connection has ended.
+        # eventlet's close() does the same, but logs a line if the connection has ended.
         with contextlib.suppress(OSError):
             websocket._send_closing_frame(ignore_send_errors=True)
             websocket.socket.shutdown(SHUT_WR)
@@ -79,10 +79,10 @@ class Line:
 
 
 class KeptOpen:
-    """A WebSocket that does not end with python-engineio's writer.
+    """A WebSocket that python-engineio's writer cannot close.
 
     Args:
-        websocket: it.
+        websocket: the WebSocket.
     """
 
     __slots__ = ("_websocket",)
@@ -91,7 +91,7 @@ class KeptOpen:
         self._websocket = websocket
 
     def close(self) -> None:
-        """Do nothing: the writer ends at once."""
+        """Do nothing: the writer of a direct socket ends at once, and would close it."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._websocket, name)

@@ -1,4 +1,4 @@
-"""What waits for one client: bounded, and only the newest of what replaces what came before it."""
+"""The send queue of one client: limited in bytes, and newer events replace those they outdate."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from socket_server.observability.counters import Flow
 
 __all__ = ["Backlog", "backlog_class"]
 
-#: Bytes that are handed out before the client has taken them: what comes meanwhile can then still
-#: replace what waits.
+#: Bytes handed out before the client has taken them; the packets left in the queue can still be
+#: replaced by newer ones.
 HANDED_OUT = 4 * 1024
-#: Part of the bound that may wait for a client which has taken nothing for so many seconds: a burst
-#: is not to end a connection that keeps up, nor a dead one to cost much.
+#: Part of the limit that applies once a client has taken nothing for so many seconds: a burst must
+#: not end a connection that keeps up, nor a dead connection cost much memory.
 MUCH, PATIENCE = 0.125, 0.5
-#: Seconds between two looks whether an answer was taken: the first and the longest.
+#: Seconds between two checks whether an answer was taken: the first and the longest pause.
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
 
 
 class Backlog:
-    """Stands in for the queue of an Engine.IO socket; mixed into the queue class of its mode.
+    """Send queue of an Engine.IO socket; mixed into the queue class of the async mode.
 
-    A packet with an attribute ``latest`` takes the place of the one that waits with the same, and
-    goes to the end, so that the order of a task's events holds.
+    A packet with an attribute ``latest`` replaces the queued packet with the same value. It goes to
+    the end of the queue, so that a task's events stay in order.
     """
 
-    #: Bytes that wait at most; beyond, all is let go, for the client will be disconnected.
+    #: Limit in bytes; beyond it all packets are dropped, and the client will be disconnected.
     most = 0
-    #: Where is counted what was replaced, and let go.
+    #: Counters of replaced and dropped packets.
     flow = Flow()
-    #: What the mode's queues raise.
+    #: Exception that the mode's queues raise when empty.
     empty: type[Exception] = Exception
     clock = staticmethod(time.monotonic)
 
@@ -42,12 +42,12 @@ class Backlog:
 
     def _init(self, maxsize: int | None) -> None:
         self.queue = OrderedDict()
-        #: Bytes that wait.
+        #: Bytes in the queue.
         self.size = 0
-        #: Whether more than ``most`` bytes waited.
+        #: Whether the queue has exceeded its limit; it accepts no more packets then.
         self.over = False
-        #: Answers that were put in, and those of them that the client has taken. Under threads each
-        #: has one thread that counts it.
+        #: Answers put in, answers the client has taken, and answers handed out since. Under threads
+        #: one thread alone changes each of them.
         self._answers = self._taken = self._answers_handed_out = 0
         self._has_ended = False
         self._handed_out = 0
@@ -89,14 +89,14 @@ class Backlog:
         return packet
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Return the next packet; not too many of them before the client has taken some."""
+        """Return the next packet; without blocking, only until ``HANDED_OUT`` bytes are out."""
         if not block and self._handed_out >= HANDED_OUT:
             raise self.empty
         if block:
             self._handed_out, self._taken_at = 0, None
             self._taken, self._answers_handed_out = self._taken + self._answers_handed_out, 0
         packet = super().get(block, timeout)  # type: ignore[misc]
-        if packet is None:  # the end is there for each request that waits for packets
+        if packet is None:  # each polling request that waits must see the end
             self.put(None)  # type: ignore[attr-defined]
         self._handed_out += _size(packet)
         self._answers_handed_out += isinstance(packet, Answer)
@@ -105,10 +105,10 @@ class Backlog:
         return packet
 
     def put_frame(self, frame: Any) -> None:
-        """Put in a frame, for one who does not ``get``.
+        """Put a frame into a queue that is read by ``take`` and not by ``get``.
 
         Args:
-            frame: with its ``data``, their ``size``, and ``latest``.
+            frame: object with ``data`` (bytes), ``size`` in bytes, and ``latest``; or an answer.
         """
         if self.over:
             return
@@ -125,10 +125,11 @@ class Backlog:
             self._let_go()
 
     def take(self, most: int) -> tuple[list[bytes], bool]:
-        """Return bytes of the frames that wait, and whether the end follows them.
+        """Remove frames; return their bytes, and whether the connection ends after them.
 
         Args:
-            most: bytes to take, unless the first frame alone has more. Of an answer it is a piece.
+            most: maximum in bytes, unless the first frame alone has more. Of an answer, one
+                fragment is returned.
         """
         taken: list[bytes] = []
         left = most
@@ -150,7 +151,7 @@ class Backlog:
         return taken, False
 
     def _piece(self, key: Hashable, answer: Answer, most: int) -> bytes:
-        """Return the next fragment of an answer, which waits until its last was taken."""
+        """Return the next fragment of an answer, which stays queued until its last fragment."""
         fragment = answer.frame(most)
         if answer.done:
             del self.queue[key]
@@ -160,11 +161,11 @@ class Backlog:
 
     @property
     def answering(self) -> bool:
-        """Whether an answer waits, so that the client's next request is not to be read yet."""
+        """Whether an answer waits or the queue is over its limit: no request is to be read then."""
         return (self._answers > self._taken or self.over) and not self._has_ended
 
     def take_only(self) -> bytes | None:
-        """Return the only frame that waits, if it is one that many get; else None."""
+        """Remove the only frame and return its bytes; None if it is an answer or the end."""
         key, frame = next(iter(self.queue.items()))
         if frame is None or isinstance(frame, Answer):
             return None
@@ -173,17 +174,17 @@ class Backlog:
         return frame.data  # type: ignore[no-any-return]
 
     def each(self, change: Callable[[Any], Any]) -> None:
-        """Replace each packet that waits by what ``change`` makes of it."""
+        """Replace each queued packet by the return value of ``change``."""
         for key, packet in self.queue.items():
             self.queue[key] = change(packet)
         self.size = sum(map(_size, self.queue.values()))
 
     def await_taken(self, sleep: Callable[[float], Any], timeout: float = math.inf) -> bool:
-        """Wait until no answer waits; return whether that came true in time.
+        """Wait until the client has taken all answers; return whether it did in time.
 
         Args:
-            sleep: of the mode; lets others have their turn.
-            timeout: seconds to wait at most.
+            sleep: sleep function of the async mode, in seconds.
+            timeout: seconds to wait at most; default no limit.
         """
         pause, waited = 0.0, 0.0
         while self.answering and waited < timeout:
@@ -193,22 +194,22 @@ class Backlog:
         return not self.answering
 
     def begin(self) -> None:
-        """Note that what was handed out waits for the client, for one who does not ``get``."""
+        """Note that bytes from ``take`` now wait for the client."""
         self._taken_at = self.clock()
 
     def end(self) -> None:
-        """Note that the client has taken what was handed out."""
+        """Note that the client has taken the bytes handed out."""
         self._taken_at = None
 
     def stuck(self) -> float:
-        """Return for how many seconds the client has taken nothing of what was handed out."""
+        """Return for how many seconds handed-out bytes have waited for the client; 0.0 for none."""
         return 0.0 if self._taken_at is None else self.clock() - self._taken_at
 
     def task_done(self) -> None:
-        """Do nothing: nobody waits for the end of what may be replaced."""
+        """Do nothing: ``join`` does not wait for tasks."""
 
     def join(self) -> None:
-        """Do not wait: a client that takes nothing would make it wait for ever."""
+        """Return at once: a client that takes nothing would block it for ever."""
 
 
 def _size(packet: Any) -> int:
@@ -219,13 +220,13 @@ def _size(packet: Any) -> int:
 
 
 def backlog_class(queue: type, empty: type[Exception], most: int, flow: Flow | None = None) -> type:
-    """Return a class of backlogs for a mode of python-engineio.
+    """Return a class of send queues for an async mode of python-engineio.
 
     Args:
-        queue: the mode's class of queues.
-        empty: what they raise.
-        most: bytes that wait at most.
-        flow: where is counted what is replaced, and let go; default one that nobody reads.
+        queue: the mode's queue class.
+        empty: exception that it raises when empty.
+        most: limit in bytes.
+        flow: counters of replaced and dropped packets; default new ones.
     """
     names = {"most": most, "empty": empty, "flow": flow or Flow()}
     return type("ClientBacklog", (Backlog, queue), names)

@@ -1,4 +1,4 @@
-"""Clients' addresses: whose a request is, and how much one address may ask at once and a second."""
+"""Client addresses: found behind trusted proxies, and limited in connections and their rate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from socket_server.observability.metrics import hit
 
 __all__ = ["AddressLimits", "Proxies", "counted_as"]
 
-#: Bits of an IPv6 address that are one client's: a provider gives each customer a /64 or more.
+#: Prefix length that stands for one IPv6 client: a provider gives each customer a /64 or more.
 CLIENT_BITS = 64
-#: Addresses whose rate is held: to remove those that are idle takes 10 ms at most.
+#: Addresses whose rate is tracked; removing the idle ones of so many takes 10 ms at most.
 MOST = 20_000
 #: An address with a port, or in brackets, as some proxies write them.
 WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+", re.ASCII)
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address without its port, brackets and zone; IPv4 where it is mapped to IPv6."""
+    """Return an address without port, brackets and zone, a mapped IPv4 one as IPv4; else None."""
     if found := WITH_PORT.fullmatch(text):
         text = found[1] or found[2] or ""
     try:
@@ -36,10 +36,10 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def counted_as(address: str) -> str:
-    """Return what limits count an address as: itself; of IPv6, its network of 64 bits.
+    """Return the key under which limits count an address: itself, or its /64 network for IPv6.
 
     Args:
-        address: as in ``REMOTE_ADDR``. What is no address, as of a Unix socket, counts as itself.
+        address: ``REMOTE_ADDR``; other text is its own key, such as a Unix socket's "".
     """
     known = _parsed(address)
     if isinstance(known, IPv6Address):
@@ -51,14 +51,14 @@ class Proxies:
     """Finds the client's address behind trusted proxies.
 
     Args:
-        trusted: networks of proxies; ``unix`` for those that connect to a Unix socket.
+        trusted: networks of the proxies; ``unix`` for proxies that connect to a Unix socket.
     """
 
     def __init__(self, trusted: Iterable[Any]) -> None:
         self._trusted = tuple(trusted)
 
     def trusts(self, peer: str) -> bool:
-        """Whether an address is that of a trusted proxy; an empty one is a Unix socket's."""
+        """Whether an address is a trusted proxy's; an empty address stands for a Unix socket."""
         if not self._trusted:
             return False
         if not peer:
@@ -71,12 +71,12 @@ class Proxies:
     def client(self, peer: str, forwarded: str) -> str:
         """Return the address of the client of a request.
 
-        It is the last one of the chain that is no trusted proxy's, since whatever is before it may
-        be made up; the first one if all are trusted. If the header is missing, or what counts of it
-        is no address, the client is the proxy itself.
+        It is the last address in the header that is not a trusted proxy's, since a client can forge
+        all before it; the first one if all are trusted. If the header is missing, or an entry is
+        not an address before one is found, it is the proxy's own address.
 
         Args:
-            peer: the address that the connection comes from; a trusted proxy's.
+            peer: address that the connection comes from; a trusted proxy's.
             forwarded: ``X-Forwarded-For``, several headers joined by commas.
         """
         client = peer
@@ -90,13 +90,13 @@ class Proxies:
 
 
 class AddressLimits:
-    """Counts what is open, in all and of each address, and how often each address comes.
+    """Limits open connections (or requests), in all and per address, and their rate per address.
 
-    It may be used by several threads.
+    Its methods may be called by several threads.
 
     Args:
         settings: the limits.
-        clock: seconds, monotonic.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -106,10 +106,10 @@ class AddressLimits:
         self._rate = Buckets(rate, max(1.0, rate), clock, MOST)
 
     def enter(self, address: str | None) -> bool:
-        """Count something that is opened; return False, and count nothing, if there is too much.
+        """Count something opened; return False, and count nothing, if a limit is reached.
 
         Args:
-            address: see :func:`counted_as`; None if it stands for many.
+            address: see :func:`counted_as`; None for a proxy's, which stands for many clients.
         """
         with self._lock:
             if self.is_full(address):
@@ -120,7 +120,7 @@ class AddressLimits:
             return True
 
     def is_full(self, address: str | None) -> bool:
-        """Whether as much is open as may be, in all or of this address."""
+        """Whether the limit is reached, in all or for this address."""
         each = self._settings.max_connections_per_address
         if self._count >= self._settings.max_connections:
             hit("max_connections")
@@ -131,14 +131,14 @@ class AddressLimits:
         return True
 
     def leave(self, address: str | None) -> None:
-        """Count what was opened no more."""
+        """Count something closed."""
         with self._lock:
             self._count -= 1
             if address is not None:
                 self._open.leave(address)
 
     def is_too_fast(self, address: str) -> bool:
-        """Count a connection or a request, unless its address has had too many of late."""
+        """Whether an address is over its rate; if not, count one connection or request of it."""
         with self._lock:
             too_fast = self._rate.take(address) > 0
         if too_fast:
@@ -146,10 +146,10 @@ class AddressLimits:
         return too_fast
 
     def prune(self) -> None:
-        """Forget addresses that asked nothing for a while."""
+        """Remove the rates of idle addresses."""
         with self._lock:
             self._rate.prune()
 
     def __len__(self) -> int:
-        """Addresses that are held."""
+        """Entries held: addresses with something open, plus addresses with a rate."""
         return len(self._open) + len(self._rate)

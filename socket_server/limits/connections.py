@@ -1,4 +1,4 @@
-"""Connections of a server: which are admitted, and until when each must have asked something."""
+"""The gate: admits connections, and ends those that miss the deadline of their next request."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from socket_server.observability.metrics import hit
 
 __all__ = ["Gate", "key_of"]
 
-#: Seconds that answering a plain request may take; long polling takes up to 45.
+#: Seconds that the answer to a plain request may take; long polling takes up to 45.
 ANSWER = 60.0
 
 
 @dataclass(slots=True)
 class Visit:
-    """An open connection; ``deadline`` is None while it is a client's WebSocket."""
+    """An open connection; ``deadline`` (monotonic seconds) is None while it is a WebSocket."""
 
-    #: As it is counted; None of a proxy, and of what was not admitted here.
+    #: Key of the limits; None for a proxy's connection, and for one not admitted by the gate.
     address: str | None
     socket: Any
     deadline: float | None
-    #: Whether it was admitted here; if not, it is known only while it has a request.
+    #: Whether the gate admitted it; if not, it is known only while it has a request.
     admitted: bool = True
 
 
 def key_of(environ: dict[str, Any]) -> Hashable:
-    """Return what identifies the connection of a request: its peer; of a Unix socket, itself."""
+    """Return the key of a request's connection: address and port, or the id of a Unix socket."""
     port = environ.get("REMOTE_PORT")
     return (environ.get("REMOTE_ADDR", ""), port) if port else id(_accepted(environ))
 
 
 def _accepted(environ: dict[str, Any]) -> Any:
-    """Return the socket of a request where a WSGI server accepted it that asks no gate."""
+    """Return a request's socket under gunicorn or werkzeug, which accept without the gate."""
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
 class Gate:
-    """Keeps account of the connections of a server.
+    """Tracks the connections of a server, with a deadline for each.
 
-    Under gunicorn, which admits connections itself, it knows those that have a request.
+    Under gunicorn, which accepts connections itself, it knows only connections with a request.
 
     Args:
-        settings: limits.
-        clock: seconds, monotonic.
+        settings: limits, and trusted proxies.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,13 +62,13 @@ class Gate:
         return len(self._visits)
 
     def admit(self, peer: Any, connection: Any) -> bool:
-        """Return whether a connection may stay, and keep account of it if so.
+        """Return whether a connection is admitted, and track it if so.
 
         Args:
-            peer: its address and port.
-            connection: its socket.
+            peer: address and port of the peer.
+            connection: socket of the connection.
         """
-        # A proxy stands for many clients; each of their requests is counted (see ``Front``).
+        # A proxy stands for many clients; ``Front`` counts each of their requests.
         address = None if self._proxies.trusts(str(peer[0])) else counted_as(str(peer[0]))
         if not self._limits.enter(address):
             return False
@@ -79,15 +79,15 @@ class Gate:
         return True
 
     def _next_request(self, address: str | None) -> float:
-        """Return until when a connection must send its next request.
+        """Return the deadline of a connection's next request.
 
-        A proxy keeps idle connections for the next of its clients; to close one just as it sends a
-        request on it would fail that client.
+        It is later for a proxy, which keeps idle connections for its next clients: to close one
+        just as the proxy sends a request on it would fail that client.
         """
         return self._clock() + (ANSWER if address is None else self._settings.connect_timeout)
 
     def leave(self, peer: Any) -> None:
-        """Note that a connection is over."""
+        """Remove a connection that has ended."""
         if (visit := self._visits.pop(_key(peer), None)) is not None:
             self._limits.leave(visit.address)
 
@@ -96,8 +96,8 @@ class Gate:
 
         Args:
             key: see :func:`key_of`.
-            environ: of the request.
-            seconds: that the answer may take; None for a client that stays.
+            environ: WSGI environment of the request.
+            seconds: time limit for the answer; None for a WebSocket.
         """
         deadline = None if seconds is None else self._clock() + seconds
         if (visit := self._visits.get(key)) is not None:
@@ -106,12 +106,12 @@ class Gate:
             self._visits[key] = Visit(None, connection, deadline, admitted=False)
 
     def end(self, key: Hashable, *, last: bool = False) -> None:
-        """Note that a request was answered; the next may not take long to come.
+        """Note that a request was answered, and set the deadline of the next one.
 
         Args:
             key: see :func:`key_of`.
-            last: whether the connection ends with it. gunicorn would read the rest of a request
-                that was refused, and its thread that accepts would wait for the client to close.
+            last: whether the connection is to end now. gunicorn would read the rest of a refused
+                request, and its accepting thread would wait for the client to close.
         """
         if (visit := self._visits.get(key)) is None:
             return
@@ -123,7 +123,7 @@ class Gate:
             _shut(visit.socket)
 
     def look_after(self) -> None:
-        """End the connections that took too long."""
+        """End connections that missed their deadline; remove the rates of idle addresses."""
         now = self._clock()
         for visit in list(self._visits.values()):
             if visit.deadline is not None and visit.deadline < now:

@@ -1,4 +1,4 @@
-"""Counting what comes and goes, without keeping those of whom nothing is left."""
+"""Counts per key; keys that reach zero are removed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["Tally"]
 
 
 class Tally(Counter[str]):
-    """How many there are of each."""
+    """A count for each name."""
 
     def enter(self, name: str) -> None:
         """Count one more."""
         self[name] += 1
 
     def leave(self, name: str) -> None:
-        """Count one less; of whom there is none, nothing is kept."""
+        """Count one less, and remove the name at zero."""
         if self[name] > 1:
             self[name] -= 1
         else:

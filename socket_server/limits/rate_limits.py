@@ -1,4 +1,4 @@
-"""How much one client, one owner, one address may ask of a server. Pure, injected clock."""
+"""Limits per connection and per owner on what clients request. Pure, injected clock."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from socket_server.observability.metrics import hit
 
 __all__ = ["Limits"]
 
-#: Seconds of its rate that may be used up at once: a page that is opened asks much, then little.
+#: Burst in seconds of the rate of requests: a page sends many when it is opened, then few.
 BURST = 2.0
-#: Seconds of its rate of bytes that may be used up at once; a single answer may take more.
+#: Burst in seconds of the rate of bytes; a single answer may have more.
 BURST_OF_BYTES = 4.0
 MINUTE = 60.0
 
 
 class Limits:
-    """Counts, and refuses with the protocol's error codes.
+    """Counts requests, bytes, jobs and connections; refuses with the protocol's error codes.
 
     Args:
         settings: the limits.
-        clock: seconds, monotonic.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,10 +41,10 @@ class Limits:
         self._connected = Tally()
 
     def connect(self, owner: str | None) -> None:
-        """Count a connection of an owner; one whose token names only jobs has none to count for.
+        """Count a connection of an owner; nothing is counted for a token without an owner (None).
 
         Raises:
-            Refused: the owner has too many.
+            Refused: the owner has too many connections.
         """
         if owner is None:
             return
@@ -56,7 +56,7 @@ class Limits:
         self._connected.enter(owner)
 
     def disconnect(self, owner: str | None) -> None:
-        """Count a connection no more."""
+        """Count a connection less."""
         if owner is not None:
             self._connected.leave(owner)
 
@@ -64,10 +64,10 @@ class Limits:
         """Count a request.
 
         Raises:
-            Refused: there were too many of late.
+            Refused: too many requests were sent, or too many bytes answered, of late.
         """
         counts = [("requests_per_second", self._of_connection, sid, 1.0)]
-        # These were charged with what the answers before took; now they are not to be in debt.
+        # ``charge`` took the bytes of earlier answers; no tokens are taken, but none may be owed.
         counts.append(("answer_bytes_per_second", self._bytes_of_connection, sid, 0.0))
         if owner is not None:
             counts.append(("owner_requests_per_second", self._of_owner, owner, 1.0))
@@ -79,22 +79,22 @@ class Limits:
                 raise too_many(what, wait)
 
     def charge(self, sid: str, owner: str | None, size: float) -> None:
-        """Count what an answer cost, which is known only once it was made.
+        """Count the cost of an answer, which is known only once it was composed.
 
         Args:
-            sid: of the connection.
-            owner: whose it is; None for nobody's.
-            size: bytes of the answer, and of what had to be looked at for it.
+            sid: id of the connection.
+            owner: owner that its token names; None for none.
+            size: bytes, of the answer or of what was read to compose it.
         """
         self._bytes_of_connection.owe(sid, size)
         if owner is not None:
             self._bytes_of_owner.owe(owner, size)
 
     def enqueue(self, owner: str, unfinished: int) -> None:
-        """Count a job that an owner's client wants.
+        """Count a job that a client enqueues.
 
         Raises:
-            Refused: it wanted too many of late, or too many are unfinished.
+            Refused: the owner has enqueued too many of late, or has too many unfinished jobs.
         """
         if unfinished >= self._settings.max_unfinished:
             hit("max_unfinished")
@@ -106,10 +106,13 @@ class Limits:
             raise too_many("too many jobs were enqueued", wait)
 
     def watch(self, watched: int) -> None:
-        """See whether a connection may watch one more job.
+        """Check that a connection may watch one more job.
+
+        Args:
+            watched: jobs that it watches already.
 
         Raises:
-            Refused: it watches too many.
+            Refused: it watches the maximum.
         """
         if watched >= self._settings.max_watched:
             hit("max_watched")
@@ -118,13 +121,13 @@ class Limits:
             )
 
     def prune(self) -> None:
-        """Forget who asked nothing for a while."""
+        """Remove the token buckets of idle connections and owners."""
         counts = (self._of_connection, self._of_owner, self._enqueued)
         for buckets in (*counts, self._bytes_of_connection, self._bytes_of_owner):
             buckets.prune()
 
 
 def too_many(what: str, wait: float) -> Refused:
-    """Return a refusal that says when to come back."""
+    """Return a refusal with the seconds after which to try again."""
     wait = round(wait + 0.05, 1)
     return Refused("too_many_requests", f"{what}: try again in {wait:g} s", retry_after=wait)

@@ -1,4 +1,4 @@
-"""Token buckets: so much at once, so much a second. Pure, injected clock."""
+"""Token buckets for rate limits with a burst. Pure, injected clock."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Hashable
 
 __all__ = ["Bucket", "Buckets"]
 
-#: Buckets that are held at once: 25 MB.
+#: Buckets that are held at most; they take 25 MB.
 MOST = 100_000
 
 
 class Bucket:
-    """Lets ``burst`` through at once, and ``rate`` a second after that.
+    """A token bucket: ``burst`` tokens at once, and ``rate`` a second after that.
 
     Args:
-        rate: tokens that come back a second.
-        burst: tokens that it holds at most, and at first.
-        clock: seconds, monotonic.
+        rate: tokens added per second.
+        burst: tokens held at most, and at first.
+        clock: monotonic clock, in seconds.
     """
 
     __slots__ = ("_at", "_burst", "_clock", "_rate", "_tokens")
@@ -42,14 +42,14 @@ class Bucket:
         return (min(tokens, self._burst) - self._tokens) / self._rate
 
     def owe(self, tokens: float) -> float:
-        """Take tokens, even those that are not there yet; return seconds until they will be."""
+        """Take tokens, going into debt if need be; return seconds until the debt is paid."""
         self._refill()
         self._tokens -= tokens
         return max(0.0, -self._tokens / self._rate)
 
     @property
     def full(self) -> bool:
-        """Whether nothing was taken for so long that it is as good as new."""
+        """Whether it holds ``burst`` tokens, as a new one does."""
         self._refill()
         return self._tokens >= self._burst
 
@@ -65,8 +65,8 @@ class Buckets:
     Args:
         rate: as of :class:`Bucket`.
         burst: as of :class:`Bucket`.
-        clock: seconds, monotonic.
-        most: buckets that are held; one more takes the place of the oldest.
+        clock: monotonic clock, in seconds.
+        most: buckets held at most; one more replaces the oldest.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class Buckets:
         return len(self._buckets)
 
     def take(self, key: Hashable, tokens: float = 1.0) -> float:
-        """Take tokens of ``key``'s bucket; see :meth:`Bucket.take`."""
+        """Take tokens from ``key``'s bucket; see :meth:`Bucket.take`."""
         return self._of(key).take(tokens)
 
     def owe(self, key: Hashable, tokens: float) -> float:
-        """Take tokens of ``key``'s bucket in any case; see :meth:`Bucket.owe`."""
+        """Take tokens from ``key``'s bucket in any case; see :meth:`Bucket.owe`."""
         return self._of(key).owe(tokens)
 
     def _of(self, key: Hashable) -> Bucket:
@@ -99,6 +99,6 @@ class Buckets:
         return self._buckets[key]
 
     def prune(self) -> None:
-        """Forget those that are full."""
+        """Remove the buckets that are full."""
         for key in [key for key, bucket in self._buckets.items() if bucket.full]:
             del self._buckets[key]

@@ -77,7 +77,7 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body
             return body
         except Refused as error:
             if error.code == "too_many_requests":
-                # The next request is not read meanwhile: to refuse a flood costs as much as to serve.
+                # The next request is not read meanwhile: refusing a flood of them is costly, too.
                 self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
             refusal = error.encode()
         except TaskbridgeError as error:

@@ -14,7 +14,7 @@ __all__ = ["MAX_PACKET_DEPTH", "STRICT", "FiniteJson"]
 
 #: Levels of lists and objects in a client's packet. A request below it that is still too deep is
 #: answered with an error message. The parser's own limit differs between versions of Python (900
-#: levels to 10,000), and a value within it may raise RecursionError later on.
+#: levels to 10,000), and a value within it may raise an error later on.
 MAX_PACKET_DEPTH = 500
 
 

@@ -1,4 +1,4 @@
-"""What went through a server, in plain numbers: each event changes some of them."""
+"""Counters of a server, plain numbers because every event changes some of them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["Flow"]
 
 @dataclass(slots=True)
 class Flow:
-    """Counts since the start of a server."""
+    """Counts since the start of the server."""
 
-    #: Events that came over the bus.
+    #: Events read from the bus.
     read: int = 0
-    #: Of those, the duplicates, and what an older run said after a newer one had begun.
+    #: Of those, duplicates, and events of a run after a newer run of its task has begun.
     stale: int = 0
-    #: Copies of events that were handed to clients' queues.
+    #: Copies of events put into clients' send queues.
     delivered: int = 0
-    #: Of those, the ones that a newer one of the same bar replaced while they waited.
+    #: Copies that a newer event of the same task and type replaced in a send queue.
     conflated: int = 0
-    #: Of those, the ones that were let go with a client that did not keep up.
+    #: Packets dropped from the send queues of clients that did not keep up.
     dropped: int = 0
-    #: Seconds that the newest event which says by whom it was sent had taken until it was read.
+    #: Seconds from an event to its reading, corrected by clock skew; newest event with such a time.
     lag: float = 0.0

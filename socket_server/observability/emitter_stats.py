@@ -1,4 +1,4 @@
-"""What the processes that report tell about themselves, and how far their clocks are off. Pure."""
+"""Totals of the counts that emitters (processes that send events) report, and clock skew. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 __all__ = ["Emitters"]
 
-#: Processes, and hosts, that are remembered; of the others, only what they add up to.
+#: Processes and hosts remembered at most; the totals keep the counts of forgotten ones.
 MAX_EMITTERS, MAX_HOSTS = 10_000, 1_000
-#: What an emitter counts; those of older workers know only the first three.
+#: Names of an emitter's counts; emitters of older versions report only the first three.
 COUNTS = (
     "published",
     "failures",
@@ -21,14 +21,14 @@ COUNTS = (
     "dropped_ends",
     "shortened_ends",
 )
-#: Seconds in which some event of a host has come without delay.
+#: Seconds in which at least one event of a host is assumed to arrive without delay.
 WINDOW = 60.0
-#: Seconds by which a host's clock may be behind without being told from a delay.
+#: Seconds up to which a host's clock that is behind cannot be told from a delay.
 UNSURE = 0.5
 
 
 class Skew:
-    """How far one host's clock is from ours: by as much as its quickest event of late tells."""
+    """Clock skew of one host: the age on arrival of its quickest recent event."""
 
     __slots__ = ("_before", "_now", "_since")
 
@@ -37,10 +37,10 @@ class Skew:
         self._since = now
 
     def note(self, apart: float, now: float) -> float:
-        """Take in the time between an event's time and its arrival; return the skew in seconds.
+        """Note the seconds from an event's time to its arrival; return the skew in seconds.
 
-        What came quickest took next to no time. It is negative where the host's clock is ahead;
-        where it is a little behind, nobody can tell that from a delay, and it is 0.
+        The quickest event is taken to have had no delay. The skew is negative if the host's clock
+        is ahead, and 0 if it is behind by up to ``UNSURE``, which may be a delay.
         """
         if now - self._since > WINDOW:
             self._before, self._now, self._since = self._now, float("inf"), now
@@ -49,17 +49,17 @@ class Skew:
 
     @property
     def seconds(self) -> float:
-        """The skew."""
+        """The skew, in seconds."""
         least = min(self._before, self._now)
         return least if least < 0 or least > UNSURE else 0.0
 
 
 class Emitters:
-    """Adds up what emitters count, each of which begins at 0.
+    """Adds up the counts of emitters, each of which begins at 0.
 
     Args:
-        began: since when is counted, in seconds since the epoch; default now.
-        clock: monotonic seconds.
+        began: start of counting, in seconds since the epoch; default now.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -68,24 +68,24 @@ class Emitters:
         self._clock = clock
         self._known: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
         self._hosts: OrderedDict[str, Skew] = OrderedDict()
-        #: Counts of all of them since this server began.
+        #: Counts of all emitters since ``began``.
         self.totals = dict.fromkeys(COUNTS, 0)
         self._began = time.time() if began is None else began
 
     def note(self, told: dict[str, Any], apart: float) -> float:
-        """Take in what an emitter tells.
+        """Add an emitter's report to the totals.
 
         Args:
-            told: ``host``, ``pid``, ``since``, the second at which it began, and its counts.
+            told: ``host``, ``pid``, ``since`` (its start, in seconds since the epoch), its counts.
             apart: seconds between the event's time and now.
 
         Returns:
-            Seconds that the event took, corrected by how far the host's clock is off.
+            Seconds that the event took, corrected by the clock skew of the host.
         """
         key = (told["host"], told["pid"])
         before = self._known.pop(key, None)
         if before is None or before["since"] != told["since"]:
-            # What was counted before this server began is none of its business.
+            # Of an emitter older than this server, only what follows its first report is counted.
             before = dict.fromkeys(COUNTS, 0) if told["since"] >= self._began else told
         self._known[key] = told
         _bound(self._known, MAX_EMITTERS)
@@ -95,7 +95,7 @@ class Emitters:
 
     @property
     def held(self) -> int:
-        """Bytes of memory of what all of them had not sent yet, by their last word."""
+        """Bytes of memory of unsent events in all emitters, by the latest report of each."""
         return sum(told.get("held", 0) for told in self._known.values())
 
     def _skew(self, host: str, apart: float) -> float:

@@ -1,4 +1,4 @@
-"""What a server says of its clients, a line each: for people, or for what collects logs."""
+"""Logging of a server: text or JSON lines, and a limited number of lines about clients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["JsonFormatter", "configure", "tell"]
 logger = logging.getLogger("socket_server.watching.clients")
 
 TEXT = "%(asctime)s %(levelname)s %(message)s"
-#: Lines about clients in a second at most: who floods a server is not to flood its log as well.
+#: Lines about clients in a second at most, so that a flood of requests does not flood the log.
 MAX_LINES = 100
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as JSON."""
@@ -36,14 +36,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, with the fields at its end.
+    """Formats a record as a line of text, with the fields at its end.
 
-    What clients chose is in the fields, as JSON, or is made safe: it forges no line, and a terminal
-    obeys nothing of it.
+    Text from clients is in the fields, as JSON, or is made safe: it cannot forge a line or send
+    escape sequences to a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as a line; more of them, a traceback for example, are indented."""
+        """Return a record as a line; further lines, a traceback's for example, are indented."""
         fields = getattr(record, "fields", {})
         text = "".join(f" {name}={json.dumps(value)}" for name, value in fields.items())
         line, _, rest = super().format(safe_record(record)).partition("\n")
@@ -51,7 +51,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(form: str) -> None:
-    """Log to stderr from now on.
+    """Log to stderr from now on, from level INFO.
 
     Args:
         form: ``text`` or ``json``.
@@ -62,7 +62,7 @@ def configure(form: str) -> None:
 
 
 class Second:
-    """How many lines there were in this second, and how many there would have been."""
+    """The start of the current second, and its lines about clients, left-out ones included."""
 
     def __init__(self) -> None:
         self.begun, self.lines = 0.0, 0
@@ -72,11 +72,11 @@ _second = Second()
 
 
 def tell(what: str, **fields: Any) -> None:
-    """Log what happened with a client.
+    """Log an action of a client, up to ``MAX_LINES`` in a second.
 
     Args:
         what: ``connect``, ``watch``, ``refuse`` or ``disconnect``.
-        fields: about whom; those that are None are left out.
+        fields: fields of the line; those that are None are left out.
     """
     now = time.monotonic()
     if now - _second.begun >= 1.0:

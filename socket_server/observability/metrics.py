@@ -1,4 +1,4 @@
-"""What operators can scrape."""
+"""Prometheus metrics of a server."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from socket_server.observability.emitter_stats import Emitters
 
 __all__ = ["LIMITS", "Metrics", "hit"]
 
-#: ``limit`` is a setting's name without its prefix, in lower case, or what was malformed.
+#: ``limit`` is a setting's name without its prefix, in lower case; or ``malformed``, ``attempts``,
+#: ``messages_per_second``.
 LIMITS = Counter(
     "taskbridge_limit_hits_total", "How often a client ran into a limit.", labelnames=["limit"]
 )
-#: Names of tasks that have figures of their own; what comes after them is counted as one.
+#: Task names that get a label of their own, and the one label of all further names.
 MAX_NAMES, OTHERS = 200, "(others)"
 #: Bounds of histograms, in seconds.
 DELIVERY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -39,12 +40,12 @@ def hit(limit: str) -> None:
 
 
 class Metrics:
-    """The figures of one server; what changes with each event is a plain number in ``flow``."""
+    """The metrics of one server; counts that every event changes are plain numbers in ``flow``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.flow, self.emitters = Flow(), Emitters()
-        #: How often ends of tasks were told to be lost.
+        #: Reports by emitters that they dropped ends of tasks.
         self.ends_lost = 0
         self._names: set[str] = set()
         for kind in (ProcessCollector, PlatformCollector, GCCollector):
@@ -100,7 +101,7 @@ class Metrics:
             self._run.labels(name).observe(max(0.0, ended - started))
 
     def label(self, name: str) -> str:
-        """Return a task's name as a label: whoever enqueues could make up as many as they like."""
+        """Return a task name as a label; labels are limited, as publishers may invent names."""
         if name not in self._names:
             if len(self._names) >= MAX_NAMES:
                 return OTHERS

@@ -1,4 +1,4 @@
-"""Deliveries as spans of the trace in which a job was enqueued; see :mod:`bridge.tracing`."""
+"""Spans of deliveries, in the trace in which a job was enqueued; see :mod:`bridge.tracing`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bridge.settings import Settings
 
 __all__ = ["Delivered", "new_tracer"]
 
-#: Told of an event that went to clients, and of the context from which it was sent.
+#: Called with an event that was sent to clients, and the trace context of its sender.
 Delivered = Callable[[Event, Any], None]
 
 
 def new_tracer(settings: Settings) -> Delivered | None:
-    """Return what makes spans of deliveries; None if the settings want none.
+    """Return a function that makes a span of a delivery; None if tracing is off.
 
-    A span begins when the event was sent, by the clock of who sent it, and ends now.
+    A span begins at the event's time, by its sender's clock, and ends now.
     """
     if not settings.tracing:
         return None
