@@ -25,39 +25,40 @@ __all__ = ["app", "new_app"]
 
 logger = logging.getLogger(__name__)
 
-#: Attempts to store a result, over two minutes: Celery doubles the pause between two of them from
-#: 10 milliseconds to 10 seconds.
+#: Retries of storing a result. Celery draws each pause at random below a bound that doubles from
+#: 20 milliseconds to 10 seconds: two minutes in all at most, one on average.
 RESULT_RETRIES = 20
-#: Seconds before a task whose process died is tried again.
+#: Seconds before a task whose pool process died is retried; also before a retry of a task that
+#: names no delay.
 LOST_RETRY_DELAY = 5
 
-#: Celery's names of its database result backend, and what is in its place for SQLite.
+#: Celery's names of its database result backend, and the class that replaces it for SQLite.
 DATABASE, SQLITE = ("db", "database"), "workers.delivery.sqlite_results:ForkSafeBackend"
 
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
 
 
 class Durable:
-    """An annotation: what every task of the shipped worker has, whatever its class."""
+    """Task annotation of the shipped worker, for tasks of every class."""
 
     def annotate(self, task: Any) -> dict[str, Any]:
-        """Return what is set on ``task``; what begins with ``@`` replaces a method."""
+        """Return attributes to set on ``task``; one that begins with ``@`` decorates a method."""
         told: dict[str, Any] = {
-            # Logged without a traceback: a cancelled job, or input that cannot be used, is no bug.
+            # Logged without a traceback: a cancelled job or unusable input is no bug.
             "throws": (*task.throws, TaskbridgeError),
             "@retry": stored_first,
         }
         if task.Request == Task.Request:
             told["Request"] = "workers.delivery.redelivery:OnceHere"
-        # Celery waits 180 seconds before it tries a lost task again; nobody watches a bar that
-        # long. Its own tasks (``celery.chord_unlock``) have a delay of their own that must stay.
+        # Celery's default delay of 180 seconds is too long for a user who watches a bar. Celery's
+        # own tasks (``celery.chord_unlock``) keep their own delay.
         unsaid = task.default_retry_delay == Task.default_retry_delay
         if unsaid and not task.name.startswith("celery."):
             told["default_retry_delay"] = LOST_RETRY_DELAY
         return told
 
     def annotate_any(self) -> None:
-        """Return None: nothing is set on every task alike."""
+        """Return None: no attribute has the same value on all tasks."""
 
 
 def new_app(settings: Settings) -> Celery:
@@ -81,7 +82,7 @@ def new_app(settings: Settings) -> Celery:
 def _configuration(settings: Settings) -> dict[str, Any]:
     return {
         "include": [*JOBS, *settings.include],
-        # A job outlives its worker: acknowledged at its end, tried again when its process died.
+        # A job outlives its worker: acknowledged at its end, retried when its pool process dies.
         "task_acks_late": True,
         "task_retry_on_worker_lost": True,
         "task_publish_retry_policy": RETRY_POLICY,
@@ -90,8 +91,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": settings.stop_grace,
         "worker_enable_soft_shutdown_on_idle": False,
-        # A broker that is away for a while must not cost a job its work: it goes on, and what
-        # is delivered again meanwhile is recognised (see OnceHere, which knows this worker's).
+        # A task goes on while the broker is away. OnceHere recognises its message when the broker
+        # redelivers it to this worker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_deduplicate_successful_tasks": True,
         "worker_send_task_events": True,
@@ -109,7 +110,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
 
 
 def _node_name() -> str:
-    # A suffix for each start: two workers of one name fight over one control queue.
+    # A new suffix for each start: two workers of one name would compete for one control queue.
     return f"taskbridge-{uuid.uuid4().hex[:8]}@%h"
 
 
@@ -122,7 +123,7 @@ def _name_node(sender: str | None = None, instance: Any = None, **_: Any) -> Non
 @signals.after_setup_logger.connect
 @signals.after_setup_task_logger.connect
 def _make_logs_safe(logger: logging.Logger, **_: Any) -> None:
-    # Celery logs arguments, results and errors, which clients had their say in.
+    # Celery logs arguments, results and errors, which may contain text from clients.
     for handler in logger.handlers:
         if not isinstance(handler.formatter, SafeFormatter):
             handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
@@ -130,7 +131,7 @@ def _make_logs_safe(logger: logging.Logger, **_: Any) -> None:
 
 @signals.worker_init.connect
 def _trace(**_: Any) -> None:
-    # In the parent: OpenTelemetry sees to it itself that its threads are in the children too.
+    # In the parent: OpenTelemetry itself starts its threads again in forked children.
     try:
         tracing.start(_settings, "taskbridge-worker")
     except TaskbridgeError as error:
@@ -140,7 +141,7 @@ def _trace(**_: Any) -> None:
 
 @signals.worker_process_shutdown.connect
 def _send_spans(**_: Any) -> None:
-    # A child of the pool ends without its exit handlers.
+    # A pool process ends without running its exit handlers.
     if _settings.tracing:
         from opentelemetry import trace
 
@@ -154,10 +155,10 @@ def _say_what_it_is(**_: Any) -> None:
 
 
 try:
-    # A worker signs no token and verifies none.
+    # Without keys: a worker neither signs nor verifies tokens.
     _settings = Settings.from_environ(without_keys(os.environ))
 except TaskbridgeError as error:
-    # Celery would print a traceback of its own import.
+    # An exception here would make Celery print a traceback of its import.
     sys.stderr.write(f"taskbridge: {error}\n")
     os._exit(2)
 

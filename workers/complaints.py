@@ -1,4 +1,4 @@
-"""What went wrong in a job that goes on: the first of it is logged, all of it is counted."""
+"""Warnings of a job that goes on: the first ones are logged, all are counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Complaints:
     """Logs the first warnings of a kind, and at the end how many more there were.
 
     Args:
-        limit: how many are logged; a file with a million bad rows needs no million lines.
+        limit: most warnings that are logged, by default 100: a file with a million bad rows needs
+            no million lines.
     """
 
     def __init__(self, limit: int = 100) -> None:
@@ -22,16 +23,16 @@ class Complaints:
         self.count = 0
 
     def add(self, message: str) -> None:
-        """Count a complaint, and log it as a warning while there are few.
+        """Count a warning, and log it unless the limit is reached.
 
         Raises:
-            JobCancelled: somebody cancelled the job.
+            JobCancelled: the job was cancelled.
         """
         self.count += 1
         if self.count <= self.limit:
             job.log(message, level="WARNING")
         else:
-            # A file of nothing but bad rows moves no bar that would notice.
+            # A file of bad rows alone moves no bar, whose update would raise this.
             job.raise_if_cancelled()
 
     def __enter__(self) -> Self:

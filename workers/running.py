@@ -1,4 +1,4 @@
-"""Which job runs here, whose it is, and under which settings."""
+"""The running job: its id, its owner, and the settings of its worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["job_id", "owner", "settings_here"]
 
 
 def settings_here() -> Settings:
-    """Return the settings of the Celery application of this process, else the environment's."""
+    """Return the settings of this process's Celery application, else those of the environment."""
     return publish_signals.of_tasks[0] if publish_signals.of_tasks else Settings.from_environ()
 
 
@@ -26,6 +26,6 @@ def job_id() -> str | None:
     """Return the id of the running job; None outside one."""
     if here := current_job.here():
         return here[0].job
-    # A task that was enqueued without a bridge has no owner, and has an id all the same.
+    # A task that was enqueued without a bridge is not tracked, but it has an id.
     request = current_task.request if current_task else None
     return request and (request.root_id or request.id)

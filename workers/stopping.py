@@ -1,7 +1,7 @@
-"""A worker that was asked to stop does stop.
+"""Forced exit of a worker whose cold shutdown does not end in time.
 
-Celery's cold shutdown may wait for ever: for a task that it had only just taken, or for a process
-that does not react. As long as it waits, it holds messages that another worker could run.
+Celery's cold shutdown may wait for ever: for a task that was received a moment before, or for a
+pool process that does not react. Meanwhile it holds messages that another worker could run.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ __all__ = ["install"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after the grace that an orderly end may take.
+#: Seconds, after the grace, that Celery's own shutdown may take.
 PATIENCE = 10.0
 
 
 def install(grace: float) -> None:
-    """See to it that workers of this process end within a time once they are to stop at once.
+    """Make workers of this process exit ``PATIENCE`` seconds after the grace at the latest.
+
+    The time runs from SIGQUIT, or from SIGTERM where Celery maps it to SIGQUIT.
 
     Args:
-        grace: seconds that running jobs are given.
+        grace: seconds that running jobs are given to end.
     """
 
     def arm(sender: Any, **_: Any) -> None:
@@ -52,7 +54,7 @@ def _wrap(number: int, pool: Any, seconds: float) -> None:
 
 
 def _end(pool: Any, seconds: float) -> None:
-    """End this process and those of its pool; the broker delivers again what they had taken."""
+    """Kill the pool processes and exit; the broker redelivers what was not acknowledged."""
     logger.error("taskbridge: the worker did not stop within %g s: it ends now", seconds)
     for pid in getattr(pool, "info", {}).get("processes", ()):
         try:

@@ -1,4 +1,4 @@
-"""A job as celery-progress's own JavaScript reads it, for pages that move over bit by bit.
+"""A job's snapshot in the format of celery-progress's JavaScript, for pages that still use it.
 
 The keys and rules are those of ``celery_progress.backend.Progress.get_info``, version 0.5.
 """
@@ -17,10 +17,10 @@ COMPLETED = {"pending": False, "current": 100, "total": 100, "percent": 100}
 
 
 def as_celery_progress(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``CeleryProgressBar`` makes of a job.
+    """Return the JSON object that celery-progress's ``CeleryProgressBar`` reads.
 
     Args:
-        snapshot: of the job, as the protocol has it.
+        snapshot: snapshot of the job, as the protocol defines it.
     """
     state = {**IN_CELERY, "lost": "FAILURE"}.get(snapshot["state"], "STARTED")
     if state == "SUCCESS":

@@ -1,4 +1,4 @@
-"""What can be counted when somebody asks, and need not be kept account of."""
+"""A Prometheus collector of figures that are computed only when the server is scraped."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from socket_server.watching.namespace import JobsNamespace
 
 __all__ = ["Collector"]
 
-#: Jobs that are looked at before clients have their turn.
+#: Jobs that are counted between two pauses in which clients are served.
 JOBS_AT_ONCE = 200
 
 
 class Collector:
-    """Reads the parts of a server whenever it is scraped.
+    """Reads the figures of the parts of a server at each scrape.
 
     Args:
-        metrics: where it is registered.
-        manager, journal, jobs, gate, estimates, reach, ways: the parts.
-        sleep: lets others go on.
+        metrics: counters of the server and of the emitters.
+        manager, journal, jobs, gate, estimates, reach, ways: the parts that are read.
+        sleep: pauses for some seconds, so that clients are served.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Collector:
         self._reach, (self._path, self._disturbances) = reach, ways
 
     def describe(self) -> list[Metric]:
-        """Return nothing: to be registered, it need not be asked what it has."""
+        """Return no metrics, so that registering the collector computes none."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all figures."""
+        """Yield all metrics."""
         for name, text, value in self._counters():
             yield CounterMetricFamily(f"taskbridge_{name}", text, value=value)
         for name, text, value in self._gauges():

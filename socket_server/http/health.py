@@ -1,4 +1,4 @@
-"""Whether a server is well, and whether clients should be sent to it."""
+"""Health checks of a server: whether it is healthy, and whether it should get clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DRAINING = "the server is draining: it stops"
 
 
 class Listener(Protocol):
-    """What listens to the broker."""
+    """The state of what listens to the broker."""
 
     alive: bool
     ready: bool
@@ -21,29 +21,29 @@ class Listener(Protocol):
 
 
 class Health:
-    """Tells what is wrong.
+    """Reasons why a server is unhealthy, or should get no clients.
 
     Args:
         listener: what listens to the broker.
-        reach: returns for how many seconds back the stream is whole; None while it is not known.
+        reach: returns for how many seconds back the stream is complete; None while unknown.
     """
 
     def __init__(self, listener: Listener, reach: Callable[[], float | None] | None = None) -> None:
         self._listener, self._reach = listener, reach
-        #: Whether the server is about to stop.
+        #: Whether the server sends its clients away, since it is about to stop.
         self.draining = False
 
     @property
     def reach(self) -> float | None:
-        """For how many seconds back the stream is whole; None where that is not known."""
+        """Seconds back from now for which the stream is complete; None if unknown."""
         return self._reach() if self._reach else None
 
     def illness(self) -> str | None:
-        """Return why the server is not well; None if it is."""
+        """Return why the server is unhealthy; None if it is healthy."""
         return None if self._listener.alive else AWAY
 
     def objection(self) -> str | None:
-        """Return why no client should be sent here; None if nothing speaks against it."""
+        """Return why the server should get no clients; None if it may get some."""
         if self.draining:
             return DRAINING
         if illness := self.illness():

@@ -1,4 +1,4 @@
-"""Plain HTTP: the page, a job's snapshot, health."""
+"""HTTP routes: the page, snapshots of jobs, celery-progress, health checks and metrics."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["new_health", "new_http"]
 
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
-#: Status of a request to a server that cannot answer it, and never will (RFC 9110, 15.5.20).
+#: Status of a request for a job of another shard (RFC 9110, 15.5.20).
 MISDIRECTED = 421
 NO_URL_TOKENS = "a token in a URL is taken only with TASKBRIDGE_URL_TOKENS=1"
-#: The page brings no inline script or style, talks to its own server alone, and is in no frame.
+#: The page has no inline script or style, connects to its own server alone, and is not framed.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -40,7 +40,7 @@ SECURITY_HEADERS = {
 def new_http(
     settings: Settings, auth: Auth, journal: Journal, lookup: Lookup, health: Health
 ) -> Flask:
-    """Return the WSGI application beside Socket.IO."""
+    """Return the WSGI application that is served beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
     http.after_request(_secure)
     http.get("/")(_index(http))
@@ -54,7 +54,7 @@ def new_http(
 
 
 def new_health(settings: Settings, health: Health, registry: CollectorRegistry) -> Flask:
-    """Return a WSGI application of health and metrics alone, for a port of its own."""
+    """Return a WSGI application with health checks and metrics alone, for a port of its own."""
     http = Flask("health", static_folder=None)
     _add_health(http, settings, health)
     http.get("/metrics")(lambda: Response(generate_latest(registry), mimetype=CONTENT_TYPE_LATEST))
@@ -70,7 +70,7 @@ def _add_health(http: Flask, settings: Settings, health: Health) -> None:
 def _secure(response: Response) -> Response:
     response.headers.update(SECURITY_HEADERS)
     if request.path.startswith("/static/"):
-        # Anybody may have these files; a page elsewhere loads the element from here.
+        # Pages of any origin may load these public files, which include the custom element.
         response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
@@ -86,7 +86,7 @@ def _index(http: Flask) -> Callable[[], Any]:
 
 
 def _page(auth: Auth, settings: Settings) -> Callable[[], Any]:
-    """Return what tells the page what it may offer."""
+    """Return a view with what the page may offer: tasks to enqueue, and Flower's URL."""
 
     def page() -> Any:
         try:
@@ -122,7 +122,7 @@ Credentials = dict[str, str] | None
 def _job(
     auth: Auth, journal: Journal, lookup: Lookup
 ) -> Callable[[str, Credentials], dict[str, Any] | tuple[Response, int]]:
-    """Return what finds a job's snapshot, or says why not."""
+    """Return a function that finds a job's snapshot, or else returns an error response."""
 
     def job(job: str, credentials: Credentials) -> dict[str, Any] | tuple[Response, int]:
         try:
@@ -144,10 +144,10 @@ def _job(
 
 
 def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Callable[[str], Any]:
-    """Return what answers as celery-progress's own view does, to its own script."""
+    """Return a view that answers celery-progress's script as celery-progress's own view does."""
 
     def progress(id: str) -> Any:
-        # That script sends no headers: its token is in the URL, or the cookie of a session is.
+        # That script sends no Authorization header: it has a token in its URL, or a session cookie.
         token = request.args.get("token")
         if token and not settings.url_tokens:
             return _error(401, "unauthorized", NO_URL_TOKENS)

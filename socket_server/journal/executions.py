@@ -19,36 +19,36 @@ __all__ = ["Execution", "Runs"]
 
 #: Superseded executions of one task that are remembered, so that their late events stay refused.
 MAX_PAST = 16
-#: Types that tell nothing about the beginning or the end of an execution. Of a first execution
-#: they say no attempt.
+#: Types of events that mark neither the beginning nor the end of an execution. In a first
+#: execution they carry no attempt.
 TALK = frozenset({"progress", "log", "output"})
 
 
 class Execution(NamedTuple):
     """One execution of a task."""
 
-    #: Number that its worker gave it.
+    #: Number that the worker gave it.
     run: int
     #: Number that this server gives it.
     number: int
     #: Celery's number of the attempt, from 1.
     attempt: int = 1
-    #: How often Celery has put another task into the place of the task before.
+    #: How often Celery had replaced the task with another one (``Task.replace``) before.
     replaced: int = 0
-    #: Whether the message was delivered before; None where the worker did not say (0.1.0).
+    #: Whether the message was delivered before; None if the worker does not report it (0.1.0).
     redelivered: bool | None = None
-    #: Workers' numbers of the executions before it, the newest last.
+    #: Numbers that workers gave the executions before it, the newest last.
     past: tuple[int, ...] = ()
 
     @property
     def usual(self) -> bool:
-        """Whether the task's state alone tells all of it: a first attempt under its own number."""
+        """Whether it need not be stored: a first attempt with the number that the worker gave."""
         first = self.attempt == 1 and not (self.past or self.redelivered or self.replaced)
         return first and self.run == self.number
 
 
 class Runs(dict[str, Execution]):
-    """The current execution of each task of a job, by the task's id; usual ones are left out.
+    """The current execution of each task of a job, by the task's id, unless it is a usual one.
 
     Most jobs have one task that is executed once, so nothing is held for it.
     """
@@ -57,16 +57,16 @@ class Runs(dict[str, Execution]):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Greatest number of an execution that has ended. What begins later may be what comes
-        #: after it in a canvas, whose result is the job's.
+        #: Greatest number of an execution that has ended. A task that begins later gets a greater
+        #: one: it may be the next task of a canvas, whose result is the job's.
         self.ended = 0
 
     def of(self, event: Event, task: TaskState | None) -> Execution | None:
-        """Return the execution that an event is from; None if a newer one has begun.
+        """Return the execution of an event; None if a newer execution has begun.
 
         Args:
-            event: as its worker sent it.
-            task: what is known of its task; None for nothing.
+            event: the event, as the worker sent it.
+            task: state of its task; None if it is unknown.
         """
         if task is None or task.order[0] <= 0:
             return _numbered(event, self.ended)
@@ -79,9 +79,9 @@ class Runs(dict[str, Execution]):
         return _numbered(event, known.number, known)._replace(past=past)
 
     def keep(self, event: Event, execution: Execution) -> None:
-        """Remember the execution that an event is from, once the event was folded in."""
+        """Remember the execution of an event after the event was folded in."""
         if event.type == "retrying" and event.data.get("reason") == REPLACED:
-            # What comes now is counted from 1 again, and not all of a canvas says `replaced`.
+            # The new task counts attempts from 1, and not all tasks of a canvas report `replaced`.
             execution = execution._replace(attempt=0, replaced=0, redelivered=None)
         if not execution.usual:
             self[event.task] = execution
@@ -93,9 +93,9 @@ def _numbered(event: Event, below: int, like: Execution | None = None) -> Execut
     """Return the execution that an event begins, with a number greater than ``below``.
 
     Args:
-        event: the first that came of it.
+        event: the first event of the execution that has come.
         below: a number.
-        like: what is assumed of it, where the event does not say which attempt it is.
+        like: execution to copy if the event does not carry the attempt; None for none.
     """
     number, data = max(event.run, below + 1), event.data
     if like is not None and "attempt" not in data:
@@ -107,8 +107,8 @@ def _numbered(event: Event, below: int, like: Execution | None = None) -> Execut
 def _is_newer(event: Event, known: Execution, task: TaskState) -> bool:
     """Whether an event of an unknown execution is from one after the known one.
 
-    A worker's parent process reports the death of a child under a number of its own, with the
-    child's attempt.
+    A worker's parent process reports the death of a pool process under a number of its own, with
+    the attempt that the pool process executed.
     """
     attempt, redelivered = event.data.get("attempt"), event.data.get("redelivered")
     if attempt is None:
@@ -118,17 +118,17 @@ def _is_newer(event: Event, known: Execution, task: TaskState) -> bool:
         return bool(count > (known.replaced, known.attempt))
     if None not in (redelivered, known.redelivered) and redelivered != known.redelivered:
         return bool(redelivered)
-    # Deliveries of one message that nothing tells apart, so what begins later is newer.
+    # Deliveries of one message that cannot be distinguished: the one that begins later is newer.
     return event.type not in TALK or _may_be_newer(event.run, known, task)
 
 
 def _may_be_newer(run: int, known: Execution, task: TaskState) -> bool:
-    """Whether an execution whose attempt is not known is newer, as far as its number tells.
+    """Whether an execution of an unknown attempt is newer, judged by its number.
 
-    The parent process of a worker of 0.1.0 does not say the attempt, and has the clock of the
-    execution that it reports about: that is the one with the greatest number below.
+    The parent process of a worker of 0.1.0 reports no attempt, and numbers its report by the clock
+    that numbered the reported execution: that is the one with the greatest number below.
     """
     below = max((one for one in (known.run, *known.past) if one < run), default=None)
     if below is None:
-        return task.state == "retrying"  # nothing else comes from the known one
+        return task.state == "retrying"  # the known one sends nothing more
     return below == known.run

@@ -1,4 +1,4 @@
-"""A record: one job in the journal, and what of it is still held."""
+"""A record: one job in the journal, with its snapshot and the events that are still held."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["BEGINNING", "Place", "Record", "place_of"]
 
 
 class Place(NamedTuple):
-    """Where an event is: the offset alone would also fit another stream of the same name."""
+    """Place of an event. The checksum distinguishes two streams of one name with equal offsets."""
 
     offset: int
     check: int
 
 
-#: Before the first event.
+#: The place before the first event.
 BEGINNING = Place(0, 0)
-#: Where events were missed; no client has a cursor to it.
+#: The place of events that were missed; no client has a cursor to it.
 GAP = Place(0, 1)
 
 
 def place_of(event: Event, offset: int) -> Place:
-    """Return the place of an event with an offset."""
+    """Return the place of an event at an offset."""
     return Place(offset, crc32(f"{event.task} {event.run} {event.seq}".encode()))
 
 
@@ -37,33 +37,35 @@ class Record:
     """One job in the journal. A server holds many, so it is kept small.
 
     Args:
-        job: its id.
-        headless: whether events were missed before the first that is held.
+        job: id of the job.
+        headless: whether events before the first one of the record were missed.
     """
 
     __slots__ = ("_events", "_followers", "forgotten", "heard", "last", "runs", "size", "snapshot")
 
     def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
-        #: Which execution of each task is the current one.
+        #: The current execution of each task.
         self.runs = Runs()
-        #: Seconds since the epoch, by this server's clock, at which its newest event was folded in.
+        #: Seconds since the epoch at which the newest event was folded in, by this server's clock;
+        #: of a replayed event, its own time if that is earlier. Events that only servers send
+        #: (``SERVER_MADE``) do not count.
         self.heard = 0.0
-        #: Events that must be delivered: offset, check and JSON, which takes a third of what it
-        #: takes decoded. A list, since an empty deque alone takes more than most jobs need.
+        #: Events that must be delivered: offset, check and JSON, which takes a third of the memory
+        #: of a decoded event. A list, since even an empty deque takes more than most jobs need.
         self._events: list[tuple[int, int, str]] = []
-        #: Ids of tasks that a canvas runs after others, as far as they were told; None for none.
+        #: Ids of tasks that a canvas runs after others, as far as reported; None for none.
         self._followers: list[str] | None = None
-        #: Place of the newest event that is held no more.
+        #: Place of the newest event that was dropped.
         self.forgotten = GAP if headless else BEGINNING
         #: Place of the newest event that must be delivered.
         self.last = BEGINNING
-        #: Characters of all that are held.
+        #: Characters of JSON of all events that are held.
         self.size = 0
 
     @property
     def count(self) -> int:
-        """Events that are held. Not its length, or a record that holds none would be false."""
+        """Number of held events. Not ``__len__``, since an empty record would then be false."""
         return len(self._events)
 
     def fold(self, event: Event) -> Event | None:
@@ -88,14 +90,14 @@ class Record:
         return numbered
 
     def _expect(self, followers: Any) -> None:
-        """Note which tasks are to follow; what a worker made up is left out."""
+        """Add the ids of tasks that are to follow; values that cannot be ids are left out."""
         known = self._followers or []
         told = followers if isinstance(followers, list) else []
         news = [one for one in told if is_identifier(one) and one not in known]
         self._followers = [*known, *news][:MAX_FOLLOWERS]
 
     def unheard(self) -> list[str]:
-        """Return the ids of tasks that are to follow others and of which nothing was heard."""
+        """Return the ids of tasks that are to follow others and of which no event has come."""
         return [one for one in self._followers or () if self.snapshot.task(one) is None]
 
     def keep(self, place: Place, text: str) -> None:
@@ -105,27 +107,27 @@ class Record:
         self.size += len(text)
 
     def forget_oldest(self) -> int:
-        """Let go of the oldest event; return its size."""
+        """Drop the oldest event; return its size in characters."""
         offset, check, text = self._events.pop(0)
         self.forgotten = Place(offset, check)
         self.size -= len(text)
         return len(text)
 
     def forget_events(self) -> int:
-        """Let go of all events, of which clients may have cursors; return their size."""
+        """Drop all events and return their size; a cursor to the newest stays valid."""
         size, self.size = self.size, 0
         self._events.clear()
         self.forgotten = self.last
         return size
 
     def forget_all(self) -> int:
-        """Let go of all events, after a gap; return their size."""
+        """Drop all events after a gap in the stream, which ends all cursors; return their size."""
         size = self.forget_events()
         self.forgotten = self.last = GAP
         return size
 
     def after(self, place: Place) -> int | None:
-        """Return the offset after which all that came after a place is held; None if it is not."""
+        """Return the offset of a place if all events after it are held, else None."""
         if place == self.last:
             return place.offset
         if place == BEGINNING and (self.forgotten != BEGINNING or self.snapshot.incomplete):
@@ -139,7 +141,7 @@ class Record:
         return at < len(self._events) and self._events[at][:2] == place
 
     def next_after(self, offset: int) -> tuple[int, str] | None:
-        """Return offset and JSON of the first event after an offset; None if that is not held."""
+        """Return offset and JSON of the first event after an offset; None if it is not held."""
         at = bisect_right(self._events, offset, key=itemgetter(0))
         if at == len(self._events) or self.forgotten.offset > offset:
             return None

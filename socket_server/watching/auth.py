@@ -1,4 +1,4 @@
-"""Who a client is: by its token, or by a session of the application that it comes from."""
+"""Authentication of clients: by a token, or by the ``TASKBRIDGE_AUTH`` function."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ REFUSED = "the server could not tell who you are: its log says why"
 
 
 class HookFailed(TokenError):
-    """The ``TASKBRIDGE_AUTH`` function has a bug, or what it asks is away: it did not say no."""
+    """The ``TASKBRIDGE_AUTH`` function failed: it neither admitted nor refused the client."""
 
 
 class Admission(NamedTuple):
-    """What a client may do, and whether a session of the application's own says so."""
+    """A client's grant, and whether the ``TASKBRIDGE_AUTH`` function gave it."""
 
     grant: Grant
     by_session: bool
 
 
 class Auth:
-    """Turns what a client brings into a grant.
+    """Turns a client's first request and its auth payload into a grant.
 
     Args:
-        settings: keys of tokens, and ``TASKBRIDGE_AUTH``.
+        settings: token keys, and the name of the ``TASKBRIDGE_AUTH`` function.
 
     Raises:
-        SettingsError: that function cannot be imported.
+        SettingsError: the function cannot be imported.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,22 +52,22 @@ class Auth:
         self._failing = False
 
     def grant(self, environ: dict[str, Any], auth: Any) -> Grant:
-        """Return what a client may do; see :meth:`admit`."""
+        """Return the grant of a client; see :meth:`admit`."""
         return self.admit(environ, auth).grant
 
     def admit(self, environ: dict[str, Any], auth: Any) -> Admission:
-        """Return what a client may do, and who says so.
+        """Return the grant of a client, and whether the ``TASKBRIDGE_AUTH`` function gave it.
 
-        A grant of a session ends ``TASKBRIDGE_SESSION_TTL`` seconds from now at the latest.
+        A grant of the function ends ``TASKBRIDGE_SESSION_TTL`` seconds from now at the latest.
 
         Args:
-            environ: WSGI environment of its first request.
-            auth: what it sent to connect.
+            environ: WSGI environment of the client's first request.
+            auth: auth payload of the client.
 
         Raises:
-            HookFailed: the ``TASKBRIDGE_AUTH`` function has a bug.
-            TokenError: it may do nothing; the message says why.
-            WrongShard: what it may see is not here.
+            HookFailed: the ``TASKBRIDGE_AUTH`` function failed.
+            TokenError: the client is refused; the message says why.
+            WrongShard: the jobs of the grant belong to another shard.
         """
         admission = self._admit(environ, auth)
         own = self._settings.shard
@@ -103,7 +103,7 @@ class Auth:
 
     def _ask(self, hook: Hook, environ: dict[str, Any], auth: Any) -> Grant | None:
         try:
-            # A copy: it is asked again, and what it puts there is not to be found then.
+            # A copy, since each renewal passes the same environment to the function again.
             grant = hook(dict(environ), auth)
             if grant is not None and not isinstance(grant, Grant):
                 kind = type(grant).__name__
@@ -112,7 +112,7 @@ class Auth:
             self._failing = False
             raise
         except Exception:
-            # Once: every session is asked for again and again while it lasts.
+            # Logged once until the next success: every session is renewed again and again.
             if not self._failing:
                 logger.exception("taskbridge: TASKBRIDGE_AUTH=%s failed", self._settings.auth)
             self._failing = True

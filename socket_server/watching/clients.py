@@ -1,4 +1,4 @@
-"""Who is connected to ``/jobs``, what each may do, and what it watches."""
+"""The clients connected to ``/jobs``: the grant of each, and the jobs that it watches."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ from socket_server.messages.requests import Refused
 
 __all__ = ["Client", "Clients", "Session"]
 
-#: Seconds before its token expires at which a client is told.
+#: Seconds before its grant expires at which a client is warned.
 NOTICE = 30.0
-#: The part of its longest life that is left of a session's grant when its client is told: the
-#: server itself has tried to renew it before.
+#: The same for a grant of a session, as a fraction of its longest life, if that is shorter: the
+#: server itself tries to renew such a grant earlier.
 LAST_PART = 0.1
 
 
 @dataclass(slots=True)
 class Session:
-    """What is needed to ask for a client's grant again, beside its environment."""
+    """What a renewal of a client's grant needs beside the client's WSGI environment."""
 
+    #: JSON of the client's auth payload.
     auth: str
-    #: Seconds since the epoch at which the function is asked again.
+    #: Seconds since the epoch at which the ``TASKBRIDGE_AUTH`` function is called again.
     renew_at: float
     asking: bool = False
 
 
 @dataclass(slots=True)
 class Client:
-    """A connection that was let in."""
+    """A connected client."""
 
     grant: Grant
     watched: set[str] = field(default_factory=set)
-    #: Whether it sees all jobs of its owner.
+    #: Whether it watches all jobs of its owner.
     all: bool = False
-    #: Whether it was told that its token will expire.
+    #: Whether it was warned that its grant will expire.
     told: bool = False
-    #: What renews its grant; None if that is a token's.
+    #: Renews its grant; None for the grant of a token.
     session: Session | None = None
 
 
 class Clients:
-    """Keeps account of connections to ``/jobs``.
+    """All clients connected to ``/jobs``.
 
     Args:
-        namespace: whose rooms they enter.
-        limits: how many an owner may have, and how many jobs each may watch.
-        session_ttl: seconds for which a session's grant holds at most.
+        namespace: Socket.IO namespace whose rooms the clients enter.
+        limits: limits of clients per owner, and of watched jobs per client.
+        session_ttl: longest life of a session's grant, in seconds.
     """
 
     def __init__(self, namespace: Any, limits: Limits, session_ttl: float) -> None:
@@ -63,46 +64,46 @@ class Clients:
 
     @property
     def watches(self) -> int:
-        """Jobs that clients watch, each for each client."""
+        """Sum of the numbers of jobs that each client watches."""
         return sum(len(client.watched) for client in self._clients.values())
 
     def items(self) -> ItemsView[str, Client]:
-        """Return all of them, by their ids."""
+        """Return all clients with their ids."""
         return self._clients.items()
 
     def add(self, sid: str, grant: Grant, session: Session | None = None) -> None:
-        """Let one in.
+        """Add a client.
 
         Raises:
-            Refused: its owner has too many connections.
+            Refused: the owner has too many connections.
         """
         self._limits.connect(grant.owner)
         self._clients[sid] = Client(grant, session=session)
 
     def remove(self, sid: str) -> None:
-        """Forget one; one that was never let in is ignored."""
+        """Remove a client; an unknown id is ignored."""
         if (client := self._clients.pop(sid, None)) is not None:
             self._limits.disconnect(client.grant.owner)
 
     def get(self, sid: str) -> Client | None:
-        """Return one; None if it is not connected any more."""
+        """Return a client; None if it is not connected any more."""
         return self._clients.get(sid)
 
     def of(self, sid: str) -> Client:
-        """Return one.
+        """Return a client.
 
         Raises:
-            Refused: it is not connected any more.
+            Refused: the client is not connected any more.
         """
         if (client := self._clients.get(sid)) is None:
             raise Refused("unauthorized", "the connection has ended")
         return client
 
     def check_watched(self, sid: str) -> None:
-        """See whether a client may watch one more job.
+        """Check that a client may watch one more job.
 
         Raises:
-            Refused: it watches too many, or has gone.
+            Refused: the client watches too many jobs, or is not connected any more.
         """
         self._limits.watch(len(self.of(sid).watched))
 
@@ -110,7 +111,7 @@ class Clients:
         """Send a client the events of a job from now on.
 
         Raises:
-            Refused: it watches too many, or has gone.
+            Refused: the client watches too many jobs, or is not connected any more.
         """
         client = self.of(sid)
         if job not in client.watched:
@@ -136,16 +137,16 @@ class Clients:
         owner_of: Callable[[str], str | None],
         session: Session | None = None,
     ) -> None:
-        """Replace what a client may do; what it may not watch any more, it does not.
+        """Replace a client's grant, and end the watches that the new grant does not allow.
 
         Args:
-            sid: of the client.
-            grant: its new one.
-            owner_of: returns whose job it is.
-            session: what renews the new one; None if it is a token's.
+            sid: id of the client.
+            grant: the new grant.
+            owner_of: returns the owner of a job.
+            session: renews the new grant; None for the grant of a token.
 
         Raises:
-            Refused: the new one is somebody else's, or the client has gone.
+            Refused: the new grant has another owner, or the client is not connected any more.
         """
         client = self.of(sid)
         if grant.owner != client.grant.owner:
@@ -160,7 +161,7 @@ class Clients:
             self._namespace.leave_room(sid, room_of_owner(grant.owner or ""))
 
     def expire(self, now: float) -> None:
-        """End the connections whose token has expired, and warn those whose token will soon.
+        """Disconnect clients whose grant has expired; warn clients whose grant will expire soon.
 
         Args:
             now: seconds since the epoch.

@@ -1,4 +1,4 @@
-"""Finding the job that a client names, if its token names it too."""
+"""Lookup of the job that a client requests, if the client's token names that job."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from socket_server.journal.journal import Journal
 
 __all__ = ["Lookup"]
 
-#: Seconds to wait for the first event of a job that was enqueued a moment ago.
+#: Seconds to wait for the first event of a job, which may have been enqueued a moment ago.
 FIRST_EVENT = 2.0
-#: Seconds between two looks.
+#: Seconds between two checks.
 INTERVAL = 0.05
 
 
 class Lookup:
-    """Knows which jobs there are and who may see them.
+    """Finds jobs in the journal, or else in the result backend.
 
     Args:
-        bridge: through which the result backend is asked.
-        journal: what the server holds.
-        sleep: lets other clients go on for so many seconds.
-        turn: which others have while the result backend is asked.
-        whole: whether the server has read all that was ever published.
+        bridge: gives access to the result backend.
+        journal: the jobs that the server holds.
+        sleep: waits some seconds while other clients are served.
+        turn: the state lock, released while the result backend is read.
+        whole: returns whether the server has read all events that were ever published.
     """
 
     def __init__(
@@ -47,21 +47,24 @@ class Lookup:
         self._sleep = sleep
 
     def await_cursor(self, job: str, cursor: str | None) -> None:
-        """Give this server a moment to read what the client has already seen elsewhere."""
+        """Wait up to ``FIRST_EVENT`` seconds until this server has read as far as a cursor.
+
+        The client may have the cursor from a server that has read more of the stream.
+        """
         deadline = time.monotonic() + FIRST_EVENT
         while cursor and self._journal.is_behind(job, cursor) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
 
     def find(self, job: str, grant: Grant) -> dict[str, Any] | None:
-        """Return the snapshot of a job that only the result backend knows; None if it is held.
+        """Return the snapshot of a job that the journal does not hold; None if it holds the job.
 
         Raises:
             JobNotFound: there is no such job, or the token does not name it.
-            ResultsUnavailable: this server does not hold it, and the result backend, which might
-                know it, does not answer. The token names it.
+            ResultsUnavailable: the journal does not hold the job, and the result backend does not
+                answer. Raised only for a job whose id the token names.
         """
-        # A job of somebody else is waited for just as one that does not exist: neither the answer
-        # nor its time tells which.
+        # Another owner's job is waited for like one that does not exist, so that neither the answer
+        # nor its time reveals which of the two it is.
         deadline = time.monotonic() + FIRST_EVENT
         while not (held := self._holds(job, grant)) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
@@ -72,8 +75,11 @@ class Lookup:
         raise JobNotFound(f"no job {job} that this token names")
 
     def _waiting(self, job: str) -> dict[str, Any] | None:
-        """Return the snapshot of a job that has no result yet, and that this server may have
-        forgotten while it waits; None if the server would know of it."""
+        """Return an empty, incomplete snapshot of a job without a result.
+
+        None if the server holds every unfinished job, so that this one does not exist, or if the
+        result backend cannot be read.
+        """
         knows_all = self._whole() and self._journal.whole
         if knows_all or not can_read(self._bridge.app.backend):
             return None

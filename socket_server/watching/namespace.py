@@ -1,4 +1,4 @@
-"""The ``/jobs`` namespace: what clients may ask for."""
+"""The ``/jobs`` namespace: handlers of the requests of clients."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ from socket_server.watching.sessions import Sessions
 
 __all__ = ["JobsNamespace"]
 
-#: Seconds that a client waits for a server that has only just started, and between two looks.
+#: Seconds that a connecting client waits for the server to be ready, and between two checks.
 PATIENCE, INTERVAL = 5.0, 0.05
 NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
-#: Seconds within which the first event of a job that was enqueued has come back, or never will.
+#: Seconds for which a job that was enqueued here counts as unfinished without an event of it.
 FRESH = 60.0
-#: Jobs of a token that are logged.
+#: Most job ids of a token in the log line of a connection.
 SHOWN = 3
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Jobs in one answer.
+#: Most jobs in one answer.
 MAX_LISTED = 200
-#: Characters of the place of a page: a number and a job's id.
+#: Longest ``next`` of a page, in characters: a number and a job's id.
 MAX_NEXT = 300
-#: Bytes of an answer that looking at a job costs as much as.
+#: Bytes that a listing is charged for each job that it looks at.
 LOOK = 64
 
 
 class JobsNamespace(socketio.Namespace):
-    """Answers clients from the journal; who may ask for what is in their token.
+    """Answers requests of clients, as far as their grants allow them.
 
     Args:
-        bridge: through which jobs are enqueued and cancelled.
-        journal: what the server knows.
+        bridge: enqueues and cancels jobs.
+        journal: the jobs that the server holds.
         lookup: finds the jobs that clients name.
-        auth: tells who a client is.
-        limits: how much it may ask.
-        ready: whether the server has read what it missed.
+        auth: authenticates clients.
+        limits: rate limits and quotas of clients.
+        ready: returns whether the server has read the events published before its start.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class JobsNamespace(socketio.Namespace):
         super().__init__(NAMESPACE)
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
         self._auth, self._limits, self._ready = auth, limits, ready
-        #: Who is connected.
         ttl = bridge.settings.session_ttl
+        #: The connected clients.
         self.clients = Clients(self, limits, ttl)
-        #: Those of them that came by a session of the application's own.
+        #: Renews the grants that the ``TASKBRIDGE_AUTH`` function gave.
         self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
-        #: Owner of each job that was enqueued here a moment ago, and when.
+        #: Owner and time (monotonic seconds) of each job that was enqueued here a moment ago.
         self._fresh: dict[str, tuple[str, float]] = {}
-        #: Jobs of each owner that the broker is just being given.
+        #: Number of jobs of each owner that are being published.
         self._starting = Tally()
         self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
@@ -98,7 +98,7 @@ class JobsNamespace(socketio.Namespace):
         tell("connect", sid=sid, owner=grant.owner, jobs=jobs, address=address)
 
     def _add(self, sid: str, admission: Admission, auth: Any) -> None:
-        # It may have hung up while its session was looked for: it would be kept for ever.
+        # A client that disconnected meanwhile would stay for ever: on_disconnect has already run.
         if self.server.get_environ(sid, NAMESPACE) is None:
             raise Refused("unauthorized", "the connection has ended")
         self.clients.add(sid, admission.grant, self.sessions.of(admission, auth))
@@ -116,32 +116,32 @@ class JobsNamespace(socketio.Namespace):
         self.clients.remove(sid)
 
     def refused(self, sid: str, request: str, code: str, job: Any) -> None:
-        """Note that a request was refused; see ``requests.answered``."""
+        """Log a request that was refused; see ``requests.answered``."""
         client = self.clients.get(sid)
-        # What is no id may be anything, a token in the wrong place among it.
+        # A value that is no id is not logged: it may be a token in the wrong place.
         job = job if isinstance(job, str) and ID.fullmatch(job) else None
         owner = client.grant.owner if client else None
         tell("refuse", request=request, code=code, sid=sid, owner=owner, job=job)
 
     def expire(self) -> None:
-        """End the connections whose token has expired, and warn those whose token will soon."""
+        """Disconnect clients whose grant has expired; warn clients whose grant will expire soon."""
         self.clients.expire(time.time())
 
     def renew(self) -> None:
-        """Ask for the grants of sessions that end soon."""
+        """Renew the grants of sessions that are due."""
         self.sessions.renew(self.server)
 
     def admit(self, sid: str) -> None:
-        """Count a request.
+        """Count a request against the rate limits.
 
         Raises:
-            Refused: there were too many of late.
+            Refused: the client or its owner exceeds a rate limit.
         """
         client = self.clients.get(sid)
         self._limits.request(sid, client.grant.owner if client else None)
 
     def charge(self, sid: str, size: float) -> None:
-        """Count what an answer cost; see ``Limits.charge``."""
+        """Count the bytes of an answer against the rate limits; see ``Limits.charge``."""
         client = self.clients.get(sid)
         self._limits.charge(sid, client.grant.owner if client else None, size)
 
@@ -154,19 +154,19 @@ class JobsNamespace(socketio.Namespace):
         return grant
 
     def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
-        """Return the job that the request names, and its snapshot if it is not held any more."""
+        """Return the requested job, and its snapshot if the journal does not hold the job."""
         grant, job = self._grant(sid, scope), text(request, "job")
         found = self._lookup.find(job, grant)
         self._check_named(sid, job, scope)
         return job, found
 
     def _check_named(self, sid: str, job: str, scope: str) -> None:
-        """Refuse a job that the grant does not name any more: it may have changed meanwhile."""
+        """Check that the grant still names the job: it may have been replaced during a wait."""
         if not self._grant(sid, scope).names(job, self._journal.owner(job)):
             raise JobNotFound(f"no job {job} that this token names")
 
     def _await_turn(self) -> None:
-        """Wait for one's turn among those who ask for much."""
+        """Wait, with the state lock released, until other expensive requests are done."""
         self.server.turn.outside(self._pace.wait)
 
     @answered
@@ -175,15 +175,15 @@ class JobsNamespace(socketio.Namespace):
         job, result = self._named(sid, request, "watch")
         if result is not None:
             if result["state"] not in TERMINAL:
-                self.clients.watch(sid, job)  # it is heard of when it begins, or goes on
+                self.clients.watch(sid, job)  # its events come once it starts, or goes on
             return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
         self._await_turn()
         if job not in self._journal:
             raise JobNotFound(f"no job {job} that this token names")
         self._check_named(sid, job, "watch")
-        # No switch to another greenlet from here on: what is joined now goes on where the
-        # answer stops.
+        # No switch to another greenlet from here on, so that the events of the room go on where
+        # the answer ends.
         with self._pace.work():
             self.clients.watch(sid, job)
             view = self._journal.view(job, cursor)
@@ -237,7 +237,7 @@ class JobsNamespace(socketio.Namespace):
             )
         self.clients.check_watched(sid)
         self._limits.enqueue(owner, self._unfinished(owner))
-        # Others have their turn until the broker has it; they count it already.
+        # The state lock is released while the task is published; other requests count this job.
         self._starting.enter(owner)
         try:
             job = self.server.turn.outside(self._bridge.enqueue, name, args, kwargs, owner=owner)
@@ -248,7 +248,7 @@ class JobsNamespace(socketio.Namespace):
         return self._first_view(job.id, name, owner)
 
     def _unfinished(self, owner: str) -> int:
-        """Return how many jobs an owner has, those included of which no event has come yet."""
+        """Return how many unfinished jobs an owner has, including those without any event yet."""
         horizon = time.monotonic() - FRESH
         gone = [job for job, (_, at) in self._fresh.items() if job in self._journal or at < horizon]
         for job in gone:
@@ -259,7 +259,7 @@ class JobsNamespace(socketio.Namespace):
     def _first_view(self, job: str, name: str, owner: str) -> dict[str, Any] | Body:
         if job in self._journal:
             return self._journal.view(job).encode(ok=True, job=job)
-        # The event that says so is still on its way round by the broker.
+        # The job's `queued` event has not come back from the broker yet.
         snapshot, now = Snapshot(job), time.time()
         queued = Event(
             job=job, task=job, name=name, owner=owner, type="queued", at=now, data={"total": 1}
@@ -273,7 +273,7 @@ class JobsNamespace(socketio.Namespace):
         try:
             job, result = self._named(sid, request, "cancel")
         except ResultsUnavailable:
-            # The token names the job, and the workers know better than a backend that is silent.
+            # Raised only if the token names the job. Workers can cancel without the result backend.
             job, result = text(request, "job"), {"state": "queued"}
             self._check_named(sid, job, "cancel")
         state = (result or self._journal.snapshot(job))["state"]

@@ -1,4 +1,4 @@
-"""Clients that a ``TASKBRIDGE_AUTH`` function let in: it is asked again before their grants end."""
+"""Renewal of the grants that the ``TASKBRIDGE_AUTH`` function gave, before they end."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from socket_server.watching.clients import Client, Clients, Session
 
 __all__ = ["MAX_AUTH_BYTES", "Sessions"]
 
-#: JSON of what a client sent to connect, which is kept to ask again.
+#: Largest auth payload of a client that is kept for renewals, in bytes of JSON.
 MAX_AUTH_BYTES = 8 * 1024
-#: The part of a grant's life after which the function is asked again. It is random, so that clients
-#: that came together, after a restart say, do not stay together.
+#: The fraction of a grant's life after which it is renewed: random between these, so that clients
+#: that connect together, after a restart for example, are not renewed together.
 RENEWAL = (0.4, 0.7)
-#: Clients whose sessions are asked for at once, where the function waits for a database.
+#: Most renewals at the same time: the function may wait, for a database for example.
 AT_ONCE = 10
 
 
 class Sessions:
-    """Renews the grants of clients that came by a session of the application's own.
+    """Renews the grants of clients that the ``TASKBRIDGE_AUTH`` function let in.
 
     Args:
-        auth: asks the function.
-        clients: who is connected.
-        owner_of: returns whose job it is.
-        ttl: seconds for which a grant holds at most.
+        auth: calls the function.
+        clients: the connected clients.
+        owner_of: returns the owner of a job.
+        ttl: longest life of a grant, in seconds.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Sessions:
         """Return what renews a grant; None for that of a token, which the client itself renews.
 
         Args:
-            admission: what the client may do.
-            auth: what it sent for that.
+            admission: the client's grant, and whether the function gave it.
+            auth: auth payload of the client.
 
         Raises:
-            TokenError: it sent too much to be kept.
+            TokenError: the payload is too large to be kept.
         """
         if not admission.by_session:
             return None
@@ -61,11 +61,12 @@ class Sessions:
 
     def _next(self, grant: Grant) -> float:
         now = time.time()
-        # Not more and more often as an end comes near that the function does not move.
+        # With a lower bound: if the function always returns the same end, the rest of the grant's
+        # life, and with it the interval, would shrink to nothing.
         return now + max(self._ttl / 20, (grant.expires - now) * random.uniform(*RENEWAL))
 
     def renew(self, server: Any) -> None:
-        """Begin to ask for the grants of which it is time.
+        """Start background tasks that renew the grants that are due.
 
         Args:
             server: the Socket.IO server of the clients.
@@ -99,7 +100,7 @@ class Sessions:
         auth = json.loads(session.auth)
         admission = None
         try:
-            # The function may wait: others have their turn, and the client may go, or refresh.
+            # The function may wait, with the state lock released: the client may leave, or refresh.
             admission = server.turn.outside(self._auth.admit, environ, auth)
         except HookFailed:
             session.renew_at = self._next(client.grant)
@@ -119,7 +120,7 @@ class Sessions:
         try:
             renewed = self.of(admission, json.loads(session.auth))
             self._clients.refresh(sid, admission.grant, self._owner_of, renewed)
-        except Refused:  # it is somebody else's session now
+        except Refused:  # the session belongs to another owner now
             self._end(server, sid, client, session)
 
     def _end(self, server: Any, sid: str, client: Client, session: Session) -> None:

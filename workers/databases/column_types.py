@@ -1,4 +1,4 @@
-"""What type a column of text has: the narrowest that reads every value of it without loss."""
+"""Detection of column types: the narrowest type that reads every text of a column."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+([eE][+-]?[0-9]+)?|[eE][+-][0-9]
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATETIME = re.compile(_DATE.pattern + r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?")
 _OFFSET = re.compile(_DATETIME.pattern + r"(Z|[+-][0-9]{2}:?[0-9]{2})")
-#: Significant digits that a double can hold.
+#: Significant digits that identify any double; a number with more stays text.
 _DIGITS = 17
 
 
@@ -54,7 +54,7 @@ class ColumnTypes:
         self._candidates: list[tuple[Kind, ...]] = [KINDS] * width
 
     def add(self, row: Sequence[str]) -> None:
-        """Look at one more row; empty values say nothing."""
+        """Exclude the types that the values of a row do not fit; empty values fit every type."""
         for column, value in enumerate(row):
             kinds = self._candidates[column]
             if value.strip() and kinds[0] is not TEXT:
@@ -98,7 +98,7 @@ def _datetime(value: str) -> datetime:
 
 
 def _instant(value: str) -> datetime:
-    # In UTC, since many databases (SQLite, MySQL) have no room for an offset.
+    # In UTC, since many databases (SQLite, MySQL) cannot store an offset.
     try:
         return datetime.fromisoformat(_matching(_OFFSET, value)).astimezone(UTC)
     except OverflowError as error:

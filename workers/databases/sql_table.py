@@ -1,4 +1,4 @@
-"""A table of an SQL database that is filled from elsewhere: new, replaced or added to."""
+"""A table of an SQL database that rows are inserted into: new, replaced or appended to."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def identifier(text: str) -> str:
 
 
 def check_name(name: object) -> None:
-    """Return if a value can be the name of a table.
+    """Check that a value can be the name of a table.
 
     Raises:
-        InputError: it cannot.
+        InputError: it cannot be one.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise InputError("The table must be a name that is not empty: correct it.")
@@ -45,14 +45,15 @@ class SqlTable:
     """A table to fill.
 
     Args:
-        engine: its database.
-        name: its name.
-        if_exists: what to do with a table of that name.
-        owners: whose the tables of the database are; None if all are the job's own.
+        engine: the database.
+        name: name of the table.
+        if_exists: what to do with an existing table of that name: ``fail``, ``append`` or
+            ``replace``.
+        owners: owners of the tables in the database; None if all are the job's own.
 
     Raises:
-        InputError: the name is none, or is that of a table, and ``if_exists`` is ``fail`` or the
-            table is somebody else's.
+        InputError: the name or ``if_exists`` is not valid, the table exists and ``if_exists`` is
+            ``fail``, or the table belongs to another owner.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class SqlTable:
             raise InputError("The value of if_exists must be fail, append or replace: correct it.")
         self.name = name
         self._engine, self._owners, self._if_exists = engine, owners, if_exists
-        # Without it PostgreSQL would look among its own tables (pg_class) first.
+        # Without a schema, PostgreSQL would look among its own tables (pg_class) first.
         self._schema = inspect(engine).default_schema_name
         with engine.connect() as connection:
             self._exists = self._looked_up(connection)
@@ -80,7 +81,7 @@ class SqlTable:
         """Return whether the table exists.
 
         Raises:
-            InputError: what is to be done with it may not be done.
+            InputError: it exists and may not be written, or its name belongs to another owner.
         """
         exists = bool(inspect(connection).has_table(self.name, schema=self._schema))
         if self._owners:
@@ -95,11 +96,12 @@ class SqlTable:
     def columns(
         self, names: Sequence[str], kinds: Sequence[Kind]
     ) -> tuple[Sequence[str], Sequence[Kind]]:
-        """Return names and types of the columns to fill: in a table that exists, of those there.
+        """Return names and types of the columns to fill.
 
         Args:
-            names: of the columns, upper or lower case.
-            kinds: their types. A column of text that exists stays one.
+            names: names of the columns. When rows are appended, those of the table are returned,
+                which are found whatever their case.
+            kinds: types of the columns. An existing column of text stays one.
 
         Raises:
             InputError: the table lacks a column.
@@ -123,13 +125,14 @@ class SqlTable:
     def filling(
         self, names: Sequence[str], kinds: Sequence[Kind]
     ) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
-        """Give a function that inserts rows of text; all of the ``with`` block or nothing is done.
+        """Give a function that inserts rows of text, in one transaction for the ``with`` block.
 
         Args:
-            names: of the columns, in the order of the values of a row; see :meth:`columns`.
-            kinds: their types.
+            names: names of the columns, in the order of the values of a row; see
+                :meth:`columns`.
+            kinds: types of the columns.
         """
-        # Keys of our own: not every character of a header may be in an SQL parameter's name.
+        # Generated keys: not every character of a header may be in an SQL parameter's name.
         keys = [f"c{place}" for place in range(len(names))]
         columns = (
             Column(name, kind.sql, key=key)
@@ -144,7 +147,7 @@ class SqlTable:
     def _prepare(
         self, connection: Connection, table: Table, undo: list[Callable[[Connection], object]]
     ) -> None:
-        # Again, in the transaction: other jobs have had time to make or to drop it.
+        # Again, in the transaction: other jobs may have made or dropped the table meanwhile.
         if self._looked_up(connection) != self._exists:
             raise InputError(f"The table {self.name} changed meanwhile: run the job again.")
         if self._owners and self._owners.claim(connection, self.name):

@@ -1,4 +1,4 @@
-"""An SQL database to write into: one that the operator named, or a file of the job's own."""
+"""The SQL database that a job writes to: one that the settings name, or an SQLite file."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from workers.running import settings_here
 
 __all__ = ["named_url", "opened", "sqlite_url", "transaction"]
 
-#: For operators alone: what is logged under this name is not captured as the job's own log.
+#: For operators alone: records of this logger are not captured as the job's log.
 logger = logging.getLogger("bridge.databases")
 
-#: Databases that take back the creation of a table with the rest of a transaction.
+#: Dialects of databases whose rollback also undoes the creation of a table.
 TRANSACTIONAL_DDL = frozenset({"sqlite", "postgresql", "mssql"})
-#: Seconds to wait for a database that does not answer, and the drivers that would wait minutes.
+#: Seconds to wait for a connection, and the drivers that would wait minutes by default.
 CONNECT_TIMEOUT = 10
 TAKE_CONNECT_TIMEOUT = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
 
 
 def named_url(name: object) -> str:
-    """Return the URL of a database that the operator named.
+    """Return the URL of a database that ``TASKBRIDGE_DATABASES`` names.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no database of that name.
     """
     url = dict(settings_here().databases).get(name) if isinstance(name, str) else None
     if url is None:
-        # What was given is not repeated: it may be a URL with a password.
+        # The error does not repeat the name: it may be a URL with a password.
         raise InputError(
             "This worker knows no database of that name: give a name that TASKBRIDGE_DATABASES "
             "lists, or none for an SQLite file in the job's output folder."
@@ -51,8 +51,8 @@ def opened(url: URL | str, label: str) -> Iterator[Engine]:
     """Connect to a database for the time of a ``with`` block.
 
     Args:
-        url: of SQLAlchemy; neither it nor what a driver says of it is in an error.
-        label: what errors call the database.
+        url: SQLAlchemy URL; errors contain neither it nor a driver's message about it.
+        label: name of the database in errors.
 
     Raises:
         InputError: the URL cannot be used, the database does not answer, or refuses something.
@@ -75,18 +75,20 @@ def opened(url: URL | str, label: str) -> Iterator[Engine]:
 def transaction(
     engine: Engine, undo: Sequence[Callable[[Connection], object]]
 ) -> Iterator[Connection]:
-    """Do all of a ``with`` block or nothing.
+    """Run a ``with`` block in a transaction, so that all of it takes effect or nothing.
 
     Args:
-        undo: what takes back what the block did until then, in a database where a rollback does
-            not; called from the last to the first.
+        engine: the database.
+        undo: functions that undo what the block has done, for a database where a rollback does not
+            undo the creation of a table; called from the last to the first.
     """
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "sqlite":
-                # Else temporary files could be made in folders that are for all users.
+                # Otherwise temporary files could be made in folders of all users.
                 connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
-                # Else Python's driver begins at the first INSERT, and a table made before stays.
+                # Otherwise Python's driver begins the transaction at the first INSERT, and a table
+                # made before that stays.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
     except BaseException:
@@ -110,7 +112,7 @@ def _engine(url: URL | str, label: str) -> Engine:
             "install it, or name another one in TASKBRIDGE_DATABASES."
         ) from None
     except (SQLAlchemyError, ValueError, TypeError):
-        # Its text is not repeated: there may be a password in it.
+        # The error does not repeat the URL: there may be a password in it.
         raise InputError(
             f"The URL of the database {label} is not one of SQLAlchemy's, such as "
             "postgresql+psycopg://user:password@host/name: correct it in TASKBRIDGE_DATABASES."
@@ -135,8 +137,8 @@ def _reach(engine: Engine, label: str) -> None:
 
 
 def _reason(engine: Engine, error: Exception) -> str:
-    """Return what is wrong, without hosts, users and paths, which drivers' sentences name."""
+    """Return the reason of an error without hosts, users and paths, which drivers may name."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     lines = str(cause).strip().splitlines()
-    # SQLite's are of fixed words, and of names in the database.
+    # SQLite's texts consist of fixed words and of names in the database.
     return lines[0] if lines and engine.dialect.name == "sqlite" else type(cause).__name__

@@ -1,4 +1,4 @@
-"""Whose the tables of a shared database are: a table that jobs made is its owner's alone."""
+"""Ownership of tables in a shared database: only jobs of its owner may write a table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from bridge.errors import InputError
 
 __all__ = ["MAX_NAME", "TableOwners"]
 
-#: Longest name of a table, in bytes of UTF-8; PostgreSQL would cut a longer one to another's.
+#: Longest name of a table, in bytes of UTF-8. PostgreSQL cuts longer ones, maybe to the same.
 MAX_NAME = 63
-#: Longest owner, in characters.
+#: Longest name of an owner, in characters.
 MAX_OWNER = 255
 
 
@@ -32,42 +32,44 @@ class TableOwners:
     """The tables that one owner's jobs may fill.
 
     Args:
-        engine: the database; the ledger of all owners is made in it where it is missing.
-        owner: whose job is running; None if it is nobody's.
+        engine: the database, in which a ledger of all tables and owners is made if it is missing.
+        owner: owner of the running job; None if it has none.
     """
 
     def __init__(self, engine: Engine, owner: str | None) -> None:
         self._owner = owner or ""
         self._ledger = _ledger(inspect(engine).default_schema_name)
-        # Two jobs at once may both find none.
+        # Two jobs at once may both try to create it.
         with contextlib.suppress(DBAPIError), engine.begin() as connection:
             self._ledger.create(connection, checkfirst=True)
 
     def check(self, connection: Connection, name: str, *, exists: bool) -> None:
-        """Return if a table is this owner's, or may become it.
+        """Check that a table belongs to this owner, or that its name is free.
 
         Args:
+            connection: connection to the database.
+            name: name of the table.
             exists: whether there is a table of that name.
 
         Raises:
-            InputError: it is somebody else's.
+            InputError: the name belongs to another owner, or the table to the operator.
         """
         owner = self._found(connection, name)
         if owner != self._owner and (exists or owner is not None):
             raise _taken(name)
 
     def claim(self, connection: Connection, name: str) -> bool:
-        """Note that a new table is this owner's, in the transaction that makes it.
+        """Record this owner of a table, in the transaction that writes the table.
 
         Returns:
-            Whether that was not noted before.
+            Whether the owner was recorded only now.
 
         Raises:
-            InputError: another job makes one of that name at the same time.
+            InputError: a job of another owner claims the name at the same time.
         """
         if (owner := self._found(connection, name)) is not None:
             if owner != self._owner:
-                raise _taken(name)  # by a job that was quicker
+                raise _taken(name)  # another job was quicker
             return False
         try:
             connection.execute(insert(self._ledger), {"name": name, "owner": self._owner})
@@ -76,13 +78,13 @@ class TableOwners:
         return True
 
     def release(self, connection: Connection, name: str) -> None:
-        """Forget a table that was not made after all."""
+        """Remove the record of a table that was not made after all."""
         connection.execute(delete(self._ledger).where(self._ledger.c.name == name))
 
     def _found(self, connection: Connection, name: str) -> str | None:
         ledger = self._ledger
         rows = connection.execute(select(ledger).where(ledger.c.name == name))
-        # Some databases find names that only differ in case, which may be two tables.
+        # Some databases also find names that differ in case, which may be of two tables.
         return next((str(row.owner) for row in rows if row.name == name), None)
 
 
@@ -91,9 +93,9 @@ def _taken(name: str) -> InputError:
 
 
 def _ledger(schema: str | None) -> Table:
-    """Return the table of the tables that jobs made: all others are the operator's.
+    """Return the ledger: the table of all tables that jobs made; all others are the operator's.
 
-    Its owners are "" for nobody.
+    The owner "" stands for jobs without an owner.
     """
     name = Column("name", String(MAX_NAME), primary_key=True)
     owner = Column("owner", String(MAX_OWNER), nullable=False)

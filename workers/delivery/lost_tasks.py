@@ -1,6 +1,4 @@
-"""The thread on which a worker's main process publishes the retries of tasks that lost their pool
-process.
-"""
+"""A thread of the worker's main process, to publish retries of tasks whose pool process died."""
 
 from __future__ import annotations
 
@@ -12,15 +10,15 @@ from bridge.results.call_thread import Call, Worker
 
 __all__ = ["publish"]
 
-#: What each process publishes, by its id: no thread survives a fork.
+#: Queue of the thread of each process, by process id: no thread survives a fork.
 _calls: dict[int, SimpleQueue[Call]] = {}
 
 
 def publish(call: Callable[[], None]) -> None:
-    """Have a retry published after those before it; a fork waits while that makes progress.
+    """Publish a retry on the thread, in order; a fork waits up to a second for a call under way.
 
     Args:
-        call: publishes it, and raises nothing.
+        call: publishes the retry, and raises nothing.
     """
     if (calls := _calls.get(os.getpid())) is None:
         calls = _calls[os.getpid()] = SimpleQueue()

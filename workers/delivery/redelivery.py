@@ -1,8 +1,8 @@
-"""A task that the broker delivers again runs once, as long as its first worker lives.
+"""A request class by which a redelivered task runs once, as long as its first worker lives.
 
 A late acknowledgement cannot be sent over a connection that was lost meanwhile, so the broker
-delivers the message once more when the worker comes back. Celery would run it again beside the
-first run, or after it.
+redelivers the message when the worker reconnects. Celery would run the task again, beside the
+first execution or after it.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ logger = logging.getLogger(__name__)
 REMEMBERED = 10_000
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
-#: Requests that lost their pool process, while their retry is being published; by the execution.
+#: Requests whose pool process died and whose retry is being published, by their execution.
 _retrying: dict[tuple[str, int], OnceHere] = {}
 
 
 class OnceHere(Request):
-    """A request that leaves a redelivered message to the run of this worker that it belongs to."""
+    """A request that does not run again on redelivery if this worker runs it or has finished it."""
 
     #: Whether the retry after a lost process could not be published.
     _unpublished = False
 
     def _retry_worker_lost(self, error: Any, info: Any) -> bool:
-        """Publish a retry of a task that lost its pool process; acknowledge it after the confirm.
+        """Publish a retry of a task whose pool process died; acknowledge it after the confirm.
 
-        The worker's main process does not wait for that: a broker that blocks publishers would keep
-        it from its other tasks, and from cancels.
+        The worker's main process does not wait for the confirm: a broker that blocks publishers
+        would keep it from its other tasks, and from cancels.
 
         Returns:
-            Whether the request is taken care of; Celery ends it as failed otherwise.
+            Whether the request was handled; otherwise Celery ends it as failed.
         """
         if (loop := get_event_loop()) is None:
             return bool(super()._retry_worker_lost(error, info))
@@ -59,13 +59,13 @@ class OnceHere(Request):
         return True
 
     def _publish_retry(self, loop: Any, error: Any, info: Any) -> None:
-        """Publish it, on a thread of its own, however long the broker takes to confirm it."""
-        # Before it is published: later, it might be stored over the end of the next attempt.
+        """Publish the retry, on the thread of ``lost_tasks``, however long the confirm takes."""
+        # Before the retry is published: later, RETRY might overwrite the end of the next attempt.
         self._store_retry(error, info)
         try:
             with stopped_clock():
                 self._unpublished = not super()._retry_worker_lost(error, info)
-        except Exception:  # whatever a handler of Celery's raises, after the retry was published
+        except Exception:  # raised by a handler of Celery's after the retry was published
             logger.exception("taskbridge: task %s was not told to be tried again", self.id)
             self.acknowledge()
         finally:
@@ -74,7 +74,7 @@ class OnceHere(Request):
             loop.call_soon(self.on_failure, info)
 
     def _store_retry(self, error: Any, info: Any) -> None:
-        app, backend = self.task.app, self.task.backend  # this thread's own
+        app, backend = self.task.app, self.task.backend  # each thread has its own backend
         if self.store_errors:
             told = self.id, error, info.traceback
             parent_results.store_now(app, "mark_as_retry", *told, request=self._context)
@@ -88,14 +88,14 @@ class OnceHere(Request):
         super().acknowledge()
 
     def revoked(self) -> bool:
-        """Whether it must not run: revoked, or running or finished in this worker."""
+        """Whether the request must not run: revoked, or running or finished in this worker."""
         if self.delivery_info.get("redelivered"):
             if self._execution in _finished:
                 self.acknowledge()
                 state.task_ready(self)
                 return True
             if running := self._running():
-                # It acknowledges this delivery, as its own can not be any more.
+                # The running request acknowledges this delivery: its own went with a connection.
                 running._on_ack, running._on_reject = self._on_ack, self._on_reject
                 state.task_ready(self)
                 if running in state.active_requests:
@@ -106,23 +106,23 @@ class OnceHere(Request):
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
     ) -> None:
-        """Take in that it failed, unless its time limit was over after its end."""
-        error = getattr(exc_info.exception, "exc", exc_info.exception)  # of another process
+        """Handle a failure, unless it is a hard time limit that passed after the task had ended."""
+        error = getattr(exc_info.exception, "exc", exc_info.exception)  # wrapped in another process
         if not (isinstance(error, TimeLimitExceeded) and self._ended_in_time):
             super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Take in that its time limit was over, unless that was after its end."""
+        """Handle a time limit, unless it is a hard one that passed after the task had ended."""
         if soft or not self._ended_in_time:
             super().on_timeout(soft, timeout)
 
     @cached_property
     def _ended_in_time(self) -> bool:
-        """Whether it had stored how it ended when its hard time limit was over.
+        """Whether the task's end was stored when its time limit passed; if so, acknowledge it.
 
-        This process may have been suspended at the limit, or the task's process may have stayed in
-        what Celery calls after the end. Celery would say that the task failed, which can be neither
-        stored over a success nor be right after a retry.
+        This process may have been suspended at the limit, or the pool process may have stayed in
+        a handler that Celery calls after the end. Celery would report a failure, which must not
+        replace a stored success, and is wrong after a retry.
         """
         if not self._has_ended(states.SUCCESS, states.FAILURE, states.RETRY):
             return False
@@ -132,11 +132,11 @@ class OnceHere(Request):
         return True
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        """Say that it was revoked, unless it had ended before the signal came.
+        """Announce that the task was revoked, unless it had ended before the signal came.
 
-        Celery would store that over the result, which others may have seen by then.
+        Celery would store REVOKED over the result, which clients may have seen by then.
         """
-        # Not REVOKED: remote control stores that before it sends the signal.
+        # REVOKED is no end here: remote control stores it before it sends the signal.
         if terminated and self._has_ended(states.SUCCESS, states.FAILURE):
             state.task_ready(self)
             self.acknowledge()
@@ -145,7 +145,7 @@ class OnceHere(Request):
             super()._announce_revoked(reason, terminated, signum, expired)
 
     def _has_ended(self, *ends: str) -> bool:
-        # Else a stored state may be that of an attempt before.
+        # Unless STARTED is stored, the stored state may be that of an earlier attempt.
         if self.ignore_result or not self.task.track_started:
             return False
         try:

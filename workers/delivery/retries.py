@@ -1,7 +1,7 @@
-"""RETRY is stored before a retry is published.
+"""Stores the state RETRY before a retry is published.
 
 Celery stores it afterwards. The next attempt can have ended by then, since publishing waits for the
-broker's confirm, and RETRY would take the place of its result for good.
+broker's confirm, and RETRY would overwrite its result for good.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def stored_first(retry: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``Task.retry`` that stores RETRY and then does what ``retry`` does.
+    """Return a ``Task.retry`` that stores RETRY and then calls ``retry``.
 
     Args:
-        retry: the method of a class of tasks; see :meth:`celery.Task.retry`.
+        retry: the ``retry`` method of a task class; see :meth:`celery.Task.retry`.
     """
 
     def method(
@@ -56,7 +56,7 @@ def _store_retry(task: Any, exc: Any) -> None:
     request, backend = task.request, task.backend
     if get_actual_ignore_result(task, request) and not task.store_errors_even_if_ignored:
         return
-    error = Retry(exc=exc).exc  # as Celery has it, which can be encoded
+    error = Retry(exc=exc).exc  # in Celery's form, which can be encoded
     lines = traceback.format_exception(error) if error else traceback.format_stack()
     try:
         backend.mark_as_retry(request.id, error, "".join(lines), request=request)
@@ -66,11 +66,11 @@ def _store_retry(task: Any, exc: Any) -> None:
 
 
 def leave_stored(backend: Any, request: Any) -> None:
-    """Let ``backend`` not store again that a task is tried again.
+    """Make ``backend`` ignore Celery's later attempt to store RETRY for a request.
 
     Args:
-        backend: the one by which Celery will store it.
-        request: what it belongs to (:class:`celery.app.task.Context`).
+        backend: result backend by which Celery will store it.
+        request: the task's request (:class:`celery.app.task.Context`).
     """
     request.retry_is_stored = True
     if "mark_as_retry" not in vars(backend):

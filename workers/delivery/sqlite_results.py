@@ -18,12 +18,12 @@ from sqlalchemy import event
 
 __all__ = ["ForkSafeBackend"]
 
-#: Seconds that a fork waits for transactions to end.
+#: Seconds that a fork waits for connections to be returned.
 PATIENCE = 10.0
 
 
 class _Connections:
-    """Those that are in use in this process; none is while it forks."""
+    """Counts the connections in use in this process; a fork waits until there are none."""
 
     def __init__(self) -> None:
         self._reset()
@@ -36,19 +36,19 @@ class _Connections:
 
     def _before(self) -> None:
         self._changed.acquire()
-        # After that it forks all the same: better a child that may be locked out than no child.
+        # After that the process forks anyway: a child that may be locked out is better than none.
         self._changed.wait_for(lambda: self._used <= 0, PATIENCE)
 
     def _after(self) -> None:
         self._changed.release()
 
     def take(self, *_: Any) -> None:
-        """Note that one is used."""
+        """Count a connection that was checked out."""
         with self._changed:
             self._used += 1
 
     def give_back(self, *_: Any) -> None:
-        """Note that one is not used any more."""
+        """Count a connection that was returned."""
         with self._changed:
             self._used -= 1
             self._changed.notify_all()
@@ -67,10 +67,10 @@ class _Sessions(SessionManager):
 
 
 class ForkSafeBackend(DatabaseBackend):
-    """Stores results in SQLite."""
+    """Stores results in SQLite; forks wait for the connections in use."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         own, stock = _Sessions(), vars(self)["session_manager"]
-        own.engine_callback = getattr(stock, "engine_callback", None)  # of newer Celery's settings
+        own.engine_callback = getattr(stock, "engine_callback", None)  # of newer Celery versions
         self.session_manager = own

@@ -1,8 +1,9 @@
 """Publishing tasks from a worker: retries, and the later tasks of a canvas.
 
-A worker acknowledges a task once it has published what follows it. A broker that is killed loses
-what it has not confirmed, so a worker waits for the confirm before it acknowledges, however long
-that takes: until the acknowledgement, the broker delivers the task again if the worker dies.
+A worker acknowledges a task once it has published the tasks that follow it. A broker that is
+killed loses messages that it has not confirmed, so a worker waits for the confirm before it
+acknowledges, however long that takes: until then, the broker redelivers the task if the worker
+dies.
 """
 
 from __future__ import annotations
@@ -24,47 +25,47 @@ __all__ = ["AMQP", "RETRY_POLICY", "Producer"]
 #: if its retry cannot be published. RabbitMQ waits as long for the publishing task's own
 #: acknowledgement.
 PATIENCE = CONSUMER_TIMEOUT // 1000
-#: Seconds between two attempts: first, by how much it grows, and most.
+#: Seconds between two attempts: the first pause, its increment, and the longest pause.
 INTERVALS = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
-#: Celery takes None, which means no limit elsewhere, for three attempts.
+#: Celery reads None, which means no limit elsewhere, as three attempts.
 RETRY_POLICY = {"max_retries": PATIENCE, **INTERVALS}
-#: Of connections on which each publish waits for the broker's confirm.
+#: Options of connections on which each publish waits for the broker's confirm.
 TRANSPORT_OPTIONS = {"confirm_publish": True, "connect_retries_timeout": PATIENCE, **INTERVALS}
 
 
 class Producer(confirms.Producer):
-    """A producer that waits for a confirm as long as its connection stands.
+    """A producer that waits for a confirm as long as its connection is open.
 
-    A broker under an alarm of its memory or disk confirms once the alarm is over, and one that is
-    suspended once it goes on. To publish again before that would run the task twice. A broker that
-    is gone ends the connection: it resets it, or misses TCP's keepalive probes (py-amqp's
-    settings: about a minute).
+    A broker under a memory or disk alarm confirms once the alarm is over, and a suspended broker
+    once it goes on. Publishing again before that would run the task twice. If the broker is gone,
+    the connection ends: it is reset, or TCP's keepalive probes fail (py-amqp's settings: about a
+    minute).
     """
 
     @property
     def patience(self) -> float | None:
-        """None: there is no limit."""
+        """None: a confirm is awaited without a time limit."""
         return None
 
 
 class TaskConnections(connection.Pool):
-    """Connections that a forked child leaves to its parent."""
+    """A pool of connections that a forked child does not close: they are its parent's."""
 
     close_after_fork = False
 
 
 class AMQP(connection.AMQP):
-    """What the shipped worker connects and publishes with.
+    """The shipped worker's ``app.amqp``.
 
-    Only tasks are published with confirms. The events of a worker, and its answers to remote
-    control, go out by Celery's own producers: a broker that blocks publishers must not hold up the
-    worker's parent.
+    Only tasks are published with confirms. The worker's Celery events and its replies to remote
+    control use Celery's own producers: a broker that blocks publishers must not hold up the
+    worker's main process.
     """
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
-        # By process. A child keeps what it inherits and does not use: to drop it, or to close it as
-        # kombu's pools do, would end the connection on which its parent waits for a confirm.
+        # By process id. A child keeps an inherited pool without using it: dropping or closing it,
+        # as kombu's pools do, would end the connection on which its parent waits for a confirm.
         self._task_producers: dict[int, Any] = {}
 
     @cached_property
@@ -76,7 +77,7 @@ class AMQP(connection.AMQP):
 
         def send_confirmed(producer: Any, *arguments: Any, **options: Any) -> Any:
             if not _same_broker(producer.connection, self.app.connection_for_write()):
-                return send(producer, *arguments, **options)  # to a broker of the caller's own
+                return send(producer, *arguments, **options)  # the caller chose another broker
             with self._producers().acquire(block=True) as confirmed:
                 return send(confirmed, *arguments, **options)
 
@@ -95,5 +96,5 @@ class AMQP(connection.AMQP):
 
 
 def _same_broker(one: Any, other: Any) -> bool:
-    # Of several URLs, a connection is at any one of them.
+    # A connection with several URLs may be at any one of them.
     return bool(one.alt == other.alt and (one.alt or eqhash(one) == eqhash(other)))

@@ -17,11 +17,11 @@ from workers.files.paths import shown
 
 __all__ = ["CsvFile"]
 
-#: What may separate fields, likeliest first.
+#: Possible delimiters, likeliest first.
 DELIMITERS = ",;\t|"
-#: Characters looked at to find which one does.
+#: Characters from which the delimiter is detected.
 SAMPLE = 1 << 16
-#: Longest name of a column, in characters; no database allows more.
+#: Longest name of a column, in characters: SQL Server's limit.
 MAX_NAME = 128
 
 
@@ -32,15 +32,15 @@ class CsvFile:
         path: the file, below an input root.
 
     Raises:
-        InputError: it cannot be read, is empty, is not UTF-8, or has no usable header.
+        InputError: the file cannot be read, is empty, is not UTF-8, or has no usable header.
     """
 
     def __init__(self, path: str) -> None:
         self._bytes = input_file(path).open()
         try:
-            #: Its path as the job was given it.
+            #: The path, as the job got it.
             self.path = PurePath(path)
-            #: In bytes.
+            #: Size of the file, in bytes.
             self.size = os.fstat(self._bytes.fileno()).st_size
             self._text = io.TextIOWrapper(self._bytes, "utf-8-sig", newline="")
             self._delimiter = _delimiter(self._sample())
@@ -88,9 +88,9 @@ class CsvFile:
                 yield row
 
     def _lines(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """Yield number of the first line and fields, or what is wrong, of each row not blank."""
+        """Yield the line number and the fields, or the error, of each row that is not blank."""
         self._text.seek(0)
-        # Strict: a quote that is never closed is told, and does not swallow the rows after it.
+        # Strict: rows that an unclosed quote swallows are reported, and not taken for one field.
         reader = csv.reader(self._text, delimiter=self._delimiter, strict=True)
         while True:
             number = reader.line_num + 1
@@ -113,7 +113,7 @@ class CsvFile:
         names = [name.strip() or f"column_{place}" for place, name in enumerate(row, 1)]
         if any("\0" in name or len(name) > MAX_NAME for name in names):
             raise self._unusable("has no names of columns in its first line", "add a header")
-        # Databases do not tell upper from lower case in names of columns.
+        # Many databases do not distinguish upper and lower case in names of columns.
         name, times = Counter(name.casefold() for name in names).most_common(1)[0]
         if times > 1:
             raise self._unusable(f"has {times} columns named {name!r}", "rename them")

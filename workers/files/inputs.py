@@ -1,4 +1,4 @@
-"""Files and folders that jobs read: below the roots that the operator named, and nothing else."""
+"""Files and folders that jobs may read: those below the input roots, and no others."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Input:
 
     Args:
         tree: the input root.
-        parts: its place below it; of these only the last may be a link.
-        given: its path as the job was given it.
+        parts: path below the input root; only the last part may be a link.
+        given: the path, as the job got it.
     """
 
     tree: Tree
@@ -35,18 +35,18 @@ class Input:
 
     @property
     def path(self) -> str:
-        """Its absolute path, which names it to another task."""
+        """The absolute path, by which another task can find it."""
         return os.path.join(self.tree.root, *self.parts)  # noqa: PTH118
 
     def inner(self, name: str) -> Input:
-        """Return what has a name, or a path without links, in this folder."""
+        """Return the entry of this folder with a name, or with a path without links."""
         return Input(self.tree, (*self.parts, *name.split("/")), name)
 
     def status(self) -> os.stat_result:
-        """Return its status, or that of what it is a link to.
+        """Return its status, or that of the target if it is a link.
 
         Raises:
-            OSError: it cannot be had; of type :class:`.tree.Outside` if the job may not.
+            OSError: there is no status; :class:`.tree.Outside` if the job may not read it.
         """
         status = self.tree.status(self.parts)
         if stat.S_ISLNK(status.st_mode):
@@ -54,7 +54,7 @@ class Input:
         return status
 
     def open(self) -> BinaryIO:
-        """Open it, or what it is a link to, for reading.
+        """Open it, or its target if it is a link, for reading.
 
         Raises:
             OSError: it cannot be opened, or is no regular file.
@@ -117,8 +117,8 @@ def open_input(path: str) -> BinaryIO:
         path: relative to an input root, or absolute and below one.
 
     Raises:
-        InputError: the path is none, or jobs may read nothing.
-        OSError: there is none below an input root, or it cannot be opened.
+        InputError: the path is not valid, or there are no input roots.
+        OSError: there is no such file below an input root, or it cannot be opened.
     """
     return _located(path)[0].open()
 
@@ -136,10 +136,10 @@ def _found(path: str, kind: str) -> tuple[Input, os.stat_result]:
 
 
 def _located(path: str) -> tuple[Input, os.stat_result]:
-    """Return what the first input root that has it has under a path, with its status.
+    """Return the input with a path, and its status, from the first input root that has it.
 
     Raises:
-        FileNotFoundError: none has it, or it is what a job may not read.
+        FileNotFoundError: no input root has it, or jobs may not read it.
     """
     for tree, parts in _places(path):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -149,9 +149,9 @@ def _located(path: str) -> tuple[Input, os.stat_result]:
 
 
 def _places(path: str) -> Iterator[tuple[Tree, Parts]]:
-    """Yield where a path may lead, in each input root. The file system is not asked for it.
+    """Yield the possible places of a path in each input root, from its text alone.
 
-    Else an answer would tell what there is outside, as ``/mnt/x/../../data`` does.
+    A look at the file system would reveal what exists outside, with ``/mnt/x/../../data`` say.
     """
     if not encodable(path):
         raise not_a_path()
@@ -172,7 +172,7 @@ def _places(path: str) -> Iterator[tuple[Tree, Parts]]:
 
 
 def _hidden(settings: Settings) -> frozenset[Identity]:
-    """Return what no job may read: what is private to taskbridge, and what jobs wrote."""
+    """Return what no job may read: taskbridge's private files, and the output root."""
     try:
         written = [identity(settings.output_root.stat())] if settings.output_root else []
     except OSError:

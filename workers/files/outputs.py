@@ -1,4 +1,4 @@
-"""What a job writes: whole files, in a folder of its own below the root that the operator named."""
+"""Files that a job writes: whole, and in a folder of the job's own below the output root."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from workers.running import job_id, owner, settings_here
 
 __all__ = ["Output", "job_output"]
 
-#: Owners whose name is their folder's. All others have a folder named by a hash, which is longer.
-#: No capitals: in some file systems they are the same.
+#: Owners whose name is the name of their folder. Folders of others are named by a hash, which is
+#: longer. Capitals are excluded: some file systems do not distinguish them from lower case.
 PLAIN_OWNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-#: Folder of jobs without owner; no owner's name, and no hash.
+#: Folder of jobs without an owner; it is neither a plain owner nor a hash.
 NO_OWNER = "_"
-#: Ids of jobs that are their folders' names: those that Celery and ``Bridge.enqueue`` make.
+#: Job ids that are the names of their folders: those that Celery and ``Bridge.enqueue`` make.
 PLAIN_JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file or folder that a job may write, in the folder that is its own.
+    """A file or folder that a job may write, in the job's own folder.
 
     Args:
         tree: the output root.
-        parts: its place below it.
-        root: path of the output root as the operator wrote it.
+        parts: path below the output root.
+        root: path of the output root, as the settings have it.
     """
 
     tree: Tree
@@ -45,17 +45,17 @@ class Output:
 
     @property
     def path(self) -> Path:
-        """Its absolute path."""
+        """The absolute path."""
         return self.root.joinpath(*self.parts)
 
     def inner(self, name: str) -> Output:
         """Return a file or folder in this folder.
 
         Args:
-            name: relative to it; folders in it may be part of the name.
+            name: path relative to this folder; it may contain folders.
 
         Raises:
-            InputError: it is absolute, or leads out of the folder.
+            InputError: the name is not valid, is absolute, or leads out of the folder.
         """
         if not encodable(name):
             raise not_a_path()
@@ -68,10 +68,10 @@ class Output:
         return Output(self.tree, (*self.parts, *parts), self.root)
 
     def made_folder(self) -> Output:
-        """Make this folder where it is missing, and return it.
+        """Make this folder if it is missing, and return it.
 
         Raises:
-            InputError: it cannot be made, or nothing can be written in it.
+            InputError: the folder cannot be made, or nothing can be written in it.
         """
         with self._writing(), self.tree.folder(self.parts, make=True) as folder:
             part, file = _part(folder)
@@ -80,10 +80,10 @@ class Output:
         return self
 
     def check(self) -> Output:
-        """Make the folder of this file where it is missing, and return the file.
+        """Make the folder of this file if it is missing, and return the file.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: the file cannot be written.
         """
         Output(self.tree, self.parts[:-1], self.root).made_folder()
         with self._writing(), contextlib.suppress(FileNotFoundError):
@@ -109,7 +109,7 @@ class Output:
         write.
 
         Raises:
-            InputError: it cannot be written; what was there before is untouched.
+            InputError: the file cannot be written; an earlier version of it is untouched.
         """
         with self._replacement() as (_, file):
             yield file
@@ -118,18 +118,19 @@ class Output:
     def replacement(self) -> Iterator[Path]:
         """Give the path of an empty file that becomes this one when the ``with`` block ends well.
 
-        For a library that wants a path. No other user of the machine has rights to its folder.
+        For a library that wants a path. Folders made here are accessible to the worker's user
+        alone.
 
         Raises:
-            InputError: it cannot be written; what was there before is untouched.
+            InputError: the file cannot be written; an earlier version of it is untouched.
         """
         with self._replacement() as (part, _):
             yield Path(self.tree.root, *self.parts[:-1], part)
 
     @contextlib.contextmanager
     def _replacement(self) -> Iterator[tuple[str, BinaryIO]]:
-        # In the same folder, since only there a rename is atomic. It replaces a link, and does not
-        # follow it.
+        # In the same folder, and so in the same file system, where a rename is atomic. A rename
+        # replaces a link, and does not follow it.
         with self._writing(), self.tree.folder(self.parts[:-1], make=True) as folder:
             part, file = _part(folder)
             try:
@@ -189,7 +190,7 @@ def _key(text: str, plain: re.Pattern[str]) -> str:
 
 
 def _part(folder: int) -> tuple[str, BinaryIO]:
-    """Make a file of a new name in a folder, and open it for writing."""
+    """Create a file with a random name in a folder, and open it for writing."""
     name = f".{secrets.token_hex(8)}.part"
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
     return name, os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb")

@@ -1,4 +1,4 @@
-"""Paths as jobs are given them and as people see them; what is read and written is elsewhere."""
+"""Checks of the paths that jobs get, and their form for people."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["encodable", "not_a_path", "of_home", "shown"]
 
 
 def of_home(settings: Settings) -> frozenset[Identity]:
-    """Return what no job may reach under any name: TASKBRIDGE_HOME and what is directly in it.
+    """Return what no job may reach under any name: TASKBRIDGE_HOME and its direct entries.
 
-    The latter since there may be other links to the key, the results or the broker's folder.
+    The entries too, since the key, the results or the broker's folder may have other names.
     """
     found = set()
     with contextlib.suppress(OSError):
@@ -27,7 +27,7 @@ def of_home(settings: Settings) -> frozenset[Identity]:
 
 
 def shown(path: PurePath | str) -> str:
-    """Return a path as a line of text that can be sent and stored, whatever is in the name."""
+    """Return a path as printable text of one line, in which other characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
@@ -35,7 +35,7 @@ def shown(path: PurePath | str) -> str:
 
 
 def encodable(path: object) -> bool:
-    """Whether a value is text that the file system can be asked for."""
+    """Whether a value is a text that can be encoded as a path of the file system."""
     if not isinstance(path, str) or not path or "\0" in path:
         return False
     try:
@@ -45,7 +45,7 @@ def encodable(path: object) -> bool:
 
 
 def not_a_path() -> InputError:
-    """Return the error of a value that is no path."""
+    """Return the error for a value that is not a path."""
     return InputError(
         "A path must be text that is not empty, and that a file's name can be made of: change it."
     )

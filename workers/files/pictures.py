@@ -1,4 +1,4 @@
-"""Pictures from files that nobody vouches for: listed, read within limits, made small, tiled."""
+"""Pictures from untrusted files: listing, reading within limits, shrinking, tiling."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["UnreadablePicture", "cell_size", "pictures", "small", "tiled"]
 
 #: Endings of the files that count as pictures.
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-#: Formats that are read. Others are not even tried: some of Pillow's decoders start programs.
+#: Formats that are read. No others are tried: some of Pillow's decoders start programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-#: Most pixels of a picture: a small file can claim to hold more than fits the memory.
+#: Most pixels of a picture: a small file can declare more than fits into memory.
 MAX_PIXELS = 100_000_000
-#: Longest side of a tiled picture, in pixels.
+#: Longest side of a sheet of tiled pictures, in pixels.
 MAX_SIDE = 4096
 
-#: What Pillow's decoders raise, as damaged bytes lead them.
+#: Exceptions that Pillow's decoders raise for damaged files.
 DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError),
     *(NotImplementedError, MemoryError, struct.error, zlib.error),

@@ -1,4 +1,4 @@
-"""A folder and all that is below it, opened so that no link ever leads out of it."""
+"""A folder and all that is below it, opened so that no link leads out of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import BinaryIO
 
 __all__ = ["Identity", "Outside", "Parts", "Tree", "identity"]
 
-#: Names of folders, and of what is in the last of them, from a tree's root on.
+#: A path from a tree's root: names of folders, and of an entry of the last one.
 Parts = tuple[str, ...]
 #: Device and inode of a file or folder, the same under each of its names.
 Identity = tuple[int, int]
 
-#: How a folder on the way is opened: never through a link, and without the right to list it.
+#: Flags to open a folder on the path without the right to list it, and to refuse links.
 STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 NO_LINK = os.O_NOFOLLOW
-#: What holds a key wherever it lies: the default name of TASKBRIDGE_HOME.
+#: Default name of TASKBRIDGE_HOME, which holds a key: a folder of this name is always hidden.
 HOME_NAME = ".taskbridge"
 
 
@@ -32,7 +32,7 @@ class Outside(FileNotFoundError):
 
 
 def identity(status: os.stat_result) -> Identity:
-    """Return what tells a file or folder from all others."""
+    """Return what distinguishes a file or folder from all others."""
     return status.st_dev, status.st_ino
 
 
@@ -44,8 +44,8 @@ class Tree:
     through a link, so that nothing that is renamed or replaced meanwhile leads elsewhere.
 
     Args:
-        root: its real path, without links.
-        hidden: files and folders that do not exist for whoever uses the tree.
+        root: real path of the folder, without links.
+        hidden: files and folders that the tree treats as if they did not exist.
     """
 
     root: str
@@ -53,13 +53,14 @@ class Tree:
 
     @contextlib.contextmanager
     def folder(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
-        """Give a descriptor of a folder, to name what is in it relative to it.
+        """Give a descriptor of a folder, to which paths of its entries are relative.
 
         Args:
-            make: whether folders that are missing are made, for the worker's user alone.
+            parts: path of the folder.
+            make: whether missing folders are made, for the worker's user alone; default not.
 
         Raises:
-            OSError: it cannot be opened, or a link is on the way.
+            OSError: the folder cannot be opened, or a link is on the path.
         """
         descriptor = os.open(self.root, STEP)
         try:
@@ -89,10 +90,10 @@ class Tree:
             raise Outside
 
     def visible(self, status: os.stat_result) -> os.stat_result:
-        """Return a status.
+        """Return the status unchanged.
 
         Raises:
-            Outside: it is that of something hidden.
+            Outside: it is the status of a hidden file or folder.
         """
         if identity(status) in self.hidden:
             raise Outside
@@ -102,7 +103,7 @@ class Tree:
         """Return the status of a file or folder, or of a link as such.
 
         Raises:
-            OSError: there is none, or a link is on the way.
+            OSError: there is no such entry, or a link is on the path.
         """
         if not parts:
             return os.stat(self.root)  # noqa: PTH116
@@ -111,10 +112,10 @@ class Tree:
             return self.visible(os.stat(parts[-1], dir_fd=above, follow_symlinks=False))
 
     def resolve(self, parts: Parts) -> Parts:
-        """Return the real place of what may be reached through links.
+        """Return the path without links of an entry.
 
         Raises:
-            Outside: they lead out of the tree.
+            Outside: links lead out of the tree.
         """
         real = os.path.realpath(os.path.join(self.root, *parts))  # noqa: PTH118
         if real == self.root:
@@ -127,10 +128,10 @@ class Tree:
         """Open a regular file for reading.
 
         Raises:
-            OSError: it cannot be opened, is no regular file, or a link is on the way.
+            OSError: it cannot be opened, is no regular file, or a link is on the path.
         """
         with self.folder(parts[:-1]) as above:
-            # Opening a device can do something already. Without O_NONBLOCK, opening a named pipe
+            # Opening a device can have effects already. Without O_NONBLOCK, opening a named pipe
             # would wait for a writer, perhaps for ever.
             self._regular(os.stat(parts[-1], dir_fd=above, follow_symlinks=False))
             flags = os.O_RDONLY | os.O_NONBLOCK | NO_LINK
@@ -154,7 +155,7 @@ class Tree:
         """Give the entries of a folder.
 
         Raises:
-            OSError: it cannot be listed, or a link is on the way.
+            OSError: it cannot be listed, or a link is on the path.
         """
         with self.folder(parts) as folder:
             descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)

@@ -35,8 +35,8 @@ def checksum(path: str, output: str | None = None) -> dict[str, Any]:
 
     Args:
         path: the folder: relative to an input root, or absolute and below one.
-        output: name of the manifest in the job's output folder; default: it is shown as the job's
-            output, as ``sha256sum`` does.
+        output: name of the manifest in the job's output folder; default: its lines are sent as the
+            job's output.
 
     Returns:
         ``files`` and ``bytes`` hashed, ``unreadable`` and ``skipped`` counted, the path of the
@@ -44,12 +44,12 @@ def checksum(path: str, output: str | None = None) -> dict[str, Any]:
 
     Raises:
         InputError: the folder cannot be read, or the manifest cannot be written.
-        JobCancelled: somebody cancelled the job; no manifest is left behind.
+        JobCancelled: the job was cancelled; no manifest is left behind.
     """
     folder = input_folder(path)
     target = None if output is None else job_output().inner(output).check()
     own, counts = hashlib.sha256(), {"files": 0, "bytes": 0}
-    # Links to folders are in many folders, and nobody needs to read of each.
+    # Few skips are logged: links to folders, which are skipped, are common.
     with Complaints() as unreadable, Complaints(limit=3) as skipped:
         files = _files(folder, unreadable, skipped)
         with _manifest(target) as write:
@@ -75,7 +75,7 @@ def _files(folder: Input, unreadable: Complaints, skipped: Complaints) -> list[t
         try:
             status = _status(folder, name, entry)
         except Outside:
-            # What is hidden itself, and no link to it, is as if it were not there.
+            # Hidden entries themselves are ignored silently; links to them are reported.
             if entry.is_symlink():
                 skipped.add(f"skipped {shown(name)}: it leads out of the input root")
         except OSError as error:
@@ -95,7 +95,7 @@ def _status(folder: Input, name: str, entry: os.DirEntry[str]) -> os.stat_result
 
 
 def _entries(folder: Input, unreadable: Complaints) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield path below ``folder``, and entry, of all that is no folder."""
+    """Yield the path below ``folder``, and the entry, of everything that is not a folder."""
     waiting = [""]
     while waiting:
         here = waiting.pop()
@@ -133,9 +133,9 @@ def _digests(
 
 
 def _digest(source: Input, size: int, bar: Any) -> tuple[str, int]:
-    """Return digest and length of a file, and move ``bar`` by ``size`` in any case.
+    """Return digest and length of a file, and advance ``bar`` by ``size`` in any case.
 
-    The file may have grown or shrunk since it was measured, or break off.
+    The file may have grown or shrunk since it was measured, or reading it may fail.
     """
     digest, read, buffer = hashlib.sha256(), 0, memoryview(bytearray(min(CHUNK, size) or CHUNK))
     try:
@@ -159,7 +159,7 @@ def _line(name: str, digest: str) -> bytes:
 
 @contextlib.contextmanager
 def _manifest(target: Output | None) -> Iterator[Callable[[bytes], object]]:
-    """Return what takes the manifest's lines: a file, or the job's output."""
+    """Give a function that writes a line of the manifest, to a file or to the job's output."""
     if target is None:
         yield lambda line: job.output(line.decode("utf-8", "backslashreplace"))
     else:

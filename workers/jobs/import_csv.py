@@ -1,4 +1,4 @@
-"""A CSV file into a table of an SQL database: all of it or nothing."""
+"""Imports a CSV file into a table of an SQL database: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.running import owner
 
 __all__ = ["import_csv"]
 
-#: Columns that the result names; a result must stay small.
+#: Most columns that the result lists: a result must stay small.
 SHOWN_COLUMNS = 100
 #: Rows read between two steps of the first bar.
 STEP = 100
@@ -44,19 +44,19 @@ def import_csv(
     """Import a CSV file (UTF-8, any usual delimiter, a header) into a table.
 
     Each column gets the narrowest type that holds all its values without loss: boolean, integer,
-    float, date, datetime, else text. What is empty becomes NULL. Rows that do not have as many
-    fields as the header are logged with their line and left out. The file is read twice: once
-    for the types, once for the rows.
+    float, date, datetime (without or with time zone), else text. Blank fields become NULL. Rows
+    that do not have as many fields as the header are logged with their line and left out. The file
+    is read twice: once for the types, once for the rows.
 
     Args:
         path: the CSV file: relative to an input root, or absolute and below one.
         database: name of a database that TASKBRIDGE_DATABASES lists; default: a new SQLite file
             in the job's output folder, named after the CSV file.
         table: name of the table; default: made from the name of the file.
-        batch: rows sent at a time.
+        batch: rows sent to the database at a time, from 1 to 100,000; default 1,000.
         if_exists: what to do with a table of that name: ``fail``, ``append`` or ``replace``. Only
             tables that jobs of the same owner made can be appended to or replaced.
-        url: what ``database`` was in 0.1.0; refused.
+        url: the name of ``database`` in 0.1.0; refused.
 
     Returns:
         ``rows`` imported, rows ``skipped``, the ``table``, the type of each of its ``columns``
@@ -64,7 +64,7 @@ def import_csv(
 
     Raises:
         InputError: the file, the database or the table cannot be used; nothing was imported.
-        JobCancelled: somebody cancelled the job; nothing was imported.
+        JobCancelled: the job was cancelled; nothing was imported.
     """
     if not isinstance(batch, int) or not 0 < batch <= MAX_BATCH:
         raise InputError(f"The batch must be a number from 1 to {MAX_BATCH}: correct it.")
@@ -96,7 +96,7 @@ def import_csv(
 
 @contextmanager
 def _opened(database: str | None, stem: str) -> Iterator[tuple[Engine, TableOwners | None, str]]:
-    """Give the database to fill, whose its tables are, and what it is called."""
+    """Give the database to fill, the owners of its tables, and its name in the result."""
     if database is not None:
         with opened(named_url(database), database) as engine:
             yield engine, TableOwners(engine, owner()), database

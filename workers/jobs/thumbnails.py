@@ -1,4 +1,4 @@
-"""Thumbnails of a folder of pictures, one task a picture, and a contact sheet at the end."""
+"""Thumbnails of the pictures in a folder, one task per picture, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["contact_sheet", "thumbnail", "thumbnails", "thumbnails_canvas"]
 
 #: Largest side of a thumbnail, in pixels.
 MAX_SIZE = 2048
-#: Most pictures of one job: each is a task, and the result of each travels to the last one.
+#: Most pictures of one job: each is a task, whose result is passed to the last task.
 MAX_PICTURES = 10_000
 
 
@@ -42,8 +42,8 @@ def thumbnails(self: Any, folder: str, output: str | None = None, size: int = 25
         What :func:`contact_sheet` returns.
 
     Raises:
-        InputError: the folder has no pictures or cannot be read, or the output not be written.
-        JobCancelled: somebody cancelled the job; thumbnails made so far remain.
+        InputError: the folder has no pictures or cannot be read, or the output cannot be written.
+        JobCancelled: the job was cancelled; thumbnails made so far remain.
     """
     canvas = thumbnails_canvas(folder, output, size)
     _target(output).inner("thumbnails").made_folder()
@@ -53,12 +53,12 @@ def thumbnails(self: Any, folder: str, output: str | None = None, size: int = 25
 
 
 def thumbnails_canvas(folder: str, output: str | None = None, size: int = 256) -> Any:
-    """Return what :func:`thumbnails` does as a chord, to enqueue or to build upon.
+    """Return a chord that does the work of :func:`thumbnails`, to enqueue or to combine.
 
-    It lists the folder where it is called, so that must be below an input root there too.
+    The caller lists the folder, so the folder must be below an input root there too.
 
     Raises:
-        InputError: as :func:`thumbnails`.
+        InputError: as for :func:`thumbnails`.
     """
     _check_size(size)
     files = pictures(input_folder(folder))
@@ -75,7 +75,7 @@ def _check_size(size: object) -> None:
 
 
 def _target(output: str | None) -> Output:
-    """Return the folder that a job's ``output`` names."""
+    """Return the folder that the argument ``output`` of a task names."""
     folder = job_output()
     return folder if output is None else folder.inner(output)
 
@@ -104,7 +104,7 @@ def thumbnail(path: str, output: str | None, size: int) -> str | None:
     except UnreadablePicture as error:
         job.log(f"skipped {shown(PurePath(path).name)}: {error}", level="WARNING")
         return None
-    # The whole name stays, since a.jpg and a.png are two pictures.
+    # The suffix stays in the name, since a.jpg and a.png are two pictures.
     name = f"{PurePath(path).name}.webp"
     with folder.inner(name).written_whole() as file:
         image.save(file, "WEBP")
