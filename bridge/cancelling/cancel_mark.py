@@ -1,7 +1,8 @@
-"""A mark in the result backend that a job was cancelled, for workers that do not listen now.
+"""The mark in the result backend that a job was cancelled, for workers that are not listening.
 
-Storing it reads nothing, unlike ``store_result``, which decodes what is there. In a database it is
-one row that is inserted and never changed: servers and services need no right to change results.
+In a database or a key-value store it is stored without a read, unlike ``store_result``, which
+decodes what is there. In a database it is one row that is inserted and never changed: servers and
+services need no right to change results.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from bridge.results import stored_result
 
 __all__ = ["PREFIX", "is_stored", "store"]
 
-#: Marks are stored as if they were results of tasks with ids that begin so.
+#: Prefix of task ids: a mark is stored as the result of a task whose id is this and the job's id.
 PREFIX = "taskbridge-cancelled-"
 
 
 def store(backend: Any, job: str) -> None:
-    """Store the mark of a job, for as long as a backend remembers results.
+    """Store the mark of a job; it is kept as long as results are.
 
     Args:
-        backend: Celery's, of an application; one that other processes cannot read is left alone.
-        job: the id.
+        backend: result backend of a Celery application; nothing is stored in one that other
+            processes cannot read.
+        job: id of the job.
 
     Raises:
         Exception: whatever the backend's library raises if it is away, or refuses the write.
@@ -56,7 +58,7 @@ def is_stored(backend: Any, job: str) -> bool:
 
 
 def _remembers(backend: Any) -> bool:
-    """Whether another process can read what one stores; ``rpc://`` answers only who asked."""
+    """Whether other processes can read what is stored; ``rpc://`` delivers to one process."""
     return hasattr(backend, "get_state") and backend.as_uri() not in ("rpc://", "disabled://")
 
 
@@ -65,9 +67,9 @@ def _insert(backend: Any, task: str) -> None:
 
     sessions, table = backend.session_manager, backend.task_cls.__table__
     engine = sessions.get_engine(backend.url, **backend.engine_options)
-    sessions.prepare_models(engine)  # makes the tables, if no worker has
-    # Without RETURNING, for which more rights are needed.
+    sessions.prepare_models(engine)  # creates the tables, if no worker has
+    # Without RETURNING, which requires more rights.
     row = {"task_id": task, "status": states.SUCCESS, "date_done": backend.app.now()}
-    # It is there already if somebody else has cancelled the job too.
+    # The row exists already if the job was cancelled twice.
     with contextlib.suppress(sa.exc.IntegrityError), engine.begin() as connection:
         connection.execute(sa.insert(table).inline().values(row))

@@ -1,10 +1,10 @@
-"""Cancelling: how a cancel reaches workers, and the tasks that run in them.
+"""Cancel requests: how they reach workers, and the tasks that run in them.
 
-Celery's remote control tells all workers that listen at that moment. A worker's parent notes the
-job in memory that its processes share: a task's own sender looks there, and the next bar or ``job``
-call raises ``JobCancelled``. A task that never calls either is terminated after a grace, where the
-pool can do that. A mark in the result backend tells workers that start later, and a solo worker,
-which does not listen while it runs a task.
+Celery's remote control reaches all workers that listen at that moment. A worker's parent records
+the job in memory that its processes share: the sender thread of a task's process looks there, and
+the task's next bar step or ``job`` call raises ``JobCancelled``. A task that calls neither is
+terminated after a grace period, where the pool can do that. A mark in the result backend reaches
+workers that start later, and a solo worker, which does not listen while it runs a task.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ logger = logging.getLogger(__name__)
 
 #: Name of the remote control command.
 COMMAND = "taskbridge_cancel"
-#: Seconds: what waited less in its queue, on a connection that this worker has had for longer,
-#: needs no look into the result backend.
+#: Seconds: for a task that waited less than this in its queue, on a connection that is older, the
+#: result backend is not asked.
 QUICK = 1.0
 
-#: The connection on which this worker receives tasks, and when it received the first.
+#: The connection on which this worker receives tasks, and the time of the first task on it.
 _listening: tuple[Any, float] = (None, 0.0)
-#: The application of a worker that does not listen while it runs a task; None in others.
+#: The application of a solo worker, which does not listen while it runs a task; None in others.
 _deaf: Any = None
 _ticker = Ticker("taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s")
 
 
 def broadcast(app: Any, job: str) -> None:
-    """Tell all workers that listen now to cancel all tasks of ``job``."""
+    """Send the cancel command for all tasks of ``job`` to all workers that are listening."""
     app.control.broadcast(COMMAND, arguments={"job": job})
 
 
 @contextlib.contextmanager
 def marking(app: Callable[[], Any], job: str) -> Iterator[None]:
-    """Store the mark of a cancelled job for workers that do not listen now, during the block.
+    """Store the mark of a cancelled job while the ``with`` block runs.
 
-    The block does not wait for it; its end does, for a bounded time. A mark that cannot be stored
-    is logged, and nothing is raised.
+    The exit of the block waits for it, for a bounded time. A mark that cannot be stored is logged,
+    and nothing is raised.
 
     Args:
-        app: returns the application whose result backend remembers it, as long as results.
-        job: its id.
+        app: returns the application whose result backend stores the mark.
+        job: id of the job.
     """
     storing = None
     try:
@@ -88,7 +88,7 @@ def _complain(job: str, error: Exception) -> None:
 
 
 def is_marked(app: Any, job: str) -> bool:
-    """Whether a mark says that ``job`` was cancelled; False where that cannot be found out soon."""
+    """Whether a mark of ``job`` is stored; False, with a warning, if the backend fails."""
     try:
         return bool(aside_for(app).ask(_look, app, job))
     except Exception as error:  # noqa: BLE001 - whatever a backend raises; the task is run then
@@ -103,14 +103,15 @@ def _look(app: Any, job: str) -> bool:
 def refuse_cancelled(
     consumer: Any, request: Any, job: str, published: float | None, settings: Settings
 ) -> None:
-    """See to it that a task which a worker has just received never runs if its job was cancelled.
+    """Revoke a task that a worker has just received, if its job was cancelled.
 
     Args:
-        consumer: the worker's.
-        request: of the task.
-        job: its id.
-        published: seconds since the epoch, by the clock of who published the task.
-        settings: how long a cancelled task may go on.
+        consumer: the worker's consumer.
+        request: the worker's request of the task.
+        job: id of the job.
+        published: time of publishing, in seconds since the epoch by the publisher's clock; None
+            if it is unknown.
+        settings: settings with ``cancel_grace``.
     """
     missed = may_have_missed(consumer, published, settings.cancel_grace)
     if not cancelled_jobs.knows(job) and missed and is_marked(consumer.app, job):
@@ -122,15 +123,16 @@ def refuse_cancelled(
 
 
 def may_have_missed(consumer: Any, published: float | None, grace: float) -> bool:
-    """Whether a task's job may have been cancelled without this worker being told.
+    """Whether the cancel command for a task's job may not have reached this worker.
 
     Args:
-        consumer: the worker's.
-        published: seconds since the epoch, by the clock of who published the task.
-        grace: seconds for which a cancelled task may run on, and publish others of its job.
+        consumer: the worker's consumer.
+        published: time of publishing, in seconds since the epoch by the publisher's clock; None
+            if it is unknown.
+        grace: seconds for which a cancelled task may run on, and publish other tasks of its job.
     """
-    # Remote control reaches who listens: a worker does when the first task comes on a connection,
-    # at the latest. It does not reach who is busy for longer than its messages are kept.
+    # Remote control reaches workers that listen: at the latest, a worker does when the first task
+    # arrives on its connection. One that is busy for longer than messages are kept misses some.
     global _listening
     now = time.time()
     if _listening[0] is not consumer.connection:
@@ -141,7 +143,7 @@ def may_have_missed(consumer: Any, published: float | None, grace: float) -> boo
 
 
 def follow(run: Run) -> None:
-    """Look for the mark of a run's job once a second, if this worker does not listen meanwhile."""
+    """In a solo worker, look for the mark of a run's job once a second."""
     if (app := _deaf) is None:
         return
 
@@ -153,15 +155,15 @@ def follow(run: Run) -> None:
 
 
 def unfollow(task: str) -> None:
-    """Look no more."""
+    """Stop looking for the mark."""
     _ticker.remove(task)
 
 
 def install(app: Any, settings: Settings) -> None:
-    """Teach workers of ``app`` the command, once they start."""
+    """Register the command, and the shared memory, in workers of ``app`` when they start."""
 
     def register(sender: Any, **_: Any) -> None:
-        # Imported here: celery.worker is of no use to a service.
+        # Imported here: a service does not need celery.worker.
         from celery.worker.control import Panel
 
         from bridge.cancelling.termination import cancel

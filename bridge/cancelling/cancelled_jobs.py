@@ -1,8 +1,8 @@
-"""The jobs that were cancelled, in memory that all processes of a worker share.
+"""``CancelledJobs``: the cancelled jobs, in memory that all processes of a worker share.
 
-Remote control reaches a worker's parent. Its pool's processes see what the parent writes here,
-those that are forked later as well, and need no folder, signal or connection for it. In pools
-without processes it is memory like any other.
+Remote control reaches only the worker's parent, which writes here. Pool processes, those that are
+forked later as well, read it without a signal or a connection; processes that are not forked map it
+from a temporary file. Pools without processes use it like any other memory.
 """
 
 from __future__ import annotations
@@ -25,34 +25,36 @@ __all__ = ["CancelledJobs", "adopt", "knows", "remember", "share", "watch"]
 
 logger = logging.getLogger(__name__)
 
-#: Jobs that are held; the oldest makes room for the next. A running task looks ten times a second.
+#: Jobs that are held; a new job replaces the oldest. Running tasks look about ten times a second.
 SLOTS = 4096
 #: Bytes of a job's digest.
 DIGEST = 16
-#: How many were written so far, at the beginning.
+#: Header of the memory: number of jobs written so far.
 COUNT = struct.Struct("=Q")
 SIZE = COUNT.size + SLOTS * DIGEST
-#: Seconds for which a worker's parent refuses tasks of a cancelled job, and jobs that it knows as
-#: such: more than a job is expected to wait in a queue.
+#: Seconds for which a worker's parent refuses tasks of a cancelled job, longer than a job is
+#: expected to wait in a queue; and number of cancelled jobs that it remembers.
 MEMORY, MAX_KNOWN = 86_400.0, 100_000
-#: Variable by which a process that is not forked finds the memory of its parent.
+#: Environment variable with the path of the parent's file, for processes that are not forked.
 VARIABLE = "_TASKBRIDGE_CANCELLED"
 
 
 class CancelledJobs:
-    """Written by one process, and read by all those that are forked from it afterwards.
+    """A set of jobs that one process writes, and processes forked from it afterwards read.
 
     Args:
-        file: of :attr:`file` of another one, to read what that one writes.
-        shared_by_file: whether processes that are not forked shall be able to read it.
+        file: :attr:`file` of another instance, to read what that one writes; default None, for
+            memory of its own.
+        shared_by_file: whether to create a file, so that processes that are not forked can read
+            it; default False.
 
     Raises:
-        OSError: the file cannot be made, or read.
+        OSError: the file cannot be created or opened.
     """
 
     def __init__(self, file: Path | None = None, *, shared_by_file: bool = False) -> None:
         self._made: Any = None
-        #: By which processes that are not forked find it; None without one.
+        #: Path of the mapped file; None for anonymous memory.
         self.file = file
         if shared_by_file:
             self._made = tempfile.NamedTemporaryFile(prefix="taskbridge-cancelled-")  # noqa: SIM115
@@ -66,11 +68,11 @@ class CancelledJobs:
 
     @property
     def count(self) -> int:
-        """How many jobs were added so far; while it stays the same there is nothing to look for."""
+        """Number of jobs added so far; while it is unchanged, no job needs to be looked up."""
         return int(COUNT.unpack_from(self._memory)[0])
 
     def add(self, job: str) -> None:
-        """Add a job; called by one process alone."""
+        """Add a job; only one process may do so."""
         count = self.count
         begin = COUNT.size + count % SLOTS * DIGEST
         self._memory[begin : begin + DIGEST] = _digest(job)
@@ -84,14 +86,14 @@ def _digest(job: str) -> bytes:
     return blake2b(job.encode("utf-8", "surrogatepass"), digest_size=DIGEST).digest()
 
 
-#: Cancelled jobs that this worker knows: in its parent process, and in memory that the parent
-#: shares with its children, which is None outside workers.
+#: Cancelled jobs that this worker knows: in its parent process, and in the memory that the parent
+#: shares with its pool processes, which is None outside workers.
 _known = LimitedSet(maxlen=MAX_KNOWN, expires=MEMORY)
 _shared: CancelledJobs | None = None
 
 
 def remember(job: str) -> None:
-    """Refuse tasks of a job from now on, and let those that run know; for a worker's parent."""
+    """Record a cancelled job, for waiting and running tasks; called in a worker's parent."""
     _known.add(job)
     if _shared is not None:
         _shared.add(job)
@@ -103,9 +105,9 @@ def knows(job: str) -> bool:
 
 
 def watch(job: str) -> Callable[[], bool] | None:
-    """Return what tells whether this worker knows that a job was cancelled; None outside workers.
+    """Return a function that returns True once a job was cancelled; None outside workers.
 
-    It waits for nothing.
+    The function does not block, and returns False while no job was added since its last call.
     """
     if (shared := _shared) is None:
         return None
@@ -122,9 +124,9 @@ def watch(job: str) -> Callable[[], bool] | None:
 
 
 def share(worker: Any) -> None:
-    """Make the memory that the processes of a worker will share, before there are any."""
+    """Create the memory of a worker, before its pool processes start."""
     global _shared
-    # macOS and Windows have processes that are not forked unless told otherwise.
+    # On macOS and Windows processes are not forked by default.
     fresh = worker.pool_start_method != "fork" or sys.platform in ("darwin", "win32")
     try:
         _shared = CancelledJobs(shared_by_file=fresh)
@@ -136,7 +138,7 @@ def share(worker: Any) -> None:
 
 
 def adopt(**_: Any) -> None:
-    """Find the memory of the parent in a process that was not forked from it."""
+    """Map the parent's memory in a pool process that was not forked."""
     global _shared
     if _shared is None and (file := os.environ.get(VARIABLE)):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Ending the tasks of a cancelled job in a worker: what waits at once, what runs after a grace."""
+"""Ends a cancelled job's tasks in a worker: waiting ones at once, running ones after a grace."""
 
 from __future__ import annotations
 
@@ -26,33 +26,35 @@ def cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
     """Cancel all tasks of a job that this worker knows.
 
     Args:
-        state: of the worker's remote control.
-        job: its id.
-        settings: how long what runs has to end by itself.
+        state: state of the worker's remote control.
+        job: id of the job.
+        settings: settings with ``cancel_grace``, the seconds in which running tasks may end by
+            themselves.
 
     Returns:
-        Remote control's answer.
+        The reply to the remote control command.
     """
     requests = {one for one in _known(state.consumer) if _job_of(one) == job}
     running = requests & set(worker_state.active_requests)
     waiting = requests - running
-    # The job's own id is refused even if this worker has not seen it: it may come from the queue.
-    # The result is left to the worker that refuses it. Celery's own command has each worker store
-    # one, over that of a task which another has begun meanwhile.
+    # The job's own id is revoked even if this worker has not received it: it may be in the queue.
+    # The worker that refuses a task stores its result. Celery's own command has each worker store
+    # one, which overwrites that of a task which another worker has begun meanwhile.
     worker_state.revoked.update({job, *(one.id for one in waiting)} - {one.id for one in running})
     for request in running:
         _force_later(request, state.consumer, settings)
     for request in waiting:
         try:
             _drop(request, state.consumer)
-        except Exception:  # of a result backend, say; the others are dropped all the same
+        except Exception:  # of the result backend, say; the other tasks are dropped all the same
             logger.exception("taskbridge: task %s could not be dropped", request.id)
     return {"ok": f"cancelling {len(running)} running and {len(waiting)} waiting tasks"}
 
 
 def _known(consumer: Any) -> Iterator[Any]:
     yield from list(worker_state.requests.values())
-    # The end of an attempt makes a worker forget the id of the next, if it has come already.
+    # When an attempt ends, the worker removes the task's id from `requests`, even if it has
+    # received the retry, which has the same id, by then: the retry is in the timer.
     for entry in list(consumer.timer.schedule.queue):
         if (args := entry.entry.args) and isinstance(args[0], Request):
             yield args[0]
@@ -63,19 +65,19 @@ def _job_of(request: Any) -> str:
 
 
 def _drop(request: Any, consumer: Any) -> None:
-    """End a task that has not begun, without waiting for its turn."""
+    """End a task that has not begun, without waiting until it would begin."""
     if (entry := getattr(request, "_eta_timer_entry", None)) is not None:
-        # It is to run later: nobody looks at it before.
+        # A task with an ETA: the worker would check for a revoke only when it is due.
         entry.cancel()
         request.revoked()
         consumer.qos.decrement_eventually()
     elif _can_terminate(consumer.pool) and request._apply_result is not None:
-        # A process of the pool has it in its queue: it is terminated as soon as it says so.
+        # It is in the queue of a pool process, and is terminated once the process accepts it.
         request.terminate(consumer.pool)
 
 
 def _can_terminate(pool: Any) -> bool:
-    """Whether it can end a task that does not want to."""
+    """Whether a pool can terminate a running task."""
     return getattr(pool.terminate_job, "__func__", None) is not BasePool.terminate_job
 
 
@@ -92,8 +94,8 @@ def _force_later(request: Any, consumer: Any, settings: Settings) -> None:
         request.terminate(consumer.pool)
 
     def kill() -> None:
-        # Code that is not Python's own may never get to see the first signal. A process that has
-        # ended meanwhile is none of the pool's any more.
+        # While C code runs, Python may never handle the first signal. If the process has ended
+        # meanwhile, the pool does not have it any more, and does nothing.
         consumer.pool.terminate_job(request.worker_pid, getattr(signal, "SIGKILL", None))
 
     consumer.timer.call_after(settings.cancel_grace, force)

@@ -1,8 +1,8 @@
-"""Capture: what code that knows nothing of taskbridge shows inside a job reaches its watchers.
+"""Capture of the bars, log records and printed output of code that does not use taskbridge.
 
-Each kind looks up the current job by context and does nothing outside one, so two jobs in one
-process never see each other's. What a run captures is decided when it begins; the hooks
-themselves are set once a process.
+Each hook looks up the current job by context and does nothing outside a job, so jobs in the same
+process do not capture each other's output. The kinds that a run captures are chosen when it begins;
+the hooks are set once per process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def prepare(settings: Settings) -> None:
 
 
 def attach(kinds: frozenset[str], settings: Settings) -> None:
-    """Set the hooks for lines: Celery sets handlers and streams up late, and more than once."""
+    """Set the hooks for lines, at each task: Celery sets up handlers and streams repeatedly."""
     from bridge.capture import log_records, streams
 
     if "logging" in kinds:
@@ -36,11 +36,13 @@ def attach(kinds: frozenset[str], settings: Settings) -> None:
 
 
 def kinds_for(task: Any, owner: str | None, settings: Settings) -> frozenset[str]:
-    """Return what is captured of a task.
+    """Return the kinds of bars and lines that are captured of a task.
 
     Args:
-        task: its own ``taskbridge_capture``, a collection of kinds, has the last word.
-        owner: of a task that is nobody's, nothing is captured unless it says so.
+        task: Celery task; its ``taskbridge_capture``, a collection of kinds or a comma-separated
+            string, takes precedence.
+        owner: owner of the job; without one, the kinds of ``settings`` are not captured.
+        settings: settings with the default kinds.
     """
     own = getattr(task, "taskbridge_capture", None)
     if own is not None:

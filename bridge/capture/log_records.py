@@ -1,4 +1,4 @@
-"""Records of :mod:`logging`."""
+"""Capture of :mod:`logging` records as log lines of a job."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bridge.reporting.current_job import cut_line
 
 __all__ = ["attach"]
 
-#: Loggers whose records are about how a job is run, and not from it. Those that
-#: ``get_task_logger`` returns go by the name that the task gave them.
+#: Top-level loggers whose records are about how a job is run, and not from the job. A logger of
+#: ``get_task_logger`` has the name that the task gave it, and is captured.
 NOT_THE_JOBS = frozenset({"amqp", "billiard", "bridge", "celery", "engineio", "kombu", "socketio"})
 
 
 class Handler(logging.Handler):
-    """Hands records to the emitter of the job in whose context they were made."""
+    """Passes records to the reporter of the job in whose context they were made."""
 
     show_tracebacks = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record to those who watch; never fails, and never stops a cancelled job."""
+        """Send a record as a log line; never raises, not even ``JobCancelled``."""
         place = current_job.here()
         if place is None or "logging" not in place[0].capture:
             return
@@ -38,7 +38,7 @@ class Handler(logging.Handler):
         if not record.exc_info or record.exc_info[1] is None:
             return ""
         error = record.exc_info[1]
-        # As with a failed job, only its class and message leave the worker.
+        # As with a failed job, only its class and message leave the worker by default.
         lines = traceback.format_exception_only(error)
         if self.show_tracebacks:
             lines = traceback.format_exception(error)
@@ -49,11 +49,12 @@ _handler = Handler()
 
 
 def attach(level: int, *, show_tracebacks: bool) -> None:
-    """Listen on the root logger, if not done.
+    """Add the handler to the root logger, if it is not there.
 
     Args:
-        level: records below it are left out. What a logger's own level suppresses is never made.
-        show_tracebacks: whether a record's traceback is shown, or only its last line.
+        level: lowest level that is captured. A logger's own level suppresses records before that.
+        show_tracebacks: whether a record's traceback is sent, or only the error's class and
+            message.
     """
     _handler.setLevel(level)
     _handler.show_tracebacks = show_tracebacks

@@ -1,4 +1,4 @@
-"""Bars that a library draws with ``rich.progress``."""
+"""Capture of bars that a library draws with ``rich.progress``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bridge.reporting.task_run import Run
 
 __all__ = ["install"]
 
-#: Where a Progress keeps the meters of its tasks, each with the run that it belongs to.
+#: Attribute of a Progress that holds the meters of its tasks, each with its run.
 METERS = "_taskbridge_meters"
 
 
@@ -76,7 +76,7 @@ def _start(original: Callable[..., None], self: Progress) -> None:
     if _run() is None:
         original(self)
     else:
-        # Nothing is drawn. Without its drawing thread, track() counts each item by itself.
+        # Nothing is drawn. Without auto-refresh, track() uses no thread, and counts each item.
         self.live.auto_refresh = False
 
 
@@ -116,7 +116,7 @@ HOOKS: dict[str, Callable[..., Any]] = {
 
 @functools.cache
 def install() -> None:
-    """Be there when a bar is made. Calling it again does nothing."""
+    """Wrap the methods of ``Progress`` that make and move bars. Calling it again does nothing."""
     for name, hook in HOOKS.items():
         _hook(name, getattr(Progress, name), hook)
 

@@ -1,4 +1,4 @@
-"""What is printed: ``sys.stdout`` and ``sys.stderr``."""
+"""Capture of ``sys.stdout`` and ``sys.stderr`` as output of a job."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["attach"]
 
 
 class Tee:
-    """A text stream that also shows what a job writes to it as the job's output.
+    """A text stream that also sends what a job writes to it as the job's output.
 
     Args:
-        stream: where everything goes as before.
+        stream: stream that everything is written to, as before.
         name: ``stdout`` or ``stderr``.
     """
 
@@ -24,7 +24,7 @@ class Tee:
         self._stream, self._name = stream, name
 
     def write(self, text: str) -> Any:
-        """Write text, and show it to those who watch the job."""
+        """Write text, and send it as output of the current job if the job captures this stream."""
         place = current_job.here()
         if place is not None and self._name in place[0].capture and isinstance(text, str):
             put_output(*place, text)
@@ -40,7 +40,7 @@ class Tee:
 
 
 def attach(names: Iterable[str]) -> None:
-    """Stand before the streams of these names, if not done."""
+    """Wrap the streams of :mod:`sys` with these names in a :class:`Tee`, if they are not."""
     for name in names:
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, Tee):

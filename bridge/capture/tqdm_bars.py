@@ -1,4 +1,4 @@
-"""Bars that a library draws with tqdm, or with any class made from tqdm's."""
+"""Capture of bars that a library draws with tqdm, or with a subclass of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bridge.reporting.progress import Bar, bar_class
 
 __all__ = ["install"]
 
-#: Modules of tqdm whose bars are shown elsewhere too: in a window, in a chat. They stay as they
-#: are; what tqdm.rich draws is captured as rich's.
+#: Modules of tqdm whose bars are not only drawn on a terminal, but in a window or a chat. They are
+#: not replaced; bars of tqdm.rich are captured as rich's.
 ELSEWHERE = frozenset(
     {
         "tqdm.contrib.discord",
@@ -34,7 +34,7 @@ def _wanted() -> bool:
 
 
 def _new_in_job(cls: Any, *args: Any, **options: Any) -> Any:
-    # All of tqdm's classes are made here. Python then calls the __init__ of what it is given.
+    # Instances of all of tqdm's classes are made here; Python then calls __init__ of the result.
     drawn = ELSEWHERE.intersection(base.__module__ for base in cls.__mro__)
     captured = None if drawn or not _wanted() else bar_class(cls)
     return _new(cls, *args, **options) if captured is None else object.__new__(captured)
@@ -50,6 +50,6 @@ def _write_in_job(
 
 
 def install() -> None:
-    """Be there when a bar is made. Calling it again does nothing."""
+    """Replace ``tqdm.__new__`` and ``tqdm.write``. Calling it again does nothing."""
     tqdm.__new__ = staticmethod(_new_in_job)  # type: ignore[method-assign]
     tqdm.write = classmethod(_write_in_job)  # type: ignore[method-assign,assignment]

@@ -1,4 +1,4 @@
-"""The ``taskbridge`` command: the composition root, and the only thing that reaches all parts."""
+"""Entry point of the ``taskbridge`` command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line. Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
     try:
         from bridge.cli.commands import cli
     except ImportError as error:

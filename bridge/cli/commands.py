@@ -1,4 +1,4 @@
-"""The commands and their options; what they do is in the modules beside this one."""
+"""The click commands and their options; the other modules of the package implement them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["cli"]
 
 
 class Group(click.Group):
-    """A group in which an error that a person can mend is one sentence, not a traceback."""
+    """A group that prints taskbridge's own errors as one sentence, without a traceback."""
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         quiet_logs()
@@ -126,7 +126,7 @@ def worker(arguments: tuple[str, ...]) -> None:
     """
     from bridge.cli.stack import execute, worker_command
 
-    # Celery's own way is to wait for ever, until whoever stops it loses patience and kills it.
+    # By default, Celery waits without limit for running jobs, until its process manager kills it.
     environ = {"REMAP_SIGTERM": "SIGQUIT", **without_keys(os.environ)}
     command = worker_command(Settings.from_environ(environ), "workers.app")
     execute([*command, *arguments], environ)

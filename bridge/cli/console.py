@@ -1,7 +1,7 @@
-"""All that the commands print: nothing in this folder prints in another way.
+"""Functions through which all commands print.
 
-What is printed comes from tasks, other people, servers and brokers. A terminal obeys escape
-sequences in it, so it is made safe here, where it is printed, and not where it is read.
+Printed text comes from tasks, other users, servers and brokers. A terminal obeys escape sequences
+in it, so the text is made safe here, where it is printed, and not where it is read.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ __all__ = [
 def echo(
     text: str, *, lead: str = "", colour: str | None = None, err: bool = False, whole: bool = False
 ) -> None:
-    """Print text, and the end of its line.
+    """Print text and a line end.
 
     Args:
-        text: made safe; it may have several lines.
-        lead: what comes before it, in a colour on a terminal.
-        colour: of that.
-        err: to stderr.
-        whole: however long it is.
+        text: text, which is made safe; it may have several lines.
+        lead: prefix, coloured on a terminal.
+        colour: colour of ``lead``.
+        err: whether to print to stderr.
+        whole: whether long text is printed uncut.
     """
     safe = printable(text, lines=True, **({"most": None} if whole else {}))
     click.echo(click.style(printable(lead), fg=colour) + safe if lead else safe, err=err)
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as one line of JSON, which has no control character in it."""
-    # JSON in ASCII escapes all of them but one.
+    """Print a value as one line of JSON, without control characters."""
+    # ASCII JSON escapes all control characters but DEL.
     click.echo(json.dumps(value).replace("\x7f", "\\u007f"))
 
 
 def echo_output(output: bytes) -> None:
-    """Print what a job wrote: as it is, unless a terminal would obey it.
+    """Print a job's output: unchanged, or made safe if stdout is a terminal.
 
     Args:
-        output: one line with its end, or the beginning of a long one.
+        output: one line with its line end, or the beginning of a long line.
     """
     if sys.stdout.isatty():
         click.echo(shown(output))
@@ -72,23 +72,23 @@ def echo_output(output: bytes) -> None:
 
 
 def shown(output: bytes) -> str:
-    """Return a line that a job wrote as a terminal may show it."""
-    # After a carriage return, a terminal writes over the line.
+    """Return a line of a job's output as text that is safe for a terminal."""
+    # A terminal would write the text after a carriage return over the text before it.
     line = output.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2]
     return printable(line.replace("\t", "    "))
 
 
 def confirm(question: str) -> bool:
-    """Ask a person at the terminal, on stderr.
+    """Ask a yes-or-no question, on stderr.
 
     Raises:
-        click.Abort: the answer was Ctrl-C.
+        click.Abort: the answer was Ctrl-C, or the input ended.
     """
     return click.confirm(printable(question, lines=True), err=True)
 
 
 class SafeConsole(Console):
-    """rich's console; what it draws by itself stays, and the text in it is made safe."""
+    """rich's console, which makes text safe and keeps rich's own control sequences."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -103,22 +103,22 @@ class SafeConsole(Console):
 
 
 def new_console() -> SafeConsole:
-    """Return a console of rich's, on stdout, that reads no markup."""
+    """Return a rich console on stdout, without markup, emoji codes and highlighting."""
     return SafeConsole(markup=False, emoji=False, highlight=False)
 
 
 def cell(text: str, style: str = "", most: int = 255) -> Text:
-    """Return text for one line of a table or a bar."""
+    """Return safe text for one line of a table or a bar, of ``most`` characters at most."""
     return Text(printable(text, most=most), style=style)
 
 
 class Cell(TextColumn):
-    """A column of bars, of one line.
+    """A column of safe text in a progress display, of one line.
 
     Args:
-        text: with fields of ``task``.
-        most: characters at most.
-        options: of rich's ``TextColumn``.
+        text: format with fields of ``task``.
+        most: maximum number of characters.
+        options: options of rich's ``TextColumn``.
     """
 
     def __init__(self, text: str, *, most: int = 255, **options: Any) -> None:
@@ -133,7 +133,7 @@ class Cell(TextColumn):
 
 
 def printer() -> Any:
-    """Return what prints the lines of processes that honcho runs."""
+    """Return a honcho printer that makes the lines of its processes safe."""
     from honcho.printer import Message, Printer
 
     class SafePrinter(Printer):
@@ -147,7 +147,7 @@ def printer() -> Any:
 
 @contextlib.contextmanager
 def safe_errors() -> Iterator[None]:
-    """Make safe what click prints of an error, which quotes settings, ids and answers."""
+    """Make click's error messages safe, which quote settings, ids and servers' answers."""
     try:
         yield
     except click.ClickException as error:
@@ -157,6 +157,6 @@ def safe_errors() -> Iterator[None]:
 
 
 def quiet_logs() -> None:
-    """Make warnings of libraries safe, which Python prints to stderr."""
+    """Make libraries' warnings safe, which Python's handler of last resort prints to stderr."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(SafeFormatter(logging.Formatter()))

@@ -1,4 +1,4 @@
-"""``taskbridge demo``: everything started, one real job run and watched, everything ended."""
+"""``taskbridge demo``: starts the stack, runs and watches one real job, and stops the stack."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from bridge.settings import Settings
 __all__ = ["run"]
 
 OWNER = "demo"
-#: What the page's form may start.
+#: Pattern of the tasks that clients may enqueue.
 TASKS = "workers.jobs.*"
-#: Seconds for the stack to come up, on a slow machine that has never imported any of it.
+#: Seconds for the stack to start, on a slow machine that has never imported any of it.
 START = 90.0
 #: Seconds that the processes are given to end before they are killed.
 STOP = 8.0
@@ -37,7 +37,7 @@ TOKEN_TTL = 24 * 3600.0
 
 
 def run(path: Path | None, *, once: bool) -> int:
-    """Run the demonstration.
+    """Run the demo.
 
     Args:
         path: folder to checksum; default Python's own standard library.
@@ -49,7 +49,7 @@ def run(path: Path | None, *, once: bool) -> int:
     folder = (path or Path(sysconfig.get_paths()["stdlib"])).absolute()
     keep = Settings.from_environ().home.absolute()
     make_home(keep)
-    # A home of its own, so that a demo never meets another stack of this folder.
+    # A separate home, so that the demo shares nothing with another stack of this folder.
     home = Path(tempfile.mkdtemp(prefix="demo-", dir=keep))
     variables = {
         "TASKBRIDGE_HOME": str(home),
@@ -135,7 +135,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP)
     except subprocess.TimeoutExpired:
-        # honcho gives each process a group of its own: these are the stragglers.
+        # honcho starts each process in its own process group, so they are killed one by one.
         for child in _descendants(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)

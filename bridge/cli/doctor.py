@@ -1,4 +1,4 @@
-"""``taskbridge doctor``: each link checked, one line a check, the remedy on failure."""
+"""``taskbridge doctor``: checks each link, with one line per check, and a remedy on failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bridge.settings import Settings, broker_url
 
 __all__ = ["examine"]
 
-#: Seconds by which clocks may be apart: less cannot be told from the time that a message takes.
+#: Seconds by which clocks may differ; less cannot be distinguished from a message's travel time.
 MAX_APART = 2.0
 #: Seconds that the probe may take from broker to client.
 PROBE_TIMEOUT = 15.0
@@ -40,10 +40,10 @@ class Skipped(Exception):
 
 
 def examine() -> int:
-    """Run all checks, each only if those before it passed.
+    """Run all checks in order, until one fails.
 
     Returns:
-        Exit status: 0 if all passed, 1 if not.
+        Exit status: 0 if none failed, else 1.
     """
     checks = iter(_CHECKS)
     state: dict[str, Any] = {}
@@ -84,7 +84,7 @@ def _broker(state: dict[str, Any]) -> str:
 
 
 def _events(state: dict[str, Any]) -> str:
-    """Look for the exchange and the stream of each shard, without making what is missing."""
+    """Check that the stream of each shard exists, without declaring it."""
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.events):
         return "no stream: this broker keeps none, and a server that restarts misses events"
@@ -165,13 +165,13 @@ def _server(state: dict[str, Any]) -> str:
                 "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
             )
         state["apart"] = told["time"] - time.time()
-        reach = told.get("reach")  # not of a server of 0.1.0, and none before it has looked
+        reach = told.get("reach")  # missing in 0.1.0; None until the server has looked
         state["reach"] = min(math.inf if reach is None else reach, state.get("reach", math.inf))
     return str(settings.server_url) + _shortage(state["reach"], settings.replay)
 
 
 def _shortage(reach: float, replay: float) -> str:
-    """Return what to say of a stream that reaches back so many seconds; nothing if it is enough."""
+    """Return a warning if the stream reaches back fewer seconds than ``replay``, else nothing."""
     if reach >= replay:
         return ""
     return (
@@ -229,7 +229,7 @@ def _probe(state: dict[str, Any]) -> str:
     watcher = bridge.watch(job.id, timeout=PROBE_TIMEOUT)
     seen = list(_until_end(watcher))
     began = [event["at"] for event in seen if event["type"] == "started"]
-    # It began after it was enqueued and before now, by its worker's clock.
+    # The probe began between `enqueued` and now, if the worker's clock agrees with this one.
     state["worker_apart"] = _outside(began[0], enqueued, time.time()) if began else 0.0
     if watcher.snapshot.state != "succeeded":
         raise Ill(

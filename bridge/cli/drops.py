@@ -13,23 +13,23 @@ from bridge.settings import Settings
 
 __all__ = ["describe"]
 
-#: Name of the queue that is looked at: taskbridge's own applications enqueue there.
+#: Name of the queue that is checked, in which taskbridge's own applications enqueue.
 QUEUE = "celery"
-#: Seconds that the API may take.
+#: Timeout of a request to the API, in seconds.
 TIMEOUT = 3.0
 REMEDY = "set a policy that dead-letters them to {dead} (docs/operations.md, Dropped messages)"
 
 
 def describe(settings: Settings, vhost: str) -> str:
-    """Return a sentence on what becomes of the jobs of dropped messages.
+    """Return a sentence that says whether jobs end whose messages the broker drops.
 
     Args:
-        settings: the API's URL, and the channel.
+        settings: settings with the API's URL and the channel.
         vhost: name of the virtual host of tasks.
 
     Raises:
         OSError: the API does not answer, or refuses.
-        ValueError: what answers is no such API.
+        ValueError: the answer is not JSON.
     """
     dead, api = dropped_messages.queue_name(settings), settings.broker_api or ""
     place = quote(vhost, safe="")
@@ -60,7 +60,7 @@ def _arguments(queue: dict[str, Any]) -> dict[str, Any]:
 
 
 def _get(api: str, path: str) -> Any:
-    """Return what the API tells; the login in its URL goes into a header."""
+    """Return the API's decoded answer; the login in its URL is sent as a header."""
     at = urlsplit(f"{api.rstrip('/')}/{path}")
     host = at.netloc.rpartition("@")[2]
     request = urllib.request.Request(urlunsplit(at._replace(netloc=host)))

@@ -1,7 +1,8 @@
-"""Numbers and times as a person reads them."""
+"""Formats numbers, times and bars for people."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["COLOURS", "amount", "counts", "duration", "percent", "speed"]
@@ -34,13 +35,13 @@ def amount(value: float, *, scale: bool) -> str:
     """Return a number, with an SI prefix (k, M, G, T) if ``scale``."""
     if scale:
         for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-            if abs(value) >= 0.9995 * size:  # what would be rounded to 1000 of the next smaller
+            if abs(value) >= 0.9995 * size:  # less rounds to below 1000 of the next smaller
                 scaled = value / size
                 return f"{scaled:.0f}{prefix}" if abs(scaled) >= 100 else f"{scaled:.3g}{prefix}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def counts(bar: dict[str, Any]) -> str:
+def counts(bar: Mapping[str, Any]) -> str:
     """Return how far a bar is: ``12/40 file``, or with SI prefixes ``193M/823MB``."""
     scale = bar.get("unit_scale", False)
     done = amount(bar["n"], scale=scale)
@@ -49,14 +50,14 @@ def counts(bar: dict[str, Any]) -> str:
     return f"{done}{total}{'' if scale else ' '}{unit}"
 
 
-def percent(bar: dict[str, Any]) -> int | None:
+def percent(bar: Mapping[str, Any]) -> int | None:
     """Return whole percent, or None for a bar without a total."""
     if not bar.get("total"):
         return None
     return max(0, min(100, int(100 * bar["n"] / bar["total"])))
 
 
-def speed(bar: dict[str, Any]) -> str:
+def speed(bar: Mapping[str, Any]) -> str:
     """Return a bar's rate: ``1.2MB/s`` or ``40 file/s``; nothing while unknown."""
     if not bar.get("rate"):
         return ""

@@ -1,4 +1,4 @@
-"""What events have to say besides bars, as plain lines of a terminal."""
+"""``Lines``: turns events other than progress into lines for a terminal."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import base64
 from typing import Any
 
 from bridge.cli.format import duration
+from bridge.protocol.json_types import JobEvent, JobFailure
 
 __all__ = ["Lines", "error_text"]
 
-#: Bytes of output without an end of line that are kept until one comes.
+#: Bytes of output without a line end that are kept until one comes; more are passed on as they are.
 MAX_PARTIAL = 1024 * 1024
 
 
 class Lines:
-    """Turns events into lines; output that comes in pieces is put together first.
+    """Turns events into lines; output that comes in pieces is joined first.
 
-    What is about a job is text; what the job itself wrote is bytes, as they were.
+    Lines about a job are text; lines of the job's own output are bytes, unchanged.
     """
 
     def __init__(self) -> None:
-        #: Of each task, the line that has no end yet.
+        #: Output line without a line end yet, by task.
         self._partial: dict[str, bytes] = {}
 
-    def of(self, event: dict[str, Any]) -> list[str | bytes]:
-        """Return the lines that an event completes; those of output have their ends."""
+    def of(self, event: JobEvent) -> list[str | bytes]:
+        """Return the lines that an event completes; lines of output include their line ends."""
         data = event["data"]
         match event["type"]:
             case "log":
@@ -45,7 +46,7 @@ class Lines:
         return []
 
     def rest(self) -> list[bytes]:
-        """Return the output that has no end, at the job's, with an end."""
+        """Return the output that has no line end yet, with one added, and forget it."""
         rest = [text + b"\n" for text in self._partial.values() if text]
         self._partial.clear()
         return rest
@@ -57,7 +58,7 @@ class Lines:
 
 
 def _divided(text: bytes) -> tuple[list[bytes], bytes]:
-    """Return whole lines, and the beginning of one that has no end yet."""
+    """Return whole lines, and the beginning of a line without a line end yet."""
     *whole, rest = text.split(b"\n")
     lines = [line + b"\n" for line in whole]
     return (lines, rest) if len(rest) <= MAX_PARTIAL else ([*lines, rest], b"")
@@ -81,6 +82,6 @@ def _retrying(at: float, data: dict[str, Any]) -> str:
     return f"retrying {why}" + (f", in {duration(max(0.0, when - at))}" if when else "")
 
 
-def error_text(error: dict[str, Any] | None) -> str:
-    """Return an exception as one line."""
+def error_text(error: JobFailure | None) -> str:
+    """Return an event's ``error`` object as text: class and message."""
     return f"{error['class']}: {error['message']}" if error else "an error"

@@ -31,7 +31,7 @@ def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: 
 
 
 def _all(bridge: Bridge, owner: str, payload: dict[str, Any], limit: int) -> list[dict[str, Any]]:
-    """Return an owner's jobs from as many pages as it takes."""
+    """Return an owner's jobs, ``limit`` at most, from as many pages as it takes."""
     token, shard = bridge.token(owner=owner), bridge.shard(owner)
     jobs: list[dict[str, Any]] = []
     while True:
@@ -61,7 +61,7 @@ def _progress(job: dict[str, Any]) -> str:
 
 
 def show_settings() -> None:
-    """Print all settings: on a terminal as a table, else a line each."""
+    """Print all settings: on a terminal as a table, else as a line each with tabs."""
     given = {name.removesuffix("_FILE") for name in os.environ if os.environ[name]}
     console = new_console()
     table = Table(box=None, pad_edge=False, header_style="bold")

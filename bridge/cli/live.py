@@ -1,8 +1,8 @@
-"""Bars of a job in a terminal, drawn with rich."""
+"""``LiveView``: draws the bars of a job in a terminal, with rich."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task
@@ -11,6 +11,7 @@ from bridge.cli.console import Cell, SafeConsole, cell, shown
 from bridge.cli.format import counts, duration, percent, speed
 from bridge.cli.lines import Lines
 from bridge.printable import MAX_CHARACTERS
+from bridge.protocol.json_types import JobEvent
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["LiveView"]
@@ -20,9 +21,9 @@ class LiveView:
     """Nested bars at the bottom of the terminal, log lines above them.
 
     Args:
-        console: where to draw.
-        waits: what a job waits for.
-        ending: the sentence at a job's end, and its colour.
+        console: console to draw on.
+        waits: returns what a job waits for; empty if unknown.
+        ending: returns the sentence at a job's end, and its colour.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class LiveView:
         )
         self._progress.start()
 
-    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
+    def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         """Draw the state after an event."""
         self._print(self._lines.of(event))
         bars = snapshot.bars or _note(self._waits(snapshot))
@@ -61,7 +62,7 @@ class LiveView:
         for line in lines:
             self._console.print(shown(line) if isinstance(line, bytes) else line)
 
-    def _draw(self, row: Any, bar: dict[str, Any] | None) -> None:
+    def _draw(self, row: Any, bar: Mapping[str, Any] | None) -> None:
         if bar is None:
             self._progress.update(row, visible=False)
             return
@@ -81,14 +82,14 @@ class LiveView:
         )
 
     def pause(self) -> None:
-        """Leave the bars as they are, and the terminal to others."""
+        """Stop drawing; the bars stay as they are."""
         self._print(self._lines.rest())
         for task in self._progress.tasks:
             _settle(self._progress, task)
         self._progress.stop()
 
     def close(self, snapshot: Snapshot) -> None:
-        """Leave the bars as they are and say how the job ended."""
+        """Stop drawing, and print how the job ended."""
         self.pause()
         text, colour = self._ending(snapshot)
         self._console.print(cell(text, colour, most=MAX_CHARACTERS))
@@ -100,12 +101,12 @@ def _settle(progress: Progress, task: Task) -> None:
         progress.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
 
 
-def _note(text: str) -> list[dict[str, Any]]:
-    """Return a bar that only says what is waited for; none for no text."""
+def _note(text: str) -> list[Mapping[str, Any]]:
+    """Return a bar that shows only what the job waits for; none for no text."""
     return [{"note": text}] if text else []
 
 
-def _fields(bar: dict[str, Any] | None) -> dict[str, Any]:
+def _fields(bar: Mapping[str, Any] | None) -> dict[str, Any]:
     if bar is None:
         return {"percent": "", "counts": "", "speed": "", "left": ""}
     done = percent(bar)
@@ -118,5 +119,5 @@ def _fields(bar: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _left(bar: dict[str, Any]) -> str:
+def _left(bar: Mapping[str, Any]) -> str:
     return "" if bar["eta"] is None else f"{duration(bar['eta'])} left"

@@ -1,4 +1,4 @@
-"""One request to the socket server, as a client makes it."""
+"""``request``: makes one request to the socket server over Socket.IO."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ TIMEOUT = 10
 def request(
     bridge: Bridge, name: str, payload: dict[str, Any], token: str, shard: int | None = None
 ) -> dict[str, Any]:
-    """Return the server's answer.
+    """Make one request, and return the server's answer.
 
     Args:
-        bridge: where the server is.
-        name: of the request.
-        payload: of the request.
-        token: what it may do.
-        shard: whose servers are asked, where there are several.
+        bridge: bridge whose settings have the server's URL.
+        name: name of the request.
+        payload: data of the request.
+        token: token with the request's scope.
+        shard: shard whose servers are asked; None if there is only one.
 
     Raises:
-        ServerUnavailable: none answers.
-        JobNotFound, TokenError, TaskbridgeError: it refused.
+        ServerUnavailable: no server answers.
+        JobNotFound, TokenError, TaskbridgeError: the server refused.
     """
     url = bridge.settings.url_of(shard)
     client = SocketClient(reconnection=False)
@@ -51,7 +51,7 @@ def request(
 
 
 def cancel(bridge: Bridge, job: str) -> None:
-    """Ask the server to cancel a job, and say so.
+    """Ask the server to cancel a job, and print its answer.
 
     Raises:
         ServerUnavailable, JobNotFound, TokenError, TaskbridgeError: as :func:`request` does.

@@ -1,4 +1,4 @@
-"""``taskbridge up``: the whole stack as processes under honcho."""
+"""Commands of the stack's processes, and ``taskbridge up``, which runs them under honcho."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ __all__ = ["SERVER", "execute", "flower_command", "prepare", "run_flower", "up",
 
 SERVER = [sys.executable, "-m", "socket_server"]
 FLOWER_PORT = 5555
-#: Address for this machine alone.
+#: Loopback address.
 HERE = "127.0.0.1"
-#: Tasks that Flower holds at most, and seconds after which it forgets a worker that is gone.
+#: Tasks that Flower holds at most, and seconds after which it removes an offline worker.
 FLOWER_TASKS, FLOWER_OFFLINE = 10_000, 3600
 
 
 def execute(command: list[str], environ: Mapping[str, str] | None = None) -> None:
-    """Become another program.
+    """Replace this process by another program.
 
     Args:
-        command: its path and arguments.
-        environ: its environment; default that of this process.
+        command: path and arguments of the program.
+        environ: environment of the program; default that of this process.
     """
     environ = os.environ if environ is None else environ
-    Settings.from_environ(environ)  # a wrong setting is told here, in one sentence
+    Settings.from_environ(environ)  # reports a wrong setting here, in one sentence
     os.execve(command[0], command, environ)
 
 
 def flower_environ(settings: Settings) -> dict[str, str]:
-    """Return the environment of Flower: without keys, and without a login to results.
+    """Return the environment of Flower: without keys, and without a login to the result backend.
 
-    Flower shows what Celery's events tell it. Only its API's ``/api/task/result`` reads results.
+    Flower shows the data of Celery's events. Only its API's ``/api/task/result`` reads results.
     """
     unset = ("TASKBRIDGE_RESULT_URL_FILE",)
     environ = {name: one for name, one in without_keys(os.environ).items() if name not in unset}
@@ -48,7 +48,7 @@ def flower_environ(settings: Settings) -> dict[str, str]:
 
 def worker_command(settings: Settings, app: str) -> list[str]:
     """Return the command that runs a worker of a Celery application."""
-    # One machine has nobody to mingle and gossip with, and it delays the start by a second.
+    # On one machine mingle and gossip are of no use, and delay the start by a second.
     alone = ["--without-mingle", "--without-gossip"] if settings.embedded else []
     return [*_celery(app), "worker", "--loglevel", "INFO", *alone]
 
@@ -59,14 +59,14 @@ def flower_command(app: str, port: int = FLOWER_PORT, address: str = HERE) -> li
 
 
 def flower_variables(settings: Settings) -> dict[str, str]:
-    """Return what Flower is told by its environment, where no other user of the machine reads it.
+    """Return Flower's settings as environment variables, which other users cannot read.
 
-    What is set there already stays.
+    Variables that are set already are left out.
     """
     said = {
         "FLOWER_BASIC_AUTH": settings.flower_auth,
         "FLOWER_BROKER_API": settings.broker_api,
-        # All that it holds is in memory; a thousand workers' tasks of an hour are enough.
+        # Flower holds tasks and workers in memory.
         "FLOWER_MAX_TASKS": str(FLOWER_TASKS),
         "FLOWER_PURGE_OFFLINE_WORKERS": str(FLOWER_OFFLINE),
     }
@@ -74,10 +74,10 @@ def flower_variables(settings: Settings) -> dict[str, str]:
 
 
 def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str, ...]) -> None:
-    """Become Flower.
+    """Replace this process by Flower.
 
     Raises:
-        SettingsError: it would be open to anybody.
+        SettingsError: the address is not local, and Flower would require no login.
     """
     if address not in (HERE, "localhost", "::1") and not settings.flower_auth:
         raise SettingsError(
@@ -93,7 +93,7 @@ def _celery(app: str) -> list[str]:
 
 
 def prepare(settings: Settings) -> Settings:
-    """Make the home folder and a secret in it, if there is none, readable to this user alone."""
+    """Make the home folder and, if no secret is set, a file in it with one, for this user alone."""
     make_home(settings.home)
     if not settings.secret:
         try:
@@ -106,10 +106,10 @@ def prepare(settings: Settings) -> Settings:
 
 
 def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: bool = True) -> int:
-    """Run everything until a signal, or until one of the processes ends.
+    """Run the stack until a signal, or until one of its processes ends.
 
     Returns:
-        Exit status: 0 after Ctrl-C, else that of the process which ended.
+        Exit status: 0 after Ctrl-C or SIGTERM, else that of the process which failed, or 1.
     """
     from honcho.manager import Manager
 
@@ -143,7 +143,7 @@ def _processes(
     for number, port in enumerate(ports, start=1):
         yield f"server.{number}", SERVER, {**os.environ, **common, "TASKBRIDGE_PORT": str(port)}
     for number in range(1, workers + 1):
-        # A soft shutdown hands a running job back, where a warm one would wait for its end.
+        # A soft shutdown hands running jobs back; a warm one would wait for their ends.
         variables = {**without_keys(os.environ), **common, "REMAP_SIGTERM": "SIGQUIT"}
         yield f"worker.{number}", worker_command(settings, app), variables
     if flower_port:
@@ -165,7 +165,11 @@ def _note(settings: Settings, url: str, flower_port: int | None) -> None:
 
 
 def _ports(settings: Settings, servers: int) -> list[int]:
-    """Return ports for the servers: the one asked for, or free ones near the default."""
+    """Return free ports for the servers, from the configured port on.
+
+    Raises:
+        SettingsError: ``TASKBRIDGE_PORT`` is set and in use, or too few ports are free.
+    """
     if "TASKBRIDGE_PORT" in os.environ and not _is_free(settings.port):
         raise SettingsError(f"port {settings.port} is in use: set TASKBRIDGE_PORT to a free one")
     free = _free(settings.port)

@@ -1,11 +1,11 @@
-"""``taskbridge watch``: a job in the terminal, live."""
+"""``taskbridge watch``: shows a job in the terminal until it ends."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import click
@@ -18,34 +18,35 @@ from bridge.cli.request import cancel
 from bridge.client.bridge import Bridge
 from bridge.client.watcher import Watcher
 from bridge.errors import TaskbridgeError
+from bridge.protocol.json_types import JobEvent, QueuePlace
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["follow"]
 
 GAP = "some lines may be missing: the server does not hold all that this job has reported"
-#: Seconds to wait for a server before saying that there is none.
+#: Seconds without a connection to a server before giving up.
 TIMEOUT = 10.0
-#: Seconds that a person has for a second Ctrl-C.
+#: Seconds to wait for a second Ctrl-C.
 SECOND = 1.0
 
 
 class View(Protocol):
-    """Something that shows a job."""
+    """Interface of the classes that show a job."""
 
-    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
+    def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         """Show an event, and the state after it."""
 
     def pause(self) -> None:
-        """Leave the terminal to others."""
+        """Stop drawing, so that others can print."""
 
     def close(self, snapshot: Snapshot) -> None:
-        """Say how the job ended."""
+        """Show how the job ended."""
 
 
 class JsonView:
-    """One JSON event a line, for scripts."""
+    """Prints one JSON event a line, for scripts."""
 
-    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
+    def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         echo_json(event)
 
     def pause(self) -> None:
@@ -56,9 +57,9 @@ class JsonView:
 
 
 class PlainView:
-    """A line whenever a bar has moved by a percent; for logs and pipes.
+    """Prints a line whenever a bar has moved by a percent; for logs and pipes.
 
-    What the job writes is passed on byte by byte, but for an end of line that its last line lacks.
+    The job's output is passed on unchanged, except that its last line gets a missing line end.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class PlainView:
         self._shown: dict[tuple[str, int], Any] = {}
         self._known: tuple[Any, bool] = (None, True)
 
-    def show(self, event: dict[str, Any], snapshot: Snapshot) -> None:
+    def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         self._print(self._lines.of(event))
         self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):
@@ -74,13 +75,13 @@ class PlainView:
 
     def _wait(self, snapshot: Snapshot) -> None:
         expected = snapshot.estimate
-        # The end moves with the clock; a line a second about it would be of no use.
+        # The estimated end is left out: it changes often, and would print a line each time.
         known = (expected.get("queue"), expected.get("eta") is None)
         if known != self._known and (told := waits(snapshot)):
             echo(told)
         self._known = known
 
-    def _bar(self, position: int, bar: dict[str, Any]) -> None:
+    def _bar(self, position: int, bar: Mapping[str, Any]) -> None:
         key, step = (bar["desc"], position), percent(bar)
         # Without a total there is no percent; a line each time the count has doubled.
         mark = (step if step is not None else int(bar["n"]).bit_length(), bar["closed"])
@@ -113,7 +114,7 @@ def waits(snapshot: Snapshot) -> str:
     return "; ".join(told)
 
 
-def _place(queue: dict[str, Any]) -> str:
+def _place(queue: QueuePlace) -> str:
     if queue["workers"] is False:
         return f"no worker is consuming the queue {queue['name']}"
     if queue["ahead"] is None:
@@ -123,7 +124,7 @@ def _place(queue: dict[str, Any]) -> str:
 
 
 def ending(snapshot: Snapshot) -> str:
-    """Return the sentence with which a job ends."""
+    """Return the sentence that says how a job ended."""
     state = snapshot.encode()
     began, ended = state["started_at"] or state["queued_at"], state["ended_at"]
     took = f" in {duration(ended - began)}" if began and ended else ""
@@ -138,12 +139,12 @@ def ending(snapshot: Snapshot) -> str:
 
 
 def follow(bridge: Bridge, job: str, *, as_json: bool = False) -> int:
-    """Show a job until it ends, or until the person has seen enough.
+    """Show a job until it ends, or until Ctrl-C.
 
-    Ctrl-C detaches. At a terminal, a second one within a moment offers to cancel the job.
+    At a terminal, a second Ctrl-C within ``SECOND`` seconds offers to cancel the job.
 
     Returns:
-        Exit status: 0 if it succeeded, 1 if not, 130 if the person stopped watching.
+        Exit status: 0 if the job succeeded, 1 if not, 130 after Ctrl-C.
     """
     watcher = bridge.watch(job, timeout=TIMEOUT)
     while True:
@@ -175,7 +176,7 @@ def _show(watcher: Watcher, view: View) -> None:
 
 
 def _wants_to_cancel() -> bool:
-    """Give a person at a terminal the time for a second Ctrl-C, and ask about what it means."""
+    """Wait for a second Ctrl-C at a terminal; return whether the user confirms the cancel."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:

@@ -25,6 +25,7 @@ from bridge.protocol.event import (
     room_of_job,
     room_of_owner,
 )
+from bridge.protocol.json_types import SnapshotData
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["ENDINGS", "Bridge", "Job"]
 
 logger = logging.getLogger(__name__)
 
-#: How a job that is over is said to have ended.
+#: Phrases for the endings of a job in error messages; other states are used as they are.
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Types of signatures that stand for several tasks.
 SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
@@ -42,7 +43,7 @@ SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What was enqueued: hand :attr:`id` and :attr:`token` to who wants to watch."""
+    """An enqueued job; a client needs its :attr:`id` and :attr:`token` to watch it."""
 
     id: str
     name: str
@@ -63,10 +64,11 @@ class Bridge:
     """A service's side of taskbridge. Cheap to make, safe to share between threads.
 
     Args:
-        broker_url: default ``TASKBRIDGE_BROKER_URL``.
-        secret: default ``TASKBRIDGE_SECRET``; one key or several separated by commas.
-        app: your Celery application, if signatures should go through it.
-        settings: all settings at once, instead of the environment.
+        broker_url: URL of the broker; default ``TASKBRIDGE_BROKER_URL``.
+        secret: key that signs tokens, or several separated by commas; default
+            ``TASKBRIDGE_SECRET``.
+        app: Celery application to enqueue through and read results with; default one of its own.
+        settings: settings to use instead of the environment; the other arguments override them.
 
     Raises:
         SettingsError: a setting cannot work.
@@ -97,7 +99,7 @@ class Bridge:
 
     @property
     def app(self) -> Any:
-        """The Celery application through which canvases go and results are read."""
+        """The Celery application that sends canvases and reads results."""
         return self._app or self._own(self.settings.results)
 
     @property
@@ -106,10 +108,10 @@ class Bridge:
         return self._app or self._own("disabled://")
 
     def _own(self, results: str) -> Any:
-        """Return an application of this process; one of before a fork may be locked for ever."""
+        """Return an application of this process: one made before a fork may be locked for ever."""
         if self._pid != os.getpid():
             self._apps, self._pid = {}, os.getpid()
-        # Without a lock, for a fork could leave it locked, too.
+        # Without a lock: a fork could leave it locked, too.
         return self._apps.get(results) or self._apps.setdefault(
             results, new_app(self.settings, results)
         )
@@ -124,15 +126,15 @@ class Bridge:
         redact: bool = False,
         **options: Any,
     ) -> Job:
-        """Ask for a job.
+        """Enqueue a job.
 
         Args:
             task: a task's name, or any Celery signature (chain, group and chord included).
             args: positional arguments; JSON.
             kwargs: keyword arguments; JSON.
-            owner: whose job it is: a string of 1 to 255 characters, without control characters.
-            redact: whether its arguments are kept from operators: Flower, and who else reads
-                Celery's events, sees ``<redacted>``. They travel over the broker all the same.
+            owner: owner of the job: a string of 1 to 255 characters, without control characters.
+            redact: whether its arguments are hidden from operators: Flower and other readers of
+                Celery's events see ``<redacted>``. The message at the broker still has them.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
@@ -140,12 +142,12 @@ class Bridge:
                 than 100 levels deep, more than 1,000, or larger than
                 ``TASKBRIDGE_ARGUMENT_BYTES``.
             BrokerUnavailable: no broker answers.
-            QueueUnavailable: the broker takes no task for that queue: there is none, or it is full.
+            QueueUnavailable: the queue does not exist, or is full.
         """
         from bridge.bus.confirms import refusal
 
         check(task, args, kwargs, owner, self.settings.argument_bytes)
-        # A frozen signature has its task's id, by which other signatures may refer to it.
+        # A frozen signature has a task id, which other signatures may refer to.
         frozen = None
         if isinstance(task, str) or task.get("subtask_type") not in SEVERAL:
             frozen = getattr(task, "options", {}).get("task_id")
@@ -190,7 +192,7 @@ class Bridge:
         from bridge.instrumentation.canvas import bound
         from bridge.instrumentation.publish_signals import enqueuing
 
-        # Chunks are sent as the group that they stand for.
+        # Chunks are sent as the group that they expand to.
         grouped = signature.group() if isinstance(signature, chunks) else signature
         signature = bound(grouped, self.app)
         call = Call(signature, job)
@@ -203,9 +205,9 @@ class Bridge:
             nothing_published(job, *of_job)
 
     def preload(self) -> None:
-        """Import what the first calls would; a server has clients that would wait for it.
+        """Import what the first calls need, so that a server's first clients do not wait for it.
 
-        A first look into the result backend is begun, and not waited for.
+        A first read of the result backend is started, and not waited for.
         """
         from bridge.cancelling.cancel_mark import is_stored
         from bridge.instrumentation import publish_signals  # noqa: F401
@@ -216,7 +218,7 @@ class Bridge:
         aside_for(app).begin(lambda: is_stored(app.backend, "none"))
 
     def close(self) -> None:
-        """Send what is left to send and end this process's connections; they come back if used.
+        """Send pending events and close this process's connections, which reopen when used.
 
         A service that runs until it is killed need not call it.
         """
@@ -235,7 +237,7 @@ class Bridge:
         self.close()
 
     def owner(self, owner: str) -> AbstractContextManager[None]:
-        """Track what ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block.
+        """Track tasks that ``.delay()`` and ``.apply_async()`` enqueue inside the ``with`` block.
 
         Raises:
             EnqueueError: the owner is not a string of 1 to 255 characters, without control
@@ -258,13 +260,13 @@ class Bridge:
         """Return a token for a client.
 
         Args:
-            owner: whose jobs it names.
-            jobs: ids of single jobs that it names.
-            scope: of ``watch``, ``cancel``, ``enqueue``, separated by spaces.
-            ttl: seconds until it expires.
-            shard: of the jobs, where ``TASKBRIDGE_SHARDS`` is more than 1: default what their ids
-                say, which is right for all that :meth:`enqueue` has made; for others, see
-                :meth:`shard`.
+            owner: owner whose jobs it allows, all of them.
+            jobs: ids of single jobs that it allows.
+            scope: any of ``watch``, ``cancel``, ``enqueue``, separated by spaces, or a list.
+            ttl: seconds until it expires; default 900.
+            shard: shard of the jobs, if ``TASKBRIDGE_SHARDS`` is more than 1. Default that of the
+                owner, else of the ids, which is right for ids that :meth:`enqueue` has made; for
+                others, see :meth:`shard`.
 
         Raises:
             SettingsError: there is no secret, or an argument cannot work: an owner and an id are
@@ -283,7 +285,7 @@ class Bridge:
         )
 
     def shard(self, owner: str) -> int:
-        """Return the shard of an owner's jobs, from 0 on.
+        """Return the shard of an owner's jobs, counted from 0.
 
         Raises:
             SettingsError: the owner is not a string of 1 to 255 characters, without control
@@ -300,12 +302,12 @@ class Bridge:
             raise SettingsError("a token's jobs must be of one shard: make one for each")
         return found.pop() if found else None
 
-    def status(self, job: str) -> dict[str, Any]:
+    def status(self, job: str) -> SnapshotData:
         """Return the job's snapshot from the socket server, else from the result backend.
 
         Raises:
             JobNotFound: neither knows the job.
-            ServerUnavailable: no server tells, and no result is stored.
+            ServerUnavailable: no server answers, and no result is stored.
             ResultsUnavailable: no server knows the job, and the result backend does not answer.
             SettingsError: there is no secret.
         """
@@ -319,20 +321,20 @@ class Bridge:
         """Return an iterator over the job's events, from its beginning to its end.
 
         Args:
-            job: its id.
-            timeout: seconds after which to give up when no server answers; default never.
-            cursor: of an earlier watcher, where to go on; default the beginning.
+            job: id of the job.
+            timeout: seconds without a connection after which to give up; default never.
+            cursor: cursor of an earlier watcher, to resume from; default the beginning.
 
         Raises:
-            JobNotFound: that cannot be a job's id.
-            (when iterated) ServerUnavailable, JobNotFound, TokenError.
+            JobNotFound: ``job`` is not a valid id.
+            (when iterated) ServerUnavailable, ResultsUnavailable, JobNotFound, TokenError.
         """
         from bridge.client.status import shard_of_job
         from bridge.client.watcher import Watcher
 
         shard = shard_of_job(self, job)
         url = self.settings.url_of(shard)
-        # Asked for anew before it expires, so that none needs to live as long as a job may.
+        # A callable: the watcher renews the token, which need not live as long as a job may.
         token = lambda: self.token(jobs=[job], shard=shard)  # noqa: E731
         path = self.settings.socket_path
         return Watcher(url, token, job, timeout=timeout, cursor=cursor, path=path)
@@ -340,16 +342,16 @@ class Bridge:
     def cancel(self, job: str) -> str:
         """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.
 
-        What waits is not run any more. What runs gets ``JobCancelled`` at its next bar or ``job``
-        call, and is terminated after ``TASKBRIDGE_CANCEL_GRACE`` seconds.
+        Waiting tasks are not run any more. A running task gets ``JobCancelled`` at its next bar or
+        ``job`` call, and is terminated after ``TASKBRIDGE_CANCEL_GRACE`` seconds.
 
         Returns:
-            The job's state before: ``cancelling`` if somebody has asked already. Where no server
-            answers and no result is stored, it cannot be told from a job that waits: ``queued``.
+            The job's state before: ``cancelling`` if it was cancelled already, ``queued`` also if
+            no server answers and no result is stored.
 
         Raises:
             JobNotFound: the server does not know the job.
-            JobEnded: it is over.
+            JobEnded: the job has ended.
             BrokerUnavailable: no broker answers.
             SettingsError: there is no secret.
         """
@@ -362,18 +364,18 @@ class Bridge:
         return state
 
     def request_cancel(self, job: str, owner: str | None = None) -> None:
-        """Do what :meth:`cancel` does, without looking whether there is such a job.
+        """Do what :meth:`cancel` does, without checking that the job exists.
 
-        The workers are told first. A result backend that does not answer holds it up by two
-        seconds at most.
+        The broadcast to workers does not wait for the result backend, which delays the return by
+        two seconds at most.
 
         Args:
-            job: its id.
-            owner: whose job it is, where that is known.
+            job: id of the job.
+            owner: owner of the job; None if unknown.
 
         Raises:
             BrokerUnavailable: no broker answers.
-            JobNotFound: that cannot be a job's id.
+            JobNotFound: ``job`` is not a valid id.
         """
         check_identifier(job, "a job's id", JobNotFound)
         from bridge.cancelling import cancel_request
@@ -400,17 +402,17 @@ class Bridge:
         namespace: str = "/",
         skip: str | None = None,
     ) -> None:
-        """Send an application's own event, without waiting for anything.
+        """Send an application's own event, without waiting for the broker.
 
         Args:
-            event: its name; not one that the protocol uses.
+            event: name of the event; not one that the protocol uses.
             data: JSON, 64 KiB at most.
-            owner: send it to those who see this owner's jobs (namespace ``/jobs``).
-            job: send it to those who watch this job (namespace ``/jobs``).
+            owner: send it to clients that see this owner's jobs (namespace ``/jobs``).
+            job: send it to clients that watch this job (namespace ``/jobs``).
             room: send it to a room of the application's own namespace.
             everyone: send it to all clients of that namespace.
-            namespace: the application's namespace, for ``room`` and ``everyone``.
-            skip: id of a connection to the namespace (``sid``) that does not get it, as a rule
+            namespace: the application's namespace, for ``room`` and ``everyone``; default ``/``.
+            skip: id (``sid``) of a connection to the namespace that does not get it, usually that
                 of the client that caused it.
 
         Raises:
@@ -428,12 +430,12 @@ class Bridge:
                 check_identifier(value, what, EnqueueError)
         if event in RESERVED:
             raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
-        # As it will travel, in the list of the event's arguments.
+        # Measured as it is sent, as the list of the event's arguments.
         if len(as_json([data], "the event's data")) > MAX_EVENT_BYTES:
             raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
         ours = room_of_owner(owner) if owner else room_of_job(job) if job else None
         shard = self.shard(owner) if owner else None
         where = NAMESPACE if ours else namespace
-        # A publish that gets no confirmation is repeated; servers know the copies by the id.
+        # A publish that gets no confirm is repeated; servers recognise the copies by the id.
         push = Push(event, data, where, ours or room, shard, skip, uuid.uuid4().hex)
         emitter_for(self.settings).push(push)

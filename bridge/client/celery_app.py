@@ -21,9 +21,9 @@ __all__ = [
 #: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
 #: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
-#: Seconds to wait for a broker before saying that it is away.
+#: Seconds to wait for a broker before it counts as unavailable.
 CONNECT_TIMEOUT = 2.0
-#: Nothing that arrives, and no result, is unpickled.
+#: Celery settings with which no message and no result is unpickled.
 JSON_ONLY = {
     "task_serializer": "json",
     "result_serializer": "json",
@@ -37,7 +37,7 @@ def new_app(settings: Settings, results: str) -> Any:
     """Return a Celery application that enqueues through the settings' broker.
 
     Args:
-        settings: which broker.
+        settings: broker, files for TLS, and type of the queue.
         results: URL of the result backend; ``disabled://`` for none.
     """
     from celery import Celery
@@ -51,7 +51,7 @@ def new_app(settings: Settings, results: str) -> Any:
         broker_connection_timeout=CONNECT_TIMEOUT,
         task_publish_retry_policy=RETRY_POLICY,
         broker_transport_options=dict(TRANSPORT_OPTIONS) if stream.is_amqp(settings.broker) else {},
-        # Workers make the tables: who reads results may have no right to.
+        # Workers create the tables: a service that reads results may lack the right to.
         database_create_tables_at_setup=False,
         **JSON_ONLY,
         **connection_configuration(settings, results),
@@ -63,12 +63,12 @@ def new_app(settings: Settings, results: str) -> Any:
 
 
 def connection_configuration(settings: Settings, results: str) -> dict[str, Any]:
-    """Return what Celery is told of its broker and result backend, verified TLS included.
+    """Return Celery's settings of the broker and the result backend, verified TLS included.
 
-    The application must be one whose ``amqp`` is ``bridge.bus.connection:AMQP``.
+    The application's ``amqp`` must be ``bridge.bus.connection:AMQP`` or a subclass of it.
 
     Args:
-        settings: which broker, and files for TLS.
+        settings: broker, and files for TLS.
         results: URL of the result backend.
     """
     from bridge.bus import tls
@@ -83,7 +83,7 @@ def connection_configuration(settings: Settings, results: str) -> dict[str, Any]
 
 
 def queue_configuration(settings: Settings) -> dict[str, Any]:
-    """Return what Celery is told of its default queue, at both ends alike."""
+    """Return Celery's settings of its default queue, the same for services and workers."""
     if not stream.is_amqp(settings.broker):
         return {}
     from kombu import Exchange, Queue
@@ -91,8 +91,8 @@ def queue_configuration(settings: Settings) -> dict[str, Any]:
     quorum = settings.queue_type == "quorum"
     queue = Queue(
         "celery",
-        # Celery delays tasks in quorum queues through exchanges of which this must be able to be
-        # a follower, which one of type direct cannot.
+        # Celery delays tasks of quorum queues through exchanges that it binds to this one, which
+        # it does not do with one of type direct.
         Exchange("celery", type="topic" if quorum else "direct"),
         routing_key="celery",
         queue_arguments={"x-queue-type": "quorum"} if quorum else None,
@@ -103,14 +103,14 @@ def queue_configuration(settings: Settings) -> dict[str, Any]:
 
 
 def broker_errors() -> tuple[type[Exception], ...]:
-    """Return what is raised when a broker is away."""
+    """Return the exceptions that are raised when the broker is unavailable."""
     from kombu.exceptions import OperationalError
 
     return (OperationalError, OSError)
 
 
 def away(settings: Settings, error: Exception) -> str:
-    """Return the sentence that says so, without the URL's password."""
+    """Return an error message for an unavailable broker, without the URL's password."""
     from bridge.bus import tls
     from bridge.settings import broker_url
 

@@ -1,4 +1,4 @@
-"""The Socket.IO connection of Python clients: messages in order, and a refusal as an error."""
+"""``SocketClient``: a Socket.IO client with messages in order, and refusals as exceptions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bridge.protocol.event import NAMESPACE
 
 __all__ = ["SocketClient", "is_temporary", "refusal"]
 
-#: What an error of the protocol is to a Python client, by its code; others are TaskbridgeError.
+#: Exception classes, by the code of an error of the protocol; other codes are TaskbridgeError.
 ERRORS: dict[str, type[TaskbridgeError]] = {
     "not_found": JobNotFound,
     "unauthorized": TokenError,
     "wrong_shard": TokenError,
 }
-#: Codes with which a server refuses a connection that it may admit in a moment.
+#: Codes of refusals after which the server may accept a later attempt to connect.
 TEMPORARY = frozenset({"unavailable", "too_many_requests", "internal"})
 
 
 def refusal(error: Any) -> TaskbridgeError:
-    """Return the error that a server's refusal means, with the server's sentence.
+    """Return the exception for a server's refusal, with the server's message.
 
     Args:
         error: ``{"code": …, "message": …}`` of the protocol; anything else is an unknown reason.
@@ -35,14 +35,14 @@ def refusal(error: Any) -> TaskbridgeError:
 
 
 def is_temporary(error: Any) -> bool:
-    """Whether a refused connection may be admitted in a moment."""
+    """Whether the server may accept a later attempt to connect."""
     return isinstance(error, dict) and error.get("code") in TEMPORARY
 
 
 class _InOrder(engineio.Client):
     """A connection that handles its messages one after the other.
 
-    engineio handles each in a thread of its own, so that the later of two may overtake the other
+    engineio handles each message in its own thread, so that the later of two may overtake the other
     (seen once in about 5,000 messages of 56 KiB).
     """
 
@@ -59,12 +59,12 @@ class _InOrder(engineio.Client):
 
 
 class SocketClient(socketio.Client):
-    """A client to which events and answers come in the order in which the server sent them.
+    """A client that handles events and answers in the order in which the server sent them.
 
     Args:
-        on_refused: called with the error of each refusal that is not temporary, on the
-            connection's own thread: also those of later attempts to connect again.
-        options: of ``socketio.Client``.
+        on_refused: called, on the connection's own thread, with the exception of each refusal
+            that is not temporary, those of reconnects included.
+        options: options of ``socketio.Client``.
     """
 
     def __init__(
@@ -73,22 +73,22 @@ class SocketClient(socketio.Client):
         super().__init__(handle_sigint=False, **options)
         self._on_refused = on_refused
         self._refusal: Any = None
-        # python-socketio hands what the server says about a refusal to this handler alone.
+        # python-socketio passes the server's reason for a refusal to this handler alone.
         self.on("connect_error", self._note_refusal, namespace=NAMESPACE)
 
     def _engineio_client_class(self) -> type[engineio.Client]:
         return _InOrder
 
     def dial(self, url: str, auth: Any, path: str) -> None:
-        """Connect to ``/jobs``, at the first attempt or not at all.
+        """Connect to the namespace ``/jobs``, in a single attempt.
 
         Args:
-            url: of the socket server.
-            auth: ``{"token": …}``, or what returns it.
-            path: of Socket.IO at the server.
+            url: URL of the socket server.
+            auth: ``{"token": …}``, or a function that returns it.
+            path: path of Socket.IO at the server.
 
         Raises:
-            ServerUnavailable: no server answers, or it admits nobody at the moment.
+            ServerUnavailable: no server answers, or it refuses temporarily.
             TokenError, TaskbridgeError: the server refused, for the reason that the error says.
         """
         self._refusal = None

@@ -1,4 +1,4 @@
-"""A job's snapshot without watching it: from the server, else from the result backend."""
+"""Reads a job's snapshot without watching it: from the server, else from the result backend."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import logging
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote
 
 from bridge.bus.sharding import shard_of
 from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import TERMINAL
+from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from bridge.settings import Settings
 
@@ -27,9 +28,9 @@ logger = logging.getLogger(__name__)
 TIMEOUT = 3.0
 NOT_FOUND = 404
 
-#: What a task raised whose end has a name of its own here.
+#: Job states for the exceptions of failed tasks that have a state of their own.
 ENDS = {"JobCancelled": "cancelled", "WorkerLostError": "lost"}
-#: Celery's states in our words; a state that a task invented means that it runs.
+#: Job states by Celery's states; all others, such as a task's own, mean ``running``.
 STATES = {
     "PENDING": "queued",
     "RECEIVED": "queued",
@@ -38,32 +39,32 @@ STATES = {
     "FAILURE": "failed",
     "REVOKED": "cancelled",
 }
-#: And ours in Celery's; of two words, its first.
+#: Celery's states by job states; ``queued`` is ``PENDING``.
 IN_CELERY = {ours: celerys for celerys, ours in reversed(STATES.items())}
 
 
 class Service(Protocol):
-    """What is needed of a :class:`bridge.Bridge` to ask for a job."""
+    """The part of :class:`bridge.Bridge` that this module needs."""
 
     @property
     def settings(self) -> Settings:
-        """Where servers and the result backend are."""
+        """Settings, with the URL of the servers and the number of shards."""
 
     @property
     def app(self) -> Any:
-        """The Celery application whose result backend is asked."""
+        """The Celery application whose result backend is read."""
 
     def token(self, *, jobs: list[str], shard: int | None) -> str:
         """Return a token for a server."""
         ...
 
 
-def status(bridge: Service, job: str) -> dict[str, Any]:
+def status(bridge: Service, job: str) -> SnapshotData:
     """Return the job's snapshot.
 
     Raises:
         JobNotFound: neither the server nor the result backend knows it.
-        ServerUnavailable: no server tells, and no result is stored.
+        ServerUnavailable: no server answers, and no result is stored.
         ResultsUnavailable: no server knows it, and the result backend does not answer.
     """
     try:
@@ -81,9 +82,9 @@ def status(bridge: Service, job: str) -> dict[str, Any]:
 
 
 def state_of(bridge: Service, job: str) -> tuple[str, str | None]:
-    """Return the job's state and its owner, where that is known.
+    """Return the job's state, and its owner or None if the owner is unknown.
 
-    The state is ``queued`` if no server answers and no result is stored, or none can be read.
+    The state is ``queued`` if no server answers and no result is stored or can be read.
 
     Raises:
         JobNotFound: the server answers, and knows no such job.
@@ -104,12 +105,13 @@ def state_of(bridge: Service, job: str) -> tuple[str, str | None]:
 
 
 def shard_of_job(bridge: Service, job: str) -> int | None:
-    """Return the shard whose servers have a job; None where there is but one.
+    """Return the shard whose servers have a job; None if there is only one shard.
 
-    An id that :meth:`Bridge.enqueue` has made tells it; others are asked for.
+    Servers are asked, first those of the shard that the id implies, as one that
+    :meth:`Bridge.enqueue` has made does. It is also the answer if no server knows the job.
 
     Raises:
-        JobNotFound: that cannot be a job's id.
+        JobNotFound: ``job`` is not a valid id.
     """
     check_identifier(job, "a job's id", JobNotFound)
     shards = bridge.settings.shards
@@ -125,7 +127,7 @@ def shard_of_job(bridge: Service, job: str) -> int | None:
 
 
 def _likely(job: str, shards: int) -> list[int]:
-    """Return all shards, the one first that the job's id tells."""
+    """Return all shards, first the one that the job's id implies."""
     first = shard_of(job, shards)
     return [first, *(other for other in range(shards) if other != first)]
 
@@ -134,10 +136,10 @@ def _unknown(job: str) -> str:
     return f"no job {job}: check the id, or whether its result has expired"
 
 
-def _from_server(bridge: Service, job: str) -> dict[str, Any]:
-    """Return what the server says that has the job, else what any other made of its result."""
+def _from_server(bridge: Service, job: str) -> SnapshotData:
+    """Return the snapshot of a server that has the job's events, else one made from its result."""
     check_identifier(job, "a job's id", JobNotFound)
-    found: dict[str, Any] | None = None
+    found: SnapshotData | None = None
     missing: Exception | None = None
     for shard in _likely(job, bridge.settings.shards):
         try:
@@ -154,7 +156,7 @@ def _from_server(bridge: Service, job: str) -> dict[str, Any]:
     return found
 
 
-def _ask(bridge: Service, job: str, shard: int) -> dict[str, Any]:
+def _ask(bridge: Service, job: str, shard: int) -> SnapshotData:
     token = bridge.token(jobs=[job], shard=None if bridge.settings.shards == 1 else shard)
     request = urllib.request.Request(
         bridge.settings.url_of(shard, f"/api/jobs/{quote(job, safe='')}"),
@@ -162,25 +164,24 @@ def _ask(bridge: Service, job: str, shard: int) -> dict[str, Any]:
     )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            snapshot: dict[str, Any] = json.load(response)
+            snapshot: SnapshotData = json.load(response)
             return snapshot
     except urllib.error.HTTPError as error:
-        error.close()  # it is kept for a while, and its connection need not be
+        error.close()  # callers keep the exception for a while, which would keep the connection
         raise
 
 
-def from_result(app: Any, job: str) -> dict[str, Any] | None:
-    """Return what Celery's result backend knows, as a snapshot; None if it knows nothing.
+def from_result(app: Any, job: str) -> SnapshotData | None:
+    """Return a snapshot made from Celery's result backend; None if it knows nothing of the job.
 
     Raises:
         ResultsUnavailable: it does not answer within two seconds, or cannot be read.
     """
     found = read_result(app, job)
-    if found is None or found.state == "PENDING":  # Celery's word for "never heard of it"
+    if found is None or found.state == "PENDING":  # Celery's state of unknown tasks
         return None
     outcome = _outcome(found)
-    return {
-        **Snapshot(job).encode(),
+    told = {
         "name": found.name,
         "at": found.ended_at,
         "ended_at": found.ended_at,
@@ -189,10 +190,11 @@ def from_result(app: Any, job: str) -> dict[str, Any] | None:
         **outcome,
         "source": "result",
     }
+    return cast("SnapshotData", {**Snapshot(job).encode(), **told})
 
 
 def read_result(app: Any, task: str) -> StoredResult | None:
-    """Return what Celery's result backend has stored of a task; None if it has nothing.
+    """Return a task's result as Celery's result backend has stored it; None if it has none.
 
     Raises:
         ResultsUnavailable: it does not answer within two seconds, or cannot be read.
@@ -209,7 +211,7 @@ def read_result(app: Any, task: str) -> StoredResult | None:
     except TaskbridgeError:
         raise
     except Exception as error:
-        # Whatever the backend's library raises; it may name hosts and users, and clients see ours.
+        # Any error of the backend's library. Clients see ours: its text may name hosts and users.
         logger.warning("taskbridge: the result backend cannot be read: %s", error)
         raise ResultsUnavailable(SILENT) from error
 

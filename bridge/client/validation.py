@@ -1,4 +1,4 @@
-"""What a service asks for, checked before anything is sent."""
+"""Checks of the arguments of ``Bridge.enqueue``, made before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from bridge.protocol.nesting import MAX_DEPTH, is_deep, shallow_json
 
 __all__ = ["MAX_ARGUMENTS", "as_json", "check"]
 
-#: Arguments of one task, positional and named together.
+#: Maximum number of arguments of one task, positional and keyword arguments together.
 MAX_ARGUMENTS = 1000
 
 
 def check(task: Any, args: Any, kwargs: Any, owner: str | None, most: int) -> None:
-    """Return if a task can be enqueued with these arguments.
+    """Check that a task can be enqueued with these arguments.
 
     Args:
-        task: its name, or a signature, whose tasks' own arguments are checked too.
+        task: name of a task, or a signature, whose tasks' own arguments are checked too.
         args: positional arguments.
         kwargs: keyword arguments.
-        owner: whose job it is.
-        most: bytes of JSON that the arguments of one task may take.
+        owner: owner of the job; None for none.
+        most: maximum size of the arguments of one task, in bytes of JSON.
 
     Raises:
-        EnqueueError: it cannot; the message says which of them must change.
+        EnqueueError: it cannot; the message says what must change.
     """
     if isinstance(task, str):
         check_identifier(task, "a task's name", EnqueueError)
@@ -65,7 +65,7 @@ def _check_signature(signature: Any, most: int) -> None:
         return one
 
     if (generated := lazy(signature)) is not None:
-        generated.map(checked)  # each of them when it is read
+        generated.map(checked)  # checks each signature when Celery reads it
     for one in leaves(signature, ("link", "link_error", "chain", "chord"), skip=generated):
         args, kwargs = one.get("args") or (), one.get("kwargs") or {}
         if not args and not kwargs:
@@ -80,10 +80,10 @@ def _check_signature(signature: Any, most: int) -> None:
 def _size(value: Any) -> int:
     from kombu.utils.json import dumps
 
-    for encode in (finite_json, dumps):  # the second knows dates as well, and takes longer
+    for encode in (finite_json, dumps):  # kombu's encodes dates as well, and is slower
         with contextlib.suppress(Exception):
             return len(encode(value))
-    return 0  # another serializer may know it
+    return 0  # not JSON; another serializer may encode it
 
 
 def _check_amount(name: Any, number: int, size: int, most: int) -> None:

@@ -1,4 +1,4 @@
-"""A Python client: one job's events over Socket.IO, from beginning to end, across reconnects."""
+"""``Watcher``: iterates over one job's events from a socket server, across reconnects."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import socketio
 from bridge.client.socket_client import SocketClient, refusal
 from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable
 from bridge.protocol.event import NAMESPACE, Event
+from bridge.protocol.json_types import JobEvent
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["Watcher"]
 
-#: Seconds between attempts to reconnect: first, longest, and how much of it is random.
+#: Seconds between attempts to reconnect, first and longest, and the random fraction of the delay.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
-#: Seconds after which a server is asked again that could not ask the result backend.
+#: Seconds before ``watch`` is sent again to a server that could not read the result backend.
 AGAIN = 1.0
 
 
@@ -28,13 +29,13 @@ class Watcher:
     """Iterate to get each event of a job, once, in order; the iteration ends with the job.
 
     Args:
-        url: the socket server's.
-        token: names the job, scope ``watch``; or what returns one, and is asked again before it
-            expires.
-        job: its id.
+        url: URL of the socket server.
+        token: token for the job with scope ``watch``; or a function that returns one, which is
+            called for each connection and before the token expires.
+        job: id of the job.
         timeout: seconds without any connection after which to give up; None means never.
-        cursor: where to go on; None means the beginning.
-        path: of Socket.IO at the server.
+        cursor: cursor to resume from; None means the beginning.
+        path: path of Socket.IO at the server.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class Watcher:
         path: str = "socket.io",
     ) -> None:
         self.snapshot = Snapshot(job)
-        #: Place up to which this client has seen the job.
+        #: Position in the job's events up to which this client has seen them.
         self.cursor: str | None = cursor
-        #: False once something was missed that the server could not give any more.
+        #: False once events were missed that the server could not replay.
         self.recovered = True
         self.connected = False
-        #: Place of the newest event of each task that was given out.
+        #: ``order`` of the newest event that was yielded, by task.
         self._seen: dict[str, tuple[int, int, int]] = {}
-        #: Those without a place of their own: of a cancel, and what a server makes of silence.
+        #: Yielded events without an ``order`` of their own: ``cancelling``, and servers' verdicts.
         self._told: set[tuple[str, str, float]] = set()
         self._url, self._token, self._timeout, self._path = url, token, timeout, path
         self._refused_since: float | None = None
@@ -81,13 +82,13 @@ class Watcher:
         """Stop watching; the job goes on."""
         self._client.shutdown()
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[JobEvent]:
         """Yield events as JSON objects, with their ``cursor``.
 
         Raises:
             ServerUnavailable: no server answered for ``timeout`` seconds.
-            ResultsUnavailable: for as long, only the result backend could know the job, and did
-                not answer.
+            ResultsUnavailable: for ``timeout`` seconds, no server knew the job, and the result
+                backend did not answer.
             JobNotFound, TokenError: the server refused.
         """
         self._connect()
@@ -96,7 +97,7 @@ class Watcher:
         finally:
             self.close()
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _events(self) -> Iterator[JobEvent]:
         while True:
             kind, message = self._next()
             if kind == "refused":
@@ -122,7 +123,7 @@ class Watcher:
                 elif self._timeout is not None and time.monotonic() - since > self._timeout:
                     raise ServerUnavailable(self._away()) from None
 
-    def _start(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _start(self, answer: dict[str, Any]) -> Iterator[JobEvent]:
         if not answer.get("ok"):
             error = answer.get("error", {})
             if error.get("code") != "unavailable":
@@ -132,7 +133,7 @@ class Watcher:
             raise ResultsUnavailable(str(error.get("message")))
         self._refused_since = None
         self.recovered = self.recovered and answer["recovered"]
-        # The events that came with it are folded in already.
+        # The snapshot includes the events of the answer.
         self.snapshot = Snapshot.decode(answer["snapshot"])
         for message in answer["events"]:
             event = self._event(message)
@@ -148,7 +149,7 @@ class Watcher:
         return event if event.job == self.snapshot.job else None
 
     def _is_news(self, event: Event) -> bool:
-        """Whether it was not given out before; a server may know less, or send it once more."""
+        """Whether an event was not yielded before; after a reconnect a server may send it again."""
         if event.verdict or event.type == "cancelling":
             told, news = len(self._told), (event.task, event.type, event.at)
             self._told.add(news)
@@ -173,14 +174,14 @@ class Watcher:
         return f"no socket server answers at {self._url}: start it, or set TASKBRIDGE_URL"
 
     def _may_ask_again(self) -> bool:
-        """Ask once more after a while, unless that has gone on for too long."""
+        """Send ``watch`` again after a pause; False once this went on for ``timeout`` seconds."""
         now = time.monotonic()
         self._refused_since = self._refused_since or now
         if self._timeout is not None and now - self._refused_since >= self._timeout:
             return False
         time.sleep(AGAIN)
         if self.connected:
-            with contextlib.suppress(socketio.exceptions.SocketIOError):  # it asks as it comes back
+            with contextlib.suppress(socketio.exceptions.SocketIOError):  # a reconnect sends it
                 self._ask()
         return True
 

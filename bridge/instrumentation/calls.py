@@ -1,4 +1,4 @@
-"""One call of ``apply_async`` makes one job, however many messages Celery publishes for it."""
+"""``Call``: one ``apply_async`` call is one job, however many messages Celery publishes for it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from bridge.settings import Settings
 
 __all__ = ["Call", "calling", "connect", "current", "nothing_published"]
 
-#: Signatures for which Celery publishes more than one message at once.
+#: Canvas classes, for which Celery may publish several messages in one ``apply_async`` call.
 MANY = (group, chain, chord)
 
 
 class Call:
-    """One call that publishes tasks, and the job that they become.
+    """One call that publishes tasks, and the job that the tasks form.
 
     Args:
-        signature: what is applied; None for a single task that is sent by its name.
+        signature: the signature that is applied; None for a single task that is sent by name.
         job: id of the job; default the ``root_id`` of the first message.
     """
 
@@ -37,13 +37,13 @@ class Call:
         #: Messages published so far.
         self.published = 0
         lazy = canvas.lazy(signature)
-        #: Whether more tasks may be counted while they are published.
+        #: Whether tasks come from a generator, so that ``total`` grows while they are published.
         self.lazy = lazy is not None
-        #: Tasks that the job has, as far as the call has read its generator.
+        #: Number of tasks of the job; of a generator's tasks, those read so far.
         self.total = 1 if signature is None else canvas.size(signature, skip=lazy)
         if lazy is not None:
-            # Celery reads one signature ahead of the one that it publishes, so this number is
-            # greater than that of the published tasks until the generator is exhausted.
+            # Celery reads one signature ahead of the one that it publishes, so ``total`` exceeds
+            # the number of published tasks until the generator is exhausted.
             lazy.map(self._count)
 
     def _count(self, signature: Any) -> Any:
@@ -51,7 +51,7 @@ class Call:
         return signature
 
     def adopt(self, headers: dict[str, Any]) -> None:
-        """Make a message that is about to be published a part of the job.
+        """Make a message that is about to be published part of the job, by its ``root_id``.
 
         Celery gives each message of a group or a chord's header a root id of its own, unless the
         application has chosen one.
@@ -63,22 +63,22 @@ _current: ContextVar[Call | None] = ContextVar("taskbridge_call", default=None)
 
 
 def current() -> Call | None:
-    """Return the call that is publishing in this context."""
+    """Return the call that is publishing in this context; None if there is none."""
     return _current.get()
 
 
 @contextlib.contextmanager
 def calling(call: Call, name: str, owner: str | None, settings: Settings) -> Iterator[None]:
-    """Make one job of all that is published inside the ``with`` block.
+    """Make one job of all messages that are published inside the ``with`` block.
 
-    Where the block raises after a part of its messages was published, the job ends as failed: the
-    tasks that are missing will never run.
+    If the block raises after some messages were published, the job ends as failed: the missing
+    tasks will never run.
 
     Args:
-        call: what makes the job.
-        name: of the canvas.
-        owner: whose job it is.
-        settings: where its events go.
+        call: the call that the job belongs to.
+        name: name of the task or canvas.
+        owner: owner of the job; None for none.
+        settings: broker and channel of the events.
     """
     token = _current.set(call)
     try:
@@ -93,7 +93,7 @@ def calling(call: Call, name: str, owner: str | None, settings: Settings) -> Ite
 
 
 def nothing_published(job: str, name: str, owner: str | None, settings: Settings) -> None:
-    """Report that the job of a call which published no message has succeeded.
+    """Report the job of a call that published no message as succeeded.
 
     Celery's result of an empty group is an empty list, and is ready at once.
     """
@@ -101,15 +101,16 @@ def nothing_published(job: str, name: str, owner: str | None, settings: Settings
     emitter_for(settings).put(run, "succeeded", outcomes.result([]))
 
 
-#: Returns the owner and the settings of what the calling context publishes; None for no owner.
+#: Returns the owner and the settings of a canvas that is applied in the calling context; None if
+#: the canvas does not become a job of its own.
 Asked = Callable[[], tuple[str | None, Settings] | None]
 
 
 @functools.cache
 def connect(asked: Asked) -> None:
-    """Make one job of each call of a canvas, from now on, where ``asked`` returns an owner.
+    """Make each ``apply_async`` call of a canvas one job, unless ``asked`` returns None.
 
-    Celery has no signal around ``apply_async``, so the method of these three classes is wrapped.
+    Celery has no signal around ``apply_async``, so the method is wrapped in these classes.
     """
     for kind in MANY:
         kind.apply_async = _wrapped(kind.apply_async, asked)

@@ -1,4 +1,4 @@
-"""What a Celery canvas holds."""
+"""Functions that list, count and bind the signatures of a Celery canvas."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from bridge.protocol.nesting import MAX_DEPTH
 
 __all__ = ["bound", "first_ids", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
 
-#: What a canvas of each type holds other signatures as.
+#: Names of the keyword arguments that hold a canvas's parts, by type of canvas.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
-#: What of it is published at once.
+#: Name of the keyword argument whose signatures are published at once, by type of canvas.
 AT_ONCE = {"group": "tasks", "chord": "header"}
 
 
 def size(signature: Any, skip: Any = None, known: Collection[str] = ()) -> int:
-    """Return how many tasks a signature will run, as far as it tells before it runs.
+    """Return how many tasks a signature runs, without those that its tasks will spawn.
 
     Args:
-        signature: any canvas.
-        skip: signatures inside it that are not counted; see :func:`lazy`.
-        known: ids of tasks that are counted already, with what is linked to them.
+        signature: any signature or canvas, or a list of them.
+        skip: nested signatures that are not counted, such as those of :func:`lazy`.
+        known: ids of tasks that were counted before, together with the tasks linked to them.
     """
     return sum(1 for _ in leaves(signature, skip=skip, known=known))
 
@@ -37,7 +37,7 @@ def size(signature: Any, skip: Any = None, known: Collection[str] = ()) -> int:
 def lazy(signature: Any) -> Any:
     """Return the signatures that Celery reads from a generator while it publishes them, or None.
 
-    These are the tasks of a group and of a chord's header. To count them before would exhaust the
+    These are the tasks of a group or of a chord's header. Counting them first would exhaust the
     generator, which may depend on what has been published.
     """
     part = signature
@@ -51,42 +51,43 @@ def _is_lazy(part: Any) -> bool:
 
 
 def planned(request: Any) -> frozenset[str]:
-    """Return the ids of the tasks that Celery runs because of a canvas once a task has ended.
+    """Return the ids of the tasks that Celery publishes after a task: chain, callbacks, chord.
 
     Args:
-        request: of that task.
+        request: Celery's request of the task.
     """
     return frozenset(ids([request.chain, request.callbacks, request.chord]))
 
 
 def unnamed(request: Any) -> Counter[str]:
-    """Return how many tasks of each name follow one, because of a canvas, without an id so far.
+    """Return, by name, the number of tasks that follow a task and have no id yet.
 
     Args:
-        request: of the task.
+        request: Celery's request of the task.
     """
     follow = [request.chain, request.callbacks, request.chord]
     return Counter(one["task"] for one in leaves(follow) if not _id_of(one))
 
 
 def followers(embed: dict[str, Any], index: int | None) -> list[Any]:
-    """Return the signatures that follow a task that is published, because of a canvas.
+    """Return the signatures that follow a task: its chain, its callbacks and its chord's body.
 
     Args:
-        embed: the part of its message that says what does.
-        index: its place in a group; a chord's body follows all of it, and is counted once.
+        embed: the ``embed`` part of the task's message.
+        index: index of the task in its group; None outside one. The chord's body follows the whole
+            group, and is returned for its first task only.
     """
     return [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
 
 
 def first_ids(signatures: Any) -> list[str]:
-    """Return the ids that the first tasks of signatures have so far, ``MAX_FOLLOWERS`` at most."""
+    """Return ids of tasks of signatures, ``MAX_FOLLOWERS`` at most; some may have no id yet."""
     found = (_id_of(one) for one in leaves(signatures))
     return list(islice(filter(None, found), MAX_FOLLOWERS))
 
 
 def ids(signatures: Any) -> set[str]:
-    """Return the ids that the tasks of signatures have so far."""
+    """Return the ids of the tasks of signatures; tasks without an id yet are left out."""
     return {_id_of(one) for one in leaves(signatures)} - {""}
 
 
@@ -96,16 +97,16 @@ def leaves(
     skip: Any = None,
     known: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Yield the single tasks of a signature, or of many, and those that are linked to them.
+    """Yield the signatures of single tasks in a canvas, and of the tasks linked to them.
 
     Args:
-        value: a signature, or signatures in lists.
-        linked: names of the options that hold such tasks.
-        skip: signatures that are left out.
-        known: ids of tasks that are left out, with what is linked to them.
+        value: a signature or canvas, or nested lists of them.
+        linked: names of the options that hold linked tasks.
+        skip: nested part of ``value`` that is left out, compared by identity.
+        known: ids of tasks that are left out, together with the tasks linked to them.
 
     Raises:
-        EnqueueError: signatures are nested too deeply in one another.
+        EnqueueError: signatures are nested more than ``MAX_DEPTH`` levels deep.
     """
     waiting = [(0, value)]
     while waiting:
@@ -130,20 +131,20 @@ def _id_of(signature: dict[str, Any]) -> str:
 
 
 def bound(signature: Any, app: Any) -> Any:
-    """Return a copy that is sent through ``app``, unless it belongs to an application already.
+    """Return a copy bound to ``app``; a signature that is bound to an application is returned.
 
-    A signature made by name alone would go through whatever application is current in the
-    process, which in a service is often one that nobody configured.
+    A signature made by name alone would use the current application of the process, which in a
+    service is often Celery's unconfigured default.
     """
     if _application(signature) is not None:
-        return signature  # Celery changes none that it applies
+        return signature  # no copy: Celery does not modify a signature that it applies
     if lazy(signature) is not None:
         return _bound_unread(signature, app)
     return Signature.from_dict(_plain(signature), app=app)
 
 
 def _bound_unread(signature: Any, app: Any) -> Any:
-    """Return a copy of a group or chord over a generator, which is read as late as Celery reads it.
+    """Return a bound copy of a group or chord over a generator, without reading the generator.
 
     Celery's own ways to copy one wrap the generator in another that reads one signature ahead.
     """
@@ -162,7 +163,7 @@ def _bound_unread(signature: Any, app: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a signature without the task objects, and so the application, that it remembers."""
+    """Return a signature as plain dicts and lists, which hold no task objects or application."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -170,11 +171,11 @@ def _plain(value: Any) -> Any:
 
 def _application(signature: Any) -> Any:
     app = getattr(signature, "_app", None)
-    # Celery makes a default application, configured by nobody, when a process has none.
+    # Celery creates an unconfigured default application when a process has none.
     if app is not None and app is not _state.default_app:
         return app
     if (generated := lazy(signature)) is not None:
-        # Celery, too, looks at the first signature of a generator, and leaves the others unread.
+        # Like Celery, look at the first signature of a generator and leave the others unread.
         parts = list(islice(generated, 1))
     else:
         parts = list(getattr(signature, "tasks", None) or [])

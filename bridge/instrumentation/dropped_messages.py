@@ -1,9 +1,9 @@
-"""Tasks whose message the broker dropped end as failed.
+"""``DroppedConsumer``: ends the tasks whose messages the broker dropped, as failed.
 
 RabbitMQ drops a message that a consumer rejects, that waits for longer than a time to live, that a
 full queue has no room for, or that a quorum queue has returned more often than its delivery limit.
-It tells nobody. With a policy that dead-letters such messages to the queue that is named here, it
-hands them to the workers, of which each message reaches one.
+Neither the publisher nor the workers are notified. With a policy that dead-letters such messages to
+the queue of :func:`queue_name`, workers consume them, each message by one worker.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["DroppedConsumer", "MessageDropped", "error_of", "queue_name"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a worker which rejected a message itself has to say why.
+#: Seconds before a dropped message is handled: a worker that rejected it reports the reason first.
 GRACE = 2.0
-#: Dropped messages that one worker holds at a time.
+#: Prefetch count: dropped messages that one worker holds without acknowledgement.
 PREFETCH = 100
-#: What happened, by RabbitMQ's word for it.
+#: Explanations, by the ``reason`` in RabbitMQ's ``x-death`` header.
 WHY = {
     "delivery_limit": "it was delivered too often, each time to a worker that did not acknowledge "
     "it (the delivery limit of queue {queue})",
@@ -39,9 +39,9 @@ WHY = {
     "maxlen": "queue {queue} is full",
     "rejected": "a consumer of queue {queue} rejected it",
 }
-#: Reasons after which nothing runs the task any more: the consumer that had it rejected it, or many
-#: workers died of it. What expires, or has no room, when it is returned to its queue may run on in
-#: a worker that lost its connection.
+#: Reasons after which no worker runs the task: its consumer rejected it, or it exceeded the
+#: delivery limit. A message that expired or found no room may have been returned to its queue by a
+#: worker that lost its connection and still runs the task.
 FINAL = frozenset({"rejected", "delivery_limit"})
 
 
@@ -55,7 +55,7 @@ def queue_name(settings: Settings) -> str:
 
 
 class DroppedConsumer(bootsteps.StartStopStep):
-    """Consumes what the broker dropped, on a channel of its own of a worker's connection."""
+    """Worker bootstep that consumes dropped messages, on a separate channel of its connection."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -64,11 +64,11 @@ class DroppedConsumer(bootsteps.StartStopStep):
         super().__init__(parent, **options)
 
     def include_if(self, parent: Any) -> bool:
-        """Whether the broker is one that can dead-letter."""
+        """Whether the broker speaks AMQP; others have no dead-lettering."""
         return bool(parent.app.connection_for_read().transport.driver_type == "amqp")
 
     def start(self, parent: Any) -> None:
-        """Begin to consume; a broker that refuses it costs the worker nothing else."""
+        """Begin to consume; if the broker refuses, log a warning and let the worker go on."""
         name, connection = queue_name(publish_signals.of_tasks[0]), parent.connection
         try:
             channel = _declared(connection, name)
@@ -87,7 +87,7 @@ class DroppedConsumer(bootsteps.StartStopStep):
             )  # fmt: skip
 
     def stop(self, parent: Any) -> None:
-        """Consume no more; what is not settled goes to another worker."""
+        """Stop consuming; the broker redelivers messages that are not acknowledged."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             ignore_errors(parent, consumer.channel.close)
@@ -96,10 +96,10 @@ class DroppedConsumer(bootsteps.StartStopStep):
 
 
 def _declared(connection: Any, name: str) -> Any:
-    """Return a channel on which the queue is known to be there."""
+    """Return a channel, after declaring the queue if it does not exist."""
     channel = connection.channel()
     try:
-        channel.queue_declare(name, passive=True)  # whatever type an operator gave it
+        channel.queue_declare(name, passive=True)  # an operator may have chosen its type
     except connection.channel_errors as error:
         if getattr(error, "reply_code", None) != 404:
             raise
@@ -113,14 +113,18 @@ def _receive(parent: Any, message: Any) -> None:
         try:
             _settle(parent, message)
             message.ack()
-        except parent.connection_errors:  # it is delivered again
+        except parent.connection_errors:  # the broker redelivers the message
             logger.debug("taskbridge: the broker went away", exc_info=True)
 
     parent.timer.call_after(GRACE, settle)
 
 
 def _settle(parent: Any, message: Any) -> None:
-    """End the task of a dropped message, unless it has ended, or may be running."""
+    """Fail the task of a dropped message, unless it has ended, expired, or is in this worker.
+
+    If another worker may be running it, the failure has no execution, so that servers ignore it
+    while the task runs.
+    """
     fields = poison.read_fields(message)
     task = fields.get("id")
     if not is_identifier(task) or _is_here(task) or _expired(message, fields):
@@ -138,26 +142,26 @@ def _settle(parent: Any, message: Any) -> None:
 
 
 def _is_here(task: Any) -> bool:
-    """Whether this worker itself runs a task, or is about to."""
-    from celery.worker import state  # of no use to a service
+    """Whether this worker has received a task and not ended it."""
+    from celery.worker import state  # imported late: services do not need it
 
     return any(one.id == task for one in state.reserved_requests)
 
 
 def _redelivered(message: Any) -> bool:
-    """Whether another worker may have died between storing the end and reporting it."""
+    """Whether a dropped message is redelivered: a worker may have stored the end, unreported."""
     return bool(message.delivery_info.get("redelivered"))
 
 
 def _death(message: Any) -> dict[str, Any]:
-    """Return what RabbitMQ tells of the last time that a message was dropped."""
+    """Return the newest entry of a message's ``x-death`` header; empty if there is none."""
     deaths = message.headers.get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else {}
     return last if isinstance(last, dict) else {}
 
 
 def reason_of(message: Any) -> str:
-    """Return RabbitMQ's word for why a message was dropped."""
+    """Return RabbitMQ's reason for dropping a message; empty if it gives none."""
     return str(_death(message).get("reason") or "")
 
 
@@ -169,7 +173,7 @@ def error_of(message: Any) -> MessageDropped:
 
 
 def _expired(message: Any, fields: dict[str, Any]) -> bool:
-    """Whether the task was not to begin any more: servers say so by the time that it tells."""
+    """Whether the task's own ``expires`` has passed: servers end such a task by that time."""
     try:
         end = outcomes.moment(fields.get("expires"))
     except (TypeError, ValueError, OverflowError):
@@ -178,7 +182,7 @@ def _expired(message: Any, fields: dict[str, Any]) -> bool:
 
 
 def _state(app: Any, task: str) -> str | None:
-    """Return a task's state in the result backend; None where that cannot be found out soon."""
+    """Return a task's state in the result backend; None if it fails or takes over ``PATIENCE``."""
     try:
         return str(aside_for(app).ask(app.backend.get_state, task, within=PATIENCE))
     except Exception as error:  # noqa: BLE001 - whatever a backend raises

@@ -1,7 +1,7 @@
-"""Operators see a running task's progress where they see the task: in Flower.
+"""Sends running tasks' progress to Flower, and adds job and owner to the arguments shown there.
 
-A custom event of Celery's, ``task-progress``, puts the task into the state PROGRESS there. Extra
-fields are not shown, but ``result`` is, until the real result replaces it.
+A custom event of Celery's, ``task-progress``, puts the task into the state PROGRESS. Flower does
+not show extra fields, but it shows ``result``, until the real result replaces it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from bridge.reporting.task_run import Run
 
 __all__ = ["STATE", "describe", "install", "note_job", "track", "untrack"]
 
-#: State of a task that has told of its progress.
+#: State of a task that has reported progress.
 STATE = "PROGRESS"
 
-#: What ends a word among a task's arguments, or begins a quoted one.
+#: Characters that end a word among a task's arguments, or begin a quoted one.
 SEPARATORS = " \"'\u00a0\u3000"
 
 _ticker = Ticker(
@@ -30,7 +30,7 @@ _ticker = Ticker(
 
 
 def install() -> None:
-    """Let whoever monitors with this application know what state comes after that one.
+    """Register the precedence of the state PROGRESS, for monitors that use this application.
 
     A state that Celery does not know counts as later than REVOKED, so that a cancelled task would
     be shown as running for ever.
@@ -43,7 +43,7 @@ def track(run: Run, task: Any) -> None:
     """Send a run's progress to monitors from now on, if its worker sends them events at all.
 
     Args:
-        run: what to read.
+        run: run whose progress is sent.
         task: the Celery task that is about to run.
     """
     if task.app.conf.worker_send_task_events:
@@ -51,42 +51,42 @@ def track(run: Run, task: Any) -> None:
 
 
 def untrack(task_id: str) -> None:
-    """Send nothing more of a task."""
+    """Stop sending the progress of a task."""
     _ticker.remove(task_id)
 
 
 def note_job(headers: dict[str, Any], owner: str | None, page: str | None = None) -> None:
-    """Let operators find a task by its job and its owner: they look among its arguments.
+    """Add job and owner to a message's ``kwargsrepr``, in which operators search for tasks.
 
     Args:
-        headers: of the message that is about to be published.
-        owner: whose job it is.
-        page: URL of the page on which its watchers see it, to which a link is added.
+        headers: headers of the message that is about to be published; changed in place.
+        owner: owner of the job; None for none.
+        page: URL of the page that shows jobs; a link to the job is added.
     """
     job = headers.get("root_id")
     told = f"job={job}" + (f" owner={_word(owner)}" if owner else "")
     if page:
         told += f" page={page.rstrip('/')}/#job={job}"
     text = headers.get("kwargsrepr")
-    if isinstance(text, str) and told not in text:  # as it may be when it is tried again
+    if isinstance(text, str) and told not in text:  # a retry's text may have it already
         headers["kwargsrepr"] = f"{text} {told}"
 
 
 def _word(owner: str) -> str:
-    """Return an owner as one word, so that none looks like a page, or another owner."""
+    """Return an owner as one word, so that it cannot pass for a page or another owner."""
     safe = printable(owner)
     return safe if set(safe).isdisjoint(SEPARATORS) else json.dumps(safe, ensure_ascii=False)
 
 
 class Teller:
-    """Tells monitors of one run."""
+    """Sends ``task-progress`` events of one run to monitors."""
 
     def __init__(self, run: Run, task: Any) -> None:
         self._run, self._app, self._host = run, task.app, task.request.hostname
         self._told = ""
 
     def tell(self) -> None:
-        """Tell where it is, if that is news.
+        """Send the run's progress, if it has changed.
 
         Raises:
             Exception: whatever the broker's library raises.
@@ -101,7 +101,7 @@ class Teller:
 
 
 def describe(reading: Reading) -> str:
-    """Return what a bar shows, as one line."""
+    """Return a bar's reading as one line of text."""
     done, total = _number(reading.n), _number(reading.total)
     count = f"{done:,.10g}"
     if total:
@@ -111,7 +111,7 @@ def describe(reading: Reading) -> str:
 
 
 def _number(value: Any) -> float:
-    # Numbers of other libraries are welcome, and what is none is no reason to complain.
+    # A reading may hold numbers of other libraries, or no number at all.
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a task's end has to say: its result, what went wrong, whether it runs again."""
+"""Builds the data of events about a task's end: its result, its error, whether it runs again."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ __all__ = [
     "untold",
 ]
 
-#: Longest traceback that travels, in bytes of JSON.
+#: Longest traceback in an event, in bytes of JSON.
 MAX_TRACEBACK_BYTES = 32 * 1024
-#: Longest name of a class that travels, in bytes of JSON.
+#: Longest name of an exception's class in an event, in bytes of JSON.
 MAX_CLASS_BYTES = 255
-#: Exceptions whose text is more than their argument. They are made again of what is stored.
+#: Exceptions whose text is not their argument alone; rebuilt from stored arguments to get the text.
 _NAMED: dict[str, type[BaseException]] = {
     **{one.__name__: one for one in (WorkerLostError, SoftTimeLimitExceeded, TimeLimitExceeded)},
     **{
@@ -58,7 +58,7 @@ EXPIRED = "it was not started before it expired"
 
 
 def result(value: Any) -> dict[str, Any]:
-    """Return what ``succeeded`` says of a task's result."""
+    """Return the data of ``succeeded``: the result, or ``result_omitted`` if it cannot be sent."""
     if not _may_travel(value):
         return {"result_omitted": True}
     try:
@@ -95,17 +95,17 @@ def _members(value: Any) -> Iterable[Any]:
 
 
 def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str, Any]:
-    """Return what ``failed`` and ``lost`` say of an exception of a task."""
+    """Return the data of ``failed`` and ``lost`` for an exception of a task."""
     told = {"error": error(exception, traced=settings.show_tracebacks)}
     if isinstance(exception, WorkerLostError):
         return {**told, "reason": told["error"]["message"]}
-    # Without an acknowledgement the broker delivers it again, and again until it is in time.
+    # Celery requeues such a message, and the task runs again until it ends within its time limit.
     again = isinstance(exception, TimeLimitExceeded) and task.acks_late and not task.acks_on_timeout
     return {**told, "retry": bool(again)}
 
 
 def retry(reason: Any, settings: Settings) -> dict[str, Any]:
-    """Return what ``retrying`` says of Celery's reason for it."""
+    """Return the data of ``retrying`` for the reason that Celery's signal gives."""
     cause = getattr(reason, "exc", None) or reason
     told = error(cause, traced=settings.show_tracebacks)
     return {"error": told, "retry_at": moment(getattr(reason, "when", None))}
@@ -114,13 +114,16 @@ def retry(reason: Any, settings: Settings) -> dict[str, Any]:
 def untold(
     run: Run, task: Any, state: str | None, value: Any
 ) -> tuple[EventType, dict[str, Any]] | None:
-    """Return what nothing else tells about the end of a run.
+    """Return the final event of a run for which no signal of its process reported one.
 
     Args:
-        run: that has ended without a word about it.
+        run: run that has ended without a final event.
         task: the Celery task.
-        state: that Celery gave it; None if its process was told to exit.
-        value: what it returned or raised.
+        state: the task's state in Celery; None if its process was told to exit.
+        value: value that the task returned or raised.
+
+    Returns:
+        None if the worker's parent reports the end.
     """
     if state is None and run.cancelled:
         return "cancelled", {}
@@ -131,14 +134,14 @@ def untold(
     if state == states.IGNORED:
         kind: EventType = "retrying" if run.republished else "succeeded"
         return kind, {"reason": REPLACED if run.republished else IGNORED}
-    return None  # the worker's parent knows more, and tells it
+    return None
 
 
 def moment(when: Any) -> float | None:
-    """Return a time in seconds since the epoch; None for none.
+    """Return a time in seconds since the epoch; None for None.
 
     Args:
-        when: as Celery gives it: seconds from now, or a date, or a date's text.
+        when: seconds from now, a ``datetime``, or its ISO 8601 text, as Celery gives it.
     """
     if isinstance(when, int | float):
         return time.time() + when
@@ -148,25 +151,25 @@ def moment(when: Any) -> float | None:
 
 
 def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
-    """Return an exception as it travels.
+    """Return an exception as the ``error`` object of an event.
 
     Args:
-        exception: what was raised.
-        traced: whether its traceback travels too, unless it is about what the task was given.
+        exception: exception that was raised.
+        traced: whether to include its traceback, which an ``InputError`` never has.
     """
     told = {"class": type(exception).__name__, "message": cut(_message(exception), MAX_LOG_BYTES)}
     if traced and not isinstance(exception, InputError):
-        # Its end says most, so it is cut at its beginning.
+        # The end of a traceback says most, so the beginning is cut.
         text = "".join(traceback.format_exception(exception))
         told["traceback"] = cut(text[::-1], MAX_TRACEBACK_BYTES)[::-1]
     return told
 
 
 def stored_error(value: Any) -> dict[str, Any] | None:
-    """Return an exception as it travels, from what Celery stores of it; None if it is none.
+    """Return a stored exception as the ``error`` object of an event; None if it is no exception.
 
     Args:
-        value: as read from the result backend. The class that it names is not looked up.
+        value: value read from the result backend; the class that it names is not imported.
     """
     if not isinstance(value, dict) or not isinstance(name := value.get("exc_type"), str):
         return None

@@ -1,8 +1,8 @@
-"""A task's message that no worker can run ends its own job, and not the worker.
+"""``Guard``: checks task messages; a malformed one ends its own job, and not the worker.
 
-Celery looks at a message only where it uses it: much of what is wrong with one raises in the
-worker's loop or while the pool takes it over, where that ends the worker, or costs it a slot for
-good. A bootstep of the consumer looks first, in every pool and whatever acknowledges late.
+Celery checks a message only where it uses it: many flaws raise in the worker's loop or while the
+pool takes the task over, which ends the worker, or costs it a pool slot for good. This bootstep of
+the consumer checks each message first, in every pool, with and without late acknowledgement.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = ["Guard", "fail", "on_rejected", "read_fields"]
 
 logger = logging.getLogger(__name__)
 
-#: Latest time at which a task may be told to begin or to expire, in seconds since the epoch: the
-#: end of the year 9000. Beyond, a date overflows in another time zone.
+#: Bound of a task's ``eta`` and ``expires``, in seconds since the epoch: the beginning of the year
+#: 9000. Dates near the end of 9999 overflow when they are converted to another time zone.
 LATEST = 221_845_392_000.0
-#: Errors that something in a message can cause, but not a broker or a result backend that is away.
+#: Exceptions that a malformed message can cause; an unavailable broker or backend raises others.
 CAUSED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-#: Parts of a task's message that hold signatures.
+#: Parts of a message's ``embed`` that hold lists of signatures.
 EMBEDDED = ("callbacks", "errbacks", "chain")
 
 
 class Guard(bootsteps.Step):
-    """Looks at each task's message before the worker does."""
+    """Consumer bootstep that checks each task message before Celery's handler gets it."""
 
     def create(self, parent: Any) -> None:
-        """Put the guard in front of a consumer's handler, before it begins to consume."""
+        """Wrap the message handler of a consumer, before it begins to consume."""
         new_handler = parent.create_task_handler
         parent.create_task_handler = lambda: _guarded(parent, new_handler())
         parent.on_decode_error = lambda message, error: _refuse(parent, message, error)
@@ -62,14 +62,14 @@ def on_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
 
 
 def _refuse(consumer: Any, message: Any, error: Any) -> None:
-    """End the job of a message, and take the message off its queue."""
+    """End the job of a message, and reject the message."""
     _end(consumer, message, error)
 
     def reject() -> None:
         if not message.acknowledged:
             message.reject_log_error(logger, consumer.connection_errors)
 
-    # Celery may have told its loop to acknowledge the message before something raised.
+    # Celery may have scheduled an acknowledgement in its loop before the error was raised.
     consumer.hub.call_soon(reject) if consumer.hub else reject()
 
 
@@ -92,15 +92,15 @@ def fail(
     *,
     store: bool = True,
 ) -> None:
-    """End a task that has an id, and whose message no worker runs.
+    """Report a task as failed whose message no worker runs; the message must have an id.
 
     Args:
-        consumer: the worker's.
-        message: kombu's, of the task.
-        error: why it has failed.
-        execution: what Celery knows about the execution that ends; see ``publishing.execution``.
-            None for none: then servers ignore the end of a task that they know to run.
-        store: whether the result backend gets it too.
+        consumer: the worker's consumer.
+        message: kombu message of the task.
+        error: reason of the failure.
+        execution: attempt that failed, as :func:`publish_signals.execution` returns it. With None,
+            servers ignore the failure of a task that they know to run.
+        store: whether to store the failure in the result backend too; default True.
     """
     fields = read_fields(message)
     task, name = str(fields["id"]), fields.get("task")
@@ -110,7 +110,7 @@ def fail(
     if (header := publish_signals.sound(fields.get(HEADER))) is not None and name not in INTERNAL:
         job = fields.get("root_id")
         job = str(job if is_identifier(job) else task)
-        # Not greater than the number of any execution that there was.
+        # 1 is greater than the 0 of `queued`, and smaller than the number of any execution.
         begun = publish_signals.run_after(header) if execution else 1
         run = Run(job=job, task=task, name=name, owner=header.get("owner"), begun=begun,
                   execution=execution)  # fmt: skip
@@ -119,7 +119,7 @@ def fail(
 
 
 def _store(consumer: Any, task: str, request: dict[str, Any], error: Exception) -> None:
-    """Store that a task has failed, and tell monitors and, if it is in a chord, the chord."""
+    """Store that a task has failed, for its chord too, and send ``task-failed`` to monitors."""
     fail = consumer.app.backend.mark_as_failure
     for context in (Context(request), None):
         try:
@@ -144,7 +144,7 @@ def _payload(message: Any) -> Any:
 
 
 def read_fields(message: Any) -> dict[str, Any]:
-    """Return what a message says about its task; in protocol 1 its body does, else its headers."""
+    """Return the fields of a task's message: its headers; in protocol 1 also those of its body."""
     try:
         payload = _payload(message)
     except InvalidTaskError:
@@ -153,7 +153,7 @@ def read_fields(message: Any) -> dict[str, Any]:
 
 
 def _embedded(message: Any) -> dict[str, Any]:
-    """Return what follows a message's task; nothing if anything is wrong with that."""
+    """Return a message's ``embed``: what follows its task; empty if it is malformed."""
     try:
         _, _, embed = _call(_payload(message))
         _check_embedded(embed)
@@ -163,7 +163,7 @@ def _embedded(message: Any) -> dict[str, Any]:
 
 
 def _call(payload: Any) -> tuple[Any, Any, Any]:
-    """Return positional arguments, keyword arguments and what follows the task."""
+    """Return ``args``, ``kwargs`` and ``embed`` of a decoded body."""
     if isinstance(payload, dict) and ("args" in payload or "task" in payload):
         embed = {name: payload.get(name) for name in ("callbacks", "errbacks", "chord")}
         return payload.get("args", ()), payload.get("kwargs", {}), embed
@@ -173,10 +173,10 @@ def _call(payload: Any) -> tuple[Any, Any, Any]:
 
 
 def _check(message: Any) -> None:
-    """Return if Celery can take a message in; drop what is wrong with taskbridge's own header.
+    """Check that Celery can handle a message; drop malformed values of taskbridge's own header.
 
     Raises:
-        InvalidTaskError: it cannot; the message says what must change.
+        InvalidTaskError: it cannot; the text says what must change.
     """
     payload, fields = _payload(message), read_fields(message)
     if "task" not in fields:
@@ -236,7 +236,7 @@ def _text(value: Any) -> bool:
 
 
 def _moment(value: Any) -> bool:
-    """Whether it is a time that every time zone can tell."""
+    """Whether it is a date from 1970 to ``LATEST``, which every time zone can represent."""
     try:
         return not isinstance(value, int | float) and 0 <= (outcomes.moment(value) or 0) < LATEST
     except CAUSED:

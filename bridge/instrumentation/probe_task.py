@@ -16,6 +16,6 @@ def install(app: Any) -> None:
 
 
 def _probe() -> int:
-    from bridge.reporting.progress import progress  # not before: a service needs no tqdm
+    from bridge.reporting.progress import progress  # imported late: a service needs no tqdm
 
     return sum(1 for _ in progress(range(STEPS), desc="probe"))

@@ -1,7 +1,7 @@
-"""What is published by who tracks it becomes part of a job, and is told to be queued.
+"""Signal handlers of publishers: a tracked message becomes a task of a job, and is reported.
 
-A tracked task carries a header, ``taskbridge``, from whoever enqueued it to everything that it
-spawns; a task without it is left alone.
+They add a header, ``taskbridge``, to each message that is published inside :func:`enqueuing` or by
+a task whose own message has the header, and send a ``queued`` event. Other tasks are left alone.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ __all__ = [
 
 #: Header of a task's message that makes it, and what it spawns, part of a job.
 HEADER = "taskbridge"
-#: What operators see, in Flower and in Celery's events, instead of arguments.
+#: Text that Flower and Celery's events show to operators instead of arguments.
 REDACTED = "<redacted>"
-#: Celery's own helpers, which nobody asked for and nobody wants to watch.
+#: Names of Celery's own helper tasks, for which no events are sent.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
-#: What of a task's header its first event tells.
+#: Fields of the header that the ``queued`` and ``started`` events repeat.
 TOLD = ("total", "more", "queue", "expires_at")
-#: Tasks that a job may have at most: one that waits for more would never end.
+#: Bound of the numbers of tasks in a header: a job that waits for more would never end.
 MAX_TASKS = 10_000_000
-#: Bound of the number of an execution in a task's header; that of a clock reaches it in 2112.
+#: Bound of ``run`` in a header; the clock, in microseconds, reaches it in 2112.
 MAX_RUN = 2**52
-#: By how much the number in the header of a task that is tried again is greater than the clock's,
-#: in microseconds: a worker's parent publishes it before it reports the execution that has failed.
+#: Microseconds by which ``run`` in the header of a retry is ahead of the clock: a worker's parent
+#: publishes the retry before it reports the execution that has failed.
 AHEAD = 1_000_000
-#: What the values of a task's header must be; values of other names are left alone.
+#: Checks of the values in a header, by name; values of other names are left alone.
 SOUND: dict[str, Callable[[Any], bool]] = {
     "owner": lambda value: value is None or is_identifier(value),
     **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
@@ -65,7 +65,7 @@ SOUND: dict[str, Callable[[Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Enqueuing:
-    """Who is asking for what is published now."""
+    """Owner and settings of the messages that a context publishes."""
 
     owner: str | None
     settings: Settings
@@ -73,20 +73,20 @@ class Enqueuing:
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
-#: The microsecond by which this context numbers executions; None for the clock's.
+#: Time in microseconds that :func:`run_after` uses in this context; None for the clock.
 _stopped: ContextVar[int | None] = ContextVar("taskbridge_stopped", default=None)
-#: Of the application in this process that tracks its tasks; empty if there is none.
+#: Settings of the installed application in this process, as its only member; else empty.
 of_tasks: list[Settings] = []
 
 
 @contextlib.contextmanager
 def enqueuing(owner: str | None, settings: Settings, redact: bool = False) -> Iterator[None]:
-    """Track what is published inside the ``with`` block: each call is one job.
+    """Track the messages that are published inside the ``with`` block; each call is one job.
 
     Args:
-        owner: whose jobs they are.
-        settings: where their events go.
-        redact: whether the arguments of all tasks of the job are kept from operators.
+        owner: owner of the jobs; None for none.
+        settings: broker and channel of their events.
+        redact: whether the arguments of all tasks of the jobs are hidden from operators.
     """
     connect()
     token = _enqueuing.set(Enqueuing(owner, settings, redact))
@@ -98,7 +98,7 @@ def enqueuing(owner: str | None, settings: Settings, redact: bool = False) -> It
 
 @functools.cache
 def connect() -> None:
-    """See from now on what this process publishes."""
+    """Connect the handlers of Celery's publish signals; further calls do nothing."""
     for signal, handler in (
         (signals.before_task_publish, _before_publish),
         (signals.after_task_publish, _after_publish),
@@ -108,9 +108,9 @@ def connect() -> None:
 
 
 def _asked() -> tuple[str | None, Settings] | None:
-    """Return for whom a canvas that is applied here becomes a job of its own."""
+    """Return owner and settings of a canvas applied here; None if it is no job of its own."""
     asked = _enqueuing.get()
-    # What a task of a job applies is a part of that job.
+    # A canvas that a tracked task applies is part of that task's job.
     return (asked.owner, asked.settings) if asked and not _spawning() else None
 
 
@@ -118,7 +118,7 @@ def _before_publish(
     sender: str, headers: dict[str, Any], body: Any = None, declare: Any = None, **_: Any
 ) -> None:
     if isinstance(before := headers.get(HEADER), dict):
-        # The task is tried again, maybe on a host whose clock is behind this one's.
+        # A retry, which may run on a host whose clock is behind this one's.
         headers[HEADER] = {**before, "run": run_after(before) + AHEAD}
     if asked := _enqueuing.get() or _spawning():
         if call := calls.current():
@@ -130,13 +130,13 @@ def _before_publish(
         if expires := outcomes.moment(headers.get("expires")):
             header["expires_at"] = expires
         if asked.redact:
-            header["redact"] = True  # and so are those of what it spawns
+            header["redact"] = True  # the tasks that it spawns inherit this
         if asked.redact or _is_secret(sender, asked.settings):
             headers["argsrepr"] = headers["kwargsrepr"] = REDACTED
         if sender not in INTERNAL:
             flower_progress.note_job(headers, asked.owner, asked.settings.url)
         headers.setdefault(HEADER, header)
-        emitter_for(asked.settings)  # made now, so that `queued` is not late when it is known
+        emitter_for(asked.settings)  # created now, so that it does not delay `queued`
 
 
 def _is_secret(name: str, settings: Settings) -> bool:
@@ -144,7 +144,10 @@ def _is_secret(name: str, settings: Settings) -> bool:
 
 
 def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
-    """Return how many tasks the job was planned to have, or how many more it has now."""
+    """Return ``total``, the tasks of a call's job, or ``more``, those that this message adds.
+
+    It is empty if the task was counted before.
+    """
     if call := calls.current():
         return {"total": call.total}
     known = frozenset() if _enqueuing.get() is not None else _counted()
@@ -153,14 +156,17 @@ def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
     embed = _embedded(body)
     if known and not _replaces(embed) and _is_callback(headers["task"]):
         return {}
-    # What is linked to a task that was counted was counted with it: a replaced task hands its
-    # callbacks on to the end of what replaces it.
+    # The callbacks of a counted task were counted with it: a replaced task hands them on to the
+    # last task of the canvas that replaces it.
     follow = canvas.followers(embed, headers.get("group_index"))
     return {"more": 1 + canvas.size(follow, known=known)}
 
 
 def _replaces(embed: dict[str, Any]) -> bool:
-    """Whether a message puts a canvas into the place of the current task, which it ends with."""
+    """Whether a message is of a canvas that replaces the current task, and ends with its id.
+
+    If so, the current run is marked as published again.
+    """
     here = current_job.running(current_task.request.id)
     if here is None or here[0].task not in canvas.ids(canvas.followers(embed, None)):
         return False
@@ -169,7 +175,7 @@ def _replaces(embed: dict[str, Any]) -> bool:
 
 
 def _is_callback(name: str) -> bool:
-    """Whether it is published because it was linked to the current task, without an id."""
+    """Whether a published task is a callback of the current task that had no id; counts it off."""
     here = current_job.running(current_task.request.id)
     if here is None:
         return False
@@ -181,11 +187,10 @@ def _is_callback(name: str) -> bool:
 
 
 def _counted() -> frozenset[str] | None:
-    """Return ids of tasks that were counted before what the current one publishes now.
+    """Return the ids of the tasks that were counted before the current task; None for all.
 
-    None for all of them: then Celery itself publishes what was planned. A task that puts a canvas
-    into its place (``Task.replace``) gives its own id to the end of it, and what was to come after
-    the task comes after that.
+    All were counted if a helper task of Celery publishes them. ``Task.replace`` gives the id of the
+    current task to the last task of the canvas, which the current task's callbacks follow.
     """
     if current_task.name in INTERNAL:
         return None
@@ -193,14 +198,14 @@ def _counted() -> frozenset[str] | None:
 
 
 def _after_publish(sender: str, headers: dict[str, Any], body: Any = None, **_: Any) -> None:
-    # Only now: what could not be published was never queued.
+    # Sent after the publish: a task that could not be published was never queued.
     asked = _enqueuing.get() or _spawning()
     if asked is None or sender in INTERNAL:
         return
     if call := calls.current():
         call.published += 1
     if here := current_job.running(headers["id"]):
-        # A task that is tried again, or replaced, publishes under its own id.
+        # A task that is retried or replaced publishes a message with its own id.
         here[0].republished = True
         return
     run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
@@ -210,18 +215,18 @@ def _after_publish(sender: str, headers: dict[str, Any], body: Any = None, **_: 
 
 
 def _embedded(body: Any) -> dict[str, Any]:
-    """Return the part of a message that says what follows its task."""
+    """Return the ``embed`` part of a message's body: what follows its task."""
     return body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
 
 
 def run_after(header: dict[str, Any], by: int = 1) -> int:
-    """Return a number for an execution: the microsecond, but greater than its message's ``run``.
+    """Return a number for an execution: the clock in microseconds, but greater than ``run``.
 
-    So the attempts of a task, and the tasks of a chain, are in their order by any host's clock.
+    The attempts of a task, and the tasks of a chain, are so in order even if hosts' clocks differ.
 
     Args:
-        header: of the task's message; its ``run`` is a number that the sender knew.
-        by: by how much it is greater.
+        header: taskbridge header of the task's message; its ``run`` is from the publisher.
+        by: minimum distance to ``run``; default 1.
     """
     known: int = header.get("run", 0)
     return max(_stopped.get() or time.time_ns() // 1000, known + by)
@@ -229,9 +234,9 @@ def run_after(header: dict[str, Any], by: int = 1) -> int:
 
 @contextlib.contextmanager
 def stopped_clock() -> Iterator[None]:
-    """Number executions by the time at which the ``with`` block begins, however long it takes.
+    """Make :func:`run_after` use the time at which the ``with`` block begins.
 
-    So an execution that is reported after its retry was published has the smaller number.
+    An execution that is reported after its retry was published has so the smaller number.
     """
     token = _stopped.set(time.time_ns() // 1000)
     try:
@@ -241,50 +246,50 @@ def stopped_clock() -> Iterator[None]:
 
 
 def execution(fields: Any) -> dict[str, Any]:
-    """Return what Celery knows about which execution of a task this is.
+    """Return which execution of a task this is: ``attempt``, ``redelivered``, maybe ``replaced``.
 
     Args:
-        fields: of the task's message, or its request; read with ``get``.
+        fields: fields of the task's message, or its request; read with ``get``.
     """
     retries, delivery = fields.get("retries"), fields.get("delivery_info") or {}
     attempt = retries + 1 if is_counter(retries) else 1
     told = {"attempt": attempt, "redelivered": bool(delivery.get("redelivered"))}
     replaced = fields.get("replaced_task_nesting")
-    # Celery counts the attempts of a task that another one has put into its place from 1 again.
+    # Celery counts the attempts of a task that replaces another from 1 again.
     return {**told, "replaced": replaced} if is_counter(replaced) and replaced else told
 
 
 def fields_of(message: Any, fields: Any = None) -> dict[str, Any]:
-    """Return the fields of a message that is no request yet.
+    """Return the fields of a message that has no request yet, with its ``delivery_info``.
 
     Args:
-        message: kombu's.
-        fields: of its task; default its headers.
+        message: kombu message.
+        fields: fields of its task; default its headers.
     """
     return {**(fields or message.headers or {}), "delivery_info": message.delivery_info}
 
 
 def _order() -> dict[str, int]:
-    """Return what makes the number of a task that is published greater than its publisher's."""
+    """Return the ``run`` of a spawned task's header, which orders it after the current task."""
     if _enqueuing.get() is not None:
         return {}
     return {"run": run_after(getattr(current_task.request, HEADER))}
 
 
 def told(header: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a task's header its first event tells."""
+    """Return the fields of a header that the ``queued`` and ``started`` events repeat."""
     return {name: header[name] for name in TOLD if name in header}
 
 
 def sound(header: Any) -> dict[str, Any] | None:
-    """Return a task's header without what is not of its type; None for what is no header."""
+    """Return a header without values of a wrong type; None if it is no header."""
     if not isinstance(header, dict):
         return None
     return {name: one for name, one in header.items() if name not in SOUND or SOUND[name](one)}
 
 
 def _spawning() -> Enqueuing | None:
-    """Return whose task is publishing, if a tracked task is."""
+    """Return owner and settings of the tracked task that is publishing; None without one."""
     header = getattr(current_task.request, HEADER, None) if current_task else None
     if not header or not of_tasks:
         return None

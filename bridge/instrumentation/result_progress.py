@@ -1,8 +1,8 @@
-"""``AsyncResult(id).info`` shows a running task's progress, in the keys that celery-progress reads.
+"""Stores a running task's progress as ``AsyncResult(id).info``, with the keys of celery-progress.
 
-A result backend may be slow or away, so a thread of its own does it, at most once a second. The
-final state is never overwritten: what stores it waits a moment for a write that is under way, and
-if that takes longer, the thread stores the final state once more behind it.
+A result backend may be slow or away, so a separate thread stores it, at most once a second. The
+final state is never overwritten: storing it waits ``PATIENCE`` seconds for a progress write under
+way, and if that write takes longer, the thread stores the final state once more after it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["STATE", "info", "track", "untrack"]
 STATE = "PROGRESS"
 #: Seconds that the final state waits for a write that is under way.
 PATIENCE = 0.1
-#: After these, the task has nothing more to say.
+#: States after which no progress is stored.
 FINAL = states.READY_STATES | {states.RETRY, states.REJECTED, states.IGNORED}
 
 
@@ -32,21 +32,21 @@ class Record:
 
     def __init__(self, run: Run, task: Any) -> None:
         self.run, self.task, self.request = run, task, task.request
-        #: Set when somebody else has stored a state that must stay.
+        #: Set when a state was stored that progress must not overwrite.
         self.over = False
         self.writing = threading.Lock()
         self.told: dict[str, Any] | None = None
         self.final: Callable[[], Any] | None = None
 
     def store(self) -> None:
-        """Store the progress, if there is news and nothing final was stored."""
+        """Store the progress, if it has changed and no final state was stored."""
         told = info(self.run)
         if told is None or told == self.told:
             return
         with self.writing:
             if not self.over:
                 store_result = self.task.backend.store_result
-                # Not through our own guard, where the backend is the one that the task uses.
+                # Bypass the wrapper that `_guard` may have set on this backend.
                 store_result = getattr(store_result, "__wrapped__", store_result)
                 store_result(self.run.task, told, STATE, request=self.request)
                 self.told = told
@@ -54,7 +54,11 @@ class Record:
             self.final()
 
     def end(self, again: Callable[[], Any]) -> None:
-        """Store nothing more; ``again`` stores the final state if a write is still under way."""
+        """Stop storing progress; if a write takes over ``PATIENCE``, ``again`` is called after it.
+
+        Args:
+            again: stores the final state.
+        """
         self.over = True
         if self.writing.acquire(timeout=PATIENCE):
             self.writing.release()
@@ -63,7 +67,7 @@ class Record:
 
 
 def info(run: Run) -> dict[str, Any] | None:
-    """Return the progress of a run's first bar as celery-progress has it; None without a bar."""
+    """Return the progress of a run's first bar in celery-progress's form; None without a bar."""
     reading = run.reading
     if reading is None:
         return None
@@ -85,7 +89,7 @@ def track(run: Run, task: Any) -> None:
     """Store the progress of a run from now on.
 
     Args:
-        run: what to read.
+        run: run whose progress is stored.
         task: the Celery task that is about to run; one whose result is ignored is left alone.
     """
     if task.ignore_result or getattr(task.request, "ignore_result", False):
@@ -96,14 +100,14 @@ def track(run: Run, task: Any) -> None:
 
 
 def untrack(task_id: str) -> None:
-    """Store nothing more of a task."""
+    """Stop storing the progress of a task."""
     _ticker.remove(task_id)
     if record := _records.pop(task_id, None):
         record.over = True
 
 
 def _guard(backend: Any) -> None:
-    """See what the task itself stores with this backend."""
+    """Wrap ``store_result`` of a backend, so that states of the task itself stop its progress."""
     original = backend.store_result
     if hasattr(original, "__wrapped__"):
         return

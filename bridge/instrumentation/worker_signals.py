@@ -1,4 +1,4 @@
-"""Celery's signals become events; ``install(app)`` is all that an application needs."""
+"""Signal handlers of workers, which send events; an application calls ``install(app)``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the end of a task waits for its last event to be sent.
 TASK_FLUSH = 2.0
-#: Signal with which Celery tells a process that its soft time limit is over; None on Windows.
+#: Signal that Celery sends to a pool process at a task's soft time limit; None on Windows.
 SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
 
 _received: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -45,7 +45,7 @@ _settings = publish_signals.of_tasks
 
 
 def install(app: Any, settings: Settings | None = None) -> None:
-    """Make the jobs of a Celery application watchable. Calling it again does nothing new.
+    """Make the jobs of a Celery application watchable. A second call replaces the settings.
 
     Args:
         app: the Celery application.
@@ -100,7 +100,7 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
 
 
 def _beginning(request: Any) -> dict[str, Any]:
-    # How many tasks the job has travels with the task too: it may end before `queued` arrives.
+    # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
     return publish_signals.told(getattr(request, HEADER))
 
 
@@ -120,14 +120,14 @@ def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, 
 def _report(
     task_id: str, kind: EventType, data: dict[str, Any], request: Any = None, name: str = ""
 ) -> None:
-    """Tell what happened to a task, from its own process or from the worker's parent."""
+    """Send an event about a task, from the process that runs it or from the worker's parent."""
     if here := current_job.running(task_id):
         run, emitter = here
         fork_relay.settle(run)
         run.over = True
         emitter.put(run, kind, data)
     elif parent := (_run_told(request, name) if request else _parent_run(task_id)):
-        # The child that ran it is gone or never was: the parent's word is a run of its own.
+        # No pool process runs the task (any more): the parent reports a run of its own.
         emitter_for(_settings[0]).put(parent, kind, data)
 
 
@@ -146,24 +146,24 @@ def _parents(job: str, task: str, name: str, header: dict[str, Any], fields: Any
     """Return a run under which a worker's parent reports the end of an execution.
 
     Args:
-        job: its id.
-        task: the task's id.
-        name: the task's name.
-        header: taskbridge's, of the task's message.
-        fields: of the message; see ``publishing.execution``.
+        job: id of the job.
+        task: id of the task.
+        name: name of the task.
+        header: taskbridge header of the task's message.
+        fields: fields of the message; see :func:`publish_signals.execution`.
     """
     return Run(
         job=job,
         task=task,
         name=name,
         owner=header.get("owner"),
-        begun=publish_signals.run_after(header, 2),  # greater than that of the child
+        begun=publish_signals.run_after(header, 2),  # greater than the child's number
         execution=publish_signals.execution(fields),
     )
 
 
 def _run_told(request: Any, name: str) -> Run | None:
-    """Return a run of a task that was refused before the worker took it in."""
+    """Return a run for the parent's report, from the request of a signal; None if not tracked."""
     header = getattr(request, HEADER, None)
     if not isinstance(header, dict) or name in INTERNAL:
         return None
@@ -193,10 +193,10 @@ def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -
 
 def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
     if reason is not None:
-        # A worker may have received the retry by now: what it received last is no answer.
+        # From the request: the worker may have received the retry by now, under the same id.
         _report(request.id, "retrying", outcomes.retry(reason, _settings[0]), request, sender.name)
     elif sender.acks_late:
-        # The worker stops, and this is its parent's word.
+        # The worker is stopping; its parent sends this signal.
         _report(request.id, "retrying", {"reason": outcomes.HANDED_BACK})
     else:
         _report(request.id, "lost", {"reason": outcomes.NOT_HANDED_BACK})
@@ -205,9 +205,8 @@ def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
 def _on_revoked(
     sender: Any, request: Any, signum: Any = None, expired: bool = False, **_: Any
 ) -> None:
-    # By this signal a task is told that its soft time limit is over: it says itself what became of
-    # it, and that is what Celery stores.
-    # (Celery gives the signal as a number, or as the text of an exception.)
+    # At SOFT_LIMIT a task gets SoftTimeLimitExceeded, and its own process reports and stores how it
+    # ended. Celery gives the signal as a number, or as the text of an exception.
     if signum is None or signum != SOFT_LIMIT:
         data = {"reason": outcomes.EXPIRED} if expired else {}
         _report(request.id, "cancelled", data, request, sender.name)

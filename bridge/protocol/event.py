@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from bridge.errors import EventError
 from bridge.identifiers import MAX_CHARACTERS, is_encodable
+from bridge.protocol.json_types import JobEvent
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -133,7 +134,7 @@ class Event:
         """Whether the run sends nothing after this."""
         return self.type in TERMINAL
 
-    def encode(self) -> dict[str, Any]:
+    def encode(self) -> JobEvent:
         """Return the event as the JSON object of the protocol; ``data`` is shared, not copied."""
         # Not dataclasses.asdict, which copies all of `data` and takes longer than sending it does.
         return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, MAX_RESULT_BYTES, cut, finite_json
+from bridge.protocol.json_types import BarData, TaskData
 
 if TYPE_CHECKING:
     from bridge.protocol.task_state import TaskState
@@ -49,15 +50,15 @@ class Room:
             return meta
         return self._take(_newest(meta, min(MAX_META_BYTES, self._left)))
 
-    def bars(self, bars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def bars(self, bars: list[BarData]) -> list[BarData]:
         """Return the bars to draw; of too many, the first that take half of what is left."""
         return self._take(_first(bars, self._left // 2)) if self._bound else bars
 
-    def tasks(self, tasks: Iterable[TaskState]) -> list[dict[str, Any]]:
+    def tasks(self, tasks: Iterable[TaskState]) -> list[TaskData]:
         """Return tasks, encoded; of too many, the first ones, and of the very first what fits."""
         if not self._bound:
             return [task.encode() for task in tasks]
-        listed: list[dict[str, Any]] = []
+        listed: list[TaskData] = []
         for task in tasks:
             if task.weight > self._left and listed:
                 break
@@ -70,11 +71,13 @@ class Room:
             self._left -= size(encoded) + 1  # and a comma
         return listed
 
-    def _cut(self, task: dict[str, Any]) -> dict[str, Any]:
-        why = shorter({name: task[name] for name in ("error", "reason")})
-        meta = _newest(task["meta"], MAX_META_BYTES)
-        rest = {**task, **why, "meta": meta, "bars": []}
-        return {**rest, "bars": _first(task["bars"], self._left - size(rest))}
+    def _cut(self, task: TaskData) -> TaskData:
+        why = shorter({"error": task["error"], "reason": task["reason"]})
+        short, bars = task.copy(), task["bars"]
+        short["error"], short["reason"] = why["error"], why["reason"]
+        short["meta"], short["bars"] = _newest(task["meta"], MAX_META_BYTES), []
+        short["bars"] = _first(bars, self._left - size(short))
+        return short
 
 
 def size(value: Any) -> int:
@@ -82,20 +85,24 @@ def size(value: Any) -> int:
     return len(finite_json(value))
 
 
-def _first(bars: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    taken: list[dict[str, Any]] = []
+def _first(bars: list[BarData], most: int) -> list[BarData]:
+    taken: list[BarData] = []
     for bar in bars:
         length = size(bar)
         if length > MAX_BAR_BYTES:
-            texts = {name: cut(bar[name], MAX_TEXT_BYTES) for name in BAR_TEXTS if name in bar}
-            numbers = {name: bar[name] for name in BAR_NUMBERS if name in bar and _small(bar[name])}
-            bar = {**numbers, **texts}
+            bar = _shorter_bar(bar)
             length = size(bar)
         most -= length + 1
         if most < 0:
             break
         taken.append(bar)
     return taken
+
+
+def _shorter_bar(fields: Mapping[str, Any]) -> BarData:
+    texts = {name: cut(fields[name], MAX_TEXT_BYTES) for name in BAR_TEXTS if name in fields}
+    known = [name for name in BAR_NUMBERS if name in fields and _small(fields[name])]
+    return cast("BarData", {**{name: fields[name] for name in known}, **texts})
 
 
 def _small(value: Any) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from bridge.protocol.event import TERMINAL, Event, EventType
+from bridge.protocol.json_types import BarData, SnapshotData
 from bridge.protocol.size_limit import Room
 from bridge.protocol.task_state import NOTHING, WHY, TaskState
 from bridge.protocol.task_table import TaskTable
@@ -24,7 +25,7 @@ class Given(NamedTuple):
     """What a snapshot was decoded from."""
 
     #: All of it, as long as no event came after it.
-    encoded: dict[str, Any] | None = None
+    encoded: SnapshotData | None = None
     #: Tasks that it counted, and of those that ended how many it did not list.
     total: int = 0
     unlisted: int = 0
@@ -287,14 +288,14 @@ class Snapshot:
         return self.state in TERMINAL
 
     @property
-    def bars(self) -> list[dict[str, Any]]:
+    def bars(self) -> list[BarData]:
         """Bars to draw: the task's own, or one over all tasks and then those of running ones."""
         if self.total == 1:
             return next((task.bars for task in self._tasks.values()), [])
         running = [bar for one in self._listed() if one.state == "running" for bar in one.bars]
         return [self._combined(), *running]
 
-    def _combined(self) -> dict[str, Any]:
+    def _combined(self) -> BarData:
         elapsed = max(0.0, self.at - self.started_at) if self.started_at else 0.0
         rate = self.done / elapsed if elapsed and self.done else None
         return {
@@ -396,6 +397,12 @@ class Snapshot:
         """Return the tasks that wait, or are to be tried again."""
         return list(self._tasks.waiting())
 
+    def presumed_tasks(self) -> list[TaskState]:
+        """Return the tasks whose end is a server's verdict."""
+        if not self._tasks.count("presumed"):
+            return []
+        return [task for task in self._tasks.values() if task.presumed]
+
     def open_tasks(self) -> list[TaskState]:
         """Return the tasks that have not ended."""
         return [task for task in self._tasks.values() if not task.ended]
@@ -425,7 +432,7 @@ class Snapshot:
         queued = self.state == "queued"
         return {"queue": told.get("queue") if queued else None, "eta": told.get("eta")}
 
-    def encode(self, most: int | None = None) -> dict[str, Any]:
+    def encode(self, most: int | None = None) -> SnapshotData:
         """Return the snapshot as the JSON object of the protocol.
 
         Args:
@@ -438,7 +445,7 @@ class Snapshot:
         room = Room(most, fixed)
         outcome, meta, bars = room.outcome(self._outcome()), room.meta(self.meta), self.bars
         parts = {"meta": meta, "bars": room.bars(bars), "tasks": room.tasks(self._listed())}
-        return {**fixed, **outcome, **parts}
+        return cast(SnapshotData, {**fixed, **outcome, **parts})
 
     def _fixed(self) -> dict[str, Any]:
         return {
@@ -470,22 +477,32 @@ class Snapshot:
         }
 
     @classmethod
-    def decode(cls, data: dict[str, Any]) -> Snapshot:
+    def decode(cls, data: SnapshotData) -> Snapshot:
         """Return a snapshot that goes on from an encoded one, as a client does."""
         new = cls(data["job"])
-        for name in ("name", "owner", "at", "queued_at", "started_at", "dropped"):
-            setattr(new, name, data[name])
+        new.name, new.owner, new.at = data["name"], data["owner"], data["at"]
+        new.queued_at, new.started_at = data["queued_at"], data["started_at"]
+        new.dropped = data["dropped"]
         new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])
         new._total, new._more = data["planned"], data["spawned"]
         if data["cancelling"]:
             new._asked = (data["state"] == "cancelling" and data["reason"]) or ""
-        new._estimate = {key: data[key] for key in ("queue", "eta")}
+        new._estimate = {"queue": data["queue"], "eta": data["eta"]}
         new._disturbed = data.get("disturbed")  # servers of 0.1.0 do not say it
-        new._result = {key: data[key] for key in ("result", "result_omitted") if key in data}
+        if "result" in data:
+            new._result = {"result": data["result"]}
+        if "result_omitted" in data:
+            new._result = {**new._result, "result_omitted": data["result_omitted"]}
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
         new._result_run = max(runs, default=-1)
         unlisted = max(0, data["done"] - new.done)
-        failure = {key: data[key] for key in ("state", "ended_at", *WHY)}
+        failure = {
+            "state": data["state"],
+            "ended_at": data["ended_at"],
+            "error": data["error"],
+            "reason": data["reason"],
+            "retry_at": data["retry_at"],
+        }
         known = data["state"] in TERMINAL - {"succeeded"} and not new._is_of_listed(failure)
         new._given = Given(
             data,

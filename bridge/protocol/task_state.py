@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from bridge.protocol.event import TERMINAL, Event, finite_json
+from bridge.protocol.json_types import BarData, JobState, TaskData
 
 __all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState"]
 
@@ -25,7 +26,7 @@ WHY = ("error", "reason", "retry_at")
 
 #: In the place of many empty ones; never changed.
 NOTHING: dict[str, Any] = {}
-NO_BARS: list[dict[str, Any]] = []
+NO_BARS: list[BarData] = []
 
 #: What tasks are listed by: their group, the run, their id.
 Place = tuple[int, int, str]
@@ -57,7 +58,7 @@ class TaskState:
         self.task, self.name = task, name
         self.state = "queued"
         self.attempt = 0
-        self._bars: list[dict[str, Any]] | str = NO_BARS
+        self._bars: list[BarData] | str = NO_BARS
         self.meta: dict[str, Any] = NOTHING
         self.order = (-1, -1, -1)
         self.flags = 0
@@ -66,10 +67,10 @@ class TaskState:
         self.why: dict[str, Any] = NOTHING
 
     @property
-    def bars(self) -> list[dict[str, Any]]:
+    def bars(self) -> list[BarData]:
         """Its bars, as they travel."""
         if isinstance(self._bars, str):
-            unpacked: list[dict[str, Any]] = json.loads(self._bars)
+            unpacked: list[BarData] = json.loads(self._bars)
             return unpacked
         return self._bars
 
@@ -115,8 +116,11 @@ class TaskState:
         """Whether the event is news: not a duplicate, not from an older run, not after the end."""
         if event.verdict:
             # It has the place of the last event that came, beyond which nothing is known.
-            known = event.type == "stalled" and self.stalled
-            return event.order >= self.order and not self.ended and not known
+            if event.order < self.order:
+                return False
+            if self.ended:  # a stored result overturns what was presumed
+                return self.presumed and event.terminal and event.type != self.state
+            return not (event.type == "stalled" and self.stalled)
         if event.order <= self.order:
             return False
         same_run = event.run == self.order[0]
@@ -172,12 +176,12 @@ class TaskState:
         # A task that is delivered again says the same number as the first time.
         self.attempt = max(attempt, event.data.get("attempt", 0))
 
-    def encode(self) -> dict[str, Any]:
+    def encode(self) -> TaskData:
         run, seq, tick = self.order
         return {
             "task": self.task,
             "name": self.name,
-            "state": self.state,
+            "state": cast("JobState", self.state),
             "attempt": self.attempt,
             "bars": self.bars,
             "meta": self.meta,
@@ -188,17 +192,23 @@ class TaskState:
             "stalled": self.stalled,
             "presumed": self.presumed,
             "ended_at": self.ended_at,
-            **{key: self.why.get(key) for key in WHY},
+            "error": self.why.get("error"),
+            "reason": self.why.get("reason"),
+            "retry_at": self.why.get("retry_at"),
         }
 
     @classmethod
-    def decode(cls, data: dict[str, Any]) -> TaskState:
+    def decode(cls, data: TaskData) -> TaskState:
         task = cls(data["task"], data["name"])
         task.state, task.attempt, task._bars = data["state"], data["attempt"], data["bars"]
         task.meta = data["meta"]
         task.order = (data["run"], data["seq"], data["tick"])
-        flags = {"incomplete": INCOMPLETE, "stalled": STALLED, "presumed": PRESUMED}
-        task.flags = sum(flag for name, flag in flags.items() if data[name])
+        task.flags = (
+            data["incomplete"] * INCOMPLETE
+            + data["stalled"] * STALLED
+            + data["presumed"] * PRESUMED
+        )
         task.ended_at = data["ended_at"]
-        task.why = {key: data[key] for key in WHY if data[key] is not None}
+        why = {"error": data["error"], "reason": data["reason"], "retry_at": data["retry_at"]}
+        task.why = {name: value for name, value in why.items() if value is not None}
         return task

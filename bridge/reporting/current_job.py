@@ -1,4 +1,4 @@
-"""The current job: what a task reports about itself beyond its bars."""
+"""``job``, a task's handle on its own job, and the registry of the runs of this process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MAX_CHUNK = 4096
 #: Longest chunk of bytes: as base64, it must fit an event.
 MAX_BYTES_CHUNK = 32 * 1024
 
-#: A run, and who takes what it reports.
+#: A run, and the reporter that takes its events.
 Here = tuple[Run, Reporter]
 
 _current: ContextVar[Here | None] = ContextVar("taskbridge_run", default=None)
 _running: dict[str, Here] = {}
-#: The run of the process's main thread, if one is there.
+#: The run that the main thread of the process executes; empty if there is none.
 _of_main_thread: list[Here] = []
 
 
@@ -40,9 +40,8 @@ def enter(run: Run, emitter: Reporter) -> None:
 
 
 def leave(task: str) -> Here | None:
-    """Make the run of ``task`` current no more, and return it; None if it was not."""
+    """Remove the run of ``task`` from the registry and return it; None if it is not there."""
     here = _running.pop(task, None)
-    # Celery also tells of the end of what a task called in place, which was never entered.
     if here is not None and _current.get() is here:
         _current.set(None)
     if here in _of_main_thread:
@@ -51,58 +50,58 @@ def leave(task: str) -> Here | None:
 
 
 def leave_all() -> None:
-    """Forget all runs, as a forked child has to."""
+    """Clear the registry; a forked child does so, since it executes none of these runs."""
     _running.clear()
     _of_main_thread.clear()
     _current.set(None)
 
 
 def running(task: str) -> Here | None:
-    """Return the run of ``task`` in this process, with its emitter."""
+    """Return the run of ``task`` in this process, with its reporter; None if there is none."""
     return _running.get(task)
 
 
 def here() -> Here | None:
-    """Return the run that the calling code belongs to; None if it is none's, or in doubt."""
+    """Return the run of the calling code; None outside a run, or if several are possible."""
     here = _current.get()
     if here is None and len(_running) == 1 and _of_main_thread:
-        # A thread that the task started has no context of its own. Where jobs run in the main
-        # thread (prefork, solo) there is one at a time, and no doubt whose thread it is.
+        # A thread that the task started has an empty context. Where tasks run in the main thread
+        # (prefork, solo) there is one run at a time, so the thread belongs to it.
         return _of_main_thread[0]
     return here
 
 
 class CurrentJob:
-    """The job that runs here, as a task sees it. Outside a job every call does nothing."""
+    """The job that the calling code runs in. Outside a job every call does nothing."""
 
     @property
     def id(self) -> str | None:
-        """Id of the job; None outside one."""
+        """Id of the job; None outside a job."""
         return place[0].job if (place := here()) else None
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody cancelled the job."""
+        """Whether the job was cancelled."""
         return bool((place := here()) and place[0].cancelled)
 
     def raise_if_cancelled(self) -> None:
-        """Stop here if somebody cancelled the job.
+        """Raise ``JobCancelled`` if the job was cancelled.
 
         Raises:
-            JobCancelled: somebody did.
+            JobCancelled: the job was cancelled.
         """
         if place := here():
             place[0].check()
 
     def log(self, message: object, level: str | int = "INFO") -> None:
-        """Show a line to those who watch.
+        """Send a log line to the clients that watch the job.
 
         Args:
-            message: text, cut at 8 KiB.
-            level: a level of :mod:`logging`, by name or number.
+            message: text of the line, cut at 8 KiB.
+            level: a level of :mod:`logging`, by name or number; default ``INFO``.
 
         Raises:
-            JobCancelled: somebody cancelled the job.
+            JobCancelled: the job was cancelled.
         """
         if place := here():
             run, emitter = place
@@ -111,13 +110,13 @@ class CurrentJob:
             emitter.put_line(run, "log", cut_line(str(message)), name)
 
     def output(self, chunk: str | bytes) -> None:
-        """Show a piece of the job's output, in order, as it is.
+        """Send a chunk of output, unchanged and in order, to the clients that watch the job.
 
         Args:
-            chunk: text, or bytes, which travel as base64; of any length.
+            chunk: text, or bytes, which are sent as base64; of any length.
 
         Raises:
-            JobCancelled: somebody cancelled the job.
+            JobCancelled: the job was cancelled.
         """
         if place := here():
             run, emitter = place
@@ -125,15 +124,15 @@ class CurrentJob:
             put_output(run, emitter, chunk)
 
     def set_meta(self, **values: Any) -> None:
-        """Show facts about the job: the newest of each name is what those who watch see.
+        """Set values that clients see with the job; a newer value of a name replaces the older.
 
         Args:
-            values: JSON values; None takes a name away. What is not JSON is shown as its text.
-                All together may take 4 KiB of JSON; what would take more is left out, and the
-                worker's log says so.
+            values: JSON values by name; None removes a name. A value that is not JSON is sent as
+                its ``str()``. While all values together take more than 4 KiB of JSON, the largest
+                one is left out, and the worker's log has a warning.
 
         Raises:
-            JobCancelled: somebody cancelled the job.
+            JobCancelled: the job was cancelled.
         """
         if place := here():
             run, _ = place
@@ -143,7 +142,7 @@ class CurrentJob:
 
 
 def put_output(run: Run, emitter: Reporter, chunk: str | bytes) -> None:
-    """Hand over a chunk of output in pieces that each fit an event."""
+    """Pass a chunk of output to the reporter, in pieces that each fit an event."""
     most = MAX_CHUNK if isinstance(chunk, str) else MAX_BYTES_CHUNK
     if not isinstance(chunk, str):
         chunk = bytes(chunk)
@@ -152,7 +151,7 @@ def put_output(run: Run, emitter: Reporter, chunk: str | bytes) -> None:
 
 
 def cut_line(text: str) -> str:
-    """Return text, shortened if need be to what a log line may take."""
+    """Return text, cut to the ``MAX_LOG_BYTES`` bytes of UTF-8 that a log line may have."""
     if len(text) * 4 <= MAX_LOG_BYTES:
         return text
     data = text.encode("utf-8", "replace")
@@ -177,5 +176,5 @@ def _fitting(meta: dict[str, Any]) -> dict[str, Any]:
     return meta
 
 
-#: The job that runs here.
+#: The job that the calling code runs in.
 job = CurrentJob()

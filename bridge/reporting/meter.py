@@ -1,4 +1,4 @@
-"""A meter: what is sampled of a bar, whoever draws it. Pure counters and a clock."""
+"""``Meter``: samples a progress bar of any library, and computes its rate and remaining time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from bridge.protocol.event import cut
 
 __all__ = ["Meter", "Reading", "finite"]
 
-#: Seconds over which the rate is smoothed: old samples have lost two thirds of their weight after
-#: it. Samples come at uneven intervals, so the weight follows time and not their number.
+#: Time constant of the smoothed rate, in seconds: after it, old samples have lost two thirds of
+#: their weight. Intervals between samples are uneven, so the weight depends on time, not number.
 SMOOTHING = 3.0
 #: Longest text of a bar, in characters and in bytes of JSON, so that a runaway postfix cannot fill
 #: an event: 32 bars of three texts each fit.
 MAX_TEXT = 200
 MAX_TEXT_BYTES = 480
-#: Largest number of a bar; sums and quotients of such are still finite.
+#: Largest number of a bar; sums and quotients of such numbers are still finite.
 MAX_NUMBER = 1e150
-#: Longest time to the end, in seconds, that is worth showing: that of a stalled bar nears infinity.
+#: Longest remaining time that is sent, in seconds: that of a stalled bar grows without bound.
 MAX_ETA = 1e9
 
 
 class Reading(NamedTuple):
-    """What a bar shows at a moment, as its owner set it: not always what it should be."""
+    """The values of a bar at one moment, as the application set them: types are not checked."""
 
     n: Any
     total: Any = None
@@ -36,12 +36,12 @@ class Reading(NamedTuple):
 
 
 class Meter:
-    """Samples a bar: smooths its rate, and computes the time to its end.
+    """Samples a bar: smooths its rate, and computes its remaining time.
 
     Args:
-        read: returns the bar's reading; None once the bar is gone.
-        leave: whether the finished bar stays visible until another takes its line; None keeps
-            only that of the first line, as with tqdm.
+        read: returns the bar's reading; None once the bar is garbage-collected.
+        leave: whether the finished bar stays visible until another bar takes its line; None
+            keeps only the bar of the first line, as with tqdm; default True.
         clock: monotonic seconds.
     """
 
@@ -54,7 +54,7 @@ class Meter:
     ) -> None:
         self.leave = leave
         self.closed = False
-        #: Smoothed units a second; None while unknown.
+        #: Smoothed rate, in units a second; None while unknown.
         self.rate: float | None = None
         self._read = read
         self._clock = clock
@@ -67,7 +67,7 @@ class Meter:
         self._rated_n = self._reading.n
 
     def reset(self) -> None:
-        """Begin again: time and rate count from now."""
+        """Restart elapsed time and rate from now."""
         self._look()
         self.rate = None
         self._restart()
@@ -77,7 +77,7 @@ class Meter:
         self._rated_at = self._clock()
 
     def close(self) -> None:
-        """Keep what the bar shows now, and let go of it."""
+        """Take a last reading of the bar, and drop the reference to it."""
         if not self.closed:
             self._look()
             self.closed = True
@@ -85,22 +85,22 @@ class Meter:
 
     @property
     def reading(self) -> Reading:
-        """What the bar shows now, cleaned: finite numbers and short texts."""
+        """The bar's current values, cleaned: finite numbers and short texts."""
         self._look()
         return self._reading
 
     def over(self) -> bool:
-        """Look at the bar; whether it was closed, or is gone."""
+        """Read the bar; return whether it was closed or garbage-collected."""
         self._look()
         return self.closed
 
     def changed(self) -> bool:
-        """Look at the bar; whether a person would see a difference to the last sample."""
+        """Read the bar; return whether its values differ from those of the last sample."""
         self._look()
         return (self._reading, self.closed) != self._sampled
 
     def sample(self, position: int) -> dict[str, Any]:
-        """Look at the bar, advance its rate, and return it as it travels, on a line."""
+        """Read the bar, update its rate, and return it as a bar of a ``progress`` event."""
         self._look()
         reading = self._reading
         self._sampled = (reading, self.closed)
@@ -156,7 +156,7 @@ def _clean(reading: Reading) -> Reading:
 
 
 def finite(value: Any) -> float | None:
-    """Return a plain finite number for what may be numpy's, NaN, None or no number at all."""
+    """Return a value as a plain int or float; None for NaN, infinity and what is not a number."""
     try:
         number = float(value)
     except Exception:  # noqa: BLE001 - anybody's __float__

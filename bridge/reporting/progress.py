@@ -1,4 +1,4 @@
-"""A bar: tqdm whose drawing is left to those who watch the job."""
+"""``progress``: a progress bar with tqdm's interface, which inside a job is sent to clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ else:
 
 
 class _Nobody:
-    """In the place of tqdm's register of bars, and of the file that it draws on."""
+    """Null object in place of tqdm's registry of bars, and of the file that it draws on."""
 
     encoding = "utf-8"
 
@@ -40,7 +40,7 @@ class _Nobody:
 
 
 class _Stopped(float):
-    """A count that cannot be added to; see :meth:`Bar.stop`."""
+    """A count whose addition raises ``JobCancelled``; see :meth:`Bar.stop`."""
 
     def __add__(self, other: object) -> Any:
         raise JobCancelled
@@ -49,18 +49,18 @@ class _Stopped(float):
 
 
 class Bar(Base):
-    """A tqdm bar inside a job: all of tqdm's surface, and nothing drawn.
+    """A tqdm bar inside a job: it has tqdm's interface, and draws nothing.
 
-    Iterating or calling :meth:`update` only counts, which is why it costs a fraction of tqdm's;
-    the job's sender samples the count. Made by :class:`progress`, and in the place of the bars
-    of code that knows nothing of taskbridge.
+    Iterating or calling :meth:`update` only counts, which costs a fraction of tqdm's; the sender
+    thread samples the count. Created by :class:`progress`, and by ``bridge.capture.tqdm_bars`` in
+    place of tqdm's own bars.
 
     Raises:
-        JobCancelled: (while iterating, updating or being made) somebody cancelled the job.
+        JobCancelled: (while iterating, updating or being created) the job was cancelled.
     """
 
-    # Not for their size: CPython calls the methods of an object quickly only as long as nobody has
-    # asked for its __dict__ and what is in there is not much.
+    # For speed, not for size: CPython calls the methods of an object quickly only as long as its
+    # __dict__ was not accessed and is small.
     __slots__ = (
         "_meter",
         "_run",
@@ -74,7 +74,8 @@ class Bar(Base):
         "unit_scale",
     )
 
-    # tqdm's own are shared by all bars of the process, and taken while one is drawn.
+    # All bars of the process share tqdm's own lock and registry, and the lock is held while one is
+    # drawn.
     _lock = threading.RLock()
     _instances = _Nobody()
 
@@ -92,7 +93,7 @@ class Bar(Base):
         **options: Any,
     ) -> None:
         if "disable" in options:
-            options["disable"] = bool(options["disable"])  # None asks whether there is a terminal
+            options["disable"] = bool(options["disable"])  # tqdm: None disables without a terminal
         super().__init__(iterable, desc, total, leave, _Nobody(), *more, **options)
         here = current_job.here()
         self._run = here[0] if here else None
@@ -125,16 +126,16 @@ class Bar(Base):
         self.n += n
 
     def stop(self) -> None:
-        """Make the next step raise ``JobCancelled``; called by the sender.
+        """Make the bar's next step raise ``JobCancelled``; called by the sender thread.
 
-        A step is one addition and nothing else, so it is the count that refuses. A step that is
-        just being made may overwrite it: the sender repeats it until the bar is closed.
+        A step is a single addition to the count, so the count is replaced by one that raises. A
+        step under way may overwrite it, so the sender repeats the call in each cycle.
         """
         if type(self.n) is not _Stopped:
             self.n = _Stopped(finite(self.n) or 0)
 
     def reset(self, total: float | None = None) -> None:
-        """Start again from nothing, with another total if one is given."""
+        """Restart at 0, with a new total if one is given."""
         self.n = 0
         if total is not None:
             self.total = total
@@ -143,7 +144,7 @@ class Bar(Base):
 
     def close(self) -> None:
         """End the bar. Calling it again does nothing."""
-        meter = getattr(self, "_meter", None)  # missing if the bar could not be made
+        meter = getattr(self, "_meter", None)  # missing if __init__ failed
         if meter is not None and not meter.closed:
             self.disable = True
             meter.close()
@@ -155,25 +156,25 @@ class Bar(Base):
         self._meter.unpause()
 
     def refresh(self, *_: Any, **__: Any) -> Any:
-        """Do nothing: a bar is sampled all the time."""
+        """Do nothing: the sender thread samples the bar."""
         return True
 
     display = refresh
 
     def clear(self, *_: Any, **__: Any) -> None:
-        """Do nothing: there is no line to clear."""
+        """Do nothing: nothing is drawn."""
 
     moveto = clear
 
     @property
     def format_dict(self) -> Any:
-        """What tqdm formats a bar from, with the rate that is sent."""
+        """tqdm's values for formatting a bar, with the smoothed rate that is sent."""
         meter = getattr(self, "_meter", None)
         return {**super().format_dict, "rate": meter and meter.rate}
 
     @classmethod
     def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
-        """Show a line to those who watch; with ``file``, print it there."""
+        """Send a log line to the clients that watch the job; with ``file``, write it there."""
         if file is None:
             current_job.job.log(s)
         else:
@@ -181,13 +182,13 @@ class Bar(Base):
 
 
 def _reader(bar: Bar) -> Callable[[], Reading | None]:
-    # Weak: a bar that its job forgot is closed when it is collected, as tqdm's are.
+    # Weak: a bar that is garbage-collected counts as closed, as with tqdm.
     reference = weakref.ref(bar)
 
     def read() -> Reading | None:
         if (bar := reference()) is None:
             return None
-        # A disabled bar lacks some.
+        # A disabled bar lacks some of these attributes.
         texts = (getattr(bar, name, None) for name in ("desc", "postfix", "unit", "unit_scale"))
         return Reading(bar.n, bar.total, *texts)
 
@@ -196,7 +197,7 @@ def _reader(bar: Bar) -> Callable[[], Reading | None]:
 
 @functools.lru_cache(256)
 def bar_class(cls: Any) -> type[Bar] | None:
-    """Return ``cls`` with the drawing taken out; None for a class that cannot be so changed."""
+    """Return a class of ``cls`` and :class:`Bar`, which draws nothing; None if they do not mix."""
     if cls is tqdm:
         return Bar
     if issubclass(cls, Bar):
@@ -209,27 +210,28 @@ def bar_class(cls: Any) -> type[Bar] | None:
 
 
 class progress(Base):  # noqa: N801 - used as a function, as tqdm is
-    """A bar over ``iterable``, used as one uses tqdm; can be given as a ``tqdm_class``.
+    """A progress bar with tqdm's interface; can be passed as a ``tqdm_class``.
 
-    Inside a job it is a :class:`Bar`, seen by those who watch; elsewhere it is tqdm itself.
+    Inside a job it is a :class:`Bar`, sent to the clients that watch; elsewhere a plain tqdm bar.
 
     Args:
-        iterable: what to iterate over, with ``for`` or ``async for``; None for a bar that is
-            moved by ``update()``.
+        iterable: iterable of ``for`` or ``async for``; None for a bar that is moved by
+            ``update()``.
         desc: text in front of the bar.
         total: expected number of units; default ``len(iterable)``, None when unknown.
-        leave: whether the finished bar stays visible until another takes its line; default True.
+        leave: whether the finished bar stays visible until another bar takes its line; default
+            True.
         unit: name of one unit; default ``it``.
         unit_scale: whether numbers are shown with SI prefixes; default False.
         initial: where the counter starts; default 0.
         position: line of the bar; default the lowest free one.
-        disable: hide the bar, in a job too; default False.
-        postfix: names and values behind the bar.
+        disable: whether the bar is hidden, in a job too; default False.
+        postfix: names and values shown behind the bar.
 
-    All other options of tqdm are taken, and mean something on a terminal alone.
+    All other options of tqdm are accepted, and have an effect on a terminal only.
 
     Raises:
-        JobCancelled: (while iterating or updating) somebody cancelled the job.
+        JobCancelled: (while iterating, updating or being created) the job was cancelled.
         TqdmKeyError: an option that tqdm does not know.
     """
 
@@ -255,7 +257,7 @@ class progress(Base):  # noqa: N801 - used as a function, as tqdm is
 
     @classmethod
     def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
-        """Print a line above the bars; inside a job, show it to those who watch."""
+        """Print a line above the bars; inside a job, send it to clients as a log line."""
         if file is None and current_job.here():
             current_job.job.log(s)
         else:

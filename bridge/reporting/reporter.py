@@ -1,4 +1,4 @@
-"""``Reporter``: the interface of whatever takes what a run reports."""
+"""``Reporter``: the interface of objects that take the events and lines of runs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["Reporter"]
 
 
 class Reporter(Protocol):
-    """Takes the events and lines of runs; no method waits for a socket, a lock or a broker.
+    """Takes the events and lines of runs; no method but :meth:`flush` waits for the broker.
 
-    A task's process has an emitter, which sends them; a child that a task forks has a relay, which
-    hands them to the parent's emitter; a test has a recorder, which keeps them.
+    A task's process has an emitter, which publishes them; a child that a task forks has a relay,
+    which passes lines on to the parent's emitter; a test has a recorder, which keeps them.
     """
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
         """Take an event.
 
         Args:
-            run: the run that it is about.
+            run: the run that the event is about.
             kind: the event's type.
-            data: of the event, as docs/protocol.md describes it for each type.
+            data: the event's data, as docs/protocol.md describes it for each type; default empty.
         """
 
     def put_line(
@@ -35,19 +35,19 @@ class Reporter(Protocol):
             run: the run that wrote it.
             kind: ``log`` or ``output``.
             text: the line; a chunk of output may be bytes.
-            level: of a log line, in lower case.
+            level: level of a log line, as :mod:`logging` names it (``INFO``).
             at: seconds since the epoch; default now.
         """
 
     def remove(self, run: Run) -> None:
-        """Sample the run's bars no more."""
+        """Stop sampling the run's bars."""
 
     def flush(self, timeout: float, *, patient: bool = False) -> bool:
-        """Wait until everything that was taken is sent.
+        """Wait until all events and lines so far are sent.
 
         Args:
             timeout: seconds to wait at most.
-            patient: whether to wait while the broker is away, too.
+            patient: whether to wait even while the broker is unreachable; default False.
 
         Returns:
             Whether everything was sent.

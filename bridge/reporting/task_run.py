@@ -14,17 +14,17 @@ from bridge.reporting.meter import Meter, Reading
 
 __all__ = ["MAX_BARS", "Run"]
 
-#: Bars of one run that travel; what a person can take in, and what fits an event.
+#: Bars of one run that are sent at most: as many as a person can follow, and as fit an event.
 MAX_BARS = 32
-#: What Celery knows of an execution that is the first.
+#: ``execution`` of a task's first execution.
 FIRST = {"attempt": 1, "redelivered": False}
-#: Types of an event that gathers lines.
+#: Types of events that carry lines.
 LINES = frozenset({"log", "output"})
 #: Seconds between samples of a run that has gone on for a while.
 INTERVAL = 0.1
-#: Seconds between the first samples, so that a job of a second is more than one jump.
+#: Seconds between the first samples, so that the bar of a one-second job moves more than once.
 SHORTEST_INTERVAL = 0.02
-#: In the place of many empty ones; never changed.
+#: One empty dict in place of many; never modified.
 NOTHING: dict[str, Any] = {}
 
 
@@ -35,24 +35,25 @@ class Stoppable(Protocol):
 
 
 class Run:
-    """What the emitter's sender knows of a running task.
+    """The state of a run, shared by the task's thread and the emitter's sender thread.
 
-    The task's thread adds bars and reads :attr:`cancelled`; the sender does all the rest, so no
-    lock is needed.
+    It has no lock. The task's thread adds bars, sets :attr:`meta` and reads :attr:`cancelled`; the
+    sender thread alone samples bars; events are numbered while the outbox's lock is held.
 
     Args:
         job: id of the job, which is Celery's ``root_id``.
         task: id of the task.
         name: name of the task.
-        owner: whose job it is; None for nobody's.
-        begun: number of the execution, see ``publishing.run_after``; 0 for what only announces a
-            task; default the microsecond since the epoch.
-        execution: what its events say about it: Celery's number of the attempt and whether the
-            message was delivered before, by which a server finds the newest of several.
-        is_cancelled: tells whether the job was cancelled; None if nothing can.
-        capture: what is captured from code that knows nothing of taskbridge; see
+        owner: owner of the job; None without one.
+        begun: number of the execution, see ``publish_signals.run_after``; 0 for events that are
+            not of an execution (``queued``, ``cancelling``); default the time in microseconds
+            since the epoch.
+        execution: ``attempt``, ``redelivered`` and ``replaced`` as Celery knows them, sent with
+            events; a server finds the newest of a task's executions by them.
+        is_cancelled: returns whether the job was cancelled; None where that cannot be known.
+        capture: kinds of bars and lines that are captured from other libraries; see
             ``bridge.capture``.
-        node: node name of the worker that runs it; None outside of one.
+        node: node name of the worker that executes the task; None outside a worker.
         clock: monotonic seconds.
     """
 
@@ -73,22 +74,24 @@ class Run:
         self.job, self.task, self.name, self.owner = job, task, name, owner
         self.begun = time.time_ns() // 1000 if begun is None else begun
         self.execution = execution or {}
-        #: What all events of a later execution say; of a first one, those of its life do.
+        #: Execution fields of all events; empty for a first execution, where only lifecycle
+        #: events carry them.
         self._later = {} if self.execution == FIRST else self.execution
         self.capture, self.node = capture, node
         self.clock = clock
         self.cancelled = False
-        #: Whether it was told how the run ended.
+        #: Whether the end of the run was reported.
         self.over = False
-        #: How many tasks of each name are linked to it without an id; None if nobody has looked.
+        #: Tasks linked to this one without an id and not published yet, counted by name; None until
+        #: first needed.
         self.callbacks: Counter[str] | None = None
-        #: Whether the task published itself again, to be tried again or replaced.
+        #: Whether the task published a message under its own id, as a retry or a replacement.
         self.republished = False
-        #: Lines dropped so far; it only grows, since tasks count it while the sender reads it.
+        #: Lines dropped so far. It only grows: tasks add to it while the sender thread reads it.
         self.dropped = 0
-        #: Lines dropped so far because the task logs more than it may; only the sender counts it.
+        #: Lines dropped so far by the rate limit; only the sender thread adds to it.
         self.limited = 0
-        #: What the task said about itself, by name; replaced and never changed in place.
+        #: Values of ``job.set_meta`` by name; the dict is replaced, never changed in place.
         self.meta: dict[str, Any] = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
         self._is_cancelled = is_cancelled
@@ -96,7 +99,7 @@ class Run:
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
         self._told_meta = self.meta
-        #: What an event would have told that was left out.
+        #: Data of a skipped event, for the next event; see :meth:`skip`.
         self._skipped = NOTHING
         self._seq = -1
         self._tick = 0
@@ -110,19 +113,19 @@ class Run:
         *,
         hidden: bool = False,
     ) -> int:
-        """Sample a bar from now on, on the lowest line that no open bar holds, as tqdm does.
+        """Add a bar, on the lowest line that no open bar holds, as tqdm does.
 
         Args:
-            bar: what to stop when the job is cancelled; None if it looks for itself.
-            meter: what to sample. With all lines held by open bars it is not shown.
-            position: the line, if no open bar holds it.
-            hidden: only stop it.
+            bar: bar to stop when the job is cancelled; None for one that calls :meth:`check`.
+            meter: meter of the bar. If open bars hold all lines, it is not sampled.
+            position: line to take if no open bar holds it; default the lowest free one.
+            hidden: whether the bar is only stopped, and never sampled; default False.
 
         Returns:
-            The line; one beyond the last for a bar that is not shown.
+            The line; ``MAX_BARS`` for a bar that is not sampled.
 
         Raises:
-            JobCancelled: somebody cancelled the job.
+            JobCancelled: the job was cancelled.
         """
         self.check()
         if bar is not None:
@@ -139,22 +142,22 @@ class Run:
         return meter is None or meter.over()
 
     def check(self) -> None:
-        """Return at once, unless the job was cancelled.
+        """Raise ``JobCancelled`` if the job was cancelled.
 
         Raises:
-            JobCancelled: somebody cancelled the job.
+            JobCancelled: the job was cancelled.
         """
         if self.cancelled:
             raise JobCancelled
 
     def closed(self, meter: Meter) -> None:
-        """Take a closed bar off its line, unless it is to stay there."""
+        """Remove a closed bar from its line, unless it stays visible."""
         for line, shown in list(self._meters.items()):
             if shown is meter and not _stays(line, meter):
                 self._meters.pop(line, None)
 
     def notice_cancel(self) -> None:
-        """Look whether the job was cancelled, and stop its bars then; called by the sender."""
+        """Check whether the job was cancelled, and stop its bars if so; called by the sender."""
         if not self.cancelled and self._is_cancelled is not None:
             self.cancelled = self._is_cancelled()
         if self.cancelled:
@@ -164,12 +167,12 @@ class Run:
         try:
             for bar in list(self._bars):
                 bar.stop()
-        except RuntimeError:  # the task has just made another: the next time will do
+        except RuntimeError:  # the task added a bar meanwhile: the next call stops all
             pass
 
     @property
     def reading(self) -> Reading | None:
-        """What the bar on the first line shows; None without one."""
+        """Reading of the bar on the first line that has one; None without bars."""
         return next((meter.reading for _, meter in self._lines()), None)
 
     def _lines(self) -> list[tuple[int, Meter]]:
@@ -184,7 +187,7 @@ class Run:
     def sample(self, *, force: bool = False) -> Event | None:
         """Return a progress event with all bars, or None if nothing changed since the last."""
         if self._seq < 0:
-            return None  # sent before `started`, it would make that one stale
+            return None  # before `started`, which has seq 0 too and would be stale
         meters = {line: one for line, one in self._lines() if _stays(line, one)}
         meta = self.meta
         self.sampled_at = self.clock()
@@ -199,22 +202,22 @@ class Run:
         return self._event("progress", told)
 
     def event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
-        """Return the run's next event that must not be lost; ``at`` is now unless given."""
+        """Return the run's next numbered event, at ``at`` seconds since the epoch; default now."""
         self._seq += 1
         self._tick = 0
         known = self._later if kind in LINES else self.execution
         return self._event(kind, {**known, **self.complete(data)}, at)
 
     def complete(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Return an event's data with what was dropped since the last event, which it tells."""
-        # Only such an event tells what was dropped: progress may be replaced by newer progress.
+        """Return an event's data with skipped data, and the lines dropped since the last event."""
+        # Not for `progress`, which may be replaced by a newer one before a client sees it.
         untold = self.dropped + self.limited - self._told
         self._told += untold
         skipped, self._skipped = self._skipped, NOTHING
         return {**skipped, **data, **({"dropped": untold} if untold else {})}
 
     def skip(self, data: dict[str, Any]) -> None:
-        """Leave out the run's next event; the gap shows, and the one after it tells its data."""
+        """Skip an event number, so that clients see a gap; the next event gets ``data`` as well."""
         self._seq += 1
         self._skipped = data
 
@@ -234,5 +237,5 @@ class Run:
 
 
 def _stays(line: int, meter: Meter) -> bool:
-    """Whether a bar is to be shown on its line: it goes on, or was to be left there."""
+    """Whether a bar is sent: it is open, or stays visible after its end."""
     return not meter.over() or bool(line == 0 if meter.leave is None else meter.leave)

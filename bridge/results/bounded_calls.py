@@ -1,9 +1,9 @@
-"""Calls to the result backend, on a thread of their own and with a bound on every wait.
+"""``Aside``: calls to the result backend, on a separate thread and with a bound on every wait.
 
 A result backend may accept a connection and never answer, and few client libraries bound that. So
-no part of taskbridge calls one on its own thread. One thread per process and backend does, in the
-order of the calls. While it is stuck, other calls fail at once; after a pause a fresh thread, with
-connections of its own, tries again. The number of stuck threads is bounded.
+threads that must not block leave the calls to one thread per process and backend, which makes them
+in order. While it is stuck, other calls fail at once, or are queued; after a pause a new thread,
+with connections of its own, tries again. The number of stuck threads is bounded.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from bridge.results.call_thread import SILENT, Call, Worker
 
 __all__ = ["PATIENCE", "SILENT", "Aside", "Call", "aside_for"]
 
-#: Seconds that a caller waits for the result backend, by default and at most.
+#: Seconds that a caller waits by default; a thread whose call takes longer counts as stuck.
 PATIENCE = 2.0
-#: Seconds after which a fresh thread takes a stuck one's place: at first, and at most.
+#: Seconds after which a new thread replaces a stuck one: at first, and at most.
 PAUSE = (5.0, 300.0)
-#: Stuck threads that are left behind at most.
+#: Largest number of stuck threads beside the current one.
 MAX_STUCK = 8
-#: Calls that may be queued while the backend does not answer; their callers do not wait.
+#: Largest number of queued calls; while the backend does not answer, their callers do not wait.
 MAX_KEPT = 10_000
 
 
 class Aside:
-    """Makes calls on a thread of its own, one after the other. Safe to share between threads."""
+    """Makes calls on a thread of its own, one after the other. It is thread-safe."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Call] = SimpleQueue()
-        # Held by callers alone, never on the thread: under eventlet it is a lock of greenlets.
+        # Only callers take it, never the thread: under eventlet it is a lock of greenlets.
         self._lock = threading.Lock()
         self._worker: Worker | None = None
         self._stuck: list[Worker] = []
@@ -47,9 +47,9 @@ class Aside:
         """Return what ``call(*arguments)`` returns.
 
         Args:
-            call: what may block.
+            call: function that may block.
             arguments: its positional arguments.
-            within: seconds to wait at most.
+            within: seconds to wait at most; default 2.
 
         Raises:
             ResultsUnavailable: there is no answer in time, or an earlier call is stuck.
@@ -62,13 +62,13 @@ class Aside:
         return one.wait()
 
     def begin(self, call: Callable[..., Any], *arguments: Any, within: float = PATIENCE) -> Call:
-        """Have ``call(*arguments)`` made, however long that takes; return it to be waited for.
+        """Queue ``call(*arguments)``, and return the call; it is made even if that takes long.
 
         Args:
-            call: what may block.
+            call: function that may block.
             arguments: its positional arguments.
-            within: seconds that the answer is waited for at most; none while an earlier call is
-                stuck.
+            within: seconds that :meth:`Call.wait` waits at most; default 2, and 0 while an earlier
+                call is stuck.
 
         Raises:
             ResultsUnavailable: too many calls wait already.
@@ -81,20 +81,20 @@ class Aside:
         return one
 
     def _ready(self, within: float) -> bool:
-        """Whether a thread is there that no call has held up for so many seconds."""
+        """Whether the thread is not stuck: its call takes less than ``within`` seconds so far."""
         with self._lock:
             if self._worker is None:
                 self._worker = Worker(self._calls)
             begun, now = self._worker.begun, time.monotonic()
             if begun is None:
-                # What is stuck may end at any time; its thread ends with it.
+                # A stuck call may return at any time, and its thread ends then.
                 self._stuck = [one for one in self._stuck if one.begun is not None]
                 self._pause = PAUSE[0]
                 return True
             return now < begun + min(within, PATIENCE) or self._renew(begun, now)
 
     def _renew(self, begun: float, now: float) -> bool:
-        """Put a fresh thread in a stuck one's place, if it is time for that."""
+        """Replace the stuck thread if the pause is over; return whether that was done."""
         self._stuck = [one for one in self._stuck if one.begun is not None]
         if now < max(self._renew_at, begun + PAUSE[0]) or len(self._stuck) >= MAX_STUCK:
             return False
@@ -111,6 +111,6 @@ _asides: dict[tuple[int, str], Aside] = {}
 
 
 def aside_for(app: Any) -> Aside:
-    """Return what calls the result backend of a Celery application, in this process."""
+    """Return this process's ``Aside`` for the result backend of a Celery application."""
     key = os.getpid(), str(app.conf.result_backend)  # no thread survives a fork
     return _asides.get(key) or _asides.setdefault(key, Aside())

@@ -1,6 +1,7 @@
-"""A thread of the operating system that makes calls one after the other, with bounds for who waits.
+"""``Worker``: an operating system thread that makes calls in order; ``Call``: one with a deadline.
 
-It is one in a process of greenlets as well, where a client library in C would hold up all of them.
+It is a real thread under eventlet and gevent as well, where a client library in C would block all
+greenlets.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ __all__ = ["SILENT", "Call", "Worker"]
 
 #: Seconds that a fork waits for a call to end.
 FORK_PATIENCE = 1.0
-#: Seconds between two looks whether a call is over: first and longest.
+#: Seconds between two checks whether a call is over: first and longest.
 LOOK = (0.0005, 0.02)
 
 SILENT = "the result backend does not answer: try again, or check TASKBRIDGE_RESULT_URL"
 
 
 class Call:
-    """A call that was handed over.
+    """A call to be made by a :class:`Worker`.
 
     Args:
-        call: what is called, without arguments.
+        call: function without arguments.
         within: seconds that :meth:`wait` waits at most, from now on.
-        keep: whether the call is made even if nobody waits for it any more.
+        keep: whether the call is made even after :meth:`wait` has timed out.
     """
 
     def __init__(self, call: Callable[[], Any], within: float, *, keep: bool) -> None:
@@ -40,7 +41,7 @@ class Call:
         self._answer: Any = None
         self._error: BaseException | None = None
         self._done = self._abandoned = False
-        #: When it was begun, in monotonic seconds; 0 before.
+        #: Time at which the call began, in monotonic seconds; 0 before.
         self.begun = 0.0
 
     def run(self) -> None:
@@ -58,11 +59,11 @@ class Call:
         """Return what the call returns.
 
         Raises:
-            ResultsUnavailable: there is no answer in time. A call that is kept is made all the
+            ResultsUnavailable: there is no answer in time. A call with ``keep`` is made all the
                 same, as soon as the backend answers, if the process lives until then.
             Exception: whatever the call raises.
         """
-        # By sleeping, which greenlets and threads both can: it ends on a thread of neither.
+        # It polls, since greenlets and threads both can sleep; the call ends on another thread.
         pause, longest = LOOK
         while not self._done:
             if time.monotonic() >= self._deadline:
@@ -76,16 +77,16 @@ class Call:
 
 
 class Worker:
-    """The thread, which ends once it was replaced and its last call has come back.
+    """The thread; it ends once it is replaced and its last call has returned.
 
     Args:
-        calls: what it takes calls from.
+        calls: queue that it takes calls from.
     """
 
     def __init__(self, calls: SimpleQueue[Call]) -> None:
         self._calls = calls
         self._call: Call | None = None
-        #: Whether it makes a call, or is about to.
+        #: Whether a call is under way, or about to begin.
         self.busy = False
         self.replaced = False
         _workers.append(self)
@@ -93,7 +94,7 @@ class Worker:
 
     @property
     def begun(self) -> float | None:
-        """When the call that is under way was begun, in monotonic seconds; None without one."""
+        """Time at which the current call began, in monotonic seconds; None without one."""
         return call.begun or None if (call := self._call) else None
 
     def _work(self) -> None:
@@ -109,10 +110,10 @@ class Worker:
         _workers.remove(self)
 
     def rest(self, deadline: float) -> None:
-        """Wait until no call is under way, but not for one that is stuck.
+        """Wait until no call is under way; a call longer than ``FORK_PATIENCE`` is not waited for.
 
         Args:
-            deadline: monotonic seconds.
+            deadline: end of the wait, in monotonic seconds.
         """
         while self.busy and (now := time.monotonic()) < deadline:
             if now - (self.begun or now) >= FORK_PATIENCE:
@@ -121,7 +122,7 @@ class Worker:
 
 
 def _start(target: Callable[[], None]) -> None:
-    """Run a function on a thread of the operating system, in a process of greenlets as well."""
+    """Run a function on an operating system thread, under eventlet and gevent as well."""
     if (eventlet := sys.modules.get("eventlet.patcher")) is not None:
         eventlet.original("threading").Thread(target=target, daemon=True).start()
     elif (gevent := sys.modules.get("gevent.monkey")) is not None:
@@ -131,7 +132,7 @@ def _start(target: Callable[[], None]) -> None:
 
 
 #: Whether this process is about to fork: no call begins then. A child would inherit what a client
-#: library holds in the middle of one: SQLite's locks, for one, for as long as the child lives.
+#: library holds during a call, such as SQLite's locks, for as long as the child lives.
 _forking = False
 _workers: list[Worker] = []
 

@@ -1,7 +1,7 @@
-"""What a worker's parent stores of tasks is stored aside.
+"""Moves the result backend calls of a worker's parent to a separate thread.
 
 Celery stores in the parent that a task was revoked, or that its process died. A result backend that
-does not answer would hold up the parent with it, and so each other cancel, and all of its tasks.
+does not answer would block the parent, and with it all other cancels and all of its tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["install", "store_now"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the parent waits for what it stores. What takes longer is stored later.
+#: Seconds that the parent waits for a call. A result that takes longer is stored later.
 PATIENCE = 0.5
 
 #: Whether the last attempt to store something failed, which is logged once.
@@ -28,34 +28,37 @@ _failing = False
 
 
 def install(app: Any, pool: Any) -> None:
-    """See to it that this thread, which is a worker's main one, does not wait for the backend.
+    """Patch the backend so that this thread, a worker's main one, waits at most ``PATIENCE``.
 
     Args:
         app: the worker's application.
-        pool: the worker's. A solo one's tasks run on this thread, and store their own failures.
-            Of greenlets, this one receives tasks and cancels, and has a backend object of its own.
+        pool: the worker's pool. In a solo pool, tasks run on this thread and store their own
+            failures. In a greenlet pool, this greenlet receives tasks and cancels, and has a
+            backend object of its own.
     """
     from celery.concurrency.solo import TaskPool
 
     backend, store = app.backend, functools.partial(_store, app)
     if pool.is_green:
-        # The rest of these may publish tasks, for which all greenlets share connections.
+        # The other methods may publish tasks, on connections that all greenlets share.
         _replace(backend, "store_result", store)
         return
     _replace(backend, "mark_as_revoked", store)
     if not isinstance(pool, TaskPool):
         _replace(backend, "mark_as_failure", store)
-        # All that Celery asks of a task comes down to this one.
+        # Celery reads a task's result or state with this method alone.
         _replace(backend, "_get_task_meta_for", functools.partial(_ask, app))
 
 
 def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
-    """Store something within ``PATIENCE`` seconds or, if that fails, not at all.
+    """Call a method of the backend that stores a result, and wait at most ``PATIENCE`` seconds.
+
+    A failure is logged, and nothing is raised; a call that has not begun by then is not made.
 
     Args:
         app: the worker's application.
-        name: of the method of the backend that stores it.
-        args: its arguments.
+        name: name of the backend's method.
+        args: its positional arguments.
         options: its keyword arguments.
     """
     try:
@@ -65,14 +68,14 @@ def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
 
 
 def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
-    original = getattr(backend, name, None)  # backends that keep no results have not all of them
+    original = getattr(backend, name, None)  # a backend without results lacks some
     if original is None or hasattr(original, "__wrapped__"):
         return
     here = os.getpid(), threading.get_ident()
 
     @functools.wraps(original)
     def method(*args: Any, **options: Any) -> Any:
-        # Processes that are forked later have the same backend, and their own results to store.
+        # Processes forked later inherit the patched backend, and store their results directly.
         if (os.getpid(), threading.get_ident()) != here:
             return original(*args, **options)
         return instead(name, args, options)

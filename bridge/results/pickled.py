@@ -1,8 +1,8 @@
 """Reads the plain data of a pickle without unpickling it.
 
 Celery before 5.7 stores all results in a database as pickles. ``pickle.loads`` would import and
-call what a row names; this module imports and calls nothing. What is no plain data becomes
-:data:`OBJECT`.
+call what a row names; this module imports and calls nothing. A value that is not plain data is
+replaced by :data:`OBJECT`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["OBJECT", "plain"]
 
 
 class _Object:
-    """Stands for a value that is no plain data; it is no JSON either."""
+    """Placeholder of a value that is not plain data; it cannot be encoded as JSON."""
 
     __slots__ = ()
 
@@ -49,13 +49,13 @@ _KEYS = (str, int, float, type(None))
 
 
 def plain(data: bytes) -> Any:
-    """Return what a pickle holds; :data:`OBJECT` in place of each value that is no plain data.
+    """Return the value of a pickle, with :data:`OBJECT` for each part that is not plain data.
 
     Args:
         data: the pickle; reading it takes some microseconds a byte at most.
 
     Raises:
-        ValueError: it is no pickle.
+        ValueError: the data is not a pickle.
     """
     stack, memo = _Stack(), dict[int, Any]()
     try:
@@ -80,7 +80,7 @@ class _Stack(list[Any]):
         return values
 
     def last(self, count: int) -> list[Any]:
-        """Remove and return so many of the last values."""
+        """Remove and return the last ``count`` values."""
         if count > len(self):
             raise IndexError("too few values")
         values = self[len(self) - count :]
@@ -109,7 +109,7 @@ def _step(stack: _Stack, memo: dict[int, Any], opcode: Any, argument: Any) -> No
 
 
 def _object(stack: _Stack, opcode: Any) -> None:
-    """Do to the stack what an opcode that makes or changes an object does."""
+    """Pop and push what an opcode that makes or changes an object does, with ``OBJECT``."""
     below = opcode.stack_before
     if pickletools.markobject in below:
         stack.since_mark()
@@ -125,8 +125,8 @@ def _add(stack: _Stack, values: list[Any]) -> None:
 
 def _set(stack: _Stack, values: list[Any]) -> None:
     if isinstance(into := stack[-1], dict):
-        # No other key is JSON, and the hash of a tuple that holds itself twice, ten times over,
-        # takes for ever.
+        # Other keys are not JSON, and may take exponential time to hash: a tuple that holds a
+        # second one twice, which holds a third one twice, and so on.
         keys = (key if isinstance(key, _KEYS) else OBJECT for key in values[::2])
         into.update(zip(keys, values[1::2], strict=True))
 

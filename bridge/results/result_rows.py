@@ -1,6 +1,6 @@
-"""Where Celery's backends have what they store of a task, and how it is decoded without running it.
+"""Readers of the rows that Celery's result backends store, which are decoded without unpickling.
 
-In: a backend and a task's id. Out: a row, which is a dict of Celery's fields, not checked yet.
+A reader takes a backend and a task's id, and returns a row: a dict of Celery's fields, unchecked.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Reader = Callable[[Any, str], Row | None]
 MAX_STORED_BYTES = 64 * 1024
 #: Longest name of a task that Celery's database has room for, in characters.
 MAX_NAME = 155
-#: How the JSON of a backend that stores keys and values begins.
+#: Beginning of the JSON in a key-value backend, for the state of a result that is too large.
 _BEGINNING = re.compile(rb'\{"status": ?"(\w{1,50})"')
-#: What may be raised by a value that is malformed.
+#: Errors that decoding a malformed value may raise.
 MALFORMED = (ValueError, TypeError, OverflowError, RecursionError, EOFError, OSError, zlib.error)
 
 
@@ -47,11 +47,11 @@ def of_database(backend: Any, task: str) -> Row | None:
 
 
 def _query(table: Any, names: list[str], task: str) -> Any:
-    """Return the query of one row, with None for what is longer than it may be."""
+    """Return the query of one row, with NULL for columns that are too long."""
     import sqlalchemy as sa
 
     def short(column: Any, length: Any, most: int) -> Any:
-        # As the driver gives it: SQLAlchemy's own types unpickle, or allocate what a row asks for.
+        # The driver's raw value: SQLAlchemy's types unpickle, or allocate as much as a row says.
         return sa.case((length <= most, sa.type_coerce(column, sa.types.NullType())))
 
     length = sa.func.length(table.c.result)
@@ -59,7 +59,7 @@ def _query(table: Any, names: list[str], task: str) -> Any:
         short(table.c.result, length, MAX_STORED_BYTES).label("result"),
         length.label("length"),
     ]
-    for name in names:  # SQLite keeps texts of any length in all of them
+    for name in names:  # SQLite does not enforce their length
         size = sa.func.length(sa.cast(table.c[name], sa.String(MAX_NAME)))
         columns.append(short(table.c[name], size, MAX_NAME).label(name))
     return sa.select(*columns).where(table.c.task_id == task)
@@ -100,7 +100,7 @@ def _of_keys(backend: Any, task: str) -> Row | None:
 
 
 def _fields(value: Any) -> Row | None:
-    """Return what is stored of a task under one key; an empty row if it is malformed."""
+    """Return the row stored under one key; None without one, empty if it is malformed."""
     if not value:
         return None
     try:
@@ -123,24 +123,24 @@ def _bytes(value: Any) -> bytes:
 
 
 def _decoded(data: bytes) -> Any:
-    """Return what JSON, or a pickle of plain data, stands for.
+    """Return the value of JSON, or of a pickle of plain data.
 
     Raises:
-        ValueError, TypeError, RecursionError: it is neither, or is too large.
+        ValueError, TypeError, RecursionError: the data is neither, or is too large.
     """
     if len(data) > MAX_STORED_BYTES:
         raise ValueError("it is too large")
-    if data[:1] == b"\x80":  # as each pickle of protocol 2 or later begins
+    if data[:1] == b"\x80":  # the first byte of a pickle of protocol 2 or later
         return plain(data)
     return json.loads(data, object_hook=_typed)
 
 
 def _typed(fields: dict[str, Any]) -> Any:
-    """Leave out what kombu writes of dates and the like: what the task returned is no JSON."""
+    """Replace kombu's form of dates and the like by ``OBJECT``: the task's value is not JSON."""
     return OBJECT if fields.keys() == {"__type__", "__value__"} else fields
 
 
-#: How what Celery compressed begins (``result_compression``, from 5.7 on).
+#: Prefix of results that Celery has compressed (``result_compression``, from 5.7 on).
 _COMPRESSED = b"\x00celery-compressed\x00"
 _DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"application/x-gzip": zlib.decompressobj,
@@ -149,7 +149,7 @@ _DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
 
 
 def _decompressed(data: bytes) -> bytes:
-    """Return the first :data:`MAX_STORED_BYTES`, and one more, of what was compressed."""
+    """Return data, decompressed up to :data:`MAX_STORED_BYTES` and one byte if it is compressed."""
     if not data.startswith(_COMPRESSED):
         return data
     kind, _, body = data[len(_COMPRESSED) :].partition(b"\x00")
@@ -159,7 +159,7 @@ def _decompressed(data: bytes) -> bytes:
     return found
 
 
-#: What reads each class of backend; None for one whose client library unpickles.
+#: Reader of each class of backend; None for one whose client library unpickles.
 _READERS: dict[str, Reader | None] = {
     "celery.backends.database.DatabaseBackend": of_database,
     "celery.backends.redis.RedisBackend": _of_redis,
@@ -170,6 +170,6 @@ _READERS: dict[str, Reader | None] = {
 
 
 def reader_of(backend: Any) -> Reader | None:
-    """Return what reads a task's row from a backend of Celery's; None if nothing does."""
+    """Return the reader of rows of a Celery backend; None if there is none."""
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(backend).__mro__)
     return next((_READERS[name] for name in names if name in _READERS), None)

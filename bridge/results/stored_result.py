@@ -1,8 +1,9 @@
 """Reads results that Celery stored, as data.
 
-Celery's own reader unpickles, and makes exceptions of classes that a row names. Whoever may write
-to the result backend would run code in each program that reads from it. This reader takes JSON, and
-the plain data of pickles. It imports and calls nothing that is stored, and its work is bounded.
+Celery's own reader unpickles, and makes exceptions of classes that a row names, so whoever can
+write to the result backend can run code in each program that reads from it. This reader accepts
+JSON, and the plain data of pickles. It imports and calls nothing that a row names, and its work is
+bounded.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ MAX_STATE = 50
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """What a result backend knows of a task."""
+    """The stored result of a task."""
 
-    #: Celery's, or one of the task's own.
+    #: Celery's state, or a custom one that the task has set.
     state: str
-    #: What the task returned, or ``exc_type`` and ``exc_message`` of what it raised;
-    #: :data:`bridge.results.pickled.OBJECT` in place of all that is no JSON, or is too large.
+    #: Return value of the task, or ``exc_type`` and ``exc_message`` of the error it raised;
+    #: :data:`bridge.results.pickled.OBJECT` in place of what is not JSON, or is too large.
     result: Any = OBJECT
-    #: When the task ended, in seconds since the epoch; None if it has not, or that is not stored.
+    #: Time of the task's end, in seconds since the epoch; None if it is not stored.
     ended_at: float | None = None
-    #: The task's, where Celery stores it (``result_extended``).
+    #: Name of the task, where Celery stores it (``result_extended``); else empty.
     name: str = ""
 
 
 def read(backend: Any, task: str) -> StoredResult | None:
-    """Return what a result backend knows of a task.
+    """Return the stored result of a task.
 
     Args:
-        backend: Celery's, of an application.
-        task: its id.
+        backend: result backend of a Celery application.
+        task: id of the task.
 
     Returns:
-        None if it knows nothing, if what it has is malformed, or if :func:`can_read` is false.
+        None if no result is stored, if it is malformed, or if :func:`can_read` is false.
 
     Raises:
         Exception: whatever the backend's library raises if the backend is away.
@@ -64,12 +65,12 @@ def read(backend: Any, task: str) -> StoredResult | None:
 
 
 def can_read(backend: Any) -> bool:
-    """Whether results in a backend can be read; ``rpc://``, for one, gives them to one reader."""
+    """Whether results in a backend can be read; with ``rpc://``, for one, they cannot."""
     return reader_of(backend) is not None
 
 
 def is_database(backend: Any) -> bool:
-    """Whether a backend is a table of SQLAlchemy's."""
+    """Whether a backend is Celery's database backend, on SQLAlchemy."""
     return reader_of(backend) is of_database
 
 

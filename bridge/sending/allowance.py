@@ -1,7 +1,7 @@
-"""How many bytes of lines a process may send, and how its tasks share them. Pure, injected clock.
+"""Rate limits, in bytes: a token bucket, and the shares of the runs of a process.
 
-The stream of events is bounded and shared by all, so a task that logs without end would push the
-history of other jobs out of it.
+The stream of events is bounded and shared by all jobs, so a task that logs without end would push
+the history of other jobs out of it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["Allowance", "Shares"]
 
 R = TypeVar("R", bound=Hashable)
 
-#: Seconds of its rate that may be used up at once, after as much silence.
+#: Size of a bucket, in seconds of its rate.
 BURST = 60.0
-#: The part of a process's rate that one task may use, and that an application's own events may.
+#: Fraction of a process's rate for one run, and, beside the runs, for the application's own events.
 PART = 0.5
 
 
 class Allowance:
-    """A token bucket of bytes, from which more may be taken than there is.
+    """A token bucket of bytes, which may become negative.
 
     Args:
         rate: bytes a second.
-        clock: seconds, monotonic.
+        clock: monotonic seconds.
     """
 
     __slots__ = ("_at", "_burst", "_bytes", "_clock", "_rate")
@@ -38,36 +38,36 @@ class Allowance:
 
     @property
     def left(self) -> float:
-        """Bytes that may be sent now; negative while more was sent than was allowed."""
+        """Bytes that may be sent now; negative if more was sent than allowed."""
         now = self._clock()
         self._bytes = min(self._burst, self._bytes + (now - self._at) * self._rate)
         self._at = now
         return self._bytes
 
     def spend(self, size: float) -> None:
-        """Note that bytes are sent."""
+        """Take ``size`` bytes out of the bucket, whatever it holds."""
         self._bytes = self.left - size
 
 
 class Shares(Generic[R]):
-    """Divides what a process may send among its runs, so that none takes what others need.
+    """Divides the rate of a process among its runs, so that none takes what others need.
 
     Args:
-        rate: bytes a second of all runs; one may have half of it, and so may own events.
-        clock: seconds, monotonic.
+        rate: bytes a second of all runs together; one run may use half of it.
+        clock: monotonic seconds.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._new: Callable[[], Allowance] = lambda: Allowance(PART * rate, clock)
         self._all = Allowance(rate, clock)
         self._runs: WeakKeyDictionary[R, Allowance] = WeakKeyDictionary()
-        #: What an application's own events may take.
+        #: Bucket of the application's own events, of half the rate; runs do not draw on it.
         self.pushes = self._new()
 
     def grant(self, wanted: Mapping[R, float]) -> dict[R, float]:
-        """Return how many of the bytes that each run wants to send it may send now.
+        """Return how many bytes each run may send now, at most what it wants to send.
 
-        Where there is not enough for all, those who want least are served first, and the others
+        If there is not enough for all, the runs that want least are served first, and the others
         share the rest evenly.
         """
         most = {run: min(size, self._of(run).left) for run, size in wanted.items()}
@@ -78,7 +78,7 @@ class Shares(Generic[R]):
         return granted
 
     def spend(self, run: R, size: float) -> None:
-        """Note that a run sends bytes."""
+        """Take ``size`` bytes out of the buckets of a run and of the process."""
         self._of(run).spend(size)
         self._all.spend(size)
 

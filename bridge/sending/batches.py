@@ -1,4 +1,4 @@
-"""Batches: lines gathered into events."""
+"""``Batches``: joins log lines and chunks of output into events."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bridge.sending.entries import Line
 
 __all__ = ["EVENT_OVERHEAD", "LINES", "Batches", "travel_size"]
 
-#: Bytes of JSON that one event gathers; the rest is for its names and ids.
+#: Bytes of JSON of lines that one event holds; the rest is for its names and ids.
 MAX_BATCH = MAX_EVENT_BYTES - 8 * 1024
-#: Bytes of an event that a line takes beside its text, and that it takes beside its lines.
+#: Bytes of JSON of a line beside its text, and of an event beside its lines.
 LINE_OVERHEAD, EVENT_OVERHEAD = 64, 400
 
-#: What the lines of each gathered type are called in an event's data.
+#: Field of an event's data that holds the lines, by type of the event.
 LINES: dict[str, str] = {"log": "lines", "output": "chunks"}
 
 
 class Batches:
-    """Lines that become events, by run and type, in the order of each one's first."""
+    """Lines grouped by run and type of event; groups are in the order of their first lines."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[Run, EventType], deque[tuple[Line, int]]] = {}
@@ -30,7 +30,7 @@ class Batches:
         self.wanted: dict[Run, int] = {}
 
     def add(self, line: Line, size: int) -> None:
-        """Take in a line that takes so many bytes of an event."""
+        """Add a line that takes ``size`` bytes of an event, see :func:`travel_size`."""
         key = (line.run, line.kind)
         if key not in self._lines:
             self._lines[key] = deque()
@@ -39,7 +39,7 @@ class Batches:
         self.wanted[line.run] += size
 
     def trim(self, run: Run, most: float) -> int:
-        """Drop the oldest lines of a run until the others take so many bytes; return how many."""
+        """Drop a run's oldest lines until ``most`` bytes are left; return the number dropped."""
         kinds = [lines for (of, _), lines in self._lines.items() if of is run]
         dropped = 0
         while self.wanted[run] > most and (kinds := [lines for lines in kinds if lines]):
@@ -49,7 +49,7 @@ class Batches:
         return dropped
 
     def events(self) -> Iterator[Event]:
-        """Yield the events, none larger than an event may be, and begin anew."""
+        """Yield the events, each within the size limit of an event, and clear the batches."""
         for (run, kind), lines in self._lines.items():
             while lines:
                 first, size = lines[0][0], 0
@@ -64,7 +64,7 @@ class Batches:
 
 
 def travel_size(line: Line) -> int:
-    """Return about how many bytes a line takes in an event, as JSON."""
+    """Return about how many bytes of JSON a line takes in an event."""
     if isinstance(line.text, bytes):
         return len(line.text) * 4 // 3 + LINE_OVERHEAD
     return len(finite_json(line.text)) + LINE_OVERHEAD

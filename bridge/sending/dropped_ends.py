@@ -1,4 +1,4 @@
-"""A tally: how many ends of each job were dropped, where even summaries take too much."""
+"""``Tally``: counts, by job, the ends of tasks that were dropped even as summaries."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from bridge.sending.entries import Summary
 
 __all__ = ["Tally"]
 
-#: Jobs that are counted; of others, whose number only the sum of dropped ends has, the server asks
-#: the result backend.
+#: Jobs that are counted at most. Dropped ends of further jobs are only in ``Losses.ends``; for
+#: them the server asks the result backend.
 MAX_JOBS = 10_000
 
 
 class Tally:
-    """Counts dropped ends by job and by how they ended, and keeps the newest end of each job.
+    """Counts dropped ends by job and event type, and keeps the newest end of each job.
 
-    The end of a job's own task is not counted: its id is the job's, so it can be looked up.
+    The end of a job's own task is not counted: its id is the job's, so a server can look it up.
     """
 
     def __init__(self) -> None:
         self._jobs: dict[str, tuple[Summary, Counter[str]]] = {}
 
     def add(self, end: Summary) -> None:
-        """Take in an end that is dropped."""
+        """Count an end that is dropped."""
         job, own, kind = end.place
         if own or kind not in TERMINAL or (job not in self._jobs and len(self._jobs) >= MAX_JOBS):
             return
@@ -34,7 +34,7 @@ class Tally:
         self._jobs[job] = end, counts
 
     def events(self) -> Iterator[Event]:
-        """Yield an event for each job: its newest end, and the numbers of the others."""
+        """Yield an event for each job, its newest end with the counts of the others; clear all."""
         while self._jobs:
             _, (end, counts) = self._jobs.popitem()
             event = end.event()

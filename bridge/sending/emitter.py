@@ -1,7 +1,7 @@
-"""The emitter: a bounded outbox and one sender thread per process.
+"""``Emitter``: publishes the events of a process, with a bounded send queue and a sender thread.
 
-Nothing that a task calls waits for anything: it appends to a queue in memory, or only counts. The
-sender samples the bars, gathers log lines, and talks to the broker.
+What a task calls does not wait for the broker: it appends to the queue in memory, or only counts.
+The sender thread samples the bars, gathers log lines, and publishes.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ __all__ = ["Emitter", "close", "emitter_for", "flush_all"]
 
 logger = logging.getLogger(__name__)
 
-#: Heartbeats that go out in the silence after which a server calls a running job stalled.
+#: Heartbeat events within ``stalled_after``, the silence after which a server calls a job stalled.
 HEARTBEATS = 3
-#: Seconds between attempts to reach a broker that is away: first and longest.
+#: Seconds between attempts to reach an unreachable broker: first and longest.
 BACKOFF = (0.2, 5.0)
-#: Seconds that a process waits, when it exits, for what is still to be sent.
+#: Seconds that an exiting process waits until its events are sent.
 EXIT_FLUSH = 5.0
 
 
 class Emitter:
-    """Sends the events of one process to one channel, from a thread of its own.
+    """Sends the events of one process to one broker, from a thread of its own.
 
     Args:
-        settings: which broker and channel.
+        settings: broker, channel, number of shards and limits.
     """
 
     def __init__(self, settings: Settings) -> None:
-        # Imported when the first event is near, and on this thread: a process that is about to
-        # exit cannot import it on another any more.
+        # Imported late, since it is slow, but on this thread: while a process exits, the sender
+        # thread could not import it any more.
         import bridge.bus.write_only_manager  # noqa: F401
 
         self._settings = settings
@@ -65,20 +65,20 @@ class Emitter:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last attempt to publish worked."""
+        """Whether the last attempt to publish succeeded; True before the first."""
         return self._failures == 0
 
     def add(self, run: Run) -> None:
-        """Sample this run's bars from now on."""
+        """Start to sample a run's bars."""
         self._runs[run.task] = run
         self._figures.node = run.node or self._figures.node
 
     def remove(self, run: Run) -> None:
-        """Sample this run no more."""
+        """Stop sampling a run's bars."""
         self._runs.pop(run.task, None)
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
-        """Hand over a lifecycle event; the sender is woken at once."""
+        """Queue a lifecycle event, and wake the sender thread."""
         if trace := tracing.carrier():
             data = {**(data or {}), tracing.FIELD: trace}
         self._outbox.put(Report(run, kind, data or {}, time.time()))
@@ -88,38 +88,38 @@ class Emitter:
     def put_line(
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
     ) -> None:
-        """Hand over a log line or a piece of output; it goes with the next sample."""
+        """Queue a log line or a chunk of output; it is sent with the next sample."""
         self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
         self._start()
 
     def push(self, push: Push) -> None:
-        """Hand over an application's own event, to be sent as it is."""
+        """Queue an application's own event, and wake the sender thread."""
         self._outbox.put(push)
         self._start()
         self._hurry()
 
     def flush(self, timeout: float, *, patient: bool = False) -> bool:
-        """Wait until all that was handed over so far has been sent.
+        """Wait until everything queued so far is sent.
 
         Args:
             timeout: seconds to wait at most.
-            patient: wait even while the broker is away; else return at once then, since waiting
-                would slow the job.
+            patient: whether to wait even while the broker is unreachable; if False, the default,
+                the call then returns at once, since waiting would slow the job.
 
         Returns:
-            Whether it was sent.
+            Whether everything was sent.
         """
         if not self.healthy and not patient:
             return False
         if self._thread is None and not self._outbox:
-            return True  # nothing was ever handed over, and an exiting process starts no thread
+            return True  # nothing was ever queued, and an exiting process starts no thread
         sent = threading.Event()
         self._outbox.put(sent)
         self._wake.set()
         return sent.wait(timeout)
 
     def close(self, timeout: float) -> None:
-        """Send what is left, for ``timeout`` seconds at most, and end the connection."""
+        """Flush, then stop the thread and its connections; each takes ``timeout`` s at most."""
         if self._thread is None:
             return
         self.flush(timeout, patient=True)
@@ -129,7 +129,7 @@ class Emitter:
         thread.join(timeout)
 
     def _hurry(self) -> None:
-        # While the broker is away the backoff says when to try again, not the next event.
+        # While the broker is unreachable, the backoff decides when to try again, not a new event.
         if self.healthy:
             self._wake.set()
 
@@ -163,7 +163,7 @@ class Emitter:
         return list(self._runs.values())
 
     def cycle(self) -> None:
-        """Gather what has come since the last time, and send it."""
+        """Notice cancels, and send what is queued, then progress: one round of the thread."""
         for run in self._running():
             run.notice_cancel()
         if self._failures:
@@ -174,8 +174,8 @@ class Emitter:
             self._send_progress()
 
     def _send_outbox(self) -> None:
-        # What is gathered is not counted any more, so while the broker is away it stays in the
-        # outbox, which is bounded. A flood of lines must not hold up the bars.
+        # Gathered entries no longer count for the outbox's bound, so nothing is gathered while some
+        # are unsent. The deadline keeps a flood of lines from delaying the bars.
         deadline = time.monotonic() + INTERVAL
         while self._outbox and not self._unsent and time.monotonic() < deadline:
             self._unsent.extend(self._outbox.gather())
@@ -203,13 +203,13 @@ class Emitter:
             run.sent_at = time.monotonic()
 
     def _send(self, entry: Event | Push) -> bool:
-        """Publish one entry; on failure say so once and keep it."""
+        """Publish one entry; return False, and log once, if it must be tried again."""
         try:
             self._publish(entry)
-        except OSError as error:  # first, for a certificate that is refused is a ValueError, too
+        except OSError as error:  # first: a refused certificate is a ValueError, too
             return self._note_failure(error)
         except (TypeError, ValueError):
-            # Not JSON: it will not be another time either, and must not hold up the others.
+            # Not JSON: it would fail each time, and must not hold up the others.
             logger.exception("taskbridge: an event that is not JSON was dropped")
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
             return self._note_failure(error)
@@ -233,14 +233,14 @@ class Emitter:
             writer = self._writer(shard_of(entry.owner or entry.job, self._settings.shards))
             room, message = room_of_job(entry.job), entry.encode()
             counts, held = self._outbox.losses.counts(), self._outbox.held
-            # With each beginning, so that servers know the worker of each task.
+            # With each `started`, so that servers know the worker of each task.
             if told := self._figures.due(counts, held, always=entry.type == "started"):
                 message["data"] = {**message["data"], "emitter": told}
             writer.emit("job", message, namespace=NAMESPACE, room=room)
             if told:
                 self._figures.note_told(told)
             return
-        # Who is in a room may be at any server, unless the room is an owner's.
+        # Clients in a room may be connected to servers of any shard, unless it is an owner's room.
         shards = range(self._settings.shards) if entry.shard is None else [entry.shard]
         for shard in shards:
             self._writer(shard).emit(
@@ -267,7 +267,7 @@ _emitters: dict[tuple[int, str, str], Emitter] = {}
 def emitter_for(settings: Settings) -> Emitter:
     """Return this process's emitter for a broker and channel.
 
-    Keyed on the pid: a connection or a thread that was there before a fork is of no use after it.
+    Keyed on the pid: connections and threads of before a fork cannot be used after it.
     """
     key = (os.getpid(), settings.events, settings.channel)
     if key not in _emitters:
@@ -277,7 +277,7 @@ def emitter_for(settings: Settings) -> Emitter:
 
 
 def _flush_at_exit() -> None:
-    """Have a process of multiprocessing, which calls nothing of ``atexit``, flush at its end."""
+    """Flush at the end of a multiprocessing child, which runs no ``atexit`` handlers."""
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")
     if util and process and process.parent_process() is not None:
@@ -285,7 +285,7 @@ def _flush_at_exit() -> None:
 
 
 def flush_all(timeout: float = EXIT_FLUSH) -> None:
-    """Wait, for ``timeout`` seconds at most in all, until this process has sent everything."""
+    """Flush all emitters of this process, within ``timeout`` seconds in all."""
     deadline = time.monotonic() + timeout
     for (pid, *_), emitter in list(_emitters.items()):
         if pid == os.getpid():
@@ -293,11 +293,11 @@ def flush_all(timeout: float = EXIT_FLUSH) -> None:
 
 
 def close(settings: Settings, timeout: float = EXIT_FLUSH) -> None:
-    """End this process's emitter for a broker and channel, if there is one; see its ``close``."""
+    """Close this process's emitter for a broker and channel, if there is one."""
     emitter = _emitters.pop((os.getpid(), settings.events, settings.channel), None)
     if emitter is not None:
         emitter.close(timeout)
 
 
 atexit.register(flush_all)
-forking.call_in_child(_emitters.clear)  # with the sockets of the parent
+forking.call_in_child(_emitters.clear)  # they have the parent's sockets

@@ -1,4 +1,4 @@
-"""What an emitter counts, and tells with its events."""
+"""``Figures``: the counters of an emitter, which it sends with its events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 __all__ = ["Figures"]
 
-#: Seconds between two times that they are told, unless something went wrong meanwhile.
+#: Seconds between two events with counters, unless a failure or a loss is to be reported.
 INTERVAL = 5.0
 
 
 class Figures:
-    """Counts of one process.
+    """Counters of one process.
 
     Args:
         clock: monotonic seconds.
@@ -26,20 +26,23 @@ class Figures:
         self._since = time.time()
         self._told_at: float | None = None
         self._told: dict[str, int] = {}
-        #: Events that were published, and attempts that failed.
+        #: Events that were published, and attempts to publish that failed.
         self.published = self.failures = 0
-        #: Node name of the worker that this process belongs to; None outside of one.
+        #: Node name of the worker that this process belongs to; None outside a worker.
         self.node: str | None = None
 
     def due(
         self, counts: Mapping[str, int], held: int = 0, *, always: bool = False
     ) -> dict[str, Any] | None:
-        """Return them if they are to be told with the next event.
+        """Return the counters if the next event is to carry them, else None.
+
+        They are due every ``INTERVAL`` seconds, and sooner after a failure, after a loss, and when
+        no unsent entries are left.
 
         Args:
-            counts: of what was dropped so far; see ``Losses.counts``.
-            held: bytes of memory of what waits to be sent.
-            always: whether they are to be told in any case.
+            counts: losses so far; see ``Losses.counts``.
+            held: bytes of memory of unsent entries; default 0.
+            always: whether to return the counters in any case; default False.
         """
         told, now = self._told_at, self._clock()
         counts = {"failures": self.failures, **counts}
@@ -59,5 +62,5 @@ class Figures:
         }
 
     def note_told(self, told: dict[str, Any]) -> None:
-        """Note that they were told; what could not be published is told again."""
+        """Note that an event with the counters ``told`` was published."""
         self._told_at, self._told = self._clock(), told

@@ -1,4 +1,4 @@
-"""Entries: what tasks and services hand over to be sent, and how it is held until then."""
+"""Entries of the send queue: lifecycle events, lines and own events, and how they are held."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from bridge.reporting.task_run import NOTHING, Run
 
 __all__ = ["LATER", "LINE_MEMORY", "Entry", "Held", "Line", "Push", "Report", "Summary"]
 
-#: Bytes of memory that an entry takes beside its text, as benchmarks/held.py measures it: a line,
-#: an own event, a lifecycle event, and the run of a lifecycle event that is the first of its run.
+#: Bytes of memory of an entry beside its text, as benchmarks/held.py measures them: of a line, an
+#: own event, a lifecycle event, and of the run, which counts with the run's first lifecycle event.
 LINE_MEMORY, PUSH_MEMORY, REPORT_MEMORY, RUN_MEMORY = 250, 450, 400, 1_700
-#: Bytes in which a summary has its order.
+#: Bytes of a summary's order number.
 ORDER = 8
-#: Lifecycle events that come after another one of their run.
+#: Types of lifecycle events that end an execution, and so follow another event of their run.
 LATER = TERMINAL | {"retrying"}
-#: ``seq`` of an event that is made of a summary: higher than that of any other event of its run, so
-#: that it is news, and leaves a gap, by which clients learn that something is missing.
+#: ``seq`` of an event made from a summary: higher than that of any other event of its run, so that
+#: the event is the newest, and leaves a gap, by which clients learn that something is missing.
 LAST_SEQ = 2**31 - 1
-#: Bytes of JSON of each of its values that a summary keeps.
+#: Largest value that a summary keeps, in bytes of JSON.
 MAX_VALUE = 256
-#: What a lifecycle event says that nothing else of its run repeats, and that a server counts with.
+#: Fields of a lifecycle event that a server counts with, kept even if the event is dropped.
 COUNTED = ("attempt", "total", "more")
-#: What a summary keeps of an event's data, beside the result where that is short.
+#: Fields of an event's data that a summary keeps if they are short, beside result and error.
 KEPT = (*COUNTED, "queue", "expires_at", "retry", "retry_at", "reason", "result_omitted")
 
 
@@ -58,7 +58,7 @@ class Line(NamedTuple):
         return sys.getsizeof(self.text) + LINE_MEMORY
 
     def travels(self) -> Any:
-        """Return it as it travels in an event's data."""
+        """Return the line as it is sent in an event's data."""
         if isinstance(self.text, bytes):
             return {"base64": base64.b64encode(self.text).decode()}
         if self.kind == "log":
@@ -73,30 +73,30 @@ class Push(NamedTuple):
     data: Any
     namespace: str
     room: str | None
-    #: To whose servers it goes; None for all.
+    #: Shard of the servers that it is sent to; None for all shards.
     shard: int | None = None
-    #: Id of the connection that does not get it.
+    #: Id of the client connection that does not get it.
     skip: str | None = None
-    #: By which servers recognise a copy of it; empty for none.
+    #: Id by which servers recognise a duplicate; empty for none.
     id: str = ""
 
 
-#: What is sent; a threading.Event among it is set once all before it was sent.
+#: An entry to send; a threading.Event is a mark of ``flush``, set once all before it is sent.
 Entry = Event | Push | threading.Event
 
 
 class Summary(bytes):
-    """The shortest form of a lifecycle event: its order, and JSON without the run that it is of.
+    """The shortest form of a lifecycle event: its order number, and JSON in place of its run.
 
     It keeps what a client needs to see the job's state: errors, reasons and results are shortened
-    or left out. It is nothing but bytes, since there may be a hundred thousand of them.
+    or left out. It is only bytes, to save memory: there may be a hundred thousand summaries.
     """
 
     __slots__ = ()
 
     @classmethod
     def of(cls, report: Report, order: int) -> Summary:
-        """Return the summary of a report; the lines that its run lost count as told by it."""
+        """Return the summary of a report, with the number of lines that its run has dropped."""
         run = report.run
         data = {name: report.data[name] for name in KEPT if name in report.data}
         data = {name: value for name, value in data.items() if _is_short(value)}
@@ -114,21 +114,21 @@ class Summary(bytes):
 
     @property
     def order(self) -> int:
-        """Its place among all entries."""
+        """Its order number among all entries."""
         return int.from_bytes(self[:ORDER])
 
     def memory(self) -> int:
-        """Return the bytes of memory that it takes, with its place in a queue."""
+        """Return the bytes of memory that it takes, with its slot in a queue."""
         return sys.getsizeof(self) + 16
 
     @property
     def place(self) -> tuple[str, bool, str]:
-        """Its job, whether it is of the job's own task, and its type."""
+        """Id of the job, whether the task is the job's own, and type of the event."""
         job, task, _, _, kind, *_ = json.loads(self[ORDER:])
         return job, not task, kind
 
     def event(self) -> Event:
-        """Return the event that it is the summary of."""
+        """Return an event with what the summary kept."""
         job, task, name, owner, kind, begun, at, data = json.loads(self[ORDER:])
         return Event(
             job=job,
@@ -144,19 +144,19 @@ class Summary(bytes):
 
 
 class Held(NamedTuple):
-    """An entry other than a line as the outbox holds it."""
+    """A report, a push or a mark of ``flush``, as the outbox holds it."""
 
     order: int
     #: Bytes of memory that it takes.
     size: int
-    #: The entry, without the data that ``text`` has.
+    #: The entry, without its data.
     entry: Report | Push | threading.Event
-    #: JSON of the entry's data: as text its size is known, and nobody changes it meanwhile.
+    #: JSON of the entry's data: the size of text is known, and the task cannot change it.
     text: str = ""
 
     @classmethod
     def of(cls, entry: Report | Push, order: int) -> Held:
-        """Return a report or a push as it is held.
+        """Return a report or a push with its data as JSON text.
 
         Raises:
             ValueError, TypeError, RecursionError: its data is not JSON.
@@ -173,7 +173,7 @@ class Held(NamedTuple):
         return self.size
 
     def whole(self) -> Any:
-        """Return the report or the push as it was handed over."""
+        """Return the report or the push with its data."""
         assert isinstance(self.entry, Report | Push)
         return self.entry._replace(data=json.loads(self.text))
 

@@ -1,8 +1,8 @@
-"""A relay: what a process forked within a task says reaches the task's own emitter.
+"""``Relay``: sends the lines of a process that a task has forked to the task's own emitter.
 
-The events of a run are numbered in one place, so a forked child does not send any: it hands its
-lines to its parent over a socket made for it at the fork. There is none for a child that was
-started afresh (``subprocess``, multiprocessing's ``spawn``): it has no current job.
+The events of a run are numbered in one process, so a forked child publishes none: it sends its
+lines to its parent over a socket pair made at the fork. A child that was not forked
+(``subprocess``, multiprocessing's ``spawn``) has no current job and no relay.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from bridge.sending.emitter import Emitter
 
 __all__ = ["Relay", "install", "settle"]
 
-#: Largest message, in bytes: a chunk of output as JSON, and more.
+#: Largest message, in bytes: more than the longest chunk of output takes as JSON.
 MAX_MESSAGE = 128 * 1024
-#: Seconds that a child waits for a parent that does not read, before it drops a line.
+#: Seconds that a child waits for a parent that does not read before it drops a line.
 PATIENCE = 1.0
 
 
 class Relay:
-    """In the emitter's place in a forked child.
+    """The reporter of a forked child, in place of the emitter.
 
     Args:
-        link: socket to the parent; shared by all that the child forks itself.
+        link: socket to the parent; the child's own forked children share it.
     """
 
     def __init__(self, link: socket.socket) -> None:
@@ -42,24 +42,24 @@ class Relay:
         self._dropped = 0
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
-        """Do nothing: what becomes of the task is its own process's to say."""
+        """Do nothing: only the task's own process reports lifecycle events."""
 
     def put_line(
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
     ) -> None:
-        """Hand a line to the parent, which numbers and sends it."""
+        """Send a line to the parent, which numbers and publishes it."""
         binary = isinstance(text, bytes)
         body = base64.b64encode(text).decode() if isinstance(text, bytes) else text
         when = time.time() if at is None else at
         message = json.dumps([kind, body, binary, level, when, self._dropped]).encode()
-        # Patient with a parent that is busy, once, and not with one that hangs.
+        # Wait for a busy parent, but, once a line was dropped, not again until a send succeeds.
         patience = 0.0 if self._dropped else PATIENCE
         try:
             if _ready(self.link, selectors.EVENT_WRITE, patience):
                 self.link.send(message, socket.MSG_DONTWAIT)
                 self._dropped = 0
                 return
-        except OSError:  # the parent is gone, or slower than its socket
+        except OSError:  # the parent is gone, or the socket is full
             pass
         self._dropped += 1
 
@@ -67,12 +67,12 @@ class Relay:
         """Do nothing: the parent samples the run."""
 
     def flush(self, timeout: float, *, patient: bool = False) -> bool:
-        """Return True: nothing is held back."""
+        """Return True: nothing is queued here."""
         return True
 
 
 class Link:
-    """The parent's end: a thread that reads what the child says until it is gone."""
+    """The parent's end of the socket, with a thread that reads it until the child has exited."""
 
     def __init__(self, end: socket.socket, run: Run, emitter: Emitter) -> None:
         self._end, self.run, self._emitter = end, run, emitter
@@ -88,7 +88,7 @@ class Link:
             self._end.close()
 
     def drain(self) -> bool:
-        """Take what has come so far; False once the child is gone."""
+        """Queue the lines that have arrived; return False once the child has exited."""
         with self._reading, contextlib.suppress(OSError):  # nothing there, or closed meanwhile
             while message := self._end.recv(MAX_MESSAGE, socket.MSG_DONTWAIT):
                 self._take(message)
@@ -113,13 +113,13 @@ _pair: list[tuple[socket.socket, socket.socket]] = []
 
 
 def settle(run: Run) -> None:
-    """Take in what forked children of a run said before now."""
+    """Queue the lines that forked children of a run have sent so far."""
     for link in [link for link in _links if link.run is run]:
         link.drain()
 
 
 def install() -> None:
-    """Be there when a task forks. Calling it again does nothing."""
+    """Register the fork handlers. Calling it again does nothing."""
     global _installed
     if not _installed and hasattr(socket, "SOCK_SEQPACKET") and hasattr(os, "register_at_fork"):
         _installed = True
@@ -130,7 +130,7 @@ _installed = False
 
 
 def _own() -> tuple[Run, Emitter] | None:
-    """Return the current run, if it is this process's and not that of one it was forked from."""
+    """Return the current run if this process executes it, and is not a forked child."""
     place = current_job.here()
     if place is None or not isinstance(place[1], Emitter):
         return None
@@ -157,7 +157,7 @@ def _in_child() -> None:
     run, emitter = place
     if isinstance(emitter, Relay):
         current_job.leave_all()
-        current_job.enter(run, Relay(emitter.link))  # what its parent dropped, its parent tells
+        current_job.enter(run, Relay(emitter.link))  # a new count: the parent reports its own drops
     elif _pair:
         ours, theirs = _pair.pop()
         ours.close()

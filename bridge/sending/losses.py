@@ -1,4 +1,4 @@
-"""Losses: what an outbox had to drop, by kind."""
+"""``Losses``: counts what an outbox has dropped, by kind."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from bridge.sending.entries import Push
 
 __all__ = ["PUSHES_DROPPED", "Losses"]
 
-#: Event that tells the clients of a job, or of an owner, how many own events they miss.
+#: Socket.IO event to the clients of a job or an owner, with the number of dropped own events.
 PUSHES_DROPPED = "pushes_dropped"
-#: Rooms whose lost own events are counted one by one; of others only the sum is known.
+#: Rooms whose dropped own events are counted each, at most; of further rooms only the sum is known.
 MAX_ROOMS = 1_000
 
-#: A room of ``/jobs``, and the shard whose servers have it.
+#: A room of ``/jobs``, and the shard of its servers; None for all shards.
 Room = tuple[str, int | None]
 
 
 class Losses:
-    """Counts, since the start of a process, of what it did not send."""
+    """Counts of what a process has dropped or shortened since its start."""
 
     def __init__(self) -> None:
         #: Log lines and chunks of output.
         self.lines = 0
-        #: Own events.
+        #: An application's own events.
         self.pushes = 0
         #: Lifecycle events that are not the end of a run.
         self.events = 0
-        #: Ends of runs: of these a server has to ask the result backend.
+        #: Ends of runs; a server looks these up in the result backend.
         self.ends = 0
-        #: Ends that were sent without the last state of their bars, and with their error or result
-        #: shortened.
+        #: Ends that were replaced by summaries, with error or result shortened and without the last
+        #: state of the bars.
         self.shortened = 0
         self._rooms: dict[Room, int] = {}
 
     def counts(self) -> dict[str, int]:
-        """Return the counts by the names that they have on the wire."""
+        """Return the counts by their names in an event's ``emitter`` field."""
         return {
             "dropped": self.lines,
             "dropped_pushes": self.pushes,
@@ -46,19 +46,19 @@ class Losses:
         }
 
     def note_push(self, push: Push) -> None:
-        """Count an own event; its room is told the next time if it is one of ``/jobs``."""
+        """Count a dropped own event; if its room is one of ``/jobs``, it gets a notice later."""
         self.pushes += 1
         key = push.room or "", push.shard
         if push.namespace == NAMESPACE and (key in self._rooms or len(self._rooms) < MAX_ROOMS):
             self._rooms[key] = self._rooms.get(key, 0) + 1
 
     def notice(self, push: Push) -> Iterator[Push]:
-        """Yield what the room of an own event is to be told before it, if anything."""
+        """Yield the notice to send before an own event, if events to its room were dropped."""
         if push.namespace == NAMESPACE:
             yield from self._notice((push.room or "", push.shard))
 
     def notices(self) -> Iterator[Push]:
-        """Yield what all rooms are to be told."""
+        """Yield the notices for all rooms with dropped events."""
         for key in list(self._rooms):
             yield from self._notice(key)
 

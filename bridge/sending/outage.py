@@ -1,4 +1,4 @@
-"""An outage of the events broker as a process's log tells it."""
+"""``Outage``: logs an outage of the events broker, and what was lost in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Outage"]
 
 logger = logging.getLogger(__name__)
 
-#: Counts of ``Losses.counts`` in the words of the log.
+#: Words of the log for the counts of ``Losses.counts``.
 WORDS = {
     "dropped": "lines",
     "dropped_pushes": "own events",
@@ -24,7 +24,7 @@ class Outage:
     """Logs the beginning of an outage, its first loss, and at its end what was lost.
 
     Args:
-        losses: of the process.
+        losses: the process's counts.
     """
 
     def __init__(self, losses: Losses) -> None:
@@ -33,12 +33,12 @@ class Outage:
         self._told = False
 
     def begin(self, reason: str) -> None:
-        """Note that the broker is away."""
+        """Log that the broker is unreachable, and why."""
         self._before, self._told = self._losses.counts(), False
         logger.warning("taskbridge: the broker is away, events are kept: %s", reason)
 
     def look(self) -> None:
-        """Log the first loss of the outage."""
+        """Log the first loss of the outage, once."""
         if not self._told and any(self._lost().values()):
             self._told = True
             logger.warning(
@@ -48,7 +48,7 @@ class Outage:
             )
 
     def over(self) -> None:
-        """Log that the broker is back, and what was lost meanwhile."""
+        """Log that the broker is reachable again, and what was lost meanwhile."""
         lost = self._lost()
         parts = [f"{lost[name]} {word}" for name, word in WORDS.items() if lost[name]]
         text = ", ".join(parts) or "nothing"

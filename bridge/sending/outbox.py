@@ -1,4 +1,4 @@
-"""The outbox: what tasks handed over, gathered into the events that travel."""
+"""``Outbox``: the bounded send queue of a process, which gathers its entries into events."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["LINES", "LINE_MEMORY", "Entry", "Line", "Outbox", "Push", "Report"]
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of memory that an outbox takes unless a setting says otherwise.
+#: Default bound of an outbox, in bytes of memory.
 MAX_BYTES = 32 * 1024 * 1024
-#: Bytes of JSON that are gathered at a time; the rest waits, within the bound.
+#: Bytes of JSON that are gathered at a time; the rest stays in the bounded queue.
 MAX_GATHERED = 512 * 1024
-#: Bytes of lines that come right before an event of their run, and pass however many came before.
+#: Bytes of the last lines before a lifecycle event of their run that pass despite the rate limit.
 LAST_WORDS = 8 * 1024
 
 
 class Outbox(Waiting):
-    """What waits to be sent, and gathers it for the sender.
+    """A bounded send queue that gathers its entries into events for the sender thread.
 
     Args:
-        shares: how much its runs may send; default all.
-        max_bytes: bytes of memory that its entries may take.
+        shares: rate limits of runs and own events; default no limits.
+        max_bytes: bytes of memory that its entries may take; default 32 MiB.
     """
 
     def __init__(self, shares: Shares[Run] | None = None, max_bytes: int = MAX_BYTES) -> None:
@@ -40,11 +40,11 @@ class Outbox(Waiting):
         self._pushed_too_much = False
 
     def gather(self, most: int = MAX_GATHERED) -> Iterator[Entry]:
-        """Take the oldest entries out; lines of one run and type, between two of its other
-        events, become one.
+        """Remove the oldest entries and yield them; lines of one run and type that no other kind
+        of entry separates become one event, or several if they are too large for one.
 
         Args:
-            most: bytes after which the rest is left for the next time.
+            most: bytes of JSON after which the rest is left for the next call; default 512 KiB.
         """
         if self._overflowed:
             self._overflowed = False
@@ -68,11 +68,11 @@ class Outbox(Waiting):
         yield from self._close(batches)
 
     def _close(self, batches: Batches, before: Any = None) -> Iterator[Event]:
-        """Yield events of what was gathered, without the oldest lines of runs that log too much.
+        """Yield the events of the batches, without the oldest lines of runs over their rate limit.
 
         Args:
-            batches: what was gathered.
-            before: what comes next; the last lines before an event of their own run pass.
+            batches: lines that were gathered.
+            before: entry that comes next; the last lines before a report of their own run pass.
         """
         with self._lock:
             if self._shares is not None:
@@ -97,13 +97,13 @@ class Outbox(Waiting):
             yield held.whole()
 
     def _report(self, held: Held, run: Run) -> Iterator[Event]:
-        # The bar's last state is told before the end of the task is. Without the lock: what a bar
-        # shows may be computed by the application.
+        # The bars' last state is sent before the end of the task. Without the lock: the values of a
+        # bar may be computed by the application.
         if (last := run.sample()) is not None:
             yield last
         with self._lock:
             if not self._reports or self._reports[0] is not held:
-                return  # a task's thread has just shortened it
+                return  # a task's thread has just replaced it by its summary
             report = self._pop(self._reports).whole()
             event = run.event(report.kind, report.data, report.at)
         yield event

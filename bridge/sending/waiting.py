@@ -1,4 +1,4 @@
-"""What waits to be sent, in queues that are bounded in bytes."""
+"""``Waiting``: the queues of entries that wait to be sent, bounded in bytes of memory."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["Waiting"]
 
 logger = logging.getLogger(__name__)
 
-#: Calls of ``flush`` that wait at a time; of more, the oldest run into their timeouts.
+#: Calls of ``flush`` that can wait at a time; beyond it, the oldest run into their timeouts.
 MAX_MARKS = 1_000
 
 
 class Waiting:
-    """Queues that any thread appends to, and the sender takes from.
+    """Queues that any thread appends to, and the sender thread takes from.
 
-    Each kind of entry has a queue of its own; a number says which of two entries came first. Beyond
-    the bound the oldest entries of the first queue that is not empty are dropped and counted:
-    lines, then own events, then lifecycle events. Of lifecycle events the ends of runs go last:
-    first they are shortened to summaries, which take a tenth. Only when nothing but summaries is
-    left they are dropped, and counted by job in a tally, which takes some MiB at most.
+    Each kind of entry has a queue of its own; an order number says which of two entries came first.
+    Beyond the bound, the oldest entries of the first non-empty queue are dropped and counted: first
+    lines, then own events, then lifecycle events. Of these the ends of runs are dropped last: first
+    they are shortened to summaries, which take a tenth of the memory. Only when nothing but
+    summaries of ends is left, these are dropped, and counted by job in a tally of some MiB.
 
     Threads append without a lock, since appending to a deque and adding to a number cannot be
-    interrupted by another thread. Whoever takes something out holds a lock: the sender for each
-    entry, a task's thread only while something is dropped. So the end of a run is not told before
-    all that it lost is counted.
+    interrupted by another thread. To remove an entry takes a lock: the sender thread holds it for
+    each entry, a task's thread only while it drops some. So the end of a run is not sent before all
+    lines that the run has lost are counted.
 
     Args:
         max_bytes: bytes of memory that its entries may take.
@@ -42,7 +42,7 @@ class Waiting:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        #: What was dropped so far.
+        #: Counts of what was dropped so far.
         self.losses = Losses()
         # Reentrant: a signal handler of the task may log.
         self._lock = threading.RLock()
@@ -51,17 +51,17 @@ class Waiting:
         self._lines: deque[Line] = deque()
         self._pushes: deque[Held] = deque()
         self._reports: deque[Held] = deque()
-        #: Summaries of lifecycle events that are not the end of a run, and of ends.
+        #: Summaries of lifecycle events that do not end a run, and of those that do.
         self._beginnings: deque[Summary] = deque()
         self._ends: deque[Summary] = deque()
         self._tally = Tally()
         self._marks: deque[Held] = deque(maxlen=MAX_MARKS)
-        #: Bytes of memory of all that ever came in, and of all that went out.
+        #: Bytes of memory of all entries ever added, and of all ever removed.
         self._put_bytes = self._taken_bytes = 0
 
     @property
     def _queues(self) -> tuple[deque[Any], ...]:
-        """All queues, in the order in which their entries are dropped; marks never are."""
+        """All queues, in the order in which they are emptied; the last one, of marks, never is."""
         kept = self._lines, self._pushes, self._reports, self._beginnings, self._ends
         return (*kept, self._marks)
 
@@ -79,7 +79,7 @@ class Waiting:
         return self.losses.lines
 
     def put(self, entry: Report | Push | threading.Event) -> None:
-        """Take an entry in; what is not JSON is left out, with a line in the log."""
+        """Add an entry; data that is not JSON is logged: a report loses it, a push is dropped."""
         if isinstance(entry, threading.Event):
             self._marks.append(Held(next(self._order), 0, entry))
             return
@@ -97,7 +97,7 @@ class Waiting:
     def put_line(
         self, run: Run, kind: EventType, text: str | bytes, at: float, level: str = ""
     ) -> None:
-        """Take a log line or a chunk in."""
+        """Add a log line or a chunk of output."""
         line = Line(run, kind, text, at, level, next(self._order))
         size = line.memory()  # a call within the addition would let another thread in between
         self._put_bytes += size
@@ -105,7 +105,7 @@ class Waiting:
         self._bound()
 
     def _bound(self) -> None:
-        """Drop what is beyond the bound."""
+        """Drop entries until the rest is within the bound."""
         if self.held <= self.max_bytes:
             return
         with self._lock:
@@ -145,7 +145,7 @@ class Waiting:
         return entry
 
     def _shorten(self, held: Held) -> None:
-        """Hold the summary of a report; of `started` nothing, since more of its run will come."""
+        """Replace a report by its summary; drop `started`, which other events of its run follow."""
         report: Report = held.whole()
         if report.kind == "started":
             self.losses.events += 1
@@ -160,7 +160,7 @@ class Waiting:
         (self._ends if ends else self._beginnings).append(summary)
 
     def _next(self) -> Line | Held | Summary | None:
-        """Take the oldest entry out; a report stays until :meth:`_report` takes it."""
+        """Remove and return the oldest entry; a report is left to ``Outbox._report`` to remove."""
         with self._lock:
             first = min((q for q in self._queues if q), key=_order_of_first, default=None)
             if first is None:

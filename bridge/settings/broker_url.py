@@ -1,8 +1,8 @@
-"""URLs of brokers, and what their parameters say about TLS.
+"""Parses broker URLs and their TLS parameters.
 
-The parameters are those that kombu and redis-py know: ``ssl_ca_certs``, ``ssl_certfile``,
+The parameters are those of kombu and redis-py: ``ssl_ca_certs``, ``ssl_certfile``,
 ``ssl_keyfile``, ``ssl_cert_reqs`` and ``ssl_check_hostname``. Functions raise ``ValueError`` with
-the end of a sentence, which never quotes a URL, for it may hold a password.
+the end of a sentence, which never quotes a URL, since it may contain a password.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss", "embedded", "memory")
 #: Schemes of connections that are encrypted.
 ENCRYPTED = ("amqps", "rediss")
 AMQP = ("amqp", "amqps", "pyamqp")
-#: Parameters that kombu takes from an AMQP URL and that work as text. Others, ``ssl`` among them,
-#: would be an error deep in kombu, or switch on TLS that verifies nothing.
+#: Parameters that kombu accepts as text in an AMQP URL. Others, such as ``ssl``, fail deep in
+#: kombu, or enable TLS that verifies nothing.
 AMQP_PARAMETERS = ("heartbeat", "login_method")
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-#: Values of the other parameters, and whether they ask for verification.
+#: Allowed values of the other TLS parameters, and whether each enables verification.
 SWITCHES = {
     "ssl_cert_reqs": {
         **dict.fromkeys(("required", "optional", "CERT_REQUIRED", "CERT_OPTIONAL"), True),
@@ -39,15 +39,15 @@ SWITCHES = {
 
 
 class BrokerURL(NamedTuple):
-    """What one or several URLs of a broker say."""
+    """One or several parsed URLs of a broker."""
 
-    #: The URLs, separated by semicolons, without their parameters about TLS.
+    #: The URLs, separated by semicolons, without their TLS parameters.
     text: str
-    #: Scheme of the first.
+    #: Scheme of the first URL.
     scheme: str
-    #: Paths of files by parameter.
+    #: Paths of TLS files by parameter name, such as ``ssl_ca_certs``.
     files: dict[str, str]
-    #: Whether the broker's certificate is verified, and whether it must be for the URL's host.
+    #: Whether the broker's certificate is verified, and whether it must name the URL's host.
     verify: bool = True
     check_hostname: bool = True
 
@@ -58,10 +58,10 @@ class BrokerURL(NamedTuple):
 
 
 def parse(text: str) -> BrokerURL:
-    """Return what a setting of a broker says: one URL, or several separated by semicolons.
+    """Parse the value of a broker setting: one URL, or several separated by semicolons.
 
     Raises:
-        ValueError: a scheme or a parameter cannot be used, or the URLs do not agree about TLS.
+        ValueError: a scheme or a parameter cannot be used, or the URLs differ in TLS.
     """
     found = [_parse_one(one) for one in text.split(";")]
     schemes, told = [one[1] for one in found], [one[2] for one in found]
@@ -81,7 +81,7 @@ def parse(text: str) -> BrokerURL:
 
 
 def _parse_one(text: str) -> tuple[str, str, dict[str, str]]:
-    """Return a URL without its parameters about TLS, its scheme, and those parameters."""
+    """Return a URL without its TLS parameters, its scheme, and its TLS parameters."""
     scheme = text.partition("://")[0]
     if scheme not in SCHEMES:
         raise ValueError(f"must start with one of {', '.join(s + '://' for s in SCHEMES)}")
@@ -115,10 +115,10 @@ def shown(text: str) -> str:
 
 
 def check_files(files: dict[str, str]) -> None:
-    """Raise unless the files that a URL names can be used.
+    """Raise ``ValueError`` unless the TLS files of a URL can be used.
 
     Args:
-        files: see ``BrokerURL``.
+        files: paths by parameter name; see ``BrokerURL``.
     """
     authorities, certificate, key = (files.get(name) for name in FILES)
     if key and not certificate:
@@ -135,7 +135,7 @@ def check_files(files: dict[str, str]) -> None:
 
 
 def check_authorities(file: str) -> None:
-    """Raise unless a file holds certificates of authorities."""
+    """Raise ``ValueError`` unless a file contains CA certificates in PEM."""
     import ssl
 
     try:
@@ -147,11 +147,16 @@ def check_authorities(file: str) -> None:
 
 
 def check_pair(certificate: str, key: str | None) -> None:
-    """Raise unless a file holds a certificate, and another, or the same, its key."""
+    """Raise ``ValueError`` unless a file contains a certificate, and ``key`` its private key.
+
+    Args:
+        certificate: path of a PEM file.
+        key: path of a PEM file; None for the certificate's own file.
+    """
     import ssl
 
     try:
-        # With a password at hand, OpenSSL does not ask for one at the terminal.
+        # An empty password, so that OpenSSL does not ask for one at the terminal.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError:

@@ -1,4 +1,4 @@
-"""What the text of a setting may be. Each raises ``ValueError`` with the end of a sentence."""
+"""Parsers of the text of settings; each raises ``ValueError`` with the end of a sentence."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ __all__ = [
 
 #: Bytes that a key needs for HS256 (RFC 7518, section 3.2: as long as the hash).
 SECRET_BYTES = 32
-#: Least bytes of memory of an outbox: four of the largest own events.
+#: Minimum bytes of memory of an outbox: four own events of the maximum size.
 MIN_OUTBOX = 256 * 1024
 
-#: What can be captured of code that knows nothing of taskbridge.
+#: Sources whose output can be captured in tasks that do not use taskbridge's API.
 CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
 
-#: Folders of which no part may be a root: what is in them is not files that somebody keeps.
+#: Folders that contain no root: their files are devices and kernel interfaces, not stored data.
 NO_ROOTS = tuple(Path(name) for name in ("/dev", "/proc", "/sys"))
 
 DATABASE = re.compile(r"([A-Za-z0-9][\w-]{0,62})=([a-z][\w+]*://.*)", re.ASCII)
@@ -56,7 +56,7 @@ ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """Return parts that are separated by commas."""
+    """Return the parts of a comma-separated list, without empty ones."""
     return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
 
 
@@ -93,7 +93,7 @@ def count(text: str) -> int:
 
 
 def outbox_bytes(text: str) -> int:
-    """Return a number of bytes that holds some of the largest own events."""
+    """Return a number of bytes of at least ``MIN_OUTBOX``."""
     value = int(text)
     if value < MIN_OUTBOX:
         raise ValueError(f"must be {MIN_OUTBOX} (256 KiB) or more")
@@ -109,27 +109,27 @@ def whole(text: str) -> int:
 
 
 def flag(text: str) -> bool:
-    """Return a yes or no."""
+    """Return a boolean: ``0``, ``1``, ``true`` or ``false`` in any case."""
     if text.lower() not in ("0", "1", "true", "false"):
         raise ValueError("must be 0 or 1")
     return text.lower() in ("1", "true")
 
 
 def broker(text: str) -> str:
-    """Return a broker's URL, or several separated by semicolons."""
+    """Check and return a broker's URL, or several separated by semicolons."""
     broker_url.check_files(broker_url.parse(text).files)
     return text
 
 
 def queue_type(text: str) -> str:
-    """Return a type of queues of RabbitMQ."""
+    """Return a type of RabbitMQ queue."""
     if text not in ("classic", "quorum"):
         raise ValueError("must be classic or quorum")
     return text
 
 
 def log_format(text: str) -> str:
-    """Return a form of a log."""
+    """Return a log format."""
     if text not in ("text", "json"):
         raise ValueError("must be text or json")
     return text
@@ -144,14 +144,14 @@ def login(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """Return a URL of HTTP."""
+    """Return an HTTP or HTTPS URL."""
     if not text.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     return text
 
 
 def capture(text: str) -> tuple[str, ...]:
-    """Return what is to be captured."""
+    """Return the sources whose output is captured; ``none`` means no source."""
     kinds = () if text == "none" else listed(text)
     if unknown := [kind for kind in kinds if kind not in CAPTURES]:
         raise ValueError(f"may list {', '.join(CAPTURES)}, or be none; not {unknown[0]!r}")
@@ -159,7 +159,7 @@ def capture(text: str) -> tuple[str, ...]:
 
 
 def level(text: str) -> int:
-    """Return a level of logging."""
+    """Return a logging level, given by its name."""
     value = logging.getLevelNamesMapping().get(text.upper())
     if value is None:
         raise ValueError("must be a level of logging: DEBUG, INFO, WARNING, ERROR or CRITICAL")
@@ -187,7 +187,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network | str, ...]:
-    """Return addresses, or networks of them; ``unix`` stays as it is."""
+    """Return networks; an address is a network of one, and ``unix`` is returned as text."""
     try:
         return tuple(one if one == "unix" else _network(one) for one in listed(text))
     except ValueError as error:
@@ -197,7 +197,7 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network | str, ...]:
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
-    """Return a network; IPv4 where it is mapped to IPv6."""
+    """Return a network; an IPv4-mapped IPv6 network becomes an IPv4 network."""
     from ipaddress import IPv6Network, ip_network
 
     network = ip_network(text)
@@ -215,7 +215,7 @@ def function(text: str) -> str:
 
 
 def authorities(text: str) -> Path:
-    """Return the path of a file with certificates of authorities."""
+    """Return the path of a file with CA certificates."""
     broker_url.check_authorities(text)
     return Path(text)
 
@@ -231,7 +231,7 @@ def file(text: str) -> Path:
 
 
 def root(text: str) -> Path:
-    """Return the path of a folder to which jobs are confined; it need not exist here."""
+    """Return the path of a folder to which jobs are confined; it need not exist on this host."""
     path = Path(text)
     if not path.is_absolute() or "\0" in text:
         raise ValueError(f"must be an absolute path such as /srv/data, not {text!r}")
@@ -250,7 +250,7 @@ def databases(text: str) -> tuple[tuple[str, str], ...]:
     """Return names of databases with their URLs."""
     found = [DATABASE.fullmatch(one) for one in listed(text)]
     pairs = tuple((match[1], match[2]) for match in found if match)
-    # Not even a part of it is quoted: there may be a password in it.
+    # The message quotes no part of the text, which may contain a password.
     if len(pairs) < len(found) or len(dict(pairs)) < len(pairs):
         raise ValueError(
             "must list databases such as sales=postgresql+psycopg://user:password@host/name, each "

@@ -1,4 +1,4 @@
-"""All settings with their defaults and meanings, read out of where they are defined."""
+"""Describes all settings with their defaults and meanings, read from the source of ``Settings``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bridge.settings import PREFIX, Settings
 
 __all__ = ["Described", "as_markdown", "settings"]
 
-#: A setting in the source of :class:`bridge.settings.Settings`.
+#: Matches the definition of a setting in the source of :class:`bridge.settings.Settings`.
 FIELD = re.compile(r"    (\w+): .* = _setting\(")
 
 
 class Described(NamedTuple):
-    """A setting, for a person."""
+    """Description of one setting."""
 
     variable: str
     default: str
@@ -26,7 +26,7 @@ class Described(NamedTuple):
 def settings() -> list[Described]:
     """Return all settings, in the order of their definition.
 
-    What a setting means is the ``#:`` comment before it, or before the one that it follows.
+    The meaning is the ``#:`` comment before a setting; one without it shares the previous one's.
     """
     meanings = _meanings()
     return [
@@ -59,7 +59,7 @@ def _shown(value: Any) -> str:
 
 
 def as_markdown() -> str:
-    """Return them as a table."""
+    """Return all settings as a Markdown table."""
     rows = [
         f"| `{one.variable}` | {f'`{one.default}`' if one.default else ''} | {one.meaning} |"
         for one in settings()

@@ -26,11 +26,11 @@ def _setting(parse: Callable[[str], Any], default: Any, *, hidden: bool = False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What every part of taskbridge is told from outside. Times are in seconds.
+    """The settings of all parts of taskbridge. Times are in seconds.
 
-    Each field ``name`` is read from the variable ``TASKBRIDGE_NAME``. Secrets and URLs, which
-    may carry passwords, are left out of ``repr``, and can be in a file of their own, which
-    ``TASKBRIDGE_NAME_FILE`` names.
+    Each field ``name`` is read from the variable ``TASKBRIDGE_NAME``. Settings that may contain a
+    password are left out of ``repr``, and can be read from a file that ``TASKBRIDGE_NAME_FILE``
+    names.
     """
 
     #: Folder of the embedded broker, the SQLite results and the generated secret.
@@ -38,157 +38,157 @@ class Settings:
     #: Broker of tasks and events; None means the embedded broker in ``home``. Several URLs of
     #: RabbitMQ, separated by semicolons: any one that answers is used.
     broker_url: str | None = _setting(types.broker, None, hidden=True)
-    #: Broker of events, where they do not travel on that of tasks: another virtual host, say.
+    #: Broker of events, if it is not the broker of tasks: another virtual host, for example.
     events_url: str | None = _setting(types.broker, None, hidden=True)
-    #: Certificates, in PEM, of the authorities that may have signed that of an amqps:// or rediss://
-    #: broker; None means those of the system.
+    #: CA certificates, in PEM, that verify the certificate of an amqps:// or rediss:// broker; None
+    #: means those of the system.
     broker_cafile: Path | None = _setting(types.authorities, None)
-    #: Certificate and key, in PEM, that a broker is shown which asks for one.
+    #: Client certificate and key, in PEM, for a broker that asks for a client certificate.
     broker_certfile: Path | None = _setting(types.file, None)
     broker_keyfile: Path | None = _setting(types.file, None)
-    #: Bytes of log lines and output that the tasks of one process send a second, on average over a
-    #: minute; one task half of it, and own events as much. Of what is more, the oldest lines are
-    #: dropped, counted, and shown as missing.
+    #: Maximum bytes of log lines and output that the tasks of one process send a second, averaged
+    #: over a minute; for one task, and for own events, half of it. Beyond the limit the oldest lines
+    #: are dropped, counted, and shown as missing.
     line_bytes_per_second: int = _setting(types.count, 256 * 1024)
-    #: Bytes of memory, 256 KiB or more, that what one process has not sent yet may take. The parent
-    #: and the children of a worker have as much each. Beyond it log lines are dropped first, then
-    #: own events, and lifecycle events last.
+    #: Maximum bytes of memory, 256 KiB or more, of the unsent events of one process; it holds for a
+    #: worker's main process and for each of its pool processes. Beyond it log lines are dropped
+    #: first, then own events, and lifecycle events last.
     outbox_bytes: int = _setting(types.outbox_bytes, 32 * 1024 * 1024)
     #: Celery's result backend; None means SQLite in ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
-    #: Type of the queue of tasks on RabbitMQ: classic, or quorum, which a cluster replicates.
+    #: Type of the task queue on RabbitMQ: classic, or quorum, which a cluster replicates.
     queue_type: str = _setting(types.queue_type, "classic")
     #: Keys of at least 32 bytes, separated by commas; the first signs, all verify.
     secret: tuple[str, ...] = _setting(types.secrets, (), hidden=True)
-    #: Name of the exchange on which events travel.
+    #: Name of the exchange to which events are published.
     channel: str = _setting(str, "taskbridge")
-    #: Into how many parts, each with a channel of its own, jobs are divided by their owners.
+    #: Into how many parts (shards), each with its own channel, jobs are divided by their owners.
     shards: int = _setting(types.count, 1)
-    #: Which of them, from 0 on, this server serves.
+    #: Number of the shard that this server serves, counted from 0.
     shard: int = _setting(types.whole, 0)
     #: Address that the socket server binds; 0.0.0.0 for all.
     host: str = _setting(str, "127.0.0.1")
     #: Port that the socket server binds.
     port: int = _setting(types.port, 8000)
-    #: A second port, with /healthz, /readyz and /metrics alone, which answers when the main one is
-    #: full.
+    #: Second port, which serves only /healthz, /readyz and /metrics, and answers even if the main
+    #: port has reached its connection limit.
     health_port: int | None = _setting(types.port, None)
-    #: Where clients reach the socket server; None means what ``taskbridge up`` noted, else
-    #: http://host:port.
+    #: URL at which clients reach the socket server; None means the URL that ``taskbridge up`` stored
+    #: in ``home``, else http://host:port, or https:// with a certificate.
     url: str | None = _setting(str, None)
-    #: Origins that a browser page may come from; empty means the server's own.
+    #: Allowed origins of browser pages; empty means the server's own origin only.
     origins: tuple[str, ...] = _setting(types.origins, ())
-    #: Where people find Flower; the page links jobs to it. None means no links.
+    #: URL of Flower for browsers; the page links jobs to it. None means no links.
     flower_url: str | None = _setting(types.origin, None)
-    #: ``user:password`` of who may use Flower; needed where it listens to other machines.
+    #: Login to Flower, as ``user:password``; required if Flower listens on a public address.
     flower_auth: str | None = _setting(types.login, None, hidden=True)
-    #: RabbitMQ's management API, from which Flower learns how long queues are, and ``taskbridge
-    #: doctor`` whether jobs end whose messages the broker drops.
+    #: URL of RabbitMQ's management API, from which Flower reads queue lengths, and ``taskbridge
+    #: doctor`` whether a job ends if the broker drops its message.
     broker_api: str | None = _setting(types.origin, None, hidden=True)
-    #: Certificate chain, and key, in PEM, of a server that speaks TLS itself.
+    #: Certificate chain and key, in PEM, of a server that serves TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
-    #: Addresses, or networks of them, of proxies whose X-Forwarded-* headers are believed; ``unix``
-    #: for proxies that connect to gunicorn's Unix socket.
+    #: Addresses or networks of proxies whose X-Forwarded-* headers are trusted; ``unix`` for proxies
+    #: that connect to gunicorn's Unix socket.
     trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
-    #: ``package.module:function``, which lets clients in by a session of the application's own.
+    #: ``package.module:function``, which authenticates clients by the application's own session.
     auth: str | None = _setting(types.function, None)
-    #: How long what it granted holds at most: it is asked again before that, for as long as the
-    #: client is connected. So long at most a client stays whose session has ended.
+    #: Maximum lifetime of a grant by the ``TASKBRIDGE_AUTH`` function, which is called again before
+    #: that while the client is connected: a client stays no longer after its session has ended.
     session_ttl: float = _setting(types.seconds, 300.0)
-    #: What tokens must say they are for, and by whom they were made; None means that nobody asks.
+    #: Required audience (aud) and issuer (iss) of tokens; None means no audience, and any issuer.
     token_audience: str | None = _setting(str, None)
     token_issuer: str | None = _setting(str, None)
-    #: How far the clocks of who signs a token and of a server may be apart.
+    #: Allowed difference between the clocks of a token's signer and of a server.
     token_leeway: float = _setting(types.seconds, 5.0)
-    #: Whether GET /api/progress/<id> takes a token in its URL, where logs and histories see it; for
-    #: celery-progress's script, while pages move over.
+    #: Whether GET /api/progress/<id> accepts a token in its URL, which logs and browser histories
+    #: record; for celery-progress's script, during a migration from it.
     url_tokens: bool = _setting(types.flag, False)
     #: Engine.IO transports that the server offers: ``websocket``, ``polling``.
     transports: tuple[str, ...] = _setting(types.listed, ("websocket",))
     #: Names (fnmatch wildcards allowed) of tasks that a client may enqueue.
     tasks: tuple[str, ...] = _setting(types.listed, ())
-    #: Bytes of JSON that the arguments of one task may take when a job is enqueued.
+    #: Maximum bytes of JSON of one task's arguments when a job is enqueued.
     argument_bytes: int = _setting(types.count, 1024 * 1024)
-    #: Modules with tasks that the shipped worker application loads.
+    #: Modules with tasks that the shipped worker application imports.
     include: tuple[str, ...] = _setting(types.listed, ())
     #: Folders, as absolute paths, that the reference jobs may read; empty means none.
     input_roots: tuple[Path, ...] = _setting(types.roots, ())
-    #: Folder, as an absolute path, below which the reference jobs write, each in a folder of its
-    #: own; None means that they write nothing.
+    #: Folder, as an absolute path, in which each reference job writes to a folder of its own; None
+    #: means that they write nothing.
     output_root: Path | None = _setting(types.root, None)
-    #: Databases that the job ``import_csv`` may fill: ``name=URL``, separated by commas, with URLs
-    #: of SQLAlchemy.
+    #: Databases that the job ``import_csv`` may write to: ``name=URL``, separated by commas, with
+    #: SQLAlchemy URLs.
     databases: tuple[tuple[str, str], ...] = _setting(types.databases, (), hidden=True)
-    #: How far back a server that starts reads what it missed, which the broker keeps as long.
+    #: How far back a starting server reads earlier events; the broker keeps them as long.
     replay: float = _setting(types.seconds, 3600.0)
-    #: Bytes that the broker keeps for that at most; what is oldest goes first.
+    #: Maximum bytes of events that the broker keeps for replay; the oldest are removed first.
     stream_bytes: int = _setting(types.count, 512 * 1024 * 1024)
-    #: How long a finished job is kept by a server.
+    #: How long a server keeps a finished job.
     retention: float = _setting(types.seconds, 3600.0)
-    #: Jobs that a server holds at most: in all, of which those that have ended go first, whatever
-    #: their age, and of those that have not ended.
+    #: Maximum jobs that a server keeps: in all (beyond it finished jobs are removed, whatever their
+    #: age), and unfinished ones.
     journal_jobs: int = _setting(types.count, 10_000)
     journal_unfinished: int = _setting(types.count, 100_000)
-    #: Bytes of events that a server holds at most; those of jobs that have ended go first.
+    #: Maximum bytes of events that a server keeps; those of finished jobs are removed first.
     journal_bytes: int = _setting(types.count, 256 * 1024 * 1024)
-    #: How long nothing may be heard of a running task before it is called stalled, and then lost.
+    #: How long a running task may send no event before it is reported as stalled, and then lost.
     stalled_after: float = _setting(types.seconds, 15.0)
     lost_after: float = _setting(types.seconds, 60.0)
-    #: How long a running job waits, once cancelled, before its process is terminated.
+    #: How long a running job may continue after its cancellation before its process is terminated.
     cancel_grace: float = _setting(types.seconds, 10.0)
-    #: How long a worker that is asked to stop lets running jobs go on before it hands them back.
+    #: How long a worker that shuts down lets running jobs go on before it returns them to the broker.
     stop_grace: float = _setting(types.seconds, 10.0)
-    #: Over how long a server that stops spreads the return of its clients.
+    #: Time over which a stopping server spreads the disconnection of its clients.
     drain_spread: float = _setting(types.seconds, 2.0)
-    #: Whether spans are sent by OpenTelemetry, as its own OTEL_* variables say; extra ``otel``.
+    #: Whether OpenTelemetry spans are sent, as its OTEL_* variables configure; needs extra ``otel``.
     tracing: bool = _setting(types.flag, False)
-    #: Form of a server's log: text, or json with an object a line.
+    #: Format of a server's log: text, or json with one object per line.
     log_format: str = _setting(types.log_format, "text")
-    #: Connections and requests that are open at most: in all, of one client's address (for IPv6,
-    #: its network of 64 bits), and of one owner.
+    #: Maximum open connections and requests: in all, per client address (for IPv6, its /64
+    #: network), and per owner.
     max_connections: int = _setting(types.count, 10_000)
     max_connections_per_address: int = _setting(types.count, 500)
     max_connections_per_owner: int = _setting(types.count, 50)
-    #: New connections, and requests of any kind, WebSockets too, of one client's address a second.
+    #: Maximum new connections, and requests of any kind (WebSockets too), per client address a second.
     connects_per_second: float = _setting(types.number, 100.0)
-    #: How long a connection may take to show what it may do.
+    #: How long a client may take to send a request, and to connect to a Socket.IO namespace.
     connect_timeout: float = _setting(types.seconds, 5.0)
-    #: Bytes of one message of a client at most, all its fragments together.
+    #: Maximum bytes of one message of a client, all its fragments together.
     max_message: int = _setting(types.count, 64 * 1024)
-    #: Requests a second: of one connection, and of one owner.
+    #: Maximum requests a second: per connection, and per owner.
     requests_per_second: float = _setting(types.number, 20.0)
     owner_requests_per_second: float = _setting(types.number, 100.0)
-    #: Bytes of answers a second: of one connection, and of one owner. Four times as many may come
-    #: at once, and then one answer of any size.
+    #: Maximum bytes of answers a second: per connection, and per owner. Four times as many may be
+    #: sent at once, and then one answer of any size.
     answer_bytes_per_second: int = _setting(types.count, 2 * 1024 * 1024)
     owner_answer_bytes_per_second: int = _setting(types.count, 8 * 1024 * 1024)
-    #: Jobs that one connection watches at most.
+    #: Maximum jobs that one connection watches.
     max_watched: int = _setting(types.count, 1_000)
-    #: What one owner's clients may enqueue a minute, and have unfinished at once.
+    #: Maximum jobs that one owner's clients enqueue a minute, and unfinished jobs that it may have.
     enqueues_per_minute: float = _setting(types.number, 60.0)
     max_unfinished: int = _setting(types.count, 100)
-    #: Bytes that wait for a client that does not keep up (an eighth of it once it has taken nothing
-    #: for half a second), and how long it may take none of them.
+    #: Maximum bytes in the send queue of a client (an eighth of it once the client has read nothing
+    #: for half a second), and how long a client may read nothing while data waits for it.
     max_backlog: int = _setting(types.count, 256 * 1024)
     slow_after: float = _setting(types.seconds, 10.0)
-    #: Whether a server goes the ways that are quicker than those of the libraries below it.
+    #: Whether a server uses its own faster code instead of that of the libraries below it.
     fast_path: bool = _setting(types.flag, True)
-    #: Names (fnmatch wildcards allowed) of tasks whose arguments operators do not get to see.
+    #: Names (fnmatch wildcards allowed) of tasks whose arguments are hidden from operators.
     redact: tuple[str, ...] = _setting(types.listed, ())
-    #: What is captured of an owner's jobs: bars of tqdm and rich, records of logging, and what is
-    #: printed to stdout and stderr.
+    #: Output that is captured in jobs with an owner: bars of ``tqdm`` and ``rich``, records of
+    #: ``logging``, and what is printed to ``stdout`` and ``stderr``.
     capture: tuple[str, ...] = _setting(types.capture, ("tqdm", "rich", "logging"))
-    #: Level below which records of logging are not captured.
+    #: Level below which log records are not captured.
     capture_level: int = _setting(types.level, logging.INFO)
-    #: Whether a running task's progress is stored, once a second, as its result's info.
+    #: Whether a running task's progress is stored in the result backend, once a second, as its info.
     store_progress: bool = _setting(types.flag, True)
-    #: Whether a failed job's traceback travels to its watchers.
+    #: Whether tracebacks of failed jobs are sent to clients.
     show_tracebacks: bool = _setting(types.flag, False)
 
     def __post_init__(self) -> None:
-        # A task may change the folder of its process, and the home must not move with it.
-        with contextlib.suppress(OSError):  # that folder is gone; not everything needs a home
+        # A task may change the working directory of its process; the home must not move with it.
+        with contextlib.suppress(OSError):  # the directory is gone; not everything needs a home
             object.__setattr__(self, "home", self.home.absolute())
 
     @classmethod
@@ -270,7 +270,7 @@ class Settings:
 
     @property
     def events(self) -> str:
-        """URL of the broker on which events travel."""
+        """URL of the broker of events."""
         return self.events_url or self.broker
 
     @property
@@ -288,7 +288,7 @@ class Settings:
         """Keys of tokens: from the settings, else the one kept in ``home``; never empty.
 
         Raises:
-            SettingsError: there is none.
+            SettingsError: there is no key.
         """
         if self.secret:
             return self.secret
@@ -305,7 +305,7 @@ class Settings:
 
     @property
     def server_url(self) -> str:
-        """Where clients reach the socket server."""
+        """URL at which clients reach the socket server."""
         if self.url:
             return self.url.rstrip("/")
         try:
@@ -315,24 +315,24 @@ class Settings:
             return f"{'https' if self.certfile else 'http'}://{host}:{self.port}"
 
     def url_of(self, shard: int | None, path: str = "") -> str:
-        """Return a URL at the socket server; a balancer tells by it to which shard it goes."""
+        """Return a URL of the socket server, with the shard by which a balancer routes it."""
         query = "" if shard is None or self.shards == 1 else f"?shard={shard}"
         return f"{self.server_url}{path}{query}"
 
     @property
     def socket_path(self) -> str:
-        """Path of Socket.IO at the server: below that of its URL, where that has one."""
+        """Path of Socket.IO at the server, below the path of the server's URL."""
         return f"{urlsplit(self.server_url).path}/socket.io".strip("/")
 
 
 def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a process that neither signs tokens nor verifies them."""
+    """Return variables without token keys, for a process that neither signs nor verifies tokens."""
     keys = (f"{PREFIX}SECRET", f"{PREFIX}SECRET_FILE")
     return {name: value for name, value in environ.items() if name not in keys}
 
 
 def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:
-    """Return variables, with what is in the files that some of them name."""
+    """Return variables, each ``NAME_FILE`` replaced by ``NAME`` with the content of the file."""
     values = dict(environ)
     for name, setting in known.items():
         file = values.pop(f"{name}_FILE", "") if not setting.repr else ""
@@ -357,7 +357,7 @@ def _parse(name: str, text: str, setting: Any) -> Any:
         reason = str(error)
         if reason.startswith(("invalid literal", "could not convert")):
             reason = "must be a number"
-        # A secret's or a URL's own text never goes into a message that lands in a log.
+        # The message may land in a log, so it never quotes a value that may contain a password.
         shown = f"={text!r}" if setting.repr else ""
         raise SettingsError(f"{name}{shown} {reason}") from None
 

@@ -1,6 +1,6 @@
-"""For the tests of applications: what their tasks report, without a broker, a worker or a server.
+"""Test helpers for applications: record tasks' reports without a broker, a worker or a server.
 
-With pytest, the fixtures ``reported`` and ``memory_bridge`` are there as soon as taskbridge is
+With pytest, the fixtures ``reported`` and ``memory_bridge`` are available once taskbridge is
 installed.
 """
 

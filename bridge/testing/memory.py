@@ -1,4 +1,4 @@
-"""A bridge in memory: what is enqueued runs at once, in the calling thread."""
+"""``MemoryBridge``: a bridge that runs enqueued tasks at once, in the calling thread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from bridge.client.validation import check
 from bridge.errors import EnqueueError, JobEnded, JobNotFound
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import Event, EventType
+from bridge.protocol.json_types import JobEvent, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from bridge.settings import Settings
 from bridge.testing.recorder import Reported, failure, recording
 
 __all__ = ["MemoryBridge", "Pushed"]
 
-#: Signs the tokens of tests, which no server ever sees.
+#: Key of the tokens of tests, which no server ever sees.
 SECRET = "of bridge.testing, for tokens that no server sees"
 
 
 class Pushed(NamedTuple):
-    """What ``push`` was given."""
+    """Arguments of one call of ``push``."""
 
     event: str
     data: Any
@@ -31,7 +32,7 @@ class Pushed(NamedTuple):
 
 
 class MemoryBridge(Bridge):
-    """In the place of a :class:`bridge.Bridge`: its calls, without any of its processes.
+    """Replaces a :class:`bridge.Bridge` in tests: its methods, without any other process.
 
     Tasks run eagerly, as with Celery's ``apply``; a job has ended when ``enqueue`` returns.
 
@@ -41,9 +42,9 @@ class MemoryBridge(Bridge):
 
     def __init__(self, app: Any = None) -> None:
         super().__init__(app=app, settings=Settings(secret=(SECRET,)))
-        #: What was recorded of each job, by its id, in the order of their enqueuing.
+        #: Recorded jobs by id, in the order in which they were enqueued.
         self.jobs: dict[str, Reported] = {}
-        #: What was pushed.
+        #: Recorded calls of :meth:`push`.
         self.pushed: list[Pushed] = []
         self._snapshots: dict[str, Snapshot] = {}
 
@@ -88,7 +89,7 @@ class MemoryBridge(Bridge):
 
     @contextlib.contextmanager
     def owner(self, owner: str) -> Iterator[None]:
-        """Run what ``.delay()`` enqueues inside the ``with`` block, as jobs of this owner."""
+        """Run tasks that ``.delay()`` enqueues inside the ``with`` block as jobs of this owner."""
         check_identifier(owner, "an owner", EnqueueError)
         from celery.app.task import Task
         from celery.result import EagerResult
@@ -106,7 +107,7 @@ class MemoryBridge(Bridge):
         finally:
             Task.apply_async = original
 
-    def status(self, job: str) -> dict[str, Any]:
+    def status(self, job: str) -> SnapshotData:
         """Return a job's snapshot.
 
         Raises:
@@ -116,8 +117,8 @@ class MemoryBridge(Bridge):
             raise JobNotFound(f"no job {job} was enqueued on this bridge")
         return self._snapshots[job].encode()
 
-    def watch(self, job: str, **_: Any) -> Any:
-        """Yield a job's events.
+    def watch(self, job: str, **_: Any) -> Iterator[JobEvent]:  # type: ignore[override]  # no Watcher
+        """Return an iterator over a job's events.
 
         Raises:
             JobNotFound: it was not enqueued here.
@@ -126,11 +127,13 @@ class MemoryBridge(Bridge):
         return iter(self.jobs[job].events)
 
     def cancel(self, job: str) -> str:
-        """Refuse: a job has ended when ``enqueue`` returns. Cancel it with ``reported.cancel()``.
+        """Always raise: a job has ended when ``enqueue`` returns.
+
+        A recorded job is cancelled with :meth:`Reported.cancel`.
 
         Raises:
             JobNotFound: it was not enqueued here.
-            JobEnded: always else.
+            JobEnded: it was enqueued here.
         """
         state = self.status(job)["state"]
         raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
@@ -142,7 +145,7 @@ class MemoryBridge(Bridge):
 
 
 def _outcome(result: Any) -> tuple[EventType, dict[str, Any]]:
-    """Return what Celery's eager result means for a job."""
+    """Return type and data of a job's last event, from Celery's eager result."""
     if result.successful():
         return "succeeded", {"result": result.get(disable_sync_subtasks=False)}
     results = [result, *getattr(result, "results", ())]

@@ -1,4 +1,4 @@
-"""The fixtures; pytest finds this module by the entry point ``taskbridge``."""
+"""Pytest fixtures; pytest finds this module by the entry point ``taskbridge``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["memory_bridge", "reported"]
 @pytest.fixture
 def reported() -> Iterator[Reported]:
     """A job that runs as long as the test does, and records what the code under test reports."""
-    from bridge.testing import record  # not before: other projects' tests load this module too
+    from bridge.testing import record  # imported late: tests of other projects load this module too
 
     with record() as reported:
         yield reported
@@ -24,7 +24,7 @@ def reported() -> Iterator[Reported]:
 
 @pytest.fixture
 def memory_bridge() -> MemoryBridge:
-    """A bridge that runs what it is asked for at once, in this process, and needs no broker."""
+    """A bridge that runs enqueued tasks at once, in this process, and needs no broker."""
     from bridge.testing import MemoryBridge
 
     return MemoryBridge()

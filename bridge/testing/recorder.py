@@ -1,4 +1,4 @@
-"""A job that records what is reported in it."""
+"""``record``: runs test code as a job, and records what it reports."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from bridge import capture
 from bridge.errors import JobCancelled
 from bridge.protocol.event import Event, EventType
+from bridge.protocol.json_types import JobEvent
 from bridge.reporting import current_job
 from bridge.reporting.meter import Meter
 from bridge.reporting.task_run import Run
@@ -20,12 +21,12 @@ from bridge.settings import Settings
 
 __all__ = ["Bar", "Line", "Reported", "assert_progress", "record"]
 
-#: What is captured unless a test says otherwise: what the default settings capture.
+#: Kinds that are captured by default: those of the default settings.
 CAPTURED = Settings().capture
 
 
 class Bar(NamedTuple):
-    """A bar as it was shown last."""
+    """The last state of a bar."""
 
     desc: str
     n: float
@@ -43,7 +44,7 @@ class Line(NamedTuple):
 
 
 class RecordedRun(Run):
-    """A run that forgets no bar, also of those that are taken off the screen."""
+    """A run that keeps all its bars, those included that are taken off the screen."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -57,10 +58,10 @@ class RecordedRun(Run):
 
 
 class Reported:
-    """What was reported in a job; in the place of the emitter that would send it.
+    """Records what is reported in a job; takes the place of the emitter that would send it.
 
     Args:
-        run: the job's.
+        run: run of the job.
     """
 
     def __init__(self, run: RecordedRun) -> None:
@@ -73,8 +74,8 @@ class Reported:
         return self._run.job
 
     @property
-    def events(self) -> list[dict[str, Any]]:
-        """All events so far, as they would travel; of progress, what comes before another event."""
+    def events(self) -> list[JobEvent]:
+        """All events so far, as JSON objects; progress is sampled before lifecycle events only."""
         gathered = [one for one in self._outbox.gather(MAX_BYTES) if isinstance(one, Event)]
         self._events += gathered
         return [event.encode() for event in self._events]
@@ -97,7 +98,7 @@ class Reported:
 
     @property
     def output(self) -> str:
-        """What ``job.output`` was given, as one text; bytes are read as UTF-8."""
+        """The job's output, captured streams included, as one text; bytes are read as UTF-8."""
         return "".join(
             chunk
             if isinstance(chunk, str)
@@ -116,7 +117,7 @@ class Reported:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What ``job.set_meta`` has set."""
+        """Values that ``job.set_meta`` has set."""
         return dict(self._run.meta)
 
     def cancel(self) -> None:
@@ -125,13 +126,13 @@ class Reported:
         self._run.notice_cancel()
 
     def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
-        """Take a lifecycle event."""
+        """Record a lifecycle event."""
         self._outbox.put(Report(run, kind, data or {}, time.time()))
 
     def put_line(
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
     ) -> None:
-        """Take a log line or a piece of output."""
+        """Record a log line or a piece of output."""
         self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
 
     def remove(self, run: Run) -> None:
@@ -142,7 +143,7 @@ class Reported:
         return True
 
     def end(self, kind: EventType, data: dict[str, Any] | None = None) -> None:
-        """Note how the job ended."""
+        """Record how the job ended."""
         self.put(self._run, kind, data)
 
 
@@ -156,15 +157,15 @@ def _bar(meter: Meter) -> Bar:
 def record(
     *, owner: str | None = None, name: str = "test", captured: Iterable[str] = CAPTURED
 ) -> Iterator[Reported]:
-    """Be a job inside the ``with`` block, and record what is reported in it.
+    """Run the ``with`` block as a job, and record what is reported in it.
 
     Args:
-        owner: whose job it is.
-        name: of the task.
-        captured: kinds of ``TASKBRIDGE_CAPTURE``; those of the default settings.
+        owner: owner of the job; None for none.
+        name: name of the task.
+        captured: kinds of ``TASKBRIDGE_CAPTURE``; default those of the default settings.
 
     Raises:
-        Whatever the block does; the record says ``failed``, or ``cancelled``.
+        BaseException: whatever the block raises; the job is recorded as failed or cancelled.
     """
     with recording(owner=owner, name=name, captured=captured) as reported:
         try:
@@ -176,7 +177,7 @@ def record(
 
 
 def failure(error: object) -> tuple[EventType, dict[str, Any]]:
-    """Return what an exception means for a job, as its last event tells it."""
+    """Return type and data of the last event of a job that raised an exception."""
     if isinstance(error, JobCancelled):
         return "cancelled", {}
     return "failed", {"error": {"class": type(error).__name__, "message": str(error)}}
@@ -186,7 +187,7 @@ def failure(error: object) -> tuple[EventType, dict[str, Any]]:
 def recording(
     *, owner: str | None, name: str, captured: Iterable[str] = CAPTURED
 ) -> Iterator[Reported]:
-    """Do what :func:`record` does, but for the end, which the block has to note."""
+    """Do what :func:`record` does, except for the end, which the block has to record."""
     job, kinds, settings = str(uuid.uuid4()), frozenset(captured), Settings()
     run = RecordedRun(job=job, task=job, name=name, owner=owner, capture=kinds)
     reported, outer = Reported(run), current_job.here()
@@ -215,12 +216,12 @@ def assert_progress(
     """Return the first bar that is as described; fail, and list the bars, if there is none.
 
     Args:
-        reported: what was recorded.
-        desc: its text.
-        total: its total.
-        n: where it got to.
-        unit: its unit.
-        finished: whether it has to have reached its total, if it has one.
+        reported: the recorded job.
+        desc: text of the bar; default any, as for the next three.
+        total: total of the bar.
+        n: last count of the bar.
+        unit: unit of the bar.
+        finished: whether the bar must have reached its total, if it has one; default True.
 
     Raises:
         AssertionError: there is no such bar.

@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
+from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.size_limit import shorter
 from bridge.settings import Settings
 from socket_server.http.celery_progress import as_celery_progress
@@ -21,6 +22,8 @@ from socket_server.watching.job_lookup import Lookup
 
 __all__ = ["new_health", "new_http"]
 
+#: A snapshot, or an error with its HTTP status.
+Found = SnapshotData | dict[str, Any] | tuple[Response, int]
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
 #: Status of a request for a job of another shard (RFC 9110, 15.5.20).
@@ -119,12 +122,10 @@ def _well(health: Health, reason: Callable[[], str | None], **facts: Any) -> Cal
 Credentials = dict[str, str] | None
 
 
-def _job(
-    auth: Auth, journal: Journal, lookup: Lookup
-) -> Callable[[str, Credentials], dict[str, Any] | tuple[Response, int]]:
+def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str, Credentials], Found]:
     """Return a function that finds a job's snapshot, or else returns an error response."""
 
-    def job(job: str, credentials: Credentials) -> dict[str, Any] | tuple[Response, int]:
+    def job(job: str, credentials: Credentials) -> Found:
         try:
             grant = auth.grant(request.environ, credentials)
             if not grant.allows("watch"):

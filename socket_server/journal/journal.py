@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from bridge.protocol.event import SERVER_MADE, Event, finite_json
+from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.change import Change
 from socket_server.journal.job_record import BEGINNING, Place, Record, place_of
@@ -288,7 +289,7 @@ class Journal:
         record = self._records.get(job)
         return record.snapshot.owner if record else None
 
-    def snapshot(self, job: str) -> dict[str, Any]:
+    def snapshot(self, job: str) -> SnapshotData:
         """Return a job's snapshot, as large as one may be.
 
         Raises:

@@ -18,6 +18,7 @@ from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.inquiry import Inquiry
 from socket_server.liveness.observer import LivenessObserver, sweep_cancelled
 from socket_server.liveness.path import Path, Prober
+from socket_server.liveness.presumptions import Presumptions
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Watchdog
 from socket_server.liveness.worker_inspection import Workers
@@ -62,11 +63,13 @@ class Supervision:
         self._inquiry = Inquiry(*asked, self.path, sio)
         self._audit = Audit(journal, self._verdicts, lambda: metrics.ends_lost, sio, lost)
 
+        self._presumptions = Presumptions(journal, self._verdicts, sio)
+
     @property
     def observers(self) -> list[Observer]:
         """What gets each change of the journal."""
         hearing = LivenessObserver(self._watchdog, self.disturbances)
-        return [hearing, sweep_cancelled, self._audit]
+        return [hearing, sweep_cancelled, self._audit, self._presumptions]
 
     def probe_for_ever(self) -> None:
         """Publish probes, in a background task of its own and without the state lock.
@@ -80,6 +83,7 @@ class Supervision:
     def look(self) -> None:
         """Look for tasks that are silent, expired or unaccounted for."""
         self._audit.look()
+        self._presumptions.look()
         for expired in self._watchdog.expired(time.time()):
             self._verdicts.expire(*expired)
         self._look_at_path()

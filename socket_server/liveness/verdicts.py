@@ -82,7 +82,9 @@ class Verdicts:
             if not found or job not in self._journal:
                 return True
             state = self._journal.of(job).task(task) or self._follower(job, task)
-            if state is not None and not state.ended:
+            if state is None or found["state"] == state.state:
+                return True
+            if not state.ended or state.presumed:
                 draft = self._journal.of(job).verdict(state, "stalled", time.time())
                 self._tell(_ended(draft, found))
             return True

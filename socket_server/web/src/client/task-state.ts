@@ -68,8 +68,10 @@ export class TaskState {
     const order = event.run - this.run || event.seq - this.#seq || event.tick - this.#tick;
     if (isVerdict(event)) {
       // It has the place of the last event that came, beyond which nothing is known.
-      const known = event.type === "stalled" && this.stalled;
-      return order >= 0 && !this.ended && !known;
+      if (order < 0) return false;
+      // A stored result overturns what was presumed.
+      if (this.ended) return this.presumed && isEnd(event.type) && event.type !== this.state;
+      return !(event.type === "stalled" && this.stalled);
     }
     if (order <= 0) return false;
     const sameRun = event.run === this.run;

@@ -1,0 +1,90 @@
+"""``Presumptions``: ends that a server has presumed are compared with stored results."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bridge.protocol.event import Event
+from socket_server.journal.change import Change
+from socket_server.journal.journal import Journal
+from socket_server.liveness.verdicts import Verdicts
+
+__all__ = ["Presumptions"]
+
+#: Seconds from one look-up of a job to the next, from when an end of it was presumed: a worker that
+#: is cut off, or has not yet received a task that was cancelled, stores the end later.
+DELAYS = (15.0, 60.0, 300.0, 1800.0)
+#: Jobs that are looked up a second, and tasks of each: of a large group, any.
+JOBS, TASKS = 5, 4
+
+
+class Presumptions:
+    """Looks up the results of tasks that a server has called lost or cancelled.
+
+    A worker may run such a task to its end and die before it could send a single event of it. Later
+    events of the task would overturn the verdict; without them its stored result does.
+
+    Args:
+        journal: what the server knows.
+        verdicts: asks the result backend, and tells the clients.
+        sio: starts background tasks, and has the state lock.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        verdicts: Verdicts,
+        sio: Any,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal, self._verdicts, self._sio, self._clock = journal, verdicts, sio, clock
+        #: Jobs by the number of their look-ups so far, with the time of the next.
+        self._due: list[deque[tuple[float, str]]] = [deque() for _ in DELAYS]
+        self._jobs: set[str] = set()
+        self._running = False
+
+    def __call__(self, change: Change) -> Iterable[Event]:
+        """Note the job of a presumed end."""
+        event = change.event
+        if event.verdict and event.type in ("lost", "cancelled") and event.job not in self._jobs:
+            self._jobs.add(event.job)
+            self._due[0].append((self._clock() + DELAYS[0], event.job))
+        return ()
+
+    def look(self) -> None:
+        """Begin to look up some jobs if any is due; called every second."""
+        now = self._clock()
+        if not self._running and any(queue and queue[0][0] <= now for queue in self._due):
+            self._running = True
+            self._sio.start_background_task(self._run)
+
+    def _run(self) -> None:
+        try:
+            now, left = self._clock(), JOBS
+            for number, queue in enumerate(self._due):
+                while queue and queue[0][0] <= now and left:
+                    left -= 1
+                    self._look_up(queue.popleft()[1], number)
+        finally:
+            self._running = False
+
+    def _look_up(self, job: str, number: int) -> None:
+        tasks = self._presumed(job)
+        for task in random.sample(tasks, min(TASKS, len(tasks))):
+            self._verdicts.settle(job, task)
+            self._sio.sleep(0)
+        if self._presumed(job) and number + 1 < len(DELAYS):
+            self._due[number + 1].append((self._clock() + DELAYS[number + 1], job))
+        else:
+            self._jobs.discard(job)
+
+    def _presumed(self, job: str) -> list[str]:
+        with self._sio.turn:
+            if job not in self._journal:
+                return []
+            return [task.task for task in self._journal.of(job).presumed_tasks()]
