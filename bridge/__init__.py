@@ -10,45 +10,81 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.client.bridge import Bridge, Job
-    from bridge.errors import JobCancelled, TaskbridgeError, TokenError
-    from bridge.instrumentation.worker_signals import install
-    from bridge.reporting.current_job import job
-    from bridge.reporting.progress import progress, progress_range
-    from bridge.settings import Settings
-    from bridge.tokens import Grant
+    from bridge.client.bridge import Bridge as Bridge
+    from bridge.client.bridge import Job as Job
+    from bridge.client.watcher import Watcher as Watcher
+    from bridge.errors import BrokerUnavailable as BrokerUnavailable
+    from bridge.errors import EnqueueError as EnqueueError
+    from bridge.errors import EventError as EventError
+    from bridge.errors import InputError as InputError
+    from bridge.errors import JobCancelled as JobCancelled
+    from bridge.errors import JobEnded as JobEnded
+    from bridge.errors import JobNotFound as JobNotFound
+    from bridge.errors import QueueUnavailable as QueueUnavailable
+    from bridge.errors import ResultsUnavailable as ResultsUnavailable
+    from bridge.errors import ServerUnavailable as ServerUnavailable
+    from bridge.errors import SettingsError as SettingsError
+    from bridge.errors import TaskbridgeError as TaskbridgeError
+    from bridge.errors import TokenError as TokenError
+    from bridge.errors import WrongShard as WrongShard
+    from bridge.instrumentation.worker_signals import install as install
+    from bridge.protocol.json_types import BarData as BarData
+    from bridge.protocol.json_types import Expectation as Expectation
+    from bridge.protocol.json_types import JobEvent as JobEvent
+    from bridge.protocol.json_types import JobFailure as JobFailure
+    from bridge.protocol.json_types import JobState as JobState
+    from bridge.protocol.json_types import LogLine as LogLine
+    from bridge.protocol.json_types import QueuePlace as QueuePlace
+    from bridge.protocol.json_types import SnapshotData as SnapshotData
+    from bridge.protocol.json_types import TaskData as TaskData
+    from bridge.reporting.current_job import job as job
+    from bridge.reporting.progress import progress as progress
+    from bridge.reporting.progress import progress_range as progress_range
+    from bridge.settings import Settings as Settings
+    from bridge.tokens import Grant as Grant
 
-__all__ = [
-    # A service
-    "Bridge",
-    "Grant",
-    "Job",
-    "Settings",
-    # A task
-    "job",
-    "progress",
-    "progress_range",
-    # A Celery application
-    "install",
-    # Errors
-    "JobCancelled",
-    "TaskbridgeError",
-    "TokenError",
-]
-
+#: Where each public name is.
 _HOMES = {
+    # A service
     "Bridge": "client.bridge",
-    "Grant": "tokens",
     "Job": "client.bridge",
+    "Grant": "tokens",
     "Settings": "settings",
+    "Watcher": "client.watcher",
+    # A task
     "job": "reporting.current_job",
     "progress": "reporting.progress",
     "progress_range": "reporting.progress",
+    # A Celery application
     "install": "instrumentation.worker_signals",
+    # What a client gets
+    "BarData": "protocol.json_types",
+    "Expectation": "protocol.json_types",
+    "JobEvent": "protocol.json_types",
+    "JobFailure": "protocol.json_types",
+    "JobState": "protocol.json_types",
+    "LogLine": "protocol.json_types",
+    "QueuePlace": "protocol.json_types",
+    "SnapshotData": "protocol.json_types",
+    "TaskData": "protocol.json_types",
+    # Errors
+    "BrokerUnavailable": "errors",
+    "EnqueueError": "errors",
+    "EventError": "errors",
+    "InputError": "errors",
     "JobCancelled": "errors",
+    "JobEnded": "errors",
+    "JobNotFound": "errors",
+    "QueueUnavailable": "errors",
+    "ResultsUnavailable": "errors",
+    "ServerUnavailable": "errors",
+    "SettingsError": "errors",
     "TaskbridgeError": "errors",
     "TokenError": "errors",
+    "WrongShard": "errors",
 }
+
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

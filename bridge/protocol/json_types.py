@@ -4,8 +4,6 @@ Times are seconds since the epoch. ``NotRequired`` fields are left out where the
 by servers of 0.1.0.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, NotRequired, TypedDict
 
 __all__ = [

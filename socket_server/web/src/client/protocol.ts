@@ -123,6 +123,7 @@ export interface SnapshotData {
   dropped?: number;
   incomplete?: boolean;
   cancelling?: boolean;
+  stalled?: boolean;
   /** Why nothing comes from its workers; null while something does. */
   disturbed?: string | null;
   source?: string;
