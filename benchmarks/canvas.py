@@ -26,9 +26,9 @@ from bridge.bus.write_only_manager import new_writer  # noqa: E402
 from bridge.protocol.event import Event, room_of_job  # noqa: E402
 from socket_server.delivery.dispatcher import Dispatcher  # noqa: E402
 from socket_server.delivery.fan_out import FanOut  # noqa: E402
-from socket_server.estimates.durations import History  # noqa: E402
+from socket_server.estimates.durations import Durations  # noqa: E402
 from socket_server.estimates.observer import EstimatesObserver  # noqa: E402
-from socket_server.estimates.queue_depth import Lines  # noqa: E402
+from socket_server.estimates.queue_depth import WaitingJobs  # noqa: E402
 from socket_server.journal.journal import Journal  # noqa: E402
 from socket_server.liveness.disturbances import Disturbances  # noqa: E402
 from socket_server.liveness.observer import LivenessObserver, sweep_cancelled  # noqa: E402
@@ -120,7 +120,7 @@ def delivered() -> Callable[[Event], Any]:
     dispatcher = Dispatcher(journal, FanOut(manager), Metrics())
     disturbances = Disturbances(dispatcher.tell, journal, watchdog, None)
     hearing = LivenessObserver(watchdog, disturbances)
-    dispatcher.observers = [hearing, sweep_cancelled, EstimatesObserver(Lines(), History())]
+    dispatcher.observers = [hearing, sweep_cancelled, EstimatesObserver(WaitingJobs(), Durations())]
     return dispatcher.take
 
 

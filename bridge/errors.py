@@ -1,4 +1,4 @@
-"""Every error that taskbridge raises on purpose; each message names what to change."""
+"""The errors of taskbridge's public API; nearly every message names what to change."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class SettingsError(TaskbridgeError):
 
 
 class WrongShard(TaskbridgeError):
-    """The jobs that a token names are with servers of another shard.
+    """The jobs that a token names belong to servers of another shard.
 
     Args:
-        shard: of the jobs.
-        own: of the server that was asked.
+        shard: shard of the jobs.
+        own: shard of the server that was asked.
     """
 
     def __init__(self, shard: int, own: int) -> None:
@@ -56,7 +56,7 @@ class EnqueueError(TaskbridgeError):
 
 
 class BrokerUnavailable(TaskbridgeError):
-    """No broker answers at the configured address."""
+    """No broker answers at the configured address, or the broker does not confirm a message."""
 
 
 class ResultsUnavailable(TaskbridgeError):
@@ -64,7 +64,7 @@ class ResultsUnavailable(TaskbridgeError):
 
 
 class QueueUnavailable(BrokerUnavailable):
-    """The broker answers, and does not take the task: there is no such queue, or it is full."""
+    """The broker answers, but does not take the task: there is no such queue, or it is full."""
 
 
 class ServerUnavailable(TaskbridgeError):
@@ -72,19 +72,19 @@ class ServerUnavailable(TaskbridgeError):
 
 
 class JobNotFound(TaskbridgeError):
-    """The job does not exist, or the token does not name it; the two are not told apart."""
+    """The job does not exist, or the token does not name it; the error does not say which."""
 
 
 class JobEnded(TaskbridgeError):
-    """The job is over, so that it can not be cancelled any more."""
+    """The job has ended, so it cannot be cancelled any more."""
 
 
 class InputError(TaskbridgeError):
-    """What a job was given to work on (a path, a file, a URL) cannot be used."""
+    """An input of a job (a path, a file, a URL) cannot be used."""
 
 
 class JobCancelled(TaskbridgeError):
-    """Somebody cancelled the job; raised inside the task, so that ``finally`` blocks run."""
+    """The job was cancelled; raised inside the task, so that ``finally`` blocks run."""
 
     def __init__(self, message: str = "the job was cancelled") -> None:
         super().__init__(message)

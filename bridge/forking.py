@@ -1,8 +1,8 @@
-"""What a forked child must not share with its parent.
+"""Renews connections and locks in forked children.
 
-A child that is forked inherits the sockets of its parent, which two processes cannot use, and locks
-that threads of its parent held, which nobody in the child ever releases. Celery and kombu renew
-what they share after a fork by multiprocessing; here it is done after every fork, and for their
+A forked child inherits its parent's sockets, which two processes cannot share, and locks that
+threads of the parent held, which are never released in the child. Celery and kombu renew their
+state only after a fork by multiprocessing; this module does so after every fork, and for their
 locks, too. Python's own modules (``logging``, ``threading``, ``queue``) do it themselves.
 """
 
@@ -22,13 +22,13 @@ _calls: list[Callable[[], None]] = []
 
 
 def call_in_child(call: Callable[[], None]) -> None:
-    """Call a function in each child after its fork, before anything else of taskbridge."""
+    """Register a function to call first in each forked child; :func:`install` activates it."""
     _calls.append(call)
 
 
 @functools.cache
 def install() -> None:
-    """Make this process's future children safe to use with Celery and taskbridge."""
+    """Renew the state of Celery and taskbridge in all future forked children of this process."""
     if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
         os.register_at_fork(after_in_child=_renew)
 
@@ -42,11 +42,11 @@ def _renew() -> None:
 
 
 def _renew_celery() -> None:
-    """Do what Celery and kombu do themselves after a fork by multiprocessing."""
+    """Renew what Celery and kombu themselves renew after a fork by multiprocessing."""
     from celery import _state
     from kombu import pools
 
-    # Dropped and not closed: to close a connection would end it for the parent, too.
+    # Dropped and not closed: closing a connection would end it for the parent, too.
     pools.producers.clear()
     pools.connections.clear()
     for app in _state._get_active_apps():
@@ -57,7 +57,7 @@ def _renew_celery() -> None:
 
 
 def _renew_locks() -> None:
-    """Give new locks to whatever of Celery and kombu has one for all that is published."""
+    """Replace the locks of Celery's and kombu's signals and cached properties."""
     from celery import _state
 
     signals = vars(sys.modules["celery.signals"]).values()
@@ -70,10 +70,10 @@ def _renew_locks() -> None:
 
 
 def _cached_properties() -> Iterator[Any]:
-    """Yield the cached properties of Celery and kombu: each has a lock for all objects at once."""
+    """Yield the cached properties of Celery and kombu: each has one lock for all objects."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("celery", "kombu"):
-            # By their own type: `isinstance` would make what a proxy stands for.
+            # Not `isinstance`, which would create the object of a lazy proxy.
             for kind in [one for one in vars(module).values() if issubclass(type(one), type)]:
                 for one in vars(kind).values():
                     if isinstance(one, functools.cached_property) and hasattr(one, "lock"):

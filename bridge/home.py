@@ -1,4 +1,4 @@
-"""The home folder and what is in it: keys, results and messages that no other user may read."""
+"""Creates the home folder, whose keys, results and messages no other user may read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 def make_home(home: Path) -> Path:
-    """Make the home folder if it is missing, and see to it that other users cannot enter it.
+    """Create the home folder if it is missing, and make sure that other users cannot enter it.
 
-    A folder of this user that others can read, as version 0.1.0 could leave it, is closed to them.
-    One that only its group can read is left as it is: that is no mode which a umask leaves behind.
+    A folder of this user that every user can access, as version 0.1.0 could leave it, gets the
+    mode 0700. One that only its group can access is left as it is.
 
     Returns:
         The folder.
@@ -44,7 +44,7 @@ def make_home(home: Path) -> Path:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for this user alone."""
-    # mkdir(parents=True) gives its mode to the last one alone.
+    """Create a folder and its missing parents with the mode 0700."""
+    # mkdir(parents=True) applies its mode only to the last folder.
     for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)

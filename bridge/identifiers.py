@@ -1,4 +1,4 @@
-"""What an owner, a job's id and a task's name may be: one rule for all that sign, ask or answer."""
+"""Checks identifiers: owners, ids of jobs and names of tasks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from bridge.errors import TaskbridgeError
 
 __all__ = ["MAX_CHARACTERS", "check_identifier", "flaw", "is_encodable"]
 
-#: Characters of an identifier at most.
+#: Maximum characters of an identifier.
 MAX_CHARACTERS = 255
-#: Control characters, which forge lines and which databases refuse, and halves of surrogate pairs,
-#: which UTF-8 cannot express.
+#: Control characters, which can forge lines of a log and which databases refuse, and halves of
+#: surrogate pairs, which UTF-8 cannot express.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def flaw(value: Any, most: int = MAX_CHARACTERS) -> str | None:
-    """Return the end of the sentence that says why a value is no identifier; None if it is one."""
+    """Return why a value is no identifier, as the end of a sentence; None if it is one."""
     if not isinstance(value, str):
         return f"must be a string of 1 to {most} characters, not {type(value).__name__}"
     if not 0 < len(value) <= most:
@@ -37,12 +37,12 @@ def is_encodable(value: str) -> bool:
 
 
 def check_identifier(value: Any, what: str, error: type[TaskbridgeError]) -> None:
-    """Return if a value can be an identifier.
+    """Raise an error if a value is no identifier.
 
     Args:
-        value: whatever a caller gave.
-        what: names it in the message, ``an owner`` for example.
-        error: is raised if it cannot.
+        value: value to check, of any type.
+        what: what the message calls it, ``an owner`` for example.
+        error: class of the error.
     """
     if (reason := flaw(value)) is not None:
         raise error(f"{what} {reason}")

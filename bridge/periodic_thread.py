@@ -1,6 +1,6 @@
-"""What is done once a second about running tasks, on a thread of its own.
+"""``PeriodicThread``: calls functions for running tasks once a second, on a thread of its own.
 
-It may wait for a broker or a result backend, for which no task and no bar is to wait.
+The calls may wait for a broker or a result backend, which must not delay a task or a bar.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import os
 import threading
 from collections.abc import Callable
 
-__all__ = ["Ticker"]
+__all__ = ["PeriodicThread"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two rounds.
+#: Seconds between two rounds of calls.
 INTERVAL = 1.0
 
 
-class Ticker:
-    """Calls what is to be done, as long as there is any.
+class PeriodicThread:
+    """Calls its functions once a second; it sleeps while it has none.
 
     Args:
-        name: of the thread.
-        complaint: what is logged, once, when a call fails; ``%s`` is the error.
+        name: name of the thread.
+        complaint: warning that is logged when a call fails, and not again until a call succeeds;
+            ``%s`` is the error.
     """
 
     def __init__(self, name: str, complaint: str) -> None:
@@ -34,9 +35,9 @@ class Ticker:
         self._failing = False
 
     def add(self, key: str, call: Callable[[], None]) -> None:
-        """Call this once a second from now on."""
+        """Call a function once a second from now on."""
         self._calls[key] = call
-        if self._thread is None or self._thread[0] != os.getpid():  # none survives a fork
+        if self._thread is None or self._thread[0] != os.getpid():  # no thread survives a fork
             self._wake = threading.Event()
             thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
             self._thread = (os.getpid(), thread)
@@ -44,7 +45,7 @@ class Ticker:
         self._wake.set()
 
     def remove(self, key: str) -> None:
-        """Call it no more."""
+        """Stop calling the function with this key."""
         self._calls.pop(key, None)
 
     def _loop(self) -> None:

@@ -1,4 +1,4 @@
-"""Text of others, made safe for a terminal and for a log: the one function for both."""
+"""Makes untrusted text safe for terminals and logs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from itertools import groupby
 
 __all__ = ["MAX_CHARACTERS", "SafeFormatter", "printable", "safe_record"]
 
-#: Characters of one text at most: all of the longest line of a log.
+#: Default maximum of characters of a text: more than the longest log line of a task has.
 MAX_CHARACTERS = 10_000
-#: Characters of one record of a log at most, its traceback apart.
+#: Maximum characters of the message of a log record; of its traceback and stack, as many each.
 MAX_RECORD = 50_000
-#: Marks on one letter at most; scripts need up to six, and more of them cover the lines around.
+#: Maximum combining marks on one letter; scripts need up to six, and more cover adjacent lines.
 MAX_MARKS = 8
-#: What a line begins with that does not begin a record.
+#: Indentation of all lines of a record but its first.
 INDENT = "    "
 
-#: Celery's logger of what tasks print.
+#: Celery's logger of tasks' stdout and stderr.
 PRINTED = "celery.redirected"
 
-#: Escape sequences (ECMA-48), in their forms of seven and of eight bits. What a string sequence
-#: carries ends at the next introducer too, so that a text is looked through once.
+#: Escape sequences (ECMA-48), in their 7-bit and 8-bit forms. The content of a string sequence also
+#: ends at the next introducer, so that a text is scanned once.
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     r"|(?:\x1b[P\]X^_]|[\x90\x98\x9d-\x9f])"  # DCS, OSC, SOS, PM, APC: clipboard, title, links
@@ -32,10 +32,10 @@ _SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]"  # single functions, and introducers of what has no end
 )
 _SPACES = frozenset("\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029")
-#: Controls, format characters (bidirectional overrides and isolates, those of no width, tags), and
-#: halves of surrogate pairs.
+#: Unicode categories that are removed: controls, format characters (bidirectional overrides and
+#: isolates, zero-width characters, tags), halves of surrogate pairs, line separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-#: Characters of no width, most of which are not assigned yet.
+#: Zero-width characters, most of which are not assigned yet.
 _TAGS = range(0xE0000, 0xE1000)
 
 
@@ -43,13 +43,13 @@ def printable(text: str, *, lines: bool = False, most: int | None = MAX_CHARACTE
     """Return text that changes nothing of a terminal but the cells that it is written to.
 
     Escape sequences, control and format characters are removed, line ends and tabs become spaces,
-    marks beyond eight on one letter are dropped, and what is too long is cut, with an ellipsis.
-    Markup is no business of it: nothing that prints here reads any.
+    marks beyond eight on one letter are dropped, and a text that is too long is cut, with an
+    ellipsis. Markup stays: no output of taskbridge interprets any.
 
     Args:
-        text: anything.
-        lines: whether ``\\n`` and ``\\t`` stay.
-        most: characters to keep; None for all of them.
+        text: any text.
+        lines: whether ``\\n`` and ``\\t`` are kept; default False.
+        most: maximum characters to keep; None for no limit.
     """
     kept = text if most is None else text[: 4 * most]
     if lines:
@@ -80,9 +80,9 @@ def _with_few_marks(text: str) -> str:
 
 
 def safe_record(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a copy of a log's record of which no text forges another record, or an escape.
+    """Return a copy of a log record whose text can forge no other record and no escape sequence.
 
-    Only its first line begins at the margin.
+    All lines but the first are indented.
     """
     safe = copy.copy(record)
     safe.msg, safe.args = _indented(record.getMessage()), ()
@@ -100,12 +100,12 @@ def _indented(text: str) -> str:
 
 
 class SafeFormatter(logging.Formatter):
-    """Another formatter, given only records that are safe; see :func:`safe_record`.
+    """Makes records safe (see :func:`safe_record`) and passes them on to another formatter.
 
-    What a task prints, which Celery turns into records, is its own business.
+    Records of Celery's that carry what tasks print are passed on unchanged.
 
     Args:
-        inner: that formatter.
+        inner: the other formatter.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:

@@ -13,26 +13,27 @@ from bridge.identifiers import check_identifier, flaw
 __all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "named", "sign", "verify"]
 
 SCOPES = frozenset({"watch", "cancel", "enqueue"})
-#: Seconds that a token lives unless told otherwise: long enough for a page to be left open over
-#: a meeting, short enough that a leaked one is soon worthless.
+#: Default lifetime of a token in seconds: long enough for a page that stays open over a meeting,
+#: short enough that a leaked token is soon worthless.
 DEFAULT_TTL = 900.0
 ALGORITHM = "HS256"
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a client may do: what its token says, or a ``TASKBRIDGE_AUTH`` function.
+    """The permissions of a client, from its token or from a ``TASKBRIDGE_AUTH`` function.
 
     Args:
-        owner: whose jobs it may see, all of them; None means ``jobs`` alone. A string of 1 to 255
-            characters, without control characters.
+        owner: owner whose jobs the client may see, all of them; None means ``jobs`` alone. A string
+            of 1 to 255 characters, without control characters.
         jobs: ids of single jobs.
-        scope: of ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings.
+        scope: ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings. Default
+            ``watch``.
         expires: seconds since the epoch; default never.
-        shard: of the jobs, where it was said; else that of the owner, or of the jobs' ids.
+        shard: shard of the jobs; default that of the owner, or of the jobs' ids.
 
     Raises:
-        SettingsError: an argument is of another kind.
+        SettingsError: an argument has a wrong type or value.
     """
 
     owner: str | None = None
@@ -42,7 +43,7 @@ class Grant:
     shard: int | None = None
 
     def __post_init__(self) -> None:
-        """Check it: what a function of an application returns is no better than what it read."""
+        """Check the fields: a ``TASKBRIDGE_AUTH`` function may pass on unchecked input."""
         _check_names(self.owner, jobs := _strings(self.jobs, "jobs"))
         scope = self.scope.split() if isinstance(self.scope, str) else self.scope
         object.__setattr__(self, "jobs", frozenset(jobs))
@@ -54,11 +55,11 @@ class Grant:
             raise SettingsError("a grant's shard must be a whole number from 0 on")
 
     def allows(self, scope: str) -> bool:
-        """Whether the token carries this scope."""
+        """Whether the grant has this scope."""
         return scope in self.scope
 
     def names(self, job: str, owner: str | None) -> bool:
-        """Whether the token names this job, by its id or by its owner."""
+        """Whether the grant names this job, by its id or by its owner."""
         return job in self.jobs or (owner is not None and owner == self.owner)
 
 
@@ -78,17 +79,18 @@ def sign(
 
     Args:
         keys: keys of 32 or more bytes each.
-        owner: whose jobs it names, all of them.
-        jobs: single jobs that it names.
-        scope: of ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings.
-        ttl: seconds until it expires.
-        audience: for whom it is (``aud``); default it does not say.
-        issuer: who makes it (``iss``); default it does not say.
-        shard: which servers have the jobs; default it does not say.
+        owner: owner whose jobs the token names, all of them; default none.
+        jobs: ids of single jobs that it names; default none.
+        scope: ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings. Default
+            ``watch``.
+        ttl: seconds until it expires; default 900.
+        audience: its audience (``aud``); default none.
+        issuer: its issuer (``iss``); default none.
+        shard: shard whose servers have the jobs; default none.
 
     Raises:
-        SettingsError: nothing is named, an owner or an id is not a string of 1 to 255 characters
-            without control characters, a scope is unknown, or ``ttl`` is not positive.
+        SettingsError: neither owner nor job is named, one of them is not a string of 1 to 255
+            characters without control characters, a scope is unknown, or ``ttl`` is not positive.
     """
     scopes = frozenset(_strings(scope.split() if isinstance(scope, str) else scope, "scope"))
     _check(scopes, ttl)
@@ -105,7 +107,7 @@ def named(owner: Any, jobs: Any) -> list[str]:
     """Return the ids of the single jobs that a token is to name, each once and in order.
 
     Raises:
-        SettingsError: nothing is named, or what is named is not an owner's or a job's id.
+        SettingsError: neither owner nor job is named, or one of them is not an identifier.
     """
     ids = sorted(set(_strings(jobs, "jobs")))
     if owner in (None, "") and not ids:
@@ -132,7 +134,7 @@ def _check_names(owner: Any, jobs: Iterable[str]) -> None:
 
 
 def _strings(values: Any, what: str) -> list[str]:
-    """Return several strings as a list; one string is not taken for its characters."""
+    """Return several strings as a list; a single string is refused, not split into characters."""
     if not isinstance(values, str | bytes) and isinstance(values, Iterable):
         found = list(values)
         if all(isinstance(one, str) for one in found):
@@ -149,18 +151,18 @@ def verify(
     leeway: float = 0.0,
     clock: Callable[[], float] = time.time,
 ) -> Grant:
-    """Return what a token allows; it expires when the leeway is over as well.
+    """Return the grant of a token; it expires ``leeway`` seconds after the token.
 
     Args:
-        keys: keys of which any may have signed it.
-        token: what the client sent.
-        audience: for whom it must be; None if it must not say.
-        issuer: who must have made it; None if nobody asks.
-        leeway: seconds by which clocks may be apart.
+        keys: keys, any of which may have signed the token.
+        token: token that the client sent.
+        audience: required audience; None if the token must not have one.
+        issuer: required issuer; None for any.
+        leeway: seconds by which clocks may differ; default 0.
 
     Raises:
-        TokenError: it is missing, malformed, signed with no known key, for somebody else, or
-            expired.
+        TokenError: the token is missing, malformed, signed with no known key, for another audience,
+            of another issuer, or expired.
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
@@ -174,7 +176,7 @@ def verify(
 def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[str, Any]:
     import jwt
 
-    # The clock is ours (tests tick it), so PyJWT checks that `exp` is there, not that it is past.
+    # `verify` checks `exp` by its own clock, which tests control; PyJWT only checks that it exists.
     options: Any = {"verify_exp": False, "verify_iat": False, "require": ["exp", "scope"]}
     for key in keys:
         try:
@@ -183,14 +185,14 @@ def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[st
             continue
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
             raise TokenError("the token is not valid: it is not for this application") from None
-        # The latter two of a lone surrogate, and of JSON that is nested too deeply.
+        # The last two are raised for a lone surrogate, and for JSON that is nested too deeply.
         except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
             break
     raise TokenError("the token is not valid: it was not signed by this application")
 
 
 def _moment(value: Any) -> bool:
-    # NaN would never have passed, and infinity never comes.
+    # A token with NaN or infinity would never expire.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 

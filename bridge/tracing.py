@@ -1,9 +1,8 @@
-"""OpenTelemetry: one trace from who enqueued a job over its tasks to its watchers.
+"""OpenTelemetry: one trace from the enqueuing service through a job's tasks to its clients.
 
-Celery's own instrumentation carries the context (W3C ``traceparent``) from who enqueues to the
-task, in the message's headers. A task's lifecycle events carry it on to the servers, which make a
-span of each delivery. Only what is installed and set up is used: a service that has no
-OpenTelemetry pays for a look into ``sys.modules``.
+Celery's own instrumentation carries the context (W3C ``traceparent``) from the publisher to the
+task, in the message's headers. A task's lifecycle events carry it on to the servers, which record
+a span of each delivery. A service without OpenTelemetry pays only for a lookup in ``sys.modules``.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from bridge.settings import Settings
 
 __all__ = ["FIELD", "carrier", "start"]
 
-#: Key, in the data of an event on the bus, of the context from which it was sent.
+#: Key of the trace context in the data of an event on the bus.
 FIELD = "trace"
 
 
 def carrier() -> dict[str, str] | None:
-    """Return the current context as headers; None outside of any trace."""
+    """Return the current trace context as headers; None outside of any trace."""
     propagate = sys.modules.get("opentelemetry.propagate")
     if propagate is None:
         return None
@@ -31,13 +30,13 @@ def carrier() -> dict[str, str] | None:
 
 
 def start(settings: Settings, service: str) -> None:
-    """Send spans of this process, by OTLP over HTTP, if the settings say so.
+    """Start to send the spans of this process, by OTLP over HTTP, if ``tracing`` is set.
 
-    Where to, how many and so on are said by OpenTelemetry's own ``OTEL_*`` variables.
+    OpenTelemetry's own ``OTEL_*`` variables configure endpoint, sampling and so on.
 
     Args:
-        settings: ``tracing`` switches it on.
-        service: name of the service, unless ``OTEL_SERVICE_NAME`` gives another.
+        settings: settings, of which ``tracing`` is read.
+        service: name of the service, if ``OTEL_SERVICE_NAME`` is not set.
 
     Raises:
         SettingsError: the extra ``otel`` is not installed.

@@ -30,7 +30,7 @@ from socket_server.app import SocketServer, new_server  # noqa: E402
 from socket_server.connection.bounded_websocket import UPGRADED, unmask  # noqa: E402
 from socket_server.connection.guard_middleware import HANG_UP  # noqa: E402
 from socket_server.draining import Draining  # noqa: E402
-from socket_server.limits.connections import Gate  # noqa: E402
+from socket_server.limits.connections import ConnectionLimits  # noqa: E402
 from socket_server.observability import logs  # noqa: E402
 
 __all__ = ["main", "serve"]
@@ -120,7 +120,7 @@ def _stop(stopping: Any, draining: Draining) -> None:
 class Door:
     """A listening socket that accepts only connections that the gate admits."""
 
-    def __init__(self, listener: Any, gate: Gate) -> None:
+    def __init__(self, listener: Any, gate: ConnectionLimits) -> None:
         self._listener, self._gate = listener, gate
         self._closed = False
 
@@ -180,7 +180,7 @@ class Protocol(eventlet.wsgi.HttpProtocol):
 class Pool(eventlet.GreenPool):
     """Pool of the connections' greenlets; a connection leaves the gate when its greenlet ends."""
 
-    def __init__(self, gate: Gate, size: int) -> None:
+    def __init__(self, gate: ConnectionLimits, size: int) -> None:
         super().__init__(size)
         self._gate = gate
 

@@ -15,28 +15,28 @@ from bridge.bus.sharding import served_by
 from bridge.client.bridge import Bridge
 from bridge.settings import Settings
 from socket_server.bus.managers import JobsManager, new_manager
-from socket_server.bus.stream_reach import Reach
-from socket_server.concurrency.state_lock import Turn, new_turn
-from socket_server.connection.guard_middleware import Front
+from socket_server.bus.stream_reach import StreamReach
+from socket_server.concurrency.state_lock import StateLock, new_state_lock
+from socket_server.connection.guard_middleware import GuardMiddleware
 from socket_server.connection.guarded_server import new_guarded_server
 from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.delivery.fan_out import FanOut
 from socket_server.draining import Draining
-from socket_server.estimates.durations import History
+from socket_server.estimates.durations import Durations
 from socket_server.estimates.estimates import Estimates
 from socket_server.estimates.observer import EstimatesObserver
-from socket_server.estimates.queue_depth import Gauge, Lines
+from socket_server.estimates.queue_depth import QueueDepths, WaitingJobs
 from socket_server.http.collector import Collector
 from socket_server.http.health import Health
 from socket_server.http.routes import new_health, new_http
 from socket_server.journal.journal import Journal
-from socket_server.limits.connections import Gate
-from socket_server.limits.rate_limits import Limits
+from socket_server.limits.connections import ConnectionLimits
+from socket_server.limits.rate_limits import RateLimits
 from socket_server.liveness.supervision import Supervision
 from socket_server.observability.metrics import Metrics
 from socket_server.observability.tracing import new_tracer
 from socket_server.watching.auth import Auth
-from socket_server.watching.job_lookup import Lookup
+from socket_server.watching.job_lookup import JobLookup
 from socket_server.watching.namespace import JobsNamespace
 
 __all__ = ["SocketServer", "new_server"]
@@ -70,8 +70,8 @@ class SocketServer:
     jobs: JobsNamespace
     supervision: Supervision
     estimates: Estimates
-    reach: Reach
-    gate: Gate
+    reach: StreamReach
+    gate: ConnectionLimits
     #: What is done every second, beside looking after silent tasks.
     chores: tuple[Callable[[], None], ...]
 
@@ -100,7 +100,7 @@ class SocketServer:
         while True:
             self.sio.sleep(seconds)
             try:
-                with self.sio.turn:
+                with self.sio.state_lock:
                     work()
             except Exception:  # the server must outlive whatever one round met
                 logger.exception("taskbridge: housekeeping failed")
@@ -124,7 +124,7 @@ class Core:
     journal: Journal
     dispatcher: Dispatcher
     sio: Any
-    turn: Turn
+    state_lock: StateLock
 
 
 def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketServer:
@@ -141,14 +141,14 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     core = _new_core(settings, async_mode)
     supervision, estimates = _observe(core)
     journal, manager, metrics, sio = core.journal, core.manager, core.metrics, core.sio
-    lookup = Lookup(core.bridge, journal, sio.sleep, core.turn, lambda: manager.whole)
-    auth, limits, gate = Auth(settings), Limits(settings), Gate(settings)
+    lookup = JobLookup(core.bridge, journal, sio.sleep, core.state_lock, lambda: manager.whole)
+    auth, limits, gate = Auth(settings), RateLimits(settings), ConnectionLimits(settings)
     jobs = JobsNamespace(core.bridge, journal, lookup, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)
-    reach = Reach(core.served, lambda: manager.written, core.turn)
+    reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     health = Health(manager, lambda: reach.seconds)
-    flask = _in_turn(new_http(settings, auth, journal, lookup, health), core.turn)
-    front = Front(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
+    flask = _in_turn(new_http(settings, auth, journal, lookup, health), core.state_lock)
+    front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)
     metrics.registry.register(collector)
@@ -157,7 +157,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         bridge=core.bridge,
         sio=sio,
         wsgi=front,
-        health=_in_turn(new_health(settings, health, metrics.registry), core.turn),
+        health=_in_turn(new_health(settings, health, metrics.registry), core.state_lock),
         well=health,
         draining=Draining(sio, settings.drain_spread),
         manager=manager,
@@ -172,9 +172,9 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
 
 
 def _new_core(settings: Settings, async_mode: str) -> Core:
-    metrics, served, turn = Metrics(), served_by(settings), new_turn(async_mode)
+    metrics, served, state_lock = Metrics(), served_by(settings), new_state_lock(async_mode)
     manager = new_manager(served, metrics.flow)
-    manager.turn = turn
+    manager.state_lock = state_lock
     journal = Journal(
         retention=settings.retention,
         # All servers read one stream with the same offsets, so a cursor is good on each of them.
@@ -187,7 +187,7 @@ def _new_core(settings: Settings, async_mode: str) -> Core:
     sio = new_guarded_server(
         settings,
         metrics.flow,
-        turn,
+        state_lock,
         async_mode=async_mode,
         client_manager=manager,
         cors_allowed_origins=list(settings.origins) or None,
@@ -196,18 +196,23 @@ def _new_core(settings: Settings, async_mode: str) -> Core:
     dispatcher = Dispatcher(journal, FanOut(manager), metrics, new_tracer(settings))
     manager.on_event = dispatcher.take
     bridge = Bridge(settings=settings)
-    parts = metrics, manager, journal, dispatcher, sio, turn
+    parts = metrics, manager, journal, dispatcher, sio, state_lock
     return Core(settings, served, bridge, *parts)
 
 
 def _observe(core: Core) -> tuple[Supervision, Estimates]:
     """Let the parts follow each change of the journal that say something of jobs themselves."""
-    settings, journal, manager, turn = core.settings, core.journal, core.manager, core.turn
+    settings, journal, manager, state_lock = (
+        core.settings,
+        core.journal,
+        core.manager,
+        core.state_lock,
+    )
     tell, known = core.dispatcher.tell, (manager, journal, core.bridge, core.metrics, core.sio)
     supervision = Supervision(settings, core.served, *known, tell)
-    lines, history = Lines(), History()
-    gauge = Gauge(settings)
-    estimates = Estimates(tell, journal, manager.is_watched, lines, history, gauge, turn)
+    lines, history = WaitingJobs(), Durations()
+    gauge = QueueDepths(settings)
+    estimates = Estimates(tell, journal, manager.is_watched, lines, history, gauge, state_lock)
     core.dispatcher.observers += [*supervision.observers, EstimatesObserver(lines, history)]
 
     def forget(job: str) -> None:
@@ -218,12 +223,12 @@ def _observe(core: Core) -> tuple[Supervision, Estimates]:
     return supervision, estimates
 
 
-def _in_turn(app: Flask, turn: Turn) -> Flask:
+def _in_turn(app: Flask, state_lock: StateLock) -> Flask:
     """Let a Flask application answer when it has its turn."""
     answer = app.wsgi_app
 
     def answer_in_turn(environ: dict[str, Any], start_response: Any) -> Any:
-        with turn:
+        with state_lock:
             return answer(environ, start_response)
 
     app.wsgi_app = answer_in_turn  # type: ignore[method-assign]

@@ -49,7 +49,7 @@ class Durable:
             "@retry": stored_first,
         }
         if task.Request == Task.Request:
-            told["Request"] = "workers.delivery.redelivery:OnceHere"
+            told["Request"] = "workers.delivery.redelivery:DeduplicatedRequest"
         # Celery's default delay of 180 seconds is too long for a user who watches a bar. Celery's
         # own tasks (``celery.chord_unlock``) keep their own delay.
         unsaid = task.default_retry_delay == Task.default_retry_delay

@@ -1,9 +1,9 @@
-"""Publishing tasks, and cancels, with publisher confirms.
+"""Publishes tasks, and cancels, with publisher confirms.
 
-Each task message is published with a publisher confirm and with AMQP's ``mandatory``: one that no
-queue takes, or that a full queue refuses, is an error of the call that publishes it, and never a
-job that waits for ever. Celery's own applications publish without either. Services publish with
-this module; the shipped worker does with ``workers.delivery.task_producer``, which waits longer.
+Each task message is published with a publisher confirm and with AMQP's ``mandatory``: if no queue
+takes it, or a full queue refuses it, the publishing call raises an error, and no job waits for
+ever. Celery's own applications use neither. Services publish with this module; the shipped worker
+with ``workers.delivery.task_producer``, which waits longer.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from bridge.errors import BrokerUnavailable, QueueUnavailable
 
 __all__ = ["AMQP", "PATIENCE", "RETRY_POLICY", "TRANSPORT_OPTIONS", "Producer", "refusal"]
 
-#: Seconds that a broker may take to confirm a message, or to answer. RabbitMQ confirms what a
-#: durable queue has written to disk; under a memory or disk alarm it confirms nothing, and a broker
-#: that is frozen answers nothing.
+#: Seconds that a broker may take to confirm a message, or to answer. RabbitMQ confirms a message
+#: once a durable queue has written it to disk; under a memory or disk alarm it confirms nothing,
+#: and a frozen broker answers nothing.
 PATIENCE = 10.0
-#: Of connections on which each publish waits for the broker's confirm.
+#: Options of connections on which each publish waits for the broker's confirm.
 TRANSPORT_OPTIONS = {
     "confirm_publish": True,
     "read_timeout": PATIENCE,
     "write_timeout": PATIENCE,
 }
-#: One more try, so that a connection which the broker closed meanwhile is replaced unnoticed. It
-#: is no option of a call: Celery hands those of a chord on to its body, which a worker publishes.
+#: One more try, so that a connection which the broker has closed is replaced without an error. It
+#: is no option of the enqueuing call: Celery passes the options of a chord on to its body, which a
+#: worker publishes.
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 #: AMQP's reply code of a message that no queue takes.
 NO_ROUTE = 312
@@ -50,7 +51,7 @@ FULL = (
 
 
 class Producer(kombu.Producer):
-    """A producer whose tasks must be taken by a queue; other messages need not be."""
+    """A producer that raises an error if no queue takes a task; other messages need no queue."""
 
     @property
     def patience(self) -> float | None:
@@ -65,7 +66,7 @@ class Producer(kombu.Producer):
             BrokerUnavailable: the broker does not confirm it.
         """
         options["confirm_timeout"] = options.get("confirm_timeout") or self.patience
-        # Remote control has none, and would wait as long as the broker is away.
+        # Remote control passes no retry policy, and would retry as long as the broker is away.
         options["retry_policy"] = options.get("retry_policy") or RETRY_POLICY
         if "task" not in (options.get("headers") or {}):
             return super().publish(body, **options)  # events and remote control have no queue
@@ -86,7 +87,7 @@ class Producer(kombu.Producer):
             raise QueueUnavailable(_unroutable(options)) from error
 
     def _reconnect(self) -> None:
-        """Use a new connection: on the old one, a confirm is still to come."""
+        """Replace the connection: on the old one, a confirm may still arrive."""
         connection = self.connection
         connection.collect()
         self.revive(connection)
@@ -95,11 +96,11 @@ class Producer(kombu.Producer):
         try:
             return super()._publish(*arguments, **options)
         except MessageNacked as error:
-            # kombu takes it for an error of the connection, and would publish again at once.
+            # kombu treats it as a connection error, and would publish again at once.
             raise QueueUnavailable(FULL) from error
         except (TimeoutError, socket.timeout) as error:  # noqa: UP041 - eventlet's is its own
-            # Not an error of a connection, after which kombu would publish once more: the broker
-            # may have the task, and it would run twice.
+            # Not raised as a connection error, after which kombu would publish once more: the
+            # broker may have the task, and it would run twice.
             self._reconnect()
             raise BrokerUnavailable(UNCONFIRMED) from error
 
@@ -114,12 +115,12 @@ def _unroutable(options: dict[str, Any]) -> str:
 
 
 def refusal(error: BaseException) -> QueueUnavailable | None:
-    """Return what an error of an application's own producer means if the queue is full, or None."""
+    """Return ``QueueUnavailable`` if an application's own producer met a full queue, else None."""
     return QueueUnavailable(FULL) if isinstance(error.__cause__, MessageNacked) else None
 
 
 class AMQP(connection.AMQP):
-    """What a service's Celery application connects and publishes with."""
+    """``app.amqp`` of a service's Celery application: its connections and producers."""
 
     Producer = Producer
 
@@ -127,7 +128,7 @@ class AMQP(connection.AMQP):
 
     @property
     def producer_pool(self) -> Any:
-        """Producers of this application."""
+        """Pool of this application's producers."""
         if self._producer_pool is None:
             self._producer_pool = pools.ProducerPool(
                 pools.connections[self.app.connection_for_write()],

@@ -1,4 +1,4 @@
-"""Connections to brokers over kombu, Celery's included, whose TLS verifies the broker."""
+"""kombu connections to brokers, for Celery too, with failover and TLS that verifies the broker."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Connection(kombu.Connection):
 
     It differs from kombu's in three ways. kombu counts attempts, whichever broker they go to, and
     allows two of them, so it would never try a third URL. kombu takes what a URL leaves out (port,
-    virtual host) from the URL before it. And kombu writes the first host that it connects to into
-    the options, which all copies of the connection share, and so would expect a certificate for
-    the first host of the second.
+    virtual host) from the previous URL. And kombu writes the first host that it connects to into
+    the TLS options, which all copies of the connection share, and so would expect the first host's
+    name in the second host's certificate.
     """
 
     _ssl: Any = None
@@ -34,13 +34,13 @@ class Connection(kombu.Connection):
         timeout: float | None = None,
         **options: Any,
     ) -> Any:
-        """Connect; the bounds are those of each broker, and not of all of them together.
+        """Connect; the limits hold for each broker, and not for all of them together.
 
         Args:
             errback: see ``kombu.Connection.ensure_connection``, also for the other arguments.
-            max_retries: how often all brokers are tried again; default without a limit.
-            timeout: seconds of each broker; default without a limit. Each has the time for one
-                attempt at least.
+            max_retries: retries of each broker; default no limit.
+            timeout: seconds for each broker; default no limit. With several brokers, each has
+                time for one attempt at least.
         """
         if (count := len(self.alt)) > 1:
             max_retries = max_retries if max_retries is None else (max_retries + 1) * count - 1
@@ -52,18 +52,18 @@ class Connection(kombu.Connection):
         )
 
     def switch(self, conn_str: str) -> None:
-        """Use another URL from now on, and nothing of the one before."""
+        """Use another URL from now on, without the port and virtual host of the previous one."""
         self.port, self.virtual_host = None, "/"
         super().switch(conn_str)
 
     @property
     def ssl(self) -> Any:
-        """Options of TLS for the host at hand; False for none."""
+        """TLS options for the current host; False for no TLS."""
         return self._ssl
 
     @ssl.setter
     def ssl(self, options: Any) -> None:
-        # Set with each change of the host, after the host.
+        # kombu sets this at each change of the host, after the host.
         if isinstance(options, dict) and "server_hostname" in options:
             options = {**options, "server_hostname": self.hostname}
         self._ssl = options
@@ -78,30 +78,30 @@ class PooledConnection(Connection, connection.PooledConnection):
 
 
 class Pool(connection.ConnectionPool):
-    """A pool of connections to any one of several brokers; kombu's has kombu's own connections."""
+    """A pool of :class:`Connection`; kombu's pool creates kombu's own connections."""
 
     def new(self) -> PooledConnection:
-        """Return a connection that is made when it is used."""
+        """Return a connection that connects when it is first used."""
         return PooledConnection(self, **self.connection.info())
 
     def close_resource(self, resource: Any) -> None:
-        """Drop a connection that failed, without a goodbye that a dead broker does not answer."""
+        """Drop a failed connection without AMQP's close, which a dead broker does not answer."""
         resource.collect()
 
 
 class AMQP(amqp.AMQP):
-    """What a Celery application connects with."""
+    """``app.amqp`` of a Celery application that uses these connections."""
 
     Connection = Connection
 
 
 def connect(settings: Settings, url: str, **options: Any) -> Connection:
-    """Return a connection that is made when it is used.
+    """Return a connection that connects when it is first used.
 
     Args:
-        settings: files for TLS.
-        url: of the broker; several separated by semicolons.
-        options: ``kombu.Connection``'s own.
+        settings: TLS files of the broker.
+        url: URL of the broker, or several separated by semicolons.
+        options: options of ``kombu.Connection``.
     """
     dialled = target(settings, url)
     return Connection(dialled.url, ssl=dialled.ssl or False, **options)

@@ -1,10 +1,10 @@
 """The embedded broker: kombu's ``filesystem`` transport with its races fixed.
 
-For one machine and for trying things, not for production: a message is gone once it was read, and
-readers poll. What is different from kombu's own: a message appears under its final name only when
-it is whole; it belongs to whoever manages to unlink it, so two readers never share one and none
+For one machine and for trials, not for production: a message is removed when it is read, and
+readers poll. The differences from kombu's transport: a message appears under its final name only
+when it is complete; the reader that unlinks it gets it, so two readers never share one and none
 waits for a lock; names sort in the order of publishing; every binding is a file of its own, and
-those of dead processes are pruned.
+those of dead processes are removed.
 
 The URL is ``embedded://localhost/absolute/folder``.
 """
@@ -31,9 +31,9 @@ from bridge.home import private_folder
 __all__ = ["SCHEME", "Channel", "Transport", "register"]
 
 SCHEME = "embedded"
-#: Seconds between two looks at an empty queue: a compromise of latency and idle CPU.
+#: Seconds between two reads of an empty queue: a compromise of latency and idle CPU.
 POLLING_INTERVAL = 0.05
-#: Seconds between two looks whether to stop waiting.
+#: Seconds between two checks whether the worker is stopping.
 SLICE = 0.25
 
 
@@ -73,7 +73,7 @@ class Channel(filesystem.Channel):
         _write(folder / name, json.dumps(binding))
 
     def get_table(self, exchange: str) -> list[filesystem.exchange_queue_t]:
-        """Return the bindings of an exchange, without those whose process died."""
+        """Return the bindings of an exchange; remove those whose process died."""
         return list(self._live_bindings(exchange))
 
     def _live_bindings(self, exchange: str) -> Iterator[filesystem.exchange_queue_t]:
@@ -138,14 +138,14 @@ class Transport(filesystem.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        # Bindings live on disk. State shared by all connections of a process would make a second
-        # broker folder in the same process believe that its queues are bound already.
+        # Bindings are on disk. With kombu's state, shared by all connections of a process, the
+        # queues of a second broker folder in the same process would count as bound already.
         self.state = virtual.BrokerState()
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
-        """Wait for an event; no longer than a slice once the worker around it is to stop.
+        """Wait for an event; if the worker is stopping, ``SLICE`` seconds at most.
 
-        Celery's loop waits two seconds at a time, and twice more when it was told to stop.
+        Celery's loop waits two seconds at a time, and twice more after it was asked to stop.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -161,14 +161,14 @@ class Transport(filesystem.Transport):
 
 
 def _stopping() -> bool:
-    """Whether this is a Celery worker that was told to stop."""
+    """Whether this process is a Celery worker that was asked to stop."""
     state = sys.modules.get("celery.worker.state")
     told = (getattr(state, name, None) for name in ("should_stop", "should_terminate"))
     return any(value is not None and value is not False for value in told)
 
 
 def _prefix(queue: str) -> str:
-    """Return how the names of a queue's bindings begin, and those of no other queue's."""
+    """Return the beginning of the names of a queue's bindings, which no other queue's have."""
     return f"{quote(queue, safe='')} "
 
 
@@ -199,19 +199,19 @@ def _orphaned(folder: Path) -> bool:
 
 
 _last = 0
-#: Makes names unique among threads without a lock, which a fork could leave locked for ever.
+#: Makes names unique among threads; a lock instead could stay locked for ever after a fork.
 _count = itertools.count()
 
 
 def _next_name() -> str:
-    """Return a file name that sorts after all earlier ones of this thread, and is nobody else's."""
+    """Return a unique file name that sorts after all earlier names of this thread."""
     global _last
     _last = stamp = max(_last + 1, time.time_ns())
     return f"{stamp:020d}-{os.getpid()}-{next(_count)}.msg"
 
 
 def _part(folder: Path) -> Path:
-    """Return the name of a file that is not whole yet."""
+    """Return the name of a file that is not complete yet."""
     return folder / f".{os.getpid()}-{next(_count)}.part"
 
 

@@ -1,6 +1,6 @@
-"""Shards: the jobs divided among servers, by owner, so that what each reads stays flat.
+"""Shards: jobs are divided among servers by owner, so that each server reads only its part.
 
-Events of a shard travel on a channel of its own, which the servers of that shard alone listen to.
+The events of a shard are published on its own channel, which only servers of that shard read.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["channel_of", "job_id", "served_by", "shard_of"]
 
 
 def shard_of(key: str, shards: int) -> int:
-    """Return the shard of an owner, or of a job that is nobody's.
+    """Return the shard of an owner, or of a job without an owner.
 
     Args:
-        key: the owner; else the job's id.
-        shards: how many there are.
+        key: owner, or id of a job without one.
+        shards: number of shards.
     """
     return crc32(key.encode()) % shards
 
@@ -29,19 +29,19 @@ def channel_of(settings: Settings, shard: int) -> str:
 
 
 def served_by(settings: Settings) -> Settings:
-    """Return a server's settings as if the channel of its shard were the only one."""
+    """Return a server's settings with the channel of its shard as the only channel."""
     return settings.replace(channel=channel_of(settings, settings.shard), shards=1, shard=0)
 
 
 def job_id(owner: str | None, shards: int, wanted: str | None = None) -> str:
-    """Return an id that has the owner's shard by itself.
+    """Return the id of a new job, whose own shard is that of the owner.
 
-    So who knows nothing of a job but its id knows where to ask for it.
+    So a client that knows only the job's id finds the job's shard.
 
     Args:
-        owner: whose job it is.
-        shards: how many there are.
-        wanted: an id to take if it has that shard; default, and else, a new random one.
+        owner: owner of the job; None for none.
+        shards: number of shards.
+        wanted: id to return if its shard fits; otherwise, and by default, a random UUID.
     """
     while True:
         job, wanted = wanted or str(uuid.uuid4()), None

@@ -1,7 +1,7 @@
-"""The stream in which RabbitMQ keeps what is published on the channel.
+"""The RabbitMQ stream that keeps the messages published on a channel.
 
-Emitters and servers declare the same one, so what was published before any server existed, or
-while none could listen, is kept for it.
+Emitters and servers declare the same stream, so messages that were published while no server
+listened are kept for the servers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from bridge.settings import Settings
 
 __all__ = ["StreamAway", "arguments", "declare", "is_amqp", "name_of"]
 
-#: Bytes of one file of the stream; RabbitMQ forgets whole files only, and its default of 500 MB
-#: would make any bound on age or size a coarse one.
+#: Bytes of one file of the stream; RabbitMQ removes only whole files, and its default of 500 MB
+#: would make any limit of age or size a coarse one.
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 
 def is_amqp(url: str) -> bool:
-    """Whether a broker speaks AMQP, and so may know streams."""
+    """Whether a broker speaks AMQP, and so may have streams."""
     return url.startswith(("amqp:", "amqps:", "pyamqp:"))
 
 
@@ -32,21 +32,21 @@ def name_of(channel: str) -> str:
 
 
 class StreamAway(ConnectionError):
-    """The stream exists, and the node that has it is not up yet."""
+    """The stream should exist, but cannot be written to now: its node may not be up yet."""
 
 
 def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
     """Declare the channel's exchange and stream, and bind them.
 
-    What exists stays as it is, however it was declared, and who may not declare relies on what the
-    operator did.
+    An existing exchange or stream stays as it was declared, and an account that may not declare
+    them uses those that the operator declared.
 
     Returns:
         Whether there is a stream.
 
     Raises:
-        StreamAway: there is one, which cannot be written to now.
-        amqp.ConnectionError, OSError: the broker is away.
+        StreamAway: the stream exists, but cannot be written to now.
+        amqp.ConnectionError, OSError: the broker cannot be reached.
     """
     _attempt(connection, lambda channel: exchange(channel).declare())
     name, told = name_of(settings.channel), arguments(settings)
@@ -67,13 +67,13 @@ def arguments(settings: Settings) -> dict[str, Any]:
         "x-queue-type": "stream",
         "x-max-age": f"{max(1, int(settings.replay))}s",
         "x-max-length-bytes": settings.stream_bytes,
-        # Several of them, so that what was just read is not forgotten with the first one's end.
+        # At least four files, so that the removal of the oldest leaves recent messages.
         "x-stream-max-segment-size-bytes": max(1, min(SEGMENT_BYTES, settings.stream_bytes // 4)),
     }
 
 
 def _attempt(connection: Any, action: Callable[[Any], Any]) -> bool:
-    """Do something on a channel of its own, since a refusal closes it; return whether it worked."""
+    """Run an action on a new channel, since a refusal closes it; return whether it succeeded."""
     channel = connection.channel()
     try:
         action(channel)

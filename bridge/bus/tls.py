@@ -1,6 +1,6 @@
-"""TLS to brokers: what each library is told, and what its refusals mean.
+"""TLS to brokers: options for each library, and explanations of TLS errors.
 
-Certificates are verified, and must be for the host of the URL, unless the URL says otherwise.
+Certificates are verified, and must name the host of the URL, unless the URL says otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bridge.settings import Settings, broker_url
 
 __all__ = ["Target", "explain", "refused", "target"]
 
-#: OpenSSL's codes of why a certificate was refused.
+#: OpenSSL's error codes of refused certificates.
 EXPIRED, EARLY = (10,), (9,)
 NAMELESS = (62, 64)
 UNKNOWN = (18, 19, 20, 21)
@@ -23,7 +23,7 @@ CLIENT = (
     "TASKBRIDGE_BROKER_KEYFILE"
 )
 NO_TLS = "no TLS is spoken at this port: correct the port, or the scheme, of the broker's URL"
-#: What parts of OpenSSL's reasons mean.
+#: Explanations of OpenSSL's reasons, by a part of the reason.
 ALERTS = {
     "PROTOCOL_VERSION": "the broker speaks no TLS of version 1.2 or later: switch it on there",
     "UNSUPPORTED_PROTOCOL": "the broker speaks no TLS of version 1.2 or later: switch it on there",
@@ -35,19 +35,19 @@ ALERTS = {
 
 
 class Target(NamedTuple):
-    """What a library dials."""
+    """URL and TLS options with which a library connects."""
 
-    #: Without parameters about TLS.
+    #: URL without TLS parameters.
     url: str
-    #: Options as py-amqp has them, or redis-py, by the URL; None without TLS.
+    #: Options of py-amqp or redis-py, by the URL's scheme; None without TLS.
     ssl: dict[str, Any] | None
 
 
 def target(settings: Settings, url: str) -> Target:
-    """Return what is dialled for a broker's URL, or that of a result backend.
+    """Return the target for the URL of a broker or of a result backend.
 
     Args:
-        settings: the files that the URL does not name.
+        settings: TLS files that the URL does not name.
         url: ``settings.broker``, ``settings.events`` or ``settings.results``.
     """
     if not url.startswith(tuple(f"{scheme}:" for scheme in broker_url.ENCRYPTED)):
@@ -68,7 +68,7 @@ def target(settings: Settings, url: str) -> Target:
 
 def _amqp(parsed: broker_url.BrokerURL, paths: dict[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {**paths, "cert_reqs": _requirement(parsed)}
-    # py-amqp checks the name of the host that it is told, which `bridge.bus.connection` fills in.
+    # py-amqp checks the certificate for this name, which `bridge.bus.connection` fills in.
     return {**options, "server_hostname": None} if parsed.check_hostname else options
 
 
@@ -85,17 +85,17 @@ def _requirement(parsed: broker_url.BrokerURL) -> ssl.VerifyMode:
 
 
 def explain(error: BaseException) -> str:
-    """Return what an error of a connection means: for TLS, a sentence on what to change."""
+    """Return an explanation of a connection error: for TLS, a sentence on what to change."""
     return next(filter(None, map(_explain, _chain(error))), str(error))
 
 
 def refused(error: BaseException) -> bool:
-    """Whether a broker answers, and TLS with it fails."""
+    """Whether an error means that a broker answers, but TLS with it fails."""
     return any(_explain(one) for one in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    # redis-py and kombu wrap what they met, and some say so by `from`, some do not.
+    # redis-py and kombu wrap errors, some of them with `from` and some without.
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

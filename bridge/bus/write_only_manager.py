@@ -1,4 +1,4 @@
-"""The only place that builds python-socketio's write-only manager."""
+"""Writers: python-socketio's write-only managers over kombu and Redis, bounded in time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CONNECTION_OPTIONS", "Writer", "new_writer"]
 
 logger = logging.getLogger(__name__)
 
-#: Bounds on every wait for a broker, in seconds: without them a lost broker blocks a publish for
+#: Limits of every wait for a broker, in seconds: without them a lost broker blocks a publish for
 #: ever (python-socketio's own manager retries without a limit). With them the worst cases measured
 #: are 0.2 s for a broker that is down and 7.5 s for a link that swallows packets.
 CONNECTION_OPTIONS: dict[str, Any] = {
@@ -35,16 +35,16 @@ CONNECTION_OPTIONS: dict[str, Any] = {
 }
 #: AMQP's reply code of a message that reached no queue.
 NO_ROUTE = 312
-#: Seconds for which a blocked connection is kept. Nothing is written to it meanwhile, so that a
-#: link that is dead would not be noticed.
+#: Seconds for which a connection that the broker has blocked is kept. Nothing is written to it
+#: meanwhile, so that a dead link would not be noticed.
 BLOCKED_PATIENCE = 60.0
-#: Seconds that a stream may take to come back after its node has.
+#: Seconds to wait for a stream that is away; after that, messages are published without it.
 STREAM_PATIENCE = 15.0
 REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
 class Writer(Protocol):
-    """A write-only manager whose ``emit`` is bounded in time and raises when it failed."""
+    """A write-only manager whose ``emit`` is bounded in time and raises an error if it fails."""
 
     def emit(
         self,
@@ -60,7 +60,7 @@ class Writer(Protocol):
 
 
 class Identifying(socketio.PubSubManager):
-    """Gives messages an id, where there is one; python-socketio's own readers ignore it."""
+    """Adds an id to messages, if one is given; python-socketio's own readers ignore it."""
 
     def emit(
         self,
@@ -74,12 +74,12 @@ class Identifying(socketio.PubSubManager):
         """Publish an event; see python-socketio.
 
         Args:
-            event: its name.
+            event: name of the event.
             data: JSON; a tuple is several arguments.
             namespace: default ``/``.
             room: default all clients of the namespace.
             skip_sid: id of a connection that does not get it.
-            id: the same each time that this message is published; servers drop copies.
+            id: id of the message, the same if it is published again; servers drop copies.
         """
         self._publish(
             {
@@ -98,15 +98,14 @@ class Identifying(socketio.PubSubManager):
 
 
 class KombuWriter(Identifying, socketio.KombuManager):
-    """Stock wire format over kombu; one producer kept, the exchange declared once."""
+    """Publishes python-socketio's wire format over kombu, with one producer per connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        #: Since when the broker reads nothing from the connection, as it says: it is short of
-        #: memory or disk space. What was written is published once it reads again. Monotonic
-        #: seconds.
+        #: When the broker blocked the connection, for lack of memory or disk space, in monotonic
+        #: seconds; None if it is not blocked. The broker reads what was written once it unblocks.
         self._blocked_since: float | None = None
-        #: What was written and is not confirmed yet.
+        #: Message that was written and is not confirmed yet.
         self._unconfirmed: str | None = None
         super().__init__(
             settings.events,
@@ -116,7 +115,7 @@ class KombuWriter(Identifying, socketio.KombuManager):
             connection_options=self._options(),
         )
         self._stream_away_since: float | None = None
-        #: Whether what is published must reach a stream, and whether there was one before.
+        #: Whether messages must reach a stream, and whether there was a stream before.
         self._streaming = self._had_stream = False
         self.publisher_connection: Any
         self._producer: Any = None
@@ -149,8 +148,9 @@ class KombuWriter(Identifying, socketio.KombuManager):
             self._publish_once(body)
             self._stream_away_since = None
         except (TimeoutError, socket.timeout):  # noqa: UP041 - eventlet's is a class of its own
-            # The broker has it, and confirms it when it reads again. On another connection it would
-            # be published twice, and each attempt would leave a connection behind at the broker.
+            # A broker that blocks the connection has the message, and confirms it later. On another
+            # connection it would be published twice, and each attempt would leave a connection
+            # behind at the broker.
             if not self._is_blocked():
                 self._forget()
             raise
@@ -165,7 +165,7 @@ class KombuWriter(Identifying, socketio.KombuManager):
             raise
 
     def _publish_once(self, body: str) -> None:
-        """Publish, unless it is what was written before; wait until it is confirmed."""
+        """Await an outstanding confirm; publish the message, unless the confirm was its own."""
         if self._unconfirmed is not None:
             replies = [spec.Basic.Ack, spec.Basic.Nack]
             self._producer.channel.wait(replies, callback=_check_confirmed)
@@ -173,8 +173,8 @@ class KombuWriter(Identifying, socketio.KombuManager):
             if before == body:
                 return
         self._unconfirmed = body
-        # A broker that has only just started may not have bound the stream yet, and would confirm
-        # what it gives to nobody.
+        # A broker that has just started may not have bound the stream yet; without `mandatory` it
+        # would confirm messages that it drops.
         self._producer.publish(body, mandatory=self._streaming)
         self._unconfirmed = None
 
@@ -187,7 +187,7 @@ class KombuWriter(Identifying, socketio.KombuManager):
         )
 
     def _declare_stream(self) -> bool:
-        """Return whether there is a stream that what is published must reach."""
+        """Declare the stream; return whether messages must reach it."""
         try:
             there = stream.declare(self.publisher_connection, self._exchange(), self._settings)
         except StreamAway as error:
@@ -199,14 +199,14 @@ class KombuWriter(Identifying, socketio.KombuManager):
         return there and not self._is_stream_given_up()
 
     def _note_stream_away(self, error: StreamAway) -> None:
-        """Raise, until that has gone on for too long.
+        """Raise the error; once the stream was away for ``STREAM_PATIENCE`` seconds, only log it.
 
-        What is published now would reach only who listens already, so it is worth a wait; not a
-        long one, for a node may have lost its stream (seen with RabbitMQ 3.10 killed within a
-        second of making it), and those who do listen want to know.
+        Without the stream, messages reach only the servers that listen now, so the sender waits.
+        It does not wait for ever: a node may have lost its stream (seen with RabbitMQ 3.10 killed
+        within a second of creating it), and the servers that listen need the messages.
 
         Raises:
-            StreamAway: it is worth a wait.
+            StreamAway: the stream may still come back.
         """
         self._stream_away_since = self._stream_away_since or time.monotonic()
         if not self._is_stream_given_up():
@@ -219,14 +219,14 @@ class KombuWriter(Identifying, socketio.KombuManager):
 
     def close(self) -> None:
         """End the connection."""
-        # kombu forgets a connection to a dead peer without closing its socket.
+        # kombu releases a connection to a dead peer without closing its socket.
         dead = self.publisher_connection._connection
         self.publisher_connection.release()
         if hasattr(dead, "collect"):
             dead.collect()
 
     def _forget(self) -> None:
-        # `collect` drops the socket without a goodbye, which would wait for a dead peer.
+        # `collect` drops the socket without AMQP's close, which would wait for a dead peer.
         self._producer = None
         self._blocked_since = self._unconfirmed = None
         self.publisher_connection.collect()
@@ -239,7 +239,7 @@ def _check_confirmed(method: Any, *_: Any) -> None:
 
 
 class RedisWriter(Identifying, socketio.RedisManager):
-    """Stock wire format over Redis, so that a stock ``RedisManager`` server can read it."""
+    """Publishes python-socketio's wire format over Redis, as its own ``RedisManager`` reads it."""
 
     def __init__(self, settings: Settings) -> None:
         url, options = tls.target(settings, settings.events)
@@ -263,7 +263,7 @@ class RedisWriter(Identifying, socketio.RedisManager):
 
 
 def new_writer(settings: Settings) -> Writer:
-    """Return a writer for the settings' broker; nothing is connected yet."""
+    """Return a writer for the broker of events; it connects when it is first used."""
     embedded_transport.register()
     redis = settings.events.startswith(("redis:", "rediss:"))
     writer: Writer = (RedisWriter if redis else KombuWriter)(settings)

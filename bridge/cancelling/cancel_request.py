@@ -18,9 +18,9 @@ from typing import Any
 from celery import signals
 
 from bridge.cancelling import cancel_mark, cancelled_jobs
-from bridge.periodic_thread import Ticker
+from bridge.periodic_thread import PeriodicThread
 from bridge.reporting.task_run import Run
-from bridge.results.bounded_calls import aside_for
+from bridge.results.bounded_calls import bounded_calls_for
 from bridge.settings import Settings
 
 __all__ = [
@@ -45,7 +45,9 @@ QUICK = 1.0
 _listening: tuple[Any, float] = (None, 0.0)
 #: The application of a solo worker, which does not listen while it runs a task; None in others.
 _deaf: Any = None
-_ticker = Ticker("taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s")
+_ticker = PeriodicThread(
+    "taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s"
+)
 
 
 def broadcast(app: Any, job: str) -> None:
@@ -66,7 +68,7 @@ def marking(app: Callable[[], Any], job: str) -> Iterator[None]:
     """
     storing = None
     try:
-        storing = aside_for(found := app()).begin(_store, found, job)
+        storing = bounded_calls_for(found := app()).begin(_store, found, job)
     except Exception as error:  # noqa: BLE001 - of an application that cannot be made, too
         _complain(job, error)
     try:
@@ -90,7 +92,7 @@ def _complain(job: str, error: Exception) -> None:
 def is_marked(app: Any, job: str) -> bool:
     """Whether a mark of ``job`` is stored; False, with a warning, if the backend fails."""
     try:
-        return bool(aside_for(app).ask(_look, app, job))
+        return bool(bounded_calls_for(app).ask(_look, app, job))
     except Exception as error:  # noqa: BLE001 - whatever a backend raises; the task is run then
         logger.warning("taskbridge: cannot tell whether job %s was cancelled: %s", job, error)
         return False

@@ -211,11 +211,11 @@ class Bridge:
         """
         from bridge.cancelling.cancel_mark import is_stored
         from bridge.instrumentation import publish_signals  # noqa: F401
-        from bridge.results.bounded_calls import aside_for
+        from bridge.results.bounded_calls import bounded_calls_for
 
         _ = self._sender.backend
         app = self.app
-        aside_for(app).begin(lambda: is_stored(app.backend, "none"))
+        bounded_calls_for(app).begin(lambda: is_stored(app.backend, "none"))
 
     def close(self) -> None:
         """Send pending events and close this process's connections, which reopen when used.

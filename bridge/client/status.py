@@ -200,13 +200,13 @@ def read_result(app: Any, task: str) -> StoredResult | None:
         ResultsUnavailable: it does not answer within two seconds, or cannot be read.
     """
     from bridge.results import stored_result
-    from bridge.results.bounded_calls import SILENT, aside_for
+    from bridge.results.bounded_calls import SILENT, bounded_calls_for
 
     def read() -> StoredResult | None:
         return stored_result.read(app.backend, task)
 
     try:
-        found: StoredResult | None = aside_for(app).ask(read)
+        found: StoredResult | None = bounded_calls_for(app).ask(read)
         return found
     except TaskbridgeError:
         raise

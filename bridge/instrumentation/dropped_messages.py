@@ -19,7 +19,7 @@ from kombu.common import ignore_errors
 
 from bridge.instrumentation import outcomes, poison, publish_signals
 from bridge.protocol.event import is_identifier
-from bridge.results.bounded_calls import aside_for
+from bridge.results.bounded_calls import bounded_calls_for
 from bridge.results.parent_results import PATIENCE
 from bridge.settings import Settings
 
@@ -184,7 +184,7 @@ def _expired(message: Any, fields: dict[str, Any]) -> bool:
 def _state(app: Any, task: str) -> str | None:
     """Return a task's state in the result backend; None if it fails or takes over ``PATIENCE``."""
     try:
-        return str(aside_for(app).ask(app.backend.get_state, task, within=PATIENCE))
+        return str(bounded_calls_for(app).ask(app.backend.get_state, task, within=PATIENCE))
     except Exception as error:  # noqa: BLE001 - whatever a backend raises
         logger.debug("taskbridge: the state of task %s is not known: %s", task, error)
         return None

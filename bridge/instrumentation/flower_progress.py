@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import states
 
-from bridge.periodic_thread import Ticker
+from bridge.periodic_thread import PeriodicThread
 from bridge.printable import printable
 from bridge.reporting.meter import Reading
 from bridge.reporting.task_run import Run
@@ -24,7 +24,7 @@ STATE = "PROGRESS"
 #: Characters that end a word among a task's arguments, or begin a quoted one.
 SEPARATORS = " \"'\u00a0\u3000"
 
-_ticker = Ticker(
+_ticker = PeriodicThread(
     "taskbridge-monitoring", "taskbridge: progress cannot be sent to Celery's monitors: %s"
 )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from celery import states
 
-from bridge.periodic_thread import Ticker
+from bridge.periodic_thread import PeriodicThread
 from bridge.reporting.task_run import Run
 
 __all__ = ["STATE", "info", "track", "untrack"]
@@ -82,7 +82,9 @@ def info(run: Run) -> dict[str, Any] | None:
 
 
 _records: dict[str, Record] = {}
-_ticker = Ticker("taskbridge-results", "taskbridge: progress cannot be stored as a task's info: %s")
+_ticker = PeriodicThread(
+    "taskbridge-results", "taskbridge: progress cannot be stored as a task's info: %s"
+)
 
 
 def track(run: Run, task: Any) -> None:

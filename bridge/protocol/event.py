@@ -1,4 +1,4 @@
-"""What travels: one event about one task of one job. Pure, no broker."""
+"""``Event``: one event about one task of one job, and its form as JSON. Pure, no broker."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ EventType = Literal[
     "disturbed",
 ]
 TYPES: frozenset[str] = frozenset(get_args(EventType))
-#: Types that only a server sends, to its own clients: what it makes of a job's silence, how long it
-#: expects the job to wait and to take, and whether the way to its workers is disturbed.
+#: Types that only a server sends, to its own clients: a task is silent, the estimate of the time to
+#: wait and to run, and whether the path to the job's workers is disturbed.
 SERVER_MADE: frozenset[str] = frozenset({"stalled", "estimate", "disturbed"})
 #: Types after which a run sends nothing more.
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "lost"})
@@ -60,15 +60,15 @@ TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "lost"
 NAMESPACE = "/jobs"
 
 VERSION = 1
-#: Largest event on the wire, in bytes of JSON (DESIGN.md, "An event").
+#: Largest event on the wire, in bytes of JSON.
 MAX_EVENT_BYTES = 64 * 1024
 #: Largest log line, in bytes of UTF-8.
 MAX_LOG_BYTES = 8 * 1024
-#: Most that a run may say about itself with ``set_meta``, in bytes of JSON.
+#: Largest meta that a run may set with ``set_meta``, in bytes of JSON.
 MAX_META_BYTES = 4 * 1024
-#: Largest result that travels, in bytes of JSON.
+#: Largest result that an event carries, in bytes of JSON.
 MAX_RESULT_BYTES = 16 * 1024
-#: Names of Socket.IO events that the protocol itself sends to clients, and that no push may have.
+#: Names of the protocol's own Socket.IO events, which an application's own event may not have.
 RESERVED = frozenset(
     {
         "connect",
@@ -80,7 +80,7 @@ RESERVED = frozenset(
         "token_expiring",
     }
 )
-#: Ids of tasks that are to follow, in one event, and of one job in a server.
+#: Maximum ids of following tasks of a canvas: in one event, and per job in a server.
 MAX_FOLLOWERS = 50
 
 #: Largest number that a float holds.
@@ -91,19 +91,19 @@ _UNSURE = ("total", "rate", "eta")
 _TEXTS = ("desc", "unit", "postfix")
 
 
-#: Fields of ``data`` that :meth:`Event.decode` takes out of it, since they are none of clients'
-#: business: what an emitter counts, the context of a trace, ends that were dropped.
+#: Fields of ``data`` that :meth:`Event.decode` moves to ``notes``, since clients do not get them:
+#: counters of the emitter, the trace context, counts of dropped ends.
 NOTES = ("emitter", "trace", "unreported")
 
 
-# Not frozen: to make one would take as long as to check all of it.
+# Not frozen: creating a frozen instance takes as long as checking all of its fields.
 @dataclass(slots=True, kw_only=True)
 class Event:
-    """One thing that happened to one task of a job; nobody changes it.
+    """One event of one task of a job; treated as immutable.
 
-    ``run`` is the number of that execution, greater for a newer one (0 for ``queued``), ``seq``
-    counts the events of a run that must not be lost, ``tick`` the progress between two of them,
-    ``at`` is in seconds since the epoch.
+    ``run`` is the number of the execution, greater for a newer one (0 for ``queued``), ``seq``
+    counts the events of a run that must not be lost, ``tick`` the ``progress`` events since the
+    last of them, ``at`` is in seconds since the epoch.
     """
 
     job: str
@@ -116,17 +116,17 @@ class Event:
     seq: int = 0
     tick: int = 0
     data: dict[str, Any] = field(default_factory=dict)
-    #: Fields of ``data`` that are for servers alone; see ``NOTES``.
+    #: Fields of ``data`` for servers only; see ``NOTES``.
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Place of the event among those of its task."""
+        """Sort key of the event among the events of its task."""
         return (self.run, self.seq, self.tick)
 
     @property
     def verdict(self) -> bool:
-        """Whether it is a server's word about a run from which nothing came, and not the run's."""
+        """Whether a server created the event, in place of a run from which no event came."""
         return self.type in SERVER_MADE or (self.terminal and self.data.get("verdict") is True)
 
     @property
@@ -136,7 +136,7 @@ class Event:
 
     def encode(self) -> JobEvent:
         """Return the event as the JSON object of the protocol; ``data`` is shared, not copied."""
-        # Not dataclasses.asdict, which copies all of `data` and takes longer than sending it does.
+        # Not dataclasses.asdict, which copies all of `data` and takes longer than sending it.
         return {
             "v": VERSION,
             "job": self.job,
@@ -188,9 +188,9 @@ class Event:
 
 
 def _is_sound(message: dict[str, Any]) -> bool:
-    """Whether an event's fields are what they nearly always are; the checks say it of the others.
+    """Whether all fields have their usual types and values; otherwise ``_CHECKS`` decide.
 
-    A server does this for each event that anybody makes, and it takes a third of their time.
+    A server checks each event; this takes a third of the time of ``_CHECKS``.
     """
     try:
         job, task, name, owner = message["job"], message["task"], message["name"], message["owner"]
@@ -228,17 +228,17 @@ def _has_names(value: dict[Any, Any]) -> bool:
 
 
 def is_identifier(value: Any) -> bool:
-    """Whether it is a string of 1 to 255 characters, as ids and owners are."""
+    """Whether a value is a string of 1 to 255 characters, as ids and owners are."""
     return _short(value) and len(value) > 0
 
 
 def _short(value: Any) -> bool:
-    # Control characters are let through here: older services did not refuse such owners.
+    # Control characters are accepted here: older services did not refuse owners with them.
     return isinstance(value, str) and len(value) <= MAX_CHARACTERS and is_encodable(value)
 
 
 def is_counter(value: Any) -> bool:
-    """Whether it is a whole number from 0 to 2**63 - 1."""
+    """Whether a value is a whole number from 0 to 2**63 - 1."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
@@ -277,7 +277,7 @@ def _bar(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that a float can hold; NaN, and integers beyond it, are not."""
+    """Whether a value is a finite number within the range of a float; NaN is not."""
     kind = type(value)
     return (kind is float or kind is int) and -MAX_NUMBER <= value <= MAX_NUMBER
 
@@ -290,9 +290,9 @@ def _chunk(value: Any) -> bool:
     return isinstance(value, str) or (_object(value) and isinstance(value.get("base64"), str))
 
 
-#: Ends of one job that an event says were dropped, at most.
+#: Maximum count, for each type of end, of a job's ends that an event reports as dropped.
 MAX_ENDS = 10_000_000
-#: What an emitter counts, and what one of version 0.1.0 does not.
+#: Counters of an emitter: those of all versions, and those that version 0.1.0 does not send.
 _COUNTERS = ("pid", "published", "failures", "dropped")
 _NEWER_COUNTERS = ("held", "dropped_pushes", "dropped_events", "dropped_ends", "shortened_ends")
 
@@ -311,7 +311,7 @@ def _ends(value: Any) -> bool:
     return all(is_counter(count) and count <= MAX_ENDS for count in value.values())
 
 
-#: What is checked of an event's data: all that somebody computes with.
+#: Checks of the fields of an event's data that servers and clients compute with.
 _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
     "total": is_counter,
     "more": is_counter,
@@ -333,24 +333,24 @@ _DATA_CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-#: One for all: making one takes as long as encoding a small event.
+#: Shared encoder: creating one takes as long as encoding a small event.
 _COMPACT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def room_of_job(job: str) -> str:
-    """Room of those who watch one job."""
+    """Return the Socket.IO room of the clients that watch one job."""
     return f"job:{job}"
 
 
 def room_of_owner(owner: str) -> str:
-    """Room of those who see all jobs of one owner."""
+    """Return the Socket.IO room of the clients that see all jobs of one owner."""
     return f"owner:{owner}"
 
 
 def cut(text: str, most: int) -> str:
-    """Return text, shortened if need be so that as JSON it takes at most ``most`` bytes.
+    """Return text, shortened so that it takes at most ``most`` bytes as JSON.
 
-    What a character takes there ranges from one byte to twelve.
+    A character takes between one and twelve bytes as JSON.
     """
     text = text[:most]
     if 12 * len(text) > most:
@@ -363,6 +363,6 @@ def finite_json(value: Any) -> str:
     """Return ``value`` as compact JSON.
 
     Raises:
-        ValueError, TypeError, RecursionError: it is not JSON, or has NaN or Infinity in it.
+        ValueError, TypeError, RecursionError: it is not JSON, or contains NaN or Infinity.
     """
     return _COMPACT.encode(value)

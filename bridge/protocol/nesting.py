@@ -1,4 +1,4 @@
-"""How deeply JSON may be nested: bounds that hold on every Python, found out without recursion."""
+"""Limits on the nesting of JSON that hold on every Python version, checked without recursion."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from bridge.protocol.event import finite_json
 
 __all__ = ["MAX_DEPTH", "MAX_MESSAGE_DEPTH", "is_deep", "may_be_deep", "shallow_json"]
 
-#: Levels of lists and objects in a value that an application hands over: a task's arguments, its
-#: result, its meta, the data of a push. A worker of the prefork pool pickles what it hands to its
-#: processes; pickle raises RecursionError from 498 levels on with CPython 3.11 (750 with 3.12,
-#: 5,000 with 3.13), less what the worker's own calls take of Python's recursion limit of 1,000.
+#: Maximum levels of lists and objects in a value from an application: a task's arguments, its
+#: result, its meta, the data of a push. A prefork worker pickles messages to its pool processes;
+#: pickle raises RecursionError from 498 levels on with CPython 3.11 (750 with 3.12, 5,000 with
+#: 3.13), less the depth of the worker's own calls, under Python's recursion limit of 1,000.
 MAX_DEPTH = 100
-#: Levels in a whole message: a task's message also carries the tasks that follow it in a canvas,
-#: which have arguments of their own.
+#: Maximum levels in a whole message: a task's message also carries the tasks that follow it in a
+#: canvas, with their arguments.
 MAX_MESSAGE_DEPTH = 2 * MAX_DEPTH
 
-#: Most of what is in containers, told apart quickly.
+#: Types of most members of containers, for a check that is quicker than ``isinstance``.
 SCALARS = frozenset((str, int, float, bool, type(None)))
 CONTAINERS = (dict, list, tuple, set, frozenset)
 
@@ -26,13 +26,14 @@ CONTAINERS = (dict, list, tuple, set, frozenset)
 def is_deep(value: Any, most: int = MAX_DEPTH) -> bool:
     """Return whether containers are nested more than ``most`` levels deep in a value.
 
-    It takes time in proportion to the value's size, whatever refers to itself in it.
+    The time is at most proportional to ``most`` times the value's size, even if the value contains
+    itself.
     """
     level = [value] if isinstance(value, CONTAINERS) else []
     for _ in range(most):
         if not level:
             return False
-        # Each container once, however often it is referred to.
+        # Each container once per level, however often it is referenced.
         below = {
             id(part): part
             for one in level
@@ -56,7 +57,7 @@ def shallow_json(value: Any) -> str:
     """Return ``value`` as compact JSON.
 
     Raises:
-        ValueError, TypeError: it is not JSON, has NaN or Infinity in it, or is nested more than
+        ValueError, TypeError: it is not JSON, contains NaN or Infinity, or is nested more than
             ``MAX_DEPTH`` levels deep.
     """
     try:

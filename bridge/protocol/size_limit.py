@@ -1,4 +1,4 @@
-"""How much of a snapshot fits into so many bytes of JSON. Pure."""
+"""``Room``: limits a snapshot to a number of bytes of JSON. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ T = TypeVar("T")
 
 __all__ = ["Room", "shorter", "size"]
 
-#: Bytes of JSON of an error, and of a reason, beyond which they are cut; of a traceback, whose last
-#: lines are kept.
+#: Maximum bytes of JSON of an error, of a reason, and of a traceback, whose last lines are kept.
 MAX_ERROR_BYTES, MAX_REASON_BYTES, MAX_TRACEBACK_BYTES = 12 * 1024, 1024, 4 * 1024
-#: Bytes of JSON of a bar beyond which its texts are cut, and of each of its texts then.
+#: Bytes of JSON of a bar beyond which its texts are cut, and the maximum of each text then.
 MAX_BAR_BYTES, MAX_TEXT_BYTES = 2 * 1024, 480
 BAR_TEXTS = ("desc", "unit", "postfix")
 BAR_NUMBERS = ("position", "unit_scale", "n", "total", "rate", "eta", "elapsed", "closed")
 
 
 class Room:
-    """Takes in parts of a snapshot, one after the other, as long as there is room for them.
+    """The bytes left in a snapshot; each method returns the part that fits, and subtracts its size.
 
     Args:
-        most: bytes of JSON that all parts may take; None for no bound, where all is taken as it is.
-        fixed: what is in the snapshot in any case.
+        most: maximum bytes of JSON of the snapshot; None for no limit: all parts are kept.
+        fixed: part of the snapshot that is kept in any case.
     """
 
     def __init__(self, most: int | None, fixed: Any) -> None:
@@ -41,21 +40,21 @@ class Room:
         return part
 
     def outcome(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Return how a job ended: a result that is too large is left out, an error is cut."""
+        """Return a job's outcome: a result that is too large is left out, an error is cut."""
         return self._take(shorter(told)) if self._bound else told
 
     def meta(self, meta: dict[str, Any]) -> dict[str, Any]:
-        """Return what tasks said about themselves; of too much, what was added last."""
+        """Return the meta of tasks; if it is too large, the entries added last."""
         if not self._bound:
             return meta
         return self._take(_newest(meta, min(MAX_META_BYTES, self._left)))
 
     def bars(self, bars: list[BarData]) -> list[BarData]:
-        """Return the bars to draw; of too many, the first that take half of what is left."""
+        """Return the bars to draw; if they are too large, the first ones in half the bytes left."""
         return self._take(_first(bars, self._left // 2)) if self._bound else bars
 
     def tasks(self, tasks: Iterable[TaskState]) -> list[TaskData]:
-        """Return tasks, encoded; of too many, the first ones, and of the very first what fits."""
+        """Return encoded tasks, the first ones that fit; the very first may be shortened."""
         if not self._bound:
             return [task.encode() for task in tasks]
         listed: list[TaskData] = []
@@ -81,7 +80,7 @@ class Room:
 
 
 def size(value: Any) -> int:
-    """Return the bytes that a value takes as JSON."""
+    """Return the size of a value in bytes of JSON."""
     return len(finite_json(value))
 
 
@@ -122,7 +121,7 @@ def _newest(meta: dict[str, Any], most: int) -> dict[str, Any]:
 
 
 def shorter(told: dict[str, Any]) -> dict[str, Any]:
-    """Return how a job ended, or a whole snapshot, with a result and an error of bounded size."""
+    """Return an outcome, or a whole snapshot, with result, error and reason of limited size."""
     told = dict(told)
     if "result" in told and size(told["result"]) > MAX_RESULT_BYTES:
         del told["result"]

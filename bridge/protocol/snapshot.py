@@ -1,6 +1,6 @@
-"""A snapshot: a job's events folded into its current state. Pure.
+"""``Snapshot``: the current state of a job, folded from its events. Pure.
 
-Used by the server's journal and by the Python client alike; the page's ``snapshot.js`` is its twin.
+The server's journal and the Python client use it; the page's ``snapshot.js`` does the same.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from bridge.protocol.task_table import TaskTable
 
 __all__ = ["MAX_TASKS", "Snapshot"]
 
-#: Tasks that a snapshot lists; the counts cover all of them.
+#: Maximum tasks that a snapshot lists; the counts cover all tasks.
 MAX_TASKS = 100
 
 
 class Given(NamedTuple):
-    """What a snapshot was decoded from."""
+    """Values of the encoded snapshot that a snapshot was decoded from."""
 
-    #: All of it, as long as no event came after it.
+    #: The encoded snapshot; None once an event has changed the state.
     encoded: SnapshotData | None = None
-    #: Tasks that it counted, and of those that ended how many it did not list.
+    #: Tasks that it counted, and ended tasks that it did not list.
     total: int = 0
     unlisted: int = 0
-    #: What all tasks had said, and the listed ones.
+    #: Meta of all tasks, and of the listed ones.
     meta: dict[str, Any] = NOTHING
     listed_meta: dict[str, Any] = NOTHING
-    #: Of the first task that ended as it should not: state, end and why, if it was not listed.
+    #: State, end and reasons of the first task that did not succeed, if it was not listed.
     failure: dict[str, Any] | None = None
-    #: Whether something is missing of a task that was not listed.
+    #: Whether events of a task that was not listed are missing.
     incomplete: bool = False
 
 
-#: Of a snapshot that was not decoded from another.
+#: For a snapshot that was not decoded.
 FRESH = Given()
 
 
@@ -46,7 +46,7 @@ class Snapshot:
     """The current state of one job.
 
     Args:
-        job: its id.
+        job: id of the job.
     """
 
     # A server holds many of these.
@@ -79,17 +79,17 @@ class Snapshot:
         self.started_at: float | None = None
         self.dropped = 0
         self._tasks = TaskTable()
-        #: Tasks that were planned when the job was enqueued, and that its tasks spawned.
+        #: Tasks that were planned when the job was enqueued, and tasks that its tasks spawned.
         self._total = self._more = 0
-        #: None unless somebody asked for the job to be cancelled; then why it takes long, or "".
+        #: None unless the job was asked to cancel; then the reason why that takes long, or "".
         self._asked: str | None = None
         self._result: dict[str, Any] = NOTHING
         self._result_run = -1
-        #: How long it will wait and take, as a server thinks.
+        #: A server's estimate of the time to wait and to run.
         self._estimate: dict[str, Any] = NOTHING
-        #: Why nothing comes from its workers, as a server thinks; None while something does.
+        #: Why no events come from the workers, by a server's verdict; None while they do.
         self._disturbed: str | None = None
-        #: When and why all tasks that waited were presumed to be cancelled.
+        #: When and why a server presumed all waiting tasks cancelled; None if it did not.
         self._swept: tuple[float, dict[str, Any]] | None = None
         self._given = FRESH
 
@@ -136,19 +136,19 @@ class Snapshot:
         return True
 
     def _settle(self) -> None:
-        """Let go of what is of no use once the job is over; a server holds many of them."""
+        """Drop the fields that a finished job does not need; a server holds many of them."""
         self._estimate, self._disturbed = NOTHING, None
         if self._asked:
             self._asked = ""
 
     def _late(self, event: Event) -> None:
-        """Take from a `queued` that a fast worker overtook what nobody else tells."""
+        """Take ``queued_at`` from a ``queued`` event that arrives after the task has started."""
         if event.type == "queued" and event.task == self.job and self.queued_at is None:
             self.queued_at = event.at
             self._touch()
 
     def _touch(self) -> None:
-        """What this snapshot was decoded from is not all that is known any more."""
+        """Drop the encoded form, which an event has made outdated."""
         if self._given.encoded is not None:
             self._given = self._given._replace(encoded=None)
 
@@ -163,20 +163,20 @@ class Snapshot:
 
     @property
     def cancelling(self) -> bool:
-        """Whether somebody asked for the job to be cancelled."""
+        """Whether the job was asked to cancel."""
         return self._asked is not None
 
     @property
     def estimate(self) -> dict[str, Any]:
-        """How long it will wait and take, as a server thinks; see ``expectation``."""
+        """A server's estimate of the time to wait and to run; see ``expectation``."""
         return self._estimate
 
     def expectation(self, at: float, *, queue: Any, eta: Any) -> Event:
-        """Return an event that says how long it will wait and take.
+        """Return an event with the estimated time to wait and to run.
 
         Args:
             at: seconds since the epoch.
-            queue: ``{name, ahead, workers}`` of the queue in which it waits, or None.
+            queue: ``{name, ahead, workers}`` of the queue in which the job waits, or None.
             eta: ``{earliest, latest, jobs}``, or None.
         """
         data = {"queue": queue, "eta": eta}
@@ -199,21 +199,21 @@ class Snapshot:
 
     @property
     def disturbed(self) -> str | None:
-        """Why nothing comes from its workers, as a server thinks; None while something does."""
+        """Why no events come from the workers, by a server's verdict; None while they do."""
         return None if self.ended else self._disturbed
 
     def disturbance(self, at: float, reason: str | None) -> Event | None:
-        """Return an event that says that the way to its workers is disturbed, or is not any more.
+        """Return an event which reports that the path to the workers is disturbed, or open again.
 
-        It has the place of the last event of one of the tasks, so that a client which does not
-        know of it takes it for a duplicate.
+        It has the order of the last event of one of the tasks, so that a client which does not
+        know its type takes it for a duplicate.
 
         Args:
             at: seconds since the epoch.
-            reason: why nothing comes from its workers; None if something does.
+            reason: why no events come from the workers; None if they do.
 
         Returns:
-            None if that is known already, or the job is over.
+            The event; None if it changes nothing, or the job has ended or has no task.
         """
         if self.ended or reason == self._disturbed:
             return None
@@ -243,13 +243,13 @@ class Snapshot:
         elif event.type == "started":
             self.started_at = self.started_at or event.at
         if event.type == "succeeded" and event.run >= self._result_run:
-            # Of several tasks it is the one begun last, whose word may not arrive last.
+            # The result is that of the task that began last; its event may not arrive last.
             self._result_run = event.run
             wanted = ("result", "result_omitted")
             self._result = {key: event.data[key] for key in wanted if key in event.data}
 
     def _failure(self) -> dict[str, Any] | None:
-        """Return state, end and reasons of the first task that ended as it should not."""
+        """Return state, end and reasons of the first task that did not succeed."""
         known, task = self._given.failure, self._tasks.first_failed()
         if task is None or (known and (known["ended_at"] or 0.0) <= (task.ended_at or 0.0)):
             return known
@@ -257,13 +257,13 @@ class Snapshot:
 
     @property
     def total(self) -> int:
-        """Tasks that the job is known to have."""
+        """Number of tasks that the job is known to have."""
         known = max(len(self._tasks) + self._given.unlisted, self._given.total)
         return max(self._total + self._more, known)
 
     @property
     def done(self) -> int:
-        """Tasks that ended."""
+        """Number of tasks that have ended."""
         return self._given.unlisted + self._tasks.done
 
     @property
@@ -284,12 +284,12 @@ class Snapshot:
 
     @property
     def ended(self) -> bool:
-        """Whether the job is over."""
+        """Whether the job has ended."""
         return self.state in TERMINAL
 
     @property
     def bars(self) -> list[BarData]:
-        """Bars to draw: the task's own, or one over all tasks and then those of running ones."""
+        """Bars to draw: the only task's, or one that counts tasks, then those of running tasks."""
         if self.total == 1:
             return next((task.bars for task in self._tasks.values()), [])
         running = [bar for one in self._listed() if one.state == "running" for bar in one.bars]
@@ -314,32 +314,32 @@ class Snapshot:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the tasks said about the job; the task begun last has the last word."""
+        """Merged meta of the tasks; the task that began last overrides the others."""
         merged: dict[str, Any] = {}
         for task in self._tasks.with_meta():
             merged |= task.meta
-        # What a task that is not listed said stands until a listed one says something new.
+        # Meta of a task that is not listed stands until a listed task sets a new value.
         before, given = self._given.listed_meta, self._given.meta.items()
         return merged | {name: v for name, v in given if merged.get(name) == before.get(name)}
 
     @property
     def incomplete(self) -> bool:
-        """Whether something that a task reported never came."""
+        """Whether events that a task sent never arrived."""
         return self._given.incomplete or self._tasks.count("incomplete") > 0
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing has come from a running task for longer than it should."""
+        """Whether a server reported a running task as stalled, and no event of it came since."""
         return not self.ended and self._tasks.count("stalled") > 0
 
     @property
     def waits_cancelled(self) -> bool:
-        """Whether the job was cancelled, and what is left of it waits for a worker."""
+        """Whether the job was cancelled, and its remaining tasks wait for a worker."""
         waits = self._tasks.count("queued") or self._tasks.count("retrying")
         return bool(waits and self.cancelling and not self._tasks.count("running"))
 
     def verdicts(self) -> Iterator[Event]:
-        """Yield, once more, the verdicts of a server that nothing has overturned."""
+        """Yield the server's verdicts on ends again, except those that later events overturned."""
         if not self._tasks.count("presumed"):
             return
         at, why = self._swept or (0.0, None)
@@ -350,26 +350,26 @@ class Snapshot:
                 yield self.verdict(task, cast(EventType, task.state), task.ended_at, **task.why)
 
     def sweep(self, at: float, reason: str | None) -> Event:
-        """Return an event that says of all tasks that wait that they are cancelled.
+        """Return an event which reports that all waiting tasks are cancelled.
 
-        It names the job's own task, so that a client which does not know of ``waiting`` sees the
-        job end.
+        It names the job's own task, so that a client which does not know the field ``waiting``
+        sees the job end.
 
         Args:
             at: seconds since the epoch.
-            reason: why nobody runs them any more.
+            reason: why no worker runs them any more.
         """
         own = self._tasks.get(self.job) or TaskState(self.job, self.name)
         return self.verdict(own, "cancelled", at, waiting=True, reason=reason)
 
     def verdict(self, task: TaskState, kind: EventType, at: float, **data: Any) -> Event:
-        """Return an event that says what a server makes of what a task does not say itself.
+        """Return an event by which a server reports the state of a task that sends no events.
 
         Args:
-            task: which of this job's.
-            kind: ``stalled``, or how it ended.
+            task: task of this job.
+            kind: ``stalled``, ``disturbed``, or how the task ended.
             at: seconds since the epoch.
-            data: more about it.
+            data: more data of the event.
         """
         run, seq, tick = (max(0, number) for number in task.order)
         return Event(
@@ -386,7 +386,7 @@ class Snapshot:
         )
 
     def task(self, task: str) -> TaskState | None:
-        """Return what is known of a task; None for nothing."""
+        """Return the state of a task; None if no event of it came."""
         return self._tasks.get(task)
 
     def newest_run(self) -> int:
@@ -427,7 +427,7 @@ class Snapshot:
         return self._result if self.ended else {}
 
     def _expected(self) -> dict[str, Any]:
-        """Return how long it will wait and take, while that is of any use."""
+        """Return the estimate: its ``queue`` while the job is queued, its ``eta`` until it ends."""
         told = {} if self.ended else self._estimate
         queued = self.state == "queued"
         return {"queue": told.get("queue") if queued else None, "eta": told.get("eta")}
@@ -436,8 +436,8 @@ class Snapshot:
         """Return the snapshot as the JSON object of the protocol.
 
         Args:
-            most: bytes of JSON that it may take; of what is beyond, ``size_limit`` leaves out
-                some. Default no bound.
+            most: maximum bytes of JSON, within which ``size_limit`` keeps it; default no limit.
+                A snapshot that was decoded and not changed since is returned as it was.
         """
         if self._given.encoded is not None:
             return self._given.encoded
@@ -478,7 +478,7 @@ class Snapshot:
 
     @classmethod
     def decode(cls, data: SnapshotData) -> Snapshot:
-        """Return a snapshot that goes on from an encoded one, as a client does."""
+        """Return a snapshot from an encoded one, to fold later events in, as a client does."""
         new = cls(data["job"])
         new.name, new.owner, new.at = data["name"], data["owner"], data["at"]
         new.queued_at, new.started_at = data["queued_at"], data["started_at"]
@@ -516,10 +516,10 @@ class Snapshot:
         return new
 
     def _is_of_listed(self, failure: dict[str, Any]) -> bool:
-        """Whether a failure is that of a task which is listed."""
+        """Whether a failure is that of a listed task."""
         first = self._tasks.first_failed()
         return first is not None and first.ended_at == failure["ended_at"]
 
     def _listed(self) -> list[TaskState]:
-        """Return the tasks to list: those that go on first, then what went wrong."""
+        """Return the tasks to list: unfinished ones, then failed ones, then succeeded ones."""
         return self._tasks.listed(MAX_TASKS)

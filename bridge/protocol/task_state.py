@@ -1,4 +1,4 @@
-"""What is known of one task of a job. Pure."""
+"""``TaskState``: the state of one task of a job, folded from its events. Pure."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ STATES = {
     "output": "running",
     "retrying": "retrying",
 }
-#: Events with which no execution begins: they may be the word of a worker's parent about it.
+#: Types of events that begin no execution: a worker's parent may send them about one.
 NO_BEGINNING = TERMINAL | {"retrying"}
-#: What an event says about why a task ended, or is to run again.
+#: Fields of an event's data on why a task ended, or is to run again.
 WHY = ("error", "reason", "retry_at")
 
-#: In the place of many empty ones; never changed.
+#: Shared empty values, which save memory; never changed.
 NOTHING: dict[str, Any] = {}
 NO_BARS: list[BarData] = []
 
-#: What tasks are listed by: their group, the run, their id.
+#: Sort key of tasks in a snapshot's list: group, run, id.
 Place = tuple[int, int, str]
-#: Groups in which tasks are listed: what goes on, what went wrong, what succeeded.
+#: Groups of tasks in a snapshot's list: unfinished, failed (``WENT_WRONG``), succeeded.
 GROUPS = {"running": 0, "retrying": 1, "queued": 2, "succeeded": 4}
 WENT_WRONG = 3
 
@@ -39,7 +39,7 @@ INCOMPLETE, STALLED, PRESUMED = 1, 2, 4
 
 
 class TaskState:
-    """What is known of one task of the job."""
+    """State of one task of a job."""
 
     __slots__ = (
         "_bars",
@@ -63,12 +63,12 @@ class TaskState:
         self.order = (-1, -1, -1)
         self.flags = 0
         self.ended_at: float | None = None
-        #: Error, reason and time of the next attempt, as far as they were told.
+        #: Error, reason and time of the next attempt, as far as they were reported.
         self.why: dict[str, Any] = NOTHING
 
     @property
     def bars(self) -> list[BarData]:
-        """Its bars, as they travel."""
+        """Bars of the task, as events carry them."""
         if isinstance(self._bars, str):
             unpacked: list[BarData] = json.loads(self._bars)
             return unpacked
@@ -76,7 +76,7 @@ class TaskState:
 
     @property
     def weight(self) -> int:
-        """Bytes of JSON that it takes at least, as far as that is known without encoding it."""
+        """Lower bound of its size in bytes of JSON, as far as known without encoding it."""
         return len(self._bars) if isinstance(self._bars, str) else 0
 
     @property
@@ -85,37 +85,37 @@ class TaskState:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended, and not as it should."""
+        """Whether it ended without success."""
         return self.ended and self.state != "succeeded"
 
     @property
     def waiting(self) -> bool:
-        """Whether it does not run yet, or not any more until it is tried again."""
+        """Whether it waits for its first run or for a retry."""
         return self.state in ("queued", "retrying")
 
     @property
     def incomplete(self) -> bool:
-        """Whether something that it reported never came."""
+        """Whether events that it sent never arrived."""
         return bool(self.flags & INCOMPLETE)
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing has come for longer than it should."""
+        """Whether a server reported it as stalled, and no event of it came since."""
         return bool(self.flags & STALLED)
 
     @property
     def presumed(self) -> bool:
-        """Whether its end is a server's verdict, which a later word of its own overturns."""
+        """Whether its end is a server's verdict, which a later event or stored result overturns."""
         return bool(self.flags & PRESUMED)
 
     def place(self) -> Place:
-        """Return what tasks are listed by: what goes on, what went wrong, then the rest."""
+        """Return its sort key in a snapshot's list: unfinished, failed, then succeeded tasks."""
         return (GROUPS.get(self.state, WENT_WRONG), self.order[0], self.task)
 
     def accepts(self, event: Event) -> bool:
-        """Whether the event is news: not a duplicate, not from an older run, not after the end."""
+        """Whether the event is new: not a duplicate, not from an older run, not after the end."""
         if event.verdict:
-            # It has the place of the last event that came, beyond which nothing is known.
+            # It has the order of the last event that had come when the server created it.
             if event.order < self.order:
                 return False
             if self.ended:  # a stored result overturns what was presumed
@@ -124,11 +124,11 @@ class TaskState:
         if event.order <= self.order:
             return False
         same_run = event.run == self.order[0]
-        # A second opinion about the end of a task (the worker's parent, say) changes nothing.
+        # A second report of a task's end (by the worker's parent, for example) changes nothing.
         return self.presumed or not (self.ended and (same_run or event.terminal))
 
     def apply(self, event: Event) -> None:
-        """Fold in an event that is news."""
+        """Fold in an event that ``accepts`` returned True for."""
         self._place(event)
         if event.type == "stalled":
             self.flags |= STALLED
@@ -145,16 +145,16 @@ class TaskState:
             self._bars = event.data.get("bars", NO_BARS)
             self.meta = event.data.get("meta", NOTHING)
         elif event.terminal and self._bars and not isinstance(self._bars, str):
-            # A server holds many jobs that have ended, and as text their bars take a quarter.
+            # A server holds many ended jobs, and as text their bars take a quarter of the memory.
             self._bars = finite_json(self._bars)
 
     def presume(self, state: str, at: float, why: dict[str, Any]) -> None:
-        """Take a server's verdict about how it ended.
+        """Set the end that a server presumes.
 
         Args:
-            state: how.
+            state: how the task ended.
             at: seconds since the epoch.
-            why: the ``reason``; shared, never changed.
+            why: ``reason`` of the end; shared, never changed.
         """
         self.state, self.ended_at, self.why = state, at, why
         self.flags = (self.flags & INCOMPLETE) | PRESUMED
@@ -165,15 +165,14 @@ class TaskState:
         if event.run > run:
             self._bars, self.meta = NO_BARS, NOTHING
             attempt += event.run > 0 and event.type not in NO_BEGINNING
-            # A parent's last word about a run that it did not execute begins at no sequence.
+            # The first event of a run has seq 0, also one that a worker's parent sends.
             hole = event.seq > 0 or event.type == "progress"
         else:
-            # Progress has the number of the event before it, which must have come; so has a
-            # verdict.
+            # Progress, and a verdict, has the number of the event before it, which must have come.
             hole = event.seq > seq + (event.type != "progress" and not event.verdict)
         self.flags |= hole * INCOMPLETE
         self.order = event.order
-        # A task that is delivered again says the same number as the first time.
+        # A redelivered task reports the same attempt as before, so its runs are counted, too.
         self.attempt = max(attempt, event.data.get("attempt", 0))
 
     def encode(self) -> TaskData:

@@ -1,4 +1,4 @@
-"""The tasks of one job, with their counts and their order kept as they change. Pure."""
+"""``TaskTable``: the tasks of one job, with counts and an order that follow each change. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["TaskTable"]
 
 #: Names under which tasks with a flag are counted, beside their states.
 FLAGS = {"incomplete": INCOMPLETE, "stalled": STALLED, "presumed": PRESUMED}
-#: Outdated entries of a heap beyond as many as there are tasks, after which it is made anew.
+#: A heap is rebuilt when it has more entries than twice the number of tasks plus this.
 SPARE = 64
 
 
 class Standing(NamedTuple):
-    """All of a task that its job's counts and order depend on."""
+    """The fields of a task on which its job's counts and order depend."""
 
     state: str
     flags: int
@@ -27,7 +27,7 @@ class Standing(NamedTuple):
     ended_at: float | None
 
     def add_to(self, counts: dict[str, int], by: int = 1) -> None:
-        """Add to the counts of all kinds of which such a task is."""
+        """Add ``by`` to the counts of the task's state and of its flags."""
         counts[self.state] += by
         if self.flags:
             for name, flag in FLAGS.items():
@@ -35,15 +35,15 @@ class Standing(NamedTuple):
 
 
 def standing(task: TaskState) -> Standing:
-    """Return where a task stands now."""
+    """Return the current standing of a task."""
     return Standing(task.state, task.flags, task.place(), task.ended_at)
 
 
 class TaskTable(dict[str, TaskState]):
-    """Tasks by their ids, in the order in which they were heard of.
+    """Tasks by id, in the order of their first events.
 
-    What one change costs does not grow with the number of tasks. A table of one task, as most jobs
-    have, keeps no index.
+    A change of one of n tasks takes O(log n), amortized. A table of one task, as most jobs have,
+    keeps no index.
     """
 
     __slots__ = ("_index",)
@@ -67,11 +67,11 @@ class TaskTable(dict[str, TaskState]):
         index.move(task, before)
 
     def presume_cancelled(self, at: float, why: dict[str, object]) -> bool:
-        """Call all tasks that wait cancelled; return whether there were any.
+        """Mark all waiting tasks as cancelled; return whether there were any.
 
         Args:
             at: seconds since the epoch.
-            why: the ``reason``.
+            why: ``reason`` of the end.
         """
         waiting = self.waiting()
         for task in waiting:
@@ -82,7 +82,7 @@ class TaskTable(dict[str, TaskState]):
         return bool(waiting)
 
     def count(self, kind: str) -> int:
-        """Return how many tasks are in a state, or ``incomplete``, ``stalled``, ``presumed``."""
+        """Return the number of tasks in a state, or ``incomplete``, ``stalled``, ``presumed``."""
         if self._index is not None:
             return self._index.counts[kind]
         flag = FLAGS.get(kind, 0)
@@ -90,37 +90,41 @@ class TaskTable(dict[str, TaskState]):
 
     @property
     def done(self) -> int:
-        """How many tasks ended."""
+        """Number of tasks that have ended."""
         if self._index is not None:
             return sum(self._index.counts[state] for state in TERMINAL)
         return sum(task.ended for task in self.values())
 
     def waiting(self) -> list[TaskState]:
-        """Return the tasks that do not run yet, or not any more until they are tried again."""
+        """Return the tasks that wait for their first run or for a retry."""
         tasks = self if self._index is None else self._index.waiting
         return [task for task in tasks.values() if task.waiting]
 
     def first_failed(self) -> TaskState | None:
-        """Return the task that was the first to end as it should not; None if none did."""
+        """Return the task that was the first to end without success; None if there is none."""
         if self._index is not None:
             return self._index.first_failed()
         return next((task for task in self.values() if task.failed), None)
 
     def listed(self, most: int) -> list[TaskState]:
-        """Return the first tasks by their place."""
+        """Return the first tasks, ordered by their place.
+
+        Args:
+            most: maximum number of tasks.
+        """
         return list(self.values())[:most] if self._index is None else self._index.listed(most)
 
     def with_meta(self) -> list[TaskState]:
-        """Return the tasks that said something about themselves, the one begun last at the end."""
+        """Return the tasks that may have meta, the one that began last at the end."""
         tasks = self if self._index is None else self._index.with_meta
         return sorted(tasks.values(), key=lambda task: (task.order[0], task.task))
 
 
 class TaskIndex:
-    """What is known of many tasks together.
+    """Counts, groups and order of many tasks.
 
     Args:
-        tasks: all of them, by their ids; shared with the table.
+        tasks: all tasks by id; shared with the table.
     """
 
     __slots__ = ("_failed", "_places", "_tasks", "counts", "waiting", "with_meta")
@@ -130,18 +134,18 @@ class TaskIndex:
         self.counts: dict[str, int] = defaultdict(int)
         self.waiting: dict[str, TaskState] = {}
         self.with_meta: dict[str, TaskState] = {}
-        # Both have outdated entries, which are dropped where they come to the top.
+        # Heaps; their outdated entries are dropped when they come to the top.
         self._failed: list[tuple[float, str]] = []
         self._places: list[Place] = []
         for task in tasks.values():
             self.move(task, None)
 
     def move(self, task: TaskState, before: Standing | None) -> None:
-        """Take over where a task stands now.
+        """Update the index after a change of a task.
 
         Args:
-            task: it.
-            before: where it stood; None if it is new.
+            task: the task in its new state.
+            before: standing before the change; None for a new task.
         """
         if task.meta:
             self.with_meta[task.task] = task

@@ -1,4 +1,4 @@
-"""``Aside``: calls to the result backend, on a separate thread and with a bound on every wait.
+"""``BoundedCalls``: calls to the result backend, on a separate thread and with a bound on every wait.
 
 A result backend may accept a connection and never answer, and few client libraries bound that. So
 threads that must not block leave the calls to one thread per process and backend, which makes them
@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any
 
 from bridge.errors import ResultsUnavailable
-from bridge.results.call_thread import SILENT, Call, Worker
+from bridge.results.call_thread import SILENT, Call, CallThread
 
-__all__ = ["PATIENCE", "SILENT", "Aside", "Call", "aside_for"]
+__all__ = ["PATIENCE", "SILENT", "BoundedCalls", "Call", "bounded_calls_for"]
 
 #: Seconds that a caller waits by default; a thread whose call takes longer counts as stuck.
 PATIENCE = 2.0
@@ -31,15 +31,15 @@ MAX_STUCK = 8
 MAX_KEPT = 10_000
 
 
-class Aside:
+class BoundedCalls:
     """Makes calls on a thread of its own, one after the other. It is thread-safe."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Call] = SimpleQueue()
         # Only callers take it, never the thread: under eventlet it is a lock of greenlets.
         self._lock = threading.Lock()
-        self._worker: Worker | None = None
-        self._stuck: list[Worker] = []
+        self._worker: CallThread | None = None
+        self._stuck: list[CallThread] = []
         self._renew_at = 0.0
         self._pause = PAUSE[0]
 
@@ -84,7 +84,7 @@ class Aside:
         """Whether the thread is not stuck: its call takes less than ``within`` seconds so far."""
         with self._lock:
             if self._worker is None:
-                self._worker = Worker(self._calls)
+                self._worker = CallThread(self._calls)
             begun, now = self._worker.begun, time.monotonic()
             if begun is None:
                 # A stuck call may return at any time, and its thread ends then.
@@ -101,16 +101,16 @@ class Aside:
         assert self._worker is not None
         self._worker.replaced = True
         self._stuck.append(self._worker)
-        self._worker = Worker(self._calls)
+        self._worker = CallThread(self._calls)
         self._renew_at = now + self._pause
         self._pause = min(2 * self._pause, PAUSE[1])
         return True
 
 
-_asides: dict[tuple[int, str], Aside] = {}
+_asides: dict[tuple[int, str], BoundedCalls] = {}
 
 
-def aside_for(app: Any) -> Aside:
-    """Return this process's ``Aside`` for the result backend of a Celery application."""
+def bounded_calls_for(app: Any) -> BoundedCalls:
+    """Return this process's ``BoundedCalls`` for the result backend of a Celery application."""
     key = os.getpid(), str(app.conf.result_backend)  # no thread survives a fork
-    return _asides.get(key) or _asides.setdefault(key, Aside())
+    return _asides.get(key) or _asides.setdefault(key, BoundedCalls())

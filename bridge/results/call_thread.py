@@ -1,4 +1,4 @@
-"""``Worker``: an operating system thread that makes calls in order; ``Call``: one with a deadline.
+"""``CallThread``: an operating system thread that makes calls in order; ``Call``: one with a deadline.
 
 It is a real thread under eventlet and gevent as well, where a client library in C would block all
 greenlets.
@@ -16,7 +16,7 @@ from typing import Any
 
 from bridge.errors import ResultsUnavailable
 
-__all__ = ["SILENT", "Call", "Worker"]
+__all__ = ["SILENT", "Call", "CallThread"]
 
 #: Seconds that a fork waits for a call to end.
 FORK_PATIENCE = 1.0
@@ -27,7 +27,7 @@ SILENT = "the result backend does not answer: try again, or check TASKBRIDGE_RES
 
 
 class Call:
-    """A call to be made by a :class:`Worker`.
+    """A call to be made by a :class:`CallThread`.
 
     Args:
         call: function without arguments.
@@ -76,7 +76,7 @@ class Call:
         return self._answer
 
 
-class Worker:
+class CallThread:
     """The thread; it ends once it is replaced and its last call has returned.
 
     Args:
@@ -134,7 +134,7 @@ def _start(target: Callable[[], None]) -> None:
 #: Whether this process is about to fork: no call begins then. A child would inherit what a client
 #: library holds during a call, such as SQLite's locks, for as long as the child lives.
 _forking = False
-_workers: list[Worker] = []
+_workers: list[CallThread] = []
 
 
 def _before_fork() -> None:

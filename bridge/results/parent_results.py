@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.errors import ResultsUnavailable
-from bridge.results.bounded_calls import aside_for
+from bridge.results.bounded_calls import bounded_calls_for
 
 __all__ = ["install", "store_now"]
 
@@ -84,13 +84,13 @@ def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
 
 
 def _ask(app: Any, name: str, args: Any, options: Any) -> Any:
-    return aside_for(app).ask(_call, app, name, args, options, within=PATIENCE)
+    return bounded_calls_for(app).ask(_call, app, name, args, options, within=PATIENCE)
 
 
 def _store(app: Any, name: str, args: Any, options: Any) -> None:
     global _failing
     try:
-        aside_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
+        bounded_calls_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
         _failing = False
     except ResultsUnavailable as error:
         if not _failing:

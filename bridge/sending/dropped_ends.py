@@ -1,4 +1,4 @@
-"""``Tally``: counts, by job, the ends of tasks that were dropped even as summaries."""
+"""``DroppedEnds``: counts, by job, the ends of tasks that were dropped even as summaries."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from bridge.protocol.event import TERMINAL, Event
 from bridge.sending.entries import Summary
 
-__all__ = ["Tally"]
+__all__ = ["DroppedEnds"]
 
 #: Jobs that are counted at most. Dropped ends of further jobs are only in ``Losses.ends``; for
 #: them the server asks the result backend.
 MAX_JOBS = 10_000
 
 
-class Tally:
+class DroppedEnds:
     """Counts dropped ends by job and event type, and keeps the newest end of each job.
 
     The end of a job's own task is not counted: its id is the job's, so a server can look it up.

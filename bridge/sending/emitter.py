@@ -21,7 +21,7 @@ from bridge.bus.sharding import channel_of, shard_of
 from bridge.protocol.event import NAMESPACE, Event, EventType, room_of_job
 from bridge.reporting.task_run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.sending.allowance import Shares
-from bridge.sending.emitter_stats import Figures
+from bridge.sending.emitter_counters import EmitterCounters
 from bridge.sending.outage import Outage
 from bridge.sending.outbox import Entry, Outbox, Push, Report
 from bridge.settings import Settings
@@ -57,7 +57,7 @@ class Emitter:
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
         self._failures = 0
-        self._figures = Figures()
+        self._figures = EmitterCounters()
         self._behind = False
         self._closing = False
         self._writers: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""``Relay``: sends the lines of a process that a task has forked to the task's own emitter.
+"""``ForkRelay``: sends the lines of a process that a task has forked to the task's own emitter.
 
 The events of a run are numbered in one process, so a forked child publishes none: it sends its
 lines to its parent over a socket pair made at the fork. A child that was not forked
@@ -22,7 +22,7 @@ from bridge.reporting import current_job
 from bridge.reporting.task_run import Run
 from bridge.sending.emitter import Emitter
 
-__all__ = ["Relay", "install", "settle"]
+__all__ = ["ForkRelay", "install", "settle"]
 
 #: Largest message, in bytes: more than the longest chunk of output takes as JSON.
 MAX_MESSAGE = 128 * 1024
@@ -30,7 +30,7 @@ MAX_MESSAGE = 128 * 1024
 PATIENCE = 1.0
 
 
-class Relay:
+class ForkRelay:
     """The reporter of a forked child, in place of the emitter.
 
     Args:
@@ -155,11 +155,13 @@ def _in_child() -> None:
     if place is None:
         return
     run, emitter = place
-    if isinstance(emitter, Relay):
+    if isinstance(emitter, ForkRelay):
         current_job.leave_all()
-        current_job.enter(run, Relay(emitter.link))  # a new count: the parent reports its own drops
+        current_job.enter(
+            run, ForkRelay(emitter.link)
+        )  # a new count: the parent reports its own drops
     elif _pair:
         ours, theirs = _pair.pop()
         ours.close()
         current_job.leave_all()
-        current_job.enter(run, Relay(theirs))
+        current_job.enter(run, ForkRelay(theirs))

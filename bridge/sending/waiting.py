@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.protocol.event import EventType
 from bridge.reporting.task_run import Run
-from bridge.sending.dropped_ends import Tally
+from bridge.sending.dropped_ends import DroppedEnds
 from bridge.sending.entries import COUNTED, LATER, Held, Line, Push, Report, Summary
 from bridge.sending.losses import Losses
 
@@ -54,7 +54,7 @@ class Waiting:
         #: Summaries of lifecycle events that do not end a run, and of those that do.
         self._beginnings: deque[Summary] = deque()
         self._ends: deque[Summary] = deque()
-        self._tally = Tally()
+        self._tally = DroppedEnds()
         self._marks: deque[Held] = deque(maxlen=MAX_MARKS)
         #: Bytes of memory of all entries ever added, and of all ever removed.
         self._put_bytes = self._taken_bytes = 0

@@ -29,7 +29,7 @@ class Settings:
     """The settings of all parts of taskbridge. Times are in seconds.
 
     Each field ``name`` is read from the variable ``TASKBRIDGE_NAME``. Settings that may contain a
-    password are left out of ``repr``, and can be read from a file that ``TASKBRIDGE_NAME_FILE``
+    secret are left out of ``repr``, and can be read from a file that ``TASKBRIDGE_NAME_FILE``
     names.
     """
 
@@ -47,8 +47,8 @@ class Settings:
     broker_certfile: Path | None = _setting(types.file, None)
     broker_keyfile: Path | None = _setting(types.file, None)
     #: Maximum bytes of log lines and output that the tasks of one process send a second, averaged
-    #: over a minute; for one task, and for own events, half of it. Beyond the limit the oldest lines
-    #: are dropped, counted, and shown as missing.
+    #: over a minute; for one task, and for own events, half of it. Beyond it the oldest lines are
+    #: dropped, counted, and shown as missing.
     line_bytes_per_second: int = _setting(types.count, 256 * 1024)
     #: Maximum bytes of memory, 256 KiB or more, of the unsent events of one process; it holds for a
     #: worker's main process and for each of its pool processes. Beyond it log lines are dropped
@@ -73,7 +73,7 @@ class Settings:
     #: Second port, which serves only /healthz, /readyz and /metrics, and answers even if the main
     #: port has reached its connection limit.
     health_port: int | None = _setting(types.port, None)
-    #: URL at which clients reach the socket server; None means the URL that ``taskbridge up`` stored
+    #: URL at which clients reach the socket server; None means the one ``taskbridge up`` stored
     #: in ``home``, else http://host:port, or https:// with a certificate.
     url: str | None = _setting(str, None)
     #: Allowed origins of browser pages; empty means the server's own origin only.
@@ -88,7 +88,7 @@ class Settings:
     #: Certificate chain and key, in PEM, of a server that serves TLS itself.
     certfile: Path | None = _setting(types.file, None)
     keyfile: Path | None = _setting(types.file, None)
-    #: Addresses or networks of proxies whose X-Forwarded-* headers are trusted; ``unix`` for proxies
+    #: Addresses or networks of proxies whose X-Forwarded-* headers are trusted; ``unix`` for those
     #: that connect to gunicorn's Unix socket.
     trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
     #: ``package.module:function``, which authenticates clients by the application's own session.
@@ -137,11 +137,11 @@ class Settings:
     lost_after: float = _setting(types.seconds, 60.0)
     #: How long a running job may continue after its cancellation before its process is terminated.
     cancel_grace: float = _setting(types.seconds, 10.0)
-    #: How long a worker that shuts down lets running jobs go on before it returns them to the broker.
+    #: How long a worker that shuts down lets running jobs go on before it returns them to a queue.
     stop_grace: float = _setting(types.seconds, 10.0)
     #: Time over which a stopping server spreads the disconnection of its clients.
     drain_spread: float = _setting(types.seconds, 2.0)
-    #: Whether OpenTelemetry spans are sent, as its OTEL_* variables configure; needs extra ``otel``.
+    #: Whether OpenTelemetry spans are sent, as its OTEL_* variables configure; extra ``otel``.
     tracing: bool = _setting(types.flag, False)
     #: Format of a server's log: text, or json with one object per line.
     log_format: str = _setting(types.log_format, "text")
@@ -150,7 +150,7 @@ class Settings:
     max_connections: int = _setting(types.count, 10_000)
     max_connections_per_address: int = _setting(types.count, 500)
     max_connections_per_owner: int = _setting(types.count, 50)
-    #: Maximum new connections, and requests of any kind (WebSockets too), per client address a second.
+    #: Maximum new connections, and requests (WebSockets too), per client address a second.
     connects_per_second: float = _setting(types.number, 100.0)
     #: How long a client may take to send a request, and to connect to a Socket.IO namespace.
     connect_timeout: float = _setting(types.seconds, 5.0)
@@ -181,7 +181,7 @@ class Settings:
     capture: tuple[str, ...] = _setting(types.capture, ("tqdm", "rich", "logging"))
     #: Level below which log records are not captured.
     capture_level: int = _setting(types.level, logging.INFO)
-    #: Whether a running task's progress is stored in the result backend, once a second, as its info.
+    #: Whether a running task's progress is stored, once a second, as the info of its result.
     store_progress: bool = _setting(types.flag, True)
     #: Whether tracebacks of failed jobs are sent to clients.
     show_tracebacks: bool = _setting(types.flag, False)

@@ -30,12 +30,12 @@ from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from socket_server.bus.duplicates import Duplicates
 from socket_server.bus.sources import BusMessage, Queue, Stream
-from socket_server.concurrency.state_lock import Cooperative, Turn
+from socket_server.concurrency.state_lock import NoLock, StateLock
 from socket_server.connection.bounded_websocket import Shared
-from socket_server.connection.direct_socket import Clients
+from socket_server.connection.direct_socket import DirectSockets
 from socket_server.journal.change import Change
 from socket_server.messages.strict_json import STRICT
-from socket_server.observability.counters import Flow
+from socket_server.observability.counters import Counters
 
 __all__ = ["PROBE_NAMESPACE", "JobsManager", "new_manager"]
 
@@ -103,9 +103,9 @@ class JobsManager(socketio.PubSubManager):
     #: Called when messages of the bus were missed, or may have been.
     on_break: Callable[[], None] = staticmethod(lambda: None)
     #: What went through.
-    flow: Flow
+    flow: Counters
     #: Whose turn it is.
-    turn: Turn = Cooperative()
+    state_lock: StateLock = NoLock()
     #: Probes of this server that came back.
     probes = 0
 
@@ -120,7 +120,7 @@ class JobsManager(socketio.PubSubManager):
         return float(self.ready)
 
     def _break(self) -> None:
-        with self.turn:
+        with self.state_lock:
             self.on_break()
 
     def deliver(
@@ -167,7 +167,7 @@ class JobsManager(socketio.PubSubManager):
     def _send(self, shared: Shared, clients: Collection[str]) -> None:
         sockets = self.server.eio.sockets
         self.flow.delivered += len(clients)
-        if not isinstance(sockets, Clients):
+        if not isinstance(sockets, DirectSockets):
             for eio_sid in list(clients):
                 self.server._send_eio_packet(eio_sid, shared)
             return
@@ -182,7 +182,7 @@ class JobsManager(socketio.PubSubManager):
         return room_of_job(job) in here or (owner is not None and room_of_owner(owner) in here)
 
     def _handle_emit(self, message: dict[str, Any]) -> None:
-        with self.turn:
+        with self.state_lock:
             if not self.duplicates.is_new(message.get("id")):
                 return
             namespace = message.get("namespace")
@@ -443,7 +443,7 @@ def _delay(failures: int) -> float:
     return min(longest, first * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
 
 
-def new_manager(settings: Settings, flow: Flow | None = None) -> JobsManager:
+def new_manager(settings: Settings, flow: Counters | None = None) -> JobsManager:
     """Return the manager for the settings' broker; it listens once it is initialized.
 
     Args:
@@ -454,5 +454,5 @@ def new_manager(settings: Settings, flow: Flow | None = None) -> JobsManager:
     redis = settings.events.startswith(("redis:", "rediss:"))
     kind = RedisJobsManager if redis else KombuJobsManager
     manager: JobsManager = kind(settings)
-    manager.flow = flow or Flow()
+    manager.flow = flow or Counters()
     return manager

@@ -11,9 +11,9 @@ from typing import Any
 from bridge.bus.connection import connect
 from bridge.settings import Settings
 from socket_server.bus.sources import Stream
-from socket_server.concurrency.state_lock import Turn
+from socket_server.concurrency.state_lock import StateLock
 
-__all__ = ["Marks", "Reach"]
+__all__ = ["Marks", "StreamReach"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +48,19 @@ class Marks:
         return now - gone[-1] if gone else self._replay
 
 
-class Reach:
+class StreamReach:
     """Asks the broker for the stream's oldest message, over a connection of its own.
 
     Args:
         settings: which stream, and how far it is to reach back.
         written: returns the offset of the message to be read next; None before the first.
-        turn: which others have while the broker is asked.
+        state_lock: which others have while the broker is asked.
     """
 
-    def __init__(self, settings: Settings, written: Callable[[], int | None], turn: Turn) -> None:
-        self._settings, self._written, self._turn = settings, written, turn
+    def __init__(
+        self, settings: Settings, written: Callable[[], int | None], state_lock: StateLock
+    ) -> None:
+        self._settings, self._written, self._state_lock = settings, written, state_lock
         self._marks = Marks(settings.replay)
         #: Seconds for which the stream is known to be whole; None while that is not known.
         self.seconds: float | None = None
@@ -74,7 +76,7 @@ class Reach:
         if written is None:
             return
         try:
-            first = self._turn.outside(self._first)
+            first = self._state_lock.outside(self._first)
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
             logger.debug("taskbridge: the stream's beginning is not known: %s", error)
             return

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Cooperative", "Turn", "new_turn"]
+__all__ = ["NoLock", "StateLock", "new_state_lock"]
 
 
-class Turn:
+class StateLock:
     """The state lock for threads: reentrant, held in a ``with`` block."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Turn:
             self._mine.depth = depth
 
 
-class Cooperative(Turn):
+class NoLock(StateLock):
     """The state lock for greenlets, which does nothing."""
 
     def __init__(self) -> None:
@@ -61,6 +61,6 @@ class Cooperative(Turn):
         return call(*arguments, **options)
 
 
-def new_turn(async_mode: str) -> Turn:
+def new_state_lock(async_mode: str) -> StateLock:
     """Return the state lock for an async mode of python-socketio."""
-    return Turn() if async_mode == "threading" else Cooperative()
+    return StateLock() if async_mode == "threading" else NoLock()

@@ -13,7 +13,7 @@ from simple_websocket import ConnectionClosed
 from wsproto.utilities import ProtocolError
 
 from bridge.settings import Settings
-from socket_server.connection.send_queue import FIRST_PAUSE, LONGEST_PAUSE, Backlog
+from socket_server.connection.send_queue import FIRST_PAUSE, LONGEST_PAUSE, SendQueue
 from socket_server.limits.token_bucket import Bucket
 from socket_server.messages.answer import Answer
 from socket_server.messages.websocket_frame import BINARY, frame
@@ -25,8 +25,8 @@ __all__ = [
     "UPGRADED",
     "Shared",
     "are_packets",
+    "bounded_websocket_class",
     "framed",
-    "guarded",
     "is_packet",
     "unmask",
 ]
@@ -79,7 +79,7 @@ class Shared(packet.Packet):
         self._begin = self.size - len(payload)
 
     def encode(self, b64: bool = False) -> Any:
-        """Return the packet itself for :class:`Wire`; for polling, its text."""
+        """Return the packet itself for :class:`BoundedWebSocket`; for polling, its text."""
         return self.text if b64 else self
 
     @property
@@ -222,7 +222,7 @@ class PacedSocket(BoundedSocket):
         return 0.0 if since is None else time.monotonic() - since
 
 
-class Wire:
+class BoundedWebSocket:
     """A WebSocket that is read at a limited rate, and not while an answer waits in its send queue.
 
     Args:
@@ -239,7 +239,7 @@ class Wire:
         bounded: BoundedSocket | None,
         bucket: Bucket,
         sleep: Callable[[float], Any],
-        backlog: Backlog | None = None,
+        backlog: SendQueue | None = None,
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
         self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
@@ -297,7 +297,7 @@ class Silence:
         """Write nothing."""
 
 
-def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> Any:
+def bounded_websocket_class(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> Any:
     """Return a replacement for an async mode's WebSocket class that enforces the limits.
 
     Args:
@@ -325,7 +325,7 @@ def guarded(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> An
                 backlog = handler.__self__.queue  # type: ignore[attr-defined]
                 # python-engineio does not catch the errors that a client causes during an upgrade.
                 with contextlib.suppress(OSError, ValueError):
-                    return handler(Wire(websocket, bounded, bucket, sleep, backlog))
+                    return handler(BoundedWebSocket(websocket, bounded, bucket, sleep, backlog))
                 return []
 
             try:

@@ -13,10 +13,10 @@ from typing import Any
 from engineio import exceptions, packet, socket
 
 from socket_server.connection.bounded_websocket import framed
-from socket_server.connection.nonblocking_websocket import KeptOpen, Line
+from socket_server.connection.nonblocking_websocket import KeptOpen, NonBlockingWebSocket
 from socket_server.connection.send_queue import HANDED_OUT
 
-__all__ = ["Clients", "DirectSocket", "Ended", "socket_of_writer"]
+__all__ = ["DirectSocket", "DirectSockets", "EndedTask", "socket_of_writer"]
 
 #: Bytes that are written at once, and held while the client takes only a part of them. Events in
 #: the send queue behind them can still be replaced by newer ones.
@@ -25,7 +25,7 @@ PIECE = 16 * 1024
 WRITES = 4
 
 
-class Clients(dict[str, Any]):
+class DirectSockets(dict[str, Any]):
     """An Engine.IO server's sockets by session id; a socket becomes a DirectSocket when added."""
 
     def __setitem__(self, sid: str, client: Any) -> None:
@@ -49,7 +49,7 @@ class DirectSocket(socket.Socket):
     last_ping: float | None
     #: Whether the connection is to be closed after the bytes taken from the queue.
     _ends = False
-    _line: Line | None = None
+    _line: NonBlockingWebSocket | None = None
 
     @property
     def has_line(self) -> bool:
@@ -57,7 +57,7 @@ class DirectSocket(socket.Socket):
         return self._line is not None
 
     def _websocket_handler(self, websocket: Any) -> Any:
-        self._line = Line.of(websocket)
+        self._line = NonBlockingWebSocket.of(websocket)
         try:
             return super()._websocket_handler(KeptOpen(websocket) if self._line else websocket)
         finally:
@@ -178,7 +178,7 @@ def socket_of_writer(task: Any) -> DirectSocket | None:
     return one if isinstance(one, DirectSocket) and one.has_line else None
 
 
-class Ended:
+class EndedTask:
     """A background task that has ended."""
 
     @staticmethod

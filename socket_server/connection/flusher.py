@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from socket_server.connection.direct_socket import DirectSocket
 
-__all__ = ["Writer"]
+__all__ = ["Flusher"]
 
 #: Seconds of writing before other greenlets run, and clients between two looks at the clock.
 TURN, CLIENTS_AT_ONCE = 0.002, 10
@@ -17,7 +17,7 @@ TURN, CLIENTS_AT_ONCE = 0.002, 10
 PING_TICK = 0.25
 
 
-class Writer:
+class Flusher:
     """Writes queued frames to all clients of a server, and sends them pings.
 
     Args:

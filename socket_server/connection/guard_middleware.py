@@ -11,10 +11,10 @@ from werkzeug.wsgi import ClosingIterator
 from bridge.settings import Settings
 from socket_server.connection.bounded_websocket import BOUNDED
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
-from socket_server.limits.connections import ANSWER, Gate, key_of
+from socket_server.limits.connections import ANSWER, ConnectionLimits, key_of
 from socket_server.observability.metrics import hit
 
-__all__ = ["FULL", "HANG_UP", "Front", "answer_with", "is_websocket"]
+__all__ = ["FULL", "HANG_UP", "GuardMiddleware", "answer_with", "is_websocket"]
 
 #: Key of the WSGI server's callable that ends the connection after the answer.
 HANG_UP = "taskbridge.hang_up"
@@ -28,7 +28,7 @@ PAUSE = 1.0
 Answer = Callable[[Any], list[bytes]]
 
 
-class Front:
+class GuardMiddleware:
     """WSGI middleware in front of the server's application.
 
     The limits hold for the client address of each request, long polling and WebSockets included,
@@ -42,7 +42,7 @@ class Front:
     """
 
     def __init__(
-        self, app: Any, settings: Settings, gate: Gate, sleep: Callable[[float], Any]
+        self, app: Any, settings: Settings, gate: ConnectionLimits, sleep: Callable[[float], Any]
     ) -> None:
         self._settings, self._gate, self._sleep = settings, gate, sleep
         # A call of the object itself goes through C and keeps a kilobyte of each greenlet's stack.

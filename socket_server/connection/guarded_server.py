@@ -21,23 +21,23 @@ from socketio import packet
 
 from bridge.protocol.event import NAMESPACE
 from bridge.settings import Settings
-from socket_server.concurrency.state_lock import Turn
+from socket_server.concurrency.state_lock import StateLock
 from socket_server.connection.bounded_websocket import (
     BOUNDED,
     FIRST,
     SEPARATOR,
     are_packets,
-    guarded,
+    bounded_websocket_class,
 )
-from socket_server.connection.direct_socket import Clients, Ended, socket_of_writer
-from socket_server.connection.flusher import Writer
+from socket_server.connection.direct_socket import DirectSockets, EndedTask, socket_of_writer
+from socket_server.connection.flusher import Flusher
 from socket_server.connection.guard_middleware import FULL, answer_with, is_websocket
-from socket_server.connection.send_queue import backlog_class
+from socket_server.connection.send_queue import send_queue_class
 from socket_server.limits.addresses import AddressLimits, counted_as
 from socket_server.messages.answer import Answer, Body
 from socket_server.messages.requests import Refused
 from socket_server.messages.strict_json import FiniteJson
-from socket_server.observability.counters import Flow
+from socket_server.observability.counters import Counters
 from socket_server.observability.metrics import hit
 
 __all__ = ["GuardedServer", "new_guarded_server"]
@@ -141,20 +141,20 @@ class GuardedEngine(engineio.Server):
         options: options of ``engineio.Server``.
     """
 
-    def __init__(self, *, settings: Settings, flow: Flow, **options: Any) -> None:
+    def __init__(self, *, settings: Settings, flow: Counters, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
         mode: dict[str, Any] = self._async
-        websocket = guarded(mode["websocket"], settings, mode["sleep"])
+        websocket = bounded_websocket_class(mode["websocket"], settings, mode["sleep"])
         self._async: dict[str, Any] = {**mode, "websocket": websocket}
-        self._backlog = backlog_class(
+        self._backlog = send_queue_class(
             mode["queue"], mode["queue_empty"], settings.max_backlog, flow
         )
         #: Sessions per client address; a polling session counts between its requests too.
         self.addresses = AddressLimits(settings)
         if settings.fast_path and self.async_mode == "eventlet":
-            self.writer = Writer(self)
-            self.sockets: dict[str, Any] = Clients()
+            self.writer = Flusher(self)
+            self.sockets: dict[str, Any] = DirectSockets()
 
     def create_queue(self, *_: Any, **__: Any) -> Any:
         """Return a send queue for one client."""
@@ -164,7 +164,7 @@ class GuardedEngine(engineio.Server):
         """Run a background task; see ``engineio.Server``."""
         if socket_of_writer(target) is not None:
             target()  # returns at once: a direct socket needs no writer
-            return Ended
+            return EndedTask
         return super().start_background_task(target, *args, **options)
 
     def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -220,12 +220,12 @@ class GuardedServer(socketio.Server):
 
     Args:
         settings: the limits.
-        turn: the state lock; it is not held while handlers of an application's own namespaces run.
+        state_lock: the state lock; it is not held while handlers of an application's own namespaces run.
         options: options of ``socketio.Server``.
     """
 
-    def __init__(self, settings: Settings, turn: Turn, **options: Any) -> None:
-        self._settings, self.turn = settings, turn
+    def __init__(self, settings: Settings, state_lock: StateLock, **options: Any) -> None:
+        self._settings, self.state_lock = settings, state_lock
         #: Sessions in no namespace, and since when: monotonic seconds.
         self._strangers: dict[str, float] = {}
         self._attempts: Counter[str] = Counter()
@@ -247,17 +247,17 @@ class GuardedServer(socketio.Server):
 
     def sleep(self, seconds: float = 0) -> None:
         """Sleep with the state lock released; see ``socketio.Server``."""
-        self.turn.outside(super().sleep, seconds)
+        self.state_lock.outside(super().sleep, seconds)
 
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
-        with self.turn:
+        with self.state_lock:
             if not self.eio.addresses.enter(_address(environ)):
                 return False  # other sessions have begun since the check in handle_request
             self._strangers[eio_sid] = time.monotonic()
             return super()._handle_eio_connect(eio_sid, environ)
 
     def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
-        with self.turn:
+        with self.state_lock:
             if (environ := self.environ.get(eio_sid)) is not None:
                 self.eio.addresses.leave(_address(environ))
             super()._handle_eio_disconnect(eio_sid, *reason)
@@ -272,12 +272,12 @@ class GuardedServer(socketio.Server):
         [payload] = pkt.data
         body = payload if isinstance(payload, Body) else Body(payload)
         begin = f"{packet.ACK}{NAMESPACE},{pkt.id}"
-        self._send_eio_packet(eio_sid, Answer(begin, body, self.turn))
+        self._send_eio_packet(eio_sid, Answer(begin, body, self.state_lock))
 
     def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
         if namespace == NAMESPACE:
             return super()._trigger_event(event, namespace, *args)
-        return self.turn.outside(super()._trigger_event, event, namespace, *args)
+        return self.state_lock.outside(super()._trigger_event, event, namespace, *args)
 
     def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         # For polling requests; from a WebSocket, nothing is read while an answer waits.
@@ -285,7 +285,7 @@ class GuardedServer(socketio.Server):
         if one is not None and not one.queue.await_taken(self.eio.sleep, self._settings.slow_after):
             self.drop(eio_sid, "slow_after", "slow")
             return
-        with self.turn:
+        with self.state_lock:
             self._take_message(eio_sid, data)
 
     def _take_message(self, eio_sid: str, data: Any) -> None:
@@ -387,18 +387,20 @@ class GuardedServer(socketio.Server):
             bounded.shut()
 
 
-def new_guarded_server(settings: Settings, flow: Flow, turn: Turn, **options: Any) -> GuardedServer:
+def new_guarded_server(
+    settings: Settings, flow: Counters, state_lock: StateLock, **options: Any
+) -> GuardedServer:
     """Return a server with the settings' limits.
 
     Args:
         settings: the limits.
         flow: counters of replaced and dropped packets.
-        turn: the state lock.
+        state_lock: the state lock.
         options: options of ``socketio.Server``.
     """
     return GuardedServer(
         settings,
-        turn,
+        state_lock,
         async_handlers=False,
         max_http_buffer_size=settings.max_message,
         # The default would let clients stay connected to "/" without a token.

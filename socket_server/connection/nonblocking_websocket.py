@@ -7,10 +7,10 @@ import contextlib
 from socket import SHUT_WR
 from typing import Any
 
-__all__ = ["KeptOpen", "Line"]
+__all__ = ["KeptOpen", "NonBlockingWebSocket"]
 
 
-class Line:
+class NonBlockingWebSocket:
     """A WebSocket's connection, written to without waiting for the client.
 
     Args:
@@ -26,7 +26,7 @@ class Line:
         self._held = False
 
     @classmethod
-    def of(cls, websocket: Any) -> Line | None:
+    def of(cls, websocket: Any) -> NonBlockingWebSocket | None:
         """Return the line of a WebSocket; None if it is encrypted, or not eventlet's."""
         plain = getattr(getattr(websocket, "socket", None), "fd", None)
         # An encrypted socket is of a subclass of socket.socket.

@@ -9,9 +9,9 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from socket_server.messages.answer import PIECE, Answer
-from socket_server.observability.counters import Flow
+from socket_server.observability.counters import Counters
 
-__all__ = ["Backlog", "backlog_class"]
+__all__ = ["SendQueue", "send_queue_class"]
 
 #: Bytes handed out before the client has taken them; the packets left in the queue can still be
 #: replaced by newer ones.
@@ -23,7 +23,7 @@ MUCH, PATIENCE = 0.125, 0.5
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
 
 
-class Backlog:
+class SendQueue:
     """Send queue of an Engine.IO socket; mixed into the queue class of the async mode.
 
     A packet with an attribute ``latest`` replaces the queued packet with the same value. It goes to
@@ -33,7 +33,7 @@ class Backlog:
     #: Limit in bytes; beyond it all packets are dropped, and the client will be disconnected.
     most = 0
     #: Counters of replaced and dropped packets.
-    flow = Flow()
+    flow = Counters()
     #: Exception that the mode's queues raise when empty.
     empty: type[Exception] = Exception
     clock = staticmethod(time.monotonic)
@@ -219,7 +219,9 @@ def _size(packet: Any) -> int:
     return len(data) if isinstance(data, str | bytes) else 0
 
 
-def backlog_class(queue: type, empty: type[Exception], most: int, flow: Flow | None = None) -> type:
+def send_queue_class(
+    queue: type, empty: type[Exception], most: int, flow: Counters | None = None
+) -> type:
     """Return a class of send queues for an async mode of python-engineio.
 
     Args:
@@ -228,5 +230,5 @@ def backlog_class(queue: type, empty: type[Exception], most: int, flow: Flow | N
         most: limit in bytes.
         flow: counters of replaced and dropped packets; default new ones.
     """
-    names = {"most": most, "empty": empty, "flow": flow or Flow()}
-    return type("ClientBacklog", (Backlog, queue), names)
+    names = {"most": most, "empty": empty, "flow": flow or Counters()}
+    return type("ClientBacklog", (SendQueue, queue), names)

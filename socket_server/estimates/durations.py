@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.protocol.snapshot import Snapshot
 
-__all__ = ["ENOUGH", "History"]
+__all__ = ["ENOUGH", "Durations"]
 
 #: Jobs of a name that an estimate needs: with fewer, its range says nothing.
 ENOUGH = 5
@@ -16,7 +16,7 @@ ENOUGH = 5
 MAX_JOBS, MAX_NAMES = 50, 1000
 
 
-class History:
+class Durations:
     """Remembers how long the newest jobs of each name waited and ran."""
 
     def __init__(self) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from bridge.protocol.event import Event
-from socket_server.concurrency.state_lock import Turn
-from socket_server.estimates.durations import History
-from socket_server.estimates.queue_depth import Gauge, Level, Lines
+from socket_server.concurrency.state_lock import StateLock
+from socket_server.estimates.durations import Durations
+from socket_server.estimates.queue_depth import QueueDepth, QueueDepths, WaitingJobs
 from socket_server.journal.journal import Journal
 
 __all__ = ["Estimates"]
@@ -32,7 +32,7 @@ class Estimates:
         lines: which jobs wait in which queue.
         history: how long jobs took.
         gauge: asks the broker about its queues.
-        turn: which others have while the broker is asked.
+        state_lock: which others have while the broker is asked.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Estimates:
         tell: Callable[[Event], None],
         journal: Journal,
         is_watched: Callable[[str, str | None], bool],
-        lines: Lines,
-        history: History,
-        gauge: Gauge,
-        turn: Turn,
+        lines: WaitingJobs,
+        history: Durations,
+        gauge: QueueDepths,
+        state_lock: StateLock,
     ) -> None:
         self._send, self._journal, self._is_watched = tell, journal, is_watched
         self._lines, self._history, self._gauge = lines, history, gauge
-        self._turn = turn
+        self._state_lock = state_lock
         #: Messages in each queue in which jobs waited of late.
         self.levels: dict[str, int] = {}
 
@@ -56,7 +56,7 @@ class Estimates:
         if not self._lines:
             self.levels = dict.fromkeys(self.levels, 0)
             return
-        read = self._turn.outside(self._gauge.read, self._lines.queues())
+        read = self._state_lock.outside(self._gauge.read, self._lines.queues())
         levels = {queue: level for queue, level in read.items() if level is not None}
         self._lines.looked(read, levels)
         # A queue that was seen stays a figure, and does not vanish with the last job in it.
@@ -72,7 +72,7 @@ class Estimates:
         """Whether jobs wait in a queue that it was not the turn of."""
         return queue not in read and self._lines.has(queue)
 
-    def _tell(self, job: str, queue: str, level: Level, ahead: int | None) -> None:
+    def _tell(self, job: str, queue: str, level: QueueDepth, ahead: int | None) -> None:
         if job not in self._journal:
             self._lines.leave(job)
             return

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 
 from bridge.protocol.event import Event
-from socket_server.estimates.durations import History
-from socket_server.estimates.queue_depth import Lines
+from socket_server.estimates.durations import Durations
+from socket_server.estimates.queue_depth import WaitingJobs
 from socket_server.journal.change import TALK, Change
 
 __all__ = ["EstimatesObserver"]
@@ -21,7 +21,7 @@ class EstimatesObserver:
         history: the durations of jobs, by their name.
     """
 
-    def __init__(self, lines: Lines, history: History) -> None:
+    def __init__(self, lines: WaitingJobs, history: Durations) -> None:
         self._lines, self._history = lines, history
 
     def __call__(self, change: Change) -> Iterable[Event]:

@@ -12,7 +12,7 @@ from bridge.bus import embedded_transport, stream
 from bridge.bus.connection import connect
 from bridge.settings import Settings
 
-__all__ = ["Gauge", "Level", "Lines"]
+__all__ = ["QueueDepth", "QueueDepths", "WaitingJobs"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ ROUND = 1.0
 Line = dict[str, int | None]
 
 
-class Level(NamedTuple):
+class QueueDepth(NamedTuple):
     """What the broker tells about a queue."""
 
     #: Messages in it that nobody has taken yet.
@@ -41,7 +41,7 @@ class Level(NamedTuple):
     workers: bool | None
 
 
-class Lines:
+class WaitingJobs:
     """Which jobs wait in which queue, in the order in which they came. Pure.
 
     Anybody who may publish events can name any number of queues. Those that the broker has been
@@ -131,7 +131,7 @@ class Lines:
         return {job: known for job, known in line.items() if known is not None}
 
 
-class Gauge:
+class QueueDepths:
     """Asks the broker about its queues, over a connection of its own.
 
     Args:
@@ -143,7 +143,7 @@ class Gauge:
         self._settings = settings
         self._connection: Any = None
 
-    def read(self, queues: list[str]) -> dict[str, Level | None]:
+    def read(self, queues: list[str]) -> dict[str, QueueDepth | None]:
         """Return what is known of queues, None for those that do not exist.
 
         Those that it did not come to within ``ROUND`` seconds, or while the broker is away, are
@@ -152,7 +152,7 @@ class Gauge:
         Args:
             queues: their names, those that matter most first.
         """
-        levels: dict[str, Level | None] = {}
+        levels: dict[str, QueueDepth | None] = {}
         deadline = time.monotonic() + ROUND
         try:
             for name in queues:
@@ -164,7 +164,7 @@ class Gauge:
             self.close()
         return levels
 
-    def _level(self, queue: str) -> Level | None:
+    def _level(self, queue: str) -> QueueDepth | None:
         if self._connection is None:
             options = {"connect_timeout": PATIENCE, "transport_options": self._options()}
             self._connection = connect(self._settings, self._settings.broker, **options)
@@ -177,7 +177,7 @@ class Gauge:
         finally:
             if getattr(channel, "is_open", True):
                 channel.close()
-        return Level(ready, self._workers(consumers))
+        return QueueDepth(ready, self._workers(consumers))
 
     def _options(self) -> dict[str, float]:
         if not stream.is_amqp(self._settings.broker):

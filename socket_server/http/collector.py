@@ -9,10 +9,10 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from socket_server.bus.managers import JobsManager
-from socket_server.bus.stream_reach import Reach
+from socket_server.bus.stream_reach import StreamReach
 from socket_server.estimates.estimates import Estimates
 from socket_server.journal.journal import Journal
-from socket_server.limits.connections import Gate
+from socket_server.limits.connections import ConnectionLimits
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.path import Path
 from socket_server.observability.metrics import Metrics
@@ -39,9 +39,9 @@ class Collector:
         manager: JobsManager,
         journal: Journal,
         jobs: JobsNamespace,
-        gate: Gate,
+        gate: ConnectionLimits,
         estimates: Estimates,
-        reach: Reach,
+        reach: StreamReach,
         ways: tuple[Path, Disturbances],
         sleep: Callable[[float], Any],
     ) -> None:

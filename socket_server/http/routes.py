@@ -18,7 +18,7 @@ from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.health import Health
 from socket_server.journal.journal import Journal
 from socket_server.watching.auth import Auth
-from socket_server.watching.job_lookup import Lookup
+from socket_server.watching.job_lookup import JobLookup
 
 __all__ = ["new_health", "new_http"]
 
@@ -41,7 +41,7 @@ SECURITY_HEADERS = {
 
 
 def new_http(
-    settings: Settings, auth: Auth, journal: Journal, lookup: Lookup, health: Health
+    settings: Settings, auth: Auth, journal: Journal, lookup: JobLookup, health: Health
 ) -> Flask:
     """Return the WSGI application that is served beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
@@ -122,7 +122,7 @@ def _well(health: Health, reason: Callable[[], str | None], **facts: Any) -> Cal
 Credentials = dict[str, str] | None
 
 
-def _job(auth: Auth, journal: Journal, lookup: Lookup) -> Callable[[str, Credentials], Found]:
+def _job(auth: Auth, journal: Journal, lookup: JobLookup) -> Callable[[str, Credentials], Found]:
     """Return a function that finds a job's snapshot, or else returns an error response."""
 
     def job(job: str, credentials: Credentials) -> Found:

@@ -15,7 +15,7 @@ from bridge.instrumentation.outcomes import REPLACED
 from bridge.protocol.event import Event
 from bridge.protocol.task_state import TaskState
 
-__all__ = ["Execution", "Runs"]
+__all__ = ["Execution", "Executions"]
 
 #: Superseded executions of one task that are remembered, so that their late events stay refused.
 MAX_PAST = 16
@@ -47,7 +47,7 @@ class Execution(NamedTuple):
         return first and self.run == self.number
 
 
-class Runs(dict[str, Execution]):
+class Executions(dict[str, Execution]):
     """The current execution of each task of a job, by the task's id, unless it is a usual one.
 
     Most jobs have one task that is executed once, so nothing is held for it.

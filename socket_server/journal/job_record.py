@@ -10,12 +10,12 @@ from zlib import crc32
 
 from bridge.protocol.event import MAX_FOLLOWERS, Event, is_identifier
 from bridge.protocol.snapshot import Snapshot
-from socket_server.journal.executions import Runs
+from socket_server.journal.executions import Executions
 
-__all__ = ["BEGINNING", "Place", "Record", "place_of"]
+__all__ = ["BEGINNING", "JobRecord", "StreamPosition", "position_of"]
 
 
-class Place(NamedTuple):
+class StreamPosition(NamedTuple):
     """Place of an event. The checksum distinguishes two streams of one name with equal offsets."""
 
     offset: int
@@ -23,17 +23,17 @@ class Place(NamedTuple):
 
 
 #: The place before the first event.
-BEGINNING = Place(0, 0)
+BEGINNING = StreamPosition(0, 0)
 #: The place of events that were missed; no client has a cursor to it.
-GAP = Place(0, 1)
+GAP = StreamPosition(0, 1)
 
 
-def place_of(event: Event, offset: int) -> Place:
+def position_of(event: Event, offset: int) -> StreamPosition:
     """Return the place of an event at an offset."""
-    return Place(offset, crc32(f"{event.task} {event.run} {event.seq}".encode()))
+    return StreamPosition(offset, crc32(f"{event.task} {event.run} {event.seq}".encode()))
 
 
-class Record:
+class JobRecord:
     """One job in the journal. A server holds many, so it is kept small.
 
     Args:
@@ -46,7 +46,7 @@ class Record:
     def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
         #: The current execution of each task.
-        self.runs = Runs()
+        self.runs = Executions()
         #: Seconds since the epoch at which the newest event was folded in, by this server's clock;
         #: of a replayed event, its own time if that is earlier. Events that only servers send
         #: (``SERVER_MADE``) do not count.
@@ -100,7 +100,7 @@ class Record:
         """Return the ids of tasks that are to follow others and of which no event has come."""
         return [one for one in self._followers or () if self.snapshot.task(one) is None]
 
-    def keep(self, place: Place, text: str) -> None:
+    def keep(self, place: StreamPosition, text: str) -> None:
         """Hold one more event."""
         self.last = place
         self._events.append((*place, text))
@@ -109,7 +109,7 @@ class Record:
     def forget_oldest(self) -> int:
         """Drop the oldest event; return its size in characters."""
         offset, check, text = self._events.pop(0)
-        self.forgotten = Place(offset, check)
+        self.forgotten = StreamPosition(offset, check)
         self.size -= len(text)
         return len(text)
 
@@ -126,7 +126,7 @@ class Record:
         self.forgotten = self.last = GAP
         return size
 
-    def after(self, place: Place) -> int | None:
+    def after(self, place: StreamPosition) -> int | None:
         """Return the offset of a place if all events after it are held, else None."""
         if place == self.last:
             return place.offset
@@ -136,7 +136,7 @@ class Record:
             return None
         return place.offset
 
-    def _holds(self, place: Place) -> bool:
+    def _holds(self, place: StreamPosition) -> bool:
         at = bisect_left(self._events, place.offset, key=itemgetter(0))
         return at < len(self._events) and self._events[at][:2] == place
 

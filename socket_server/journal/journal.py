@@ -15,7 +15,7 @@ from bridge.protocol.event import SERVER_MADE, Event, finite_json
 from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.change import Change
-from socket_server.journal.job_record import BEGINNING, Place, Record, place_of
+from socket_server.journal.job_record import BEGINNING, JobRecord, StreamPosition, position_of
 from socket_server.messages.answer import Body, Encoded
 from socket_server.messages.excerpt import Excerpt, Following
 
@@ -125,7 +125,7 @@ class Journal:
         self.evicted = Evicted()
         # In the order of their last event, so that those silent longest come first: all jobs, those
         # that have ended, and those that have not and hold events.
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, JobRecord] = {}
         self._ended: dict[str, None] = {}
         self._holding: dict[str, None] = {}
         self._owners: dict[str, dict[str, None]] = {}
@@ -164,7 +164,7 @@ class Journal:
             What it changed; None if it was a duplicate or stale.
         """
         self._drop_text(event.job)
-        record = self._records.get(event.job) or Record(
+        record = self._records.get(event.job) or JobRecord(
             event.job, headless=(late or not self.whole) and not _begins(event)
         )
         ended = record.snapshot.ended
@@ -177,7 +177,7 @@ class Journal:
         self._offset += 1
         # Offsets of a stream begin at 0, which here stands for the beginning. The place has the
         # worker's own number of the execution, which does not depend on what a server has seen.
-        place = place_of(event, self._offset if offset is None else offset + 1)
+        place = position_of(event, self._offset if offset is None else offset + 1)
         passing = event.type == "progress" or event.verdict
         if passing:
             place = record.last  # who has seen it needs nothing that came before
@@ -192,7 +192,7 @@ class Journal:
         self._bound(event.job, record)
         return change
 
-    def _place(self, job: str, record: Record) -> None:
+    def _place(self, job: str, record: JobRecord) -> None:
         for order in (self._records, self._ended, self._holding):
             order.pop(job, None)
         self._records[job] = record
@@ -203,7 +203,7 @@ class Journal:
         if record.snapshot.owner:
             self._owners.setdefault(record.snapshot.owner, {})[job] = None
 
-    def _bound(self, job: str, record: Record) -> None:
+    def _bound(self, job: str, record: JobRecord) -> None:
         """Make room for what a job has just got; the job itself stays."""
         while record.count > self._max_events or record.size > self._max_job_bytes:
             self.size -= record.forget_oldest()
@@ -390,16 +390,16 @@ class Journal:
     def _of(self, owner: str) -> Iterator[Snapshot]:
         return (self._records[job].snapshot for job in self._owners.get(owner, ()))
 
-    def _cursor(self, place: Place) -> str:
+    def _cursor(self, place: StreamPosition) -> str:
         return f"{self.epoch}:{place.offset}.{place.check}"
 
-    def _place_of(self, cursor: str) -> Place | None:
+    def _place_of(self, cursor: str) -> StreamPosition | None:
         """Return a cursor's place; None if it is not one of this epoch."""
         epoch, _, rest = cursor.rpartition(":")
         offset, _, check = rest.partition(".")
         if epoch != self.epoch or not (offset.isdecimal() and check.isdecimal()):
             return None
-        return Place(int(offset), int(check))
+        return StreamPosition(int(offset), int(check))
 
 
 def _encode_next(place: tuple[float, str] | None) -> str | None:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from bridge.settings import Settings
-from socket_server.limits.counter import Tally
+from socket_server.limits.counter import KeyedCounter
 from socket_server.limits.token_bucket import Buckets
 from socket_server.observability.metrics import hit
 
@@ -101,7 +101,7 @@ class AddressLimits:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._lock = settings, threading.Lock()
-        self._open, self._count = Tally(), 0
+        self._open, self._count = KeyedCounter(), 0
         rate = settings.connects_per_second
         self._rate = Buckets(rate, max(1.0, rate), clock, MOST)
 

@@ -13,7 +13,7 @@ from bridge.settings import Settings
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.observability.metrics import hit
 
-__all__ = ["Gate", "key_of"]
+__all__ = ["ConnectionLimits", "key_of"]
 
 #: Seconds that the answer to a plain request may take; long polling takes up to 45.
 ANSWER = 60.0
@@ -42,7 +42,7 @@ def _accepted(environ: dict[str, Any]) -> Any:
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-class Gate:
+class ConnectionLimits:
     """Tracks the connections of a server, with a deadline for each.
 
     Under gunicorn, which accepts connections itself, it knows only connections with a request.

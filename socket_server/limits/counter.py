@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-__all__ = ["Tally"]
+__all__ = ["KeyedCounter"]
 
 
-class Tally(Counter[str]):
+class KeyedCounter(Counter[str]):
     """A count for each name."""
 
     def enter(self, name: str) -> None:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from bridge.settings import Settings
-from socket_server.limits.counter import Tally
+from socket_server.limits.counter import KeyedCounter
 from socket_server.limits.token_bucket import Buckets
 from socket_server.messages.requests import Refused
 from socket_server.observability.metrics import hit
 
-__all__ = ["Limits"]
+__all__ = ["RateLimits"]
 
 #: Burst in seconds of the rate of requests: a page sends many when it is opened, then few.
 BURST = 2.0
@@ -20,7 +20,7 @@ BURST_OF_BYTES = 4.0
 MINUTE = 60.0
 
 
-class Limits:
+class RateLimits:
     """Counts requests, bytes, jobs and connections; refuses with the protocol's error codes.
 
     Args:
@@ -38,7 +38,7 @@ class Limits:
         self._bytes_of_owner = Buckets(owner_size, BURST_OF_BYTES * owner_size, clock)
         minutely = settings.enqueues_per_minute
         self._enqueued = Buckets(minutely / MINUTE, max(1.0, minutely), clock)
-        self._connected = Tally()
+        self._connected = KeyedCounter()
 
     def connect(self, owner: str | None) -> None:
         """Count a connection of an owner; nothing is counted for a token without an owner (None).

@@ -104,14 +104,14 @@ class Audit:
             self._running = False
 
     def _settle_all(self) -> None:
-        with self._sio.turn:
+        with self._sio.state_lock:
             snapshots = [one for one in self._journal.snapshots() if not one.ended]
         for snapshot in snapshots:
             self._settle(snapshot)
 
     def _settle(self, snapshot: Snapshot) -> None:
         """Look up the tasks of a job that have not ended, as far as they are known."""
-        with self._sio.turn:
+        with self._sio.state_lock:
             tasks = [task.task for task in snapshot.open_tasks()]
         for task in tasks:
             self._verdicts.settle(snapshot.job, task)
@@ -120,12 +120,12 @@ class Audit:
     def _settle_silent(self) -> None:
         """Look up some tasks that seem to wait, of some jobs that are silent."""
         if not self._round:
-            with self._sio.turn:
+            with self._sio.state_lock:
                 self._round.extend(self._journal.silent(self._silent_after))
             self._next_round = self._clock() + self._silent_after
         for _ in range(min(JOBS, len(self._round))):
             job = self._round.popleft()
-            with self._sio.turn:
+            with self._sio.state_lock:
                 known = self._journal.of(job).waiting() if job in self._journal else []
                 waiting = [*(task.task for task in known), *self._journal.unheard(job)]
             for task in random.sample(waiting, min(TASKS, len(waiting))):

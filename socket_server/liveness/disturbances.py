@@ -58,7 +58,7 @@ class Disturbances:
         logger.warning("taskbridge: %s", NOTHING_COMES if disturbed else "workers are heard again")
         for number, job in enumerate({*self._watchdog.jobs(), *self._told}):
             if number % JOBS_AT_ONCE == 0:
-                self._sio.turn.outside(self._sio.sleep, 0)
+                self._sio.state_lock.outside(self._sio.sleep, 0)
             if self._is_general != disturbed:
                 return  # it has changed meanwhile, and another round tells of that
             self._tell(job)

@@ -10,7 +10,7 @@ from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.path import Path
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Silence, Watchdog
-from socket_server.liveness.worker_inspection import MAX_TASKS, Workers
+from socket_server.liveness.worker_inspection import MAX_TASKS, WorkerInspection
 
 __all__ = ["Inquiry"]
 
@@ -35,7 +35,7 @@ class Inquiry:
 
     def __init__(
         self,
-        workers: Workers,
+        workers: WorkerInspection,
         verdicts: Verdicts,
         watchdog: Watchdog,
         disturbances: Disturbances,
@@ -55,11 +55,11 @@ class Inquiry:
             self._sio.start_background_task(self._ask_all)
 
     def _ask_all(self) -> None:
-        with self._sio.turn:
+        with self._sio.state_lock:
             try:
                 while self._waiting:
                     self._ask_some()
-                    self._sio.turn.outside(self._sio.sleep, PAUSE)
+                    self._sio.state_lock.outside(self._sio.sleep, PAUSE)
             finally:
                 self._is_asking = False
 
@@ -67,16 +67,16 @@ class Inquiry:
         keys = list(self._waiting)[:MAX_TASKS]
         batch = [self._waiting.pop(key) for key in keys]
         nodes = {one.task: one.node for one in batch}
-        there = self._sio.turn.outside(self._workers.ask, nodes)
+        there = self._sio.state_lock.outside(self._workers.ask, nodes)
         for silence in batch:
             self._sio.start_background_task(self._conclude, silence, there[silence.task])
 
     def _conclude(self, silence: Silence, there: bool | None) -> None:
-        """Say what became of a task; see ``Workers.ask``."""
+        """Say what became of a task; see ``WorkerInspection.ask``."""
         # What is stored is looked up after the worker was asked: a task may end in between.
         lost = there is False and self._path.is_open
         is_over = self._verdicts.judge(silence._replace(lost=lost)) or lost
-        with self._sio.turn:
+        with self._sio.state_lock:
             if is_over:
                 self._disturbances.over(silence.job, silence.task)
                 return

@@ -84,7 +84,7 @@ class Presumptions:
             self._jobs.discard(job)
 
     def _presumed(self, job: str) -> list[str]:
-        with self._sio.turn:
+        with self._sio.state_lock:
             if job not in self._journal:
                 return []
             return [task.task for task in self._journal.of(job).presumed_tasks()]

@@ -21,7 +21,7 @@ from socket_server.liveness.path import Path, Prober
 from socket_server.liveness.presumptions import Presumptions
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Watchdog
-from socket_server.liveness.worker_inspection import Workers
+from socket_server.liveness.worker_inspection import WorkerInspection
 from socket_server.observability.metrics import Metrics
 
 __all__ = ["Supervision"]
@@ -57,9 +57,9 @@ class Supervision:
         self._watchdog = Watchdog(stalled_after=stalled, lost_after=lost)
         self.path = Path(stalled)
         self._prober = Prober(new_writer(served), manager.host_id, self.path)
-        self._verdicts = Verdicts(tell, journal, bridge, sio.turn)
+        self._verdicts = Verdicts(tell, journal, bridge, sio.state_lock)
         self.disturbances = Disturbances(tell, journal, self._watchdog, sio)
-        asked = Workers(settings), self._verdicts, self._watchdog, self.disturbances
+        asked = WorkerInspection(settings), self._verdicts, self._watchdog, self.disturbances
         self._inquiry = Inquiry(*asked, self.path, sio)
         self._audit = Audit(journal, self._verdicts, lambda: metrics.ends_lost, sio, lost)
 
@@ -103,5 +103,5 @@ class Supervision:
         self._sio.start_background_task(self._tell_path, self.path.disturbed)
 
     def _tell_path(self, disturbed: bool) -> None:
-        with self._sio.turn:
+        with self._sio.state_lock:
             self.disturbances.tell_all(disturbed=disturbed)

@@ -14,7 +14,7 @@ from bridge.errors import ResultsUnavailable
 from bridge.instrumentation.outcomes import EXPIRED
 from bridge.protocol.event import TERMINAL, Event, EventType
 from bridge.protocol.task_state import TaskState
-from socket_server.concurrency.state_lock import Turn
+from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
 from socket_server.liveness.watchdog import Silence
 
@@ -33,14 +33,14 @@ class Verdicts:
         tell: takes each verdict, as :meth:`.Dispatcher.tell` does.
         journal: what the server knows.
         bridge: through which the result backend is asked.
-        turn: which others have while the result backend is asked.
+        state_lock: which others have while the result backend is asked.
     """
 
     def __init__(
-        self, tell: Callable[[Event], None], journal: Journal, bridge: Bridge, turn: Turn
+        self, tell: Callable[[Event], None], journal: Journal, bridge: Bridge, state_lock: StateLock
     ) -> None:
         self._tell, self._journal = tell, journal
-        self._bridge, self._turn = bridge, turn
+        self._bridge, self._state_lock = bridge, state_lock
 
     def judge(self, silence: Silence) -> bool:
         """Say what became of a silent task: what its result says, else that it stalls or is lost.
@@ -50,7 +50,7 @@ class Verdicts:
         Returns:
             Whether it is known not to run any more.
         """
-        with self._turn:
+        with self._state_lock:
             return self._judge(silence)
 
     def _judge(self, silence: Silence) -> bool:
@@ -74,7 +74,7 @@ class Verdicts:
         Returns:
             Whether the result backend has answered.
         """
-        with self._turn:
+        with self._state_lock:
             try:
                 found = self._look_up(task)
             except ResultsUnavailable:
@@ -106,7 +106,7 @@ class Verdicts:
             number: of the task, among those of the job of which no more is known.
             state: how it ended.
         """
-        with self._turn:
+        with self._state_lock:
             if job not in self._journal:
                 return
             snapshot = self._journal.of(job)
@@ -129,7 +129,9 @@ class Verdicts:
             return None
 
     def _look_up(self, task: str) -> dict[str, Any] | None:
-        answer: dict[str, Any] | None = self._turn.outside(from_result, self._bridge.app, task)
+        answer: dict[str, Any] | None = self._state_lock.outside(
+            from_result, self._bridge.app, task
+        )
         return answer if answer and answer["state"] in TERMINAL else None
 
 

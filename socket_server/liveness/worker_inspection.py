@@ -15,7 +15,7 @@ from bridge.bus import embedded_transport, stream
 from bridge.bus.connection import connect
 from bridge.settings import Settings
 
-__all__ = ["MAX_TASKS", "Workers"]
+__all__ = ["MAX_TASKS", "WorkerInspection"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class _Mailbox(Mailbox):
         yield producer or _Producer(channel, auto_declare=False)
 
 
-class Workers:
+class WorkerInspection:
     """Asks by Celery's remote control, over a connection of its own for each question.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from engineio import packet
 
 from bridge.protocol.event import finite_json
-from socket_server.concurrency.state_lock import Cooperative, Turn
+from socket_server.concurrency.state_lock import NoLock, StateLock
 from socket_server.messages.excerpt import Excerpt
 from socket_server.messages.websocket_frame import CONTINUATION, TEXT, frame
 
@@ -66,15 +66,15 @@ class Answer(packet.Packet):
     Args:
         begin: the Socket.IO packet up to its payload.
         body: the payload.
-        turn: the state lock, held while the journal is read; default none.
+        state_lock: the state lock, held while the journal is read; default none.
     """
 
     latest = data = None
 
-    def __init__(self, begin: str, body: Body, turn: Turn | None = None) -> None:
+    def __init__(self, begin: str, body: Body, state_lock: StateLock | None = None) -> None:
         self.packet_type, self.binary = packet.MESSAGE, False
         self._excerpt, self._end = body.excerpt, f"{body.end}]"
-        self._turn = turn or Cooperative()
+        self._state_lock = state_lock or NoLock()
         self._text = f"{packet.MESSAGE}{begin}[{body.head}"
         #: Bytes held in memory; events that are still to be read from the journal do not count.
         self.size = len(self._text) + len(self._end)
@@ -100,7 +100,7 @@ class Answer(packet.Packet):
     def _fill(self, most: int) -> None:
         """Read on until more than ``most`` characters are at hand, if there are so many."""
         if len(self._text) <= most and self._excerpt is not None:
-            with self._turn:
+            with self._state_lock:
                 text = self._excerpt.read(most + 1)
             self._text += text
             if not text or not self._excerpt.left:

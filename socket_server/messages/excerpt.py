@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Forgotten", "Excerpt"]
+__all__ = ["Excerpt", "Forgotten"]
 
 #: Returns offset and JSON of the event after an offset; None if the journal has dropped it.
 Following = Callable[[int], tuple[int, str] | None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Flow"]
+__all__ = ["Counters"]
 
 
 @dataclass(slots=True)
-class Flow:
+class Counters:
     """Counts since the start of the server."""
 
     #: Events read from the bus.

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Emitters"]
+__all__ = ["EmitterStats"]
 
 #: Processes and hosts remembered at most; the totals keep the counts of forgotten ones.
 MAX_EMITTERS, MAX_HOSTS = 10_000, 1_000
@@ -54,7 +54,7 @@ class Skew:
         return least if least < 0 or least > UNSURE else 0.0
 
 
-class Emitters:
+class EmitterStats:
     """Adds up the counts of emitters, each of which begins at 0.
 
     Args:

@@ -16,8 +16,8 @@ from prometheus_client import (
 
 from bridge.protocol.event import Event
 from bridge.protocol.snapshot import Snapshot
-from socket_server.observability.counters import Flow
-from socket_server.observability.emitter_stats import Emitters
+from socket_server.observability.counters import Counters
+from socket_server.observability.emitter_stats import EmitterStats
 
 __all__ = ["LIMITS", "Metrics", "hit"]
 
@@ -44,7 +44,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.flow, self.emitters = Flow(), Emitters()
+        self.flow, self.emitters = Counters(), EmitterStats()
         #: Reports by emitters that they dropped ends of tasks.
         self.ends_lost = 0
         self._names: set[str] = set()

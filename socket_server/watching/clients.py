@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.protocol.event import NAMESPACE, room_of_job, room_of_owner
 from bridge.tokens import Grant
-from socket_server.limits.rate_limits import Limits
+from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.requests import Refused
 
 __all__ = ["Client", "Clients", "Session"]
@@ -54,7 +54,7 @@ class Clients:
         session_ttl: longest life of a session's grant, in seconds.
     """
 
-    def __init__(self, namespace: Any, limits: Limits, session_ttl: float) -> None:
+    def __init__(self, namespace: Any, limits: RateLimits, session_ttl: float) -> None:
         self._namespace, self._limits = namespace, limits
         self._session_notice = min(NOTICE, LAST_PART * session_ttl)
         self._clients: dict[str, Client] = {}

@@ -12,10 +12,10 @@ from bridge.errors import JobNotFound
 from bridge.protocol.snapshot import Snapshot
 from bridge.results.stored_result import can_read
 from bridge.tokens import Grant
-from socket_server.concurrency.state_lock import Turn
+from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
 
-__all__ = ["Lookup"]
+__all__ = ["JobLookup"]
 
 #: Seconds to wait for the first event of a job, which may have been enqueued a moment ago.
 FIRST_EVENT = 2.0
@@ -23,14 +23,14 @@ FIRST_EVENT = 2.0
 INTERVAL = 0.05
 
 
-class Lookup:
+class JobLookup:
     """Finds jobs in the journal, or else in the result backend.
 
     Args:
         bridge: gives access to the result backend.
         journal: the jobs that the server holds.
         sleep: waits some seconds while other clients are served.
-        turn: the state lock, released while the result backend is read.
+        state_lock: the state lock, released while the result backend is read.
         whole: returns whether the server has read all events that were ever published.
     """
 
@@ -39,10 +39,10 @@ class Lookup:
         bridge: Bridge,
         journal: Journal,
         sleep: Callable[[float], None],
-        turn: Turn,
+        state_lock: StateLock,
         whole: Callable[[], bool],
     ) -> None:
-        self._bridge, self._turn, self._whole = bridge, turn, whole
+        self._bridge, self._state_lock, self._whole = bridge, state_lock, whole
         self._journal = journal
         self._sleep = sleep
 
@@ -89,5 +89,5 @@ class Lookup:
         return job in self._journal and grant.names(job, self._journal.owner(job))
 
     def _from_result(self, job: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._turn.outside(from_result, self._bridge.app, job)
+        found: dict[str, Any] | None = self._state_lock.outside(from_result, self._bridge.app, job)
         return found

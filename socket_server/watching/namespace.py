@@ -20,14 +20,14 @@ from bridge.protocol.snapshot import Snapshot
 from bridge.tokens import Grant
 from socket_server.concurrency.pace import Pace
 from socket_server.journal.journal import Journal
-from socket_server.limits.counter import Tally
-from socket_server.limits.rate_limits import Limits
+from socket_server.limits.counter import KeyedCounter
+from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.answer import Body
 from socket_server.messages.requests import Refused, answered, text, whole
 from socket_server.observability.logs import tell
 from socket_server.watching.auth import Admission, Auth
 from socket_server.watching.clients import Clients
-from socket_server.watching.job_lookup import Lookup
+from socket_server.watching.job_lookup import JobLookup
 from socket_server.watching.sessions import Sessions
 
 __all__ = ["JobsNamespace"]
@@ -64,9 +64,9 @@ class JobsNamespace(socketio.Namespace):
         self,
         bridge: Bridge,
         journal: Journal,
-        lookup: Lookup,
+        lookup: JobLookup,
         auth: Auth,
-        limits: Limits,
+        limits: RateLimits,
         ready: Callable[[], bool],
     ) -> None:
         super().__init__(NAMESPACE)
@@ -80,7 +80,7 @@ class JobsNamespace(socketio.Namespace):
         #: Owner and time (monotonic seconds) of each job that was enqueued here a moment ago.
         self._fresh: dict[str, tuple[str, float]] = {}
         #: Number of jobs of each owner that are being published.
-        self._starting = Tally()
+        self._starting = KeyedCounter()
         self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
     def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
@@ -141,7 +141,7 @@ class JobsNamespace(socketio.Namespace):
         self._limits.request(sid, client.grant.owner if client else None)
 
     def charge(self, sid: str, size: float) -> None:
-        """Count the bytes of an answer against the rate limits; see ``Limits.charge``."""
+        """Count the bytes of an answer against the rate limits; see ``RateLimits.charge``."""
         client = self.clients.get(sid)
         self._limits.charge(sid, client.grant.owner if client else None, size)
 
@@ -167,7 +167,7 @@ class JobsNamespace(socketio.Namespace):
 
     def _await_turn(self) -> None:
         """Wait, with the state lock released, until other expensive requests are done."""
-        self.server.turn.outside(self._pace.wait)
+        self.server.state_lock.outside(self._pace.wait)
 
     @answered
     def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
@@ -240,7 +240,9 @@ class JobsNamespace(socketio.Namespace):
         # The state lock is released while the task is published; other requests count this job.
         self._starting.enter(owner)
         try:
-            job = self.server.turn.outside(self._bridge.enqueue, name, args, kwargs, owner=owner)
+            job = self.server.state_lock.outside(
+                self._bridge.enqueue, name, args, kwargs, owner=owner
+            )
             self._fresh[job.id] = owner, time.monotonic()
         finally:
             self._starting.leave(owner)
@@ -280,7 +282,7 @@ class JobsNamespace(socketio.Namespace):
         if state in TERMINAL:
             raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
         cancel, owner = self._bridge.request_cancel, self._journal.owner(job)
-        self.server.turn.outside(cancel, job, owner)
+        self.server.state_lock.outside(cancel, job, owner)
         return {"job": job, "state": state}
 
 

@@ -85,7 +85,7 @@ class Sessions:
 
     def _work(self, server: Any) -> None:
         try:
-            with server.turn:
+            with server.state_lock:
                 while found := min(self._due(), default=None, key=lambda one: one[0]):
                     self._ask(server, *found[1:])
                     server.sleep(0)
@@ -101,7 +101,7 @@ class Sessions:
         admission = None
         try:
             # The function may wait, with the state lock released: the client may leave, or refresh.
-            admission = server.turn.outside(self._auth.admit, environ, auth)
+            admission = server.state_lock.outside(self._auth.admit, environ, auth)
         except HookFailed:
             session.renew_at = self._next(client.grant)
         except (TokenError, WrongShard):

@@ -20,8 +20,8 @@ from bridge.reporting.task_run import Run
 from bridge.sending.emitter import Emitter, close
 from bridge.settings import Settings
 from socket_server.bus.managers import new_manager
-from socket_server.estimates.queue_depth import Gauge
-from socket_server.observability.counters import Flow
+from socket_server.estimates.queue_depth import QueueDepths
+from socket_server.observability.counters import Counters
 from support.certificates import Authority
 from support.rabbitmq import RabbitMQ
 from support.stack import SECRET
@@ -133,7 +133,7 @@ def events_sent(node, settings):
 def hear(settings):
     """Return what a server makes of its first attempt to hear the broker."""
     try:
-        return next(new_manager(settings, Flow())._consume())
+        return next(new_manager(settings, Counters())._consume())
     except OSError as error:
         return tls.explain(error)
 
@@ -158,7 +158,7 @@ def test_nobody_talks_to_a_broker_that_is_not_verified_and_each_says_why(
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor() as threads:
         one = emitter(told)
         others = [threads.submit(work, told) for work in (hear, enqueue)]
-        levels = threads.submit(Gauge(told).read, ["celery"])
+        levels = threads.submit(QueueDepths(told).read, ["celery"])
         assert doctor.examine() == 1
         until(lambda: not one.healthy, 20, "the broker to be refused")
         [kept] = [record for record in caplog.records if "events are kept" in record.message]
@@ -214,7 +214,7 @@ def test_events_are_read_over_tls_by_the_fast_path_and_without_it(fast_path, set
         writer.emit("job", event.encode(), namespace="/jobs", room="job:j")
     writer.close()
     seen = []
-    consumed = new_manager(told, Flow())._consume()
+    consumed = new_manager(told, Counters())._consume()
     while len(seen) < 700:
         seen.append(Event.decode(next(consumed)["data"][0]).seq)
     consumed.close()

@@ -14,7 +14,7 @@ from celery import states
 from bridge import Bridge, Settings
 from bridge.cancelling import cancel_mark
 from bridge.client.status import from_result
-from socket_server.liveness.worker_inspection import Workers
+from socket_server.liveness.worker_inspection import WorkerInspection
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack
@@ -92,7 +92,10 @@ def test_the_servers_user_may_ask_workers_about_tasks_and_the_services_may_not(s
     job = Watched(stack, "support.linger", 60)
     job.pid()
     tasks = {job.id: None, "another": None}
-    told = {user: Workers(Settings.from_environ(programs[user])).ask(tasks) for user in programs}
+    told = {
+        user: WorkerInspection(Settings.from_environ(programs[user])).ask(tasks)
+        for user in programs
+    }
     assert told["server"] == {job.id: True, "another": False}
     assert told["service"] == {job.id: False, "another": False}
     stack.bridge.cancel(job.id)

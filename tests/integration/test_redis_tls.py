@@ -16,7 +16,7 @@ from bridge.errors import BrokerUnavailable
 from bridge.sending.emitter import close
 from bridge.settings import Settings
 from socket_server.bus.managers import new_manager
-from socket_server.observability.counters import Flow
+from socket_server.observability.counters import Counters
 from support.certificates import Authority
 from support.redis import Redis
 from support.stack import SECRET
@@ -93,7 +93,7 @@ def test_nobody_talks_to_a_redis_that_is_not_verified_and_each_says_why(kind, se
         Bridge(settings=told).enqueue("any", owner="me")
     close(told, 0.0)
     with caplog.at_level(logging.WARNING), pytest.raises(ConnectionError):
-        new_manager(told, Flow())._redis_connect()
+        new_manager(told, Counters())._redis_connect()
     with pytest.raises(ConnectionError) as looked:
         new_app(told, told.results).backend.client.ping()
     heard = [record.getMessage() for record in caplog.records if "is away" in record.message]

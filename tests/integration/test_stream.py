@@ -8,8 +8,8 @@ import pytest
 from bridge.bus import stream
 from bridge.settings import Settings
 from socket_server.bus.sources import Stream
-from socket_server.bus.stream_reach import Reach
-from socket_server.concurrency.state_lock import Turn
+from socket_server.bus.stream_reach import StreamReach
+from socket_server.concurrency.state_lock import StateLock
 from support.wait import until
 
 #: Messages of a tenth of a file each.
@@ -92,7 +92,7 @@ def test_who_comes_back_too_late_knows_that_messages_were_missed(settings, conne
 
 def test_a_server_knows_how_far_back_the_stream_is_whole(settings, connection):
     source = Stream(settings)
-    reach = Reach(settings, lambda: source.next, Turn())
+    reach = StreamReach(settings, lambda: source.next, StateLock())
     reach.look()
     assert reach.seconds is None  # nothing was read yet
     publish(connection, 1)
@@ -113,6 +113,6 @@ def test_a_server_knows_how_far_back_the_stream_is_whole(settings, connection):
 
 def test_while_the_broker_is_away_a_server_knows_as_much_as_before(settings, connection):
     away = settings.replace(events_url="amqp://guest:guest@127.0.0.1:1//")
-    reach = Reach(away, lambda: 1, Turn())
+    reach = StreamReach(away, lambda: 1, StateLock())
     reach.look()
     assert reach.seconds is None

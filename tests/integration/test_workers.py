@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge import Settings
-from socket_server.liveness.worker_inspection import Workers
+from socket_server.liveness.worker_inspection import WorkerInspection
 from support.ports import free_port
 from support.stack import Stack
 from support.watched import Watched
@@ -27,7 +27,7 @@ def stack(request, tmp_path_factory):
 def test_a_worker_says_which_tasks_it_runs_and_is_known_while_it_is_there(stack):
     job = Watched(stack, "support.linger", 60)
     job.pid()
-    workers, worker = Workers(stack.settings), stack.processes[1]
+    workers, worker = WorkerInspection(stack.settings), stack.processes[1]
     tasks = {job.id: "known@here", "another": "known@here", "third": None}
     assert workers.ask(tasks) == {job.id: True, "another": False, "third": False}
     worker.freeze()
@@ -41,4 +41,4 @@ def test_a_worker_says_which_tasks_it_runs_and_is_known_while_it_is_there(stack)
 
 def test_a_broker_that_is_away_says_nothing():
     settings = Settings(broker_url=f"amqp://127.0.0.1:{free_port()}//")
-    assert Workers(settings).ask({"task": "known@here"}) == {"task": None}
+    assert WorkerInspection(settings).ask({"task": "known@here"}) == {"task": None}

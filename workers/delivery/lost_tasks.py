@@ -6,7 +6,7 @@ import os
 from _queue import SimpleQueue
 from collections.abc import Callable
 
-from bridge.results.call_thread import Call, Worker
+from bridge.results.call_thread import Call, CallThread
 
 __all__ = ["publish"]
 
@@ -22,5 +22,5 @@ def publish(call: Callable[[], None]) -> None:
     """
     if (calls := _calls.get(os.getpid())) is None:
         calls = _calls[os.getpid()] = SimpleQueue()
-        Worker(calls)
+        CallThread(calls)
     calls.put(Call(call, 0.0, keep=True))

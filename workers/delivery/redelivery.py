@@ -23,7 +23,7 @@ from bridge.results import parent_results
 from workers.delivery import lost_tasks
 from workers.delivery.retries import leave_stored
 
-__all__ = ["OnceHere"]
+__all__ = ["DeduplicatedRequest"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ REMEMBERED = 10_000
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
 #: Requests whose pool process died and whose retry is being published, by their execution.
-_retrying: dict[tuple[str, int], OnceHere] = {}
+_retrying: dict[tuple[str, int], DeduplicatedRequest] = {}
 
 
-class OnceHere(Request):
+class DeduplicatedRequest(Request):
     """A request that does not run again on redelivery if this worker runs it or has finished it."""
 
     #: Whether the retry after a lost process could not be published.

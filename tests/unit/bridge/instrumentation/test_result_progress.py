@@ -14,7 +14,7 @@ from celery import Celery, states
 from bridge import periodic_thread
 from bridge.instrumentation import result_progress
 from bridge.instrumentation.result_progress import STATE, Record, info, track, untrack
-from bridge.periodic_thread import Ticker
+from bridge.periodic_thread import PeriodicThread
 from bridge.reporting.meter import Meter, Reading
 from bridge.reporting.task_run import Run
 from support.wait import until
@@ -55,7 +55,7 @@ class Bar:
 def alone(monkeypatch):
     """Keep what a test does from other tests; nothing is stored unless it says so."""
     monkeypatch.setattr(result_progress, "_records", {})
-    alone = Ticker("test", result_progress._ticker._complaint)
+    alone = PeriodicThread("test", result_progress._ticker._complaint)
     alone._thread = (os.getpid(), None)
     monkeypatch.setattr(result_progress, "_ticker", alone)
 

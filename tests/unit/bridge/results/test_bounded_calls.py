@@ -15,7 +15,7 @@ from bridge.cli import doctor
 from bridge.client import status
 from bridge.errors import ResultsUnavailable
 from bridge.results import bounded_calls, call_thread
-from bridge.results.bounded_calls import Aside, aside_for
+from bridge.results.bounded_calls import BoundedCalls, bounded_calls_for
 from support.hanging import Hanging
 from support.wait import until
 
@@ -25,8 +25,8 @@ SHORT = 0.05
 
 @pytest.fixture
 def stuck():
-    """An :class:`Aside` that is stuck in a call, and the event that frees it."""
-    one, free = Aside(), threading.Event()
+    """An :class:`BoundedCalls` that is stuck in a call, and the event that frees it."""
+    one, free = BoundedCalls(), threading.Event()
     with pytest.raises(ResultsUnavailable):
         one.ask(free.wait, within=SHORT)
     until(lambda: not one._ready(SHORT))  # the thread may have begun later than the caller gave up
@@ -35,7 +35,7 @@ def stuck():
 
 
 def test_an_answer_and_an_error_come_back():
-    one = Aside()
+    one = BoundedCalls()
     assert one.ask(sum, [1, 2]) == 3
     with pytest.raises(ZeroDivisionError):
         one.ask(lambda: 1 / 0)
@@ -43,7 +43,7 @@ def test_an_answer_and_an_error_come_back():
 
 
 def test_calls_are_made_on_one_thread_in_their_order():
-    one, seen = Aside(), []
+    one, seen = BoundedCalls(), []
     calls = [one.begin(lambda n=n: seen.append((n, threading.get_ident()))) for n in range(100)]
     for call in calls:
         call.wait()
@@ -107,7 +107,7 @@ def _answers(one):
 def test_threads_that_are_stuck_are_bounded_and_end_with_their_calls(monkeypatch):
     monkeypatch.setattr(bounded_calls, "PAUSE", (0.0, 0.0))
     monkeypatch.setattr(bounded_calls, "MAX_STUCK", 3)
-    one, free, begun = Aside(), threading.Event(), []
+    one, free, begun = BoundedCalls(), threading.Event(), []
 
     def hang():
         begun.append(threading.get_ident())
@@ -140,10 +140,10 @@ def test_a_fork_waits_for_a_call_to_end_and_its_child_has_a_thread_of_its_own():
         time.sleep(0.2)
         under_way.clear()
 
-    begun = aside_for(app).begin(call)
+    begun = bounded_calls_for(app).begin(call)
     until(lambda: under_way, interval=0.001)
     if not (child := os.fork()):
-        os._exit(len(under_way) + 2 * (aside_for(app).ask(sum, [1]) != 1))
+        os._exit(len(under_way) + 2 * (bounded_calls_for(app).ask(sum, [1]) != 1))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     begun.wait()
 
@@ -153,9 +153,9 @@ def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
     app = SimpleNamespace(conf=SimpleNamespace(result_backend="redis://stuck"))
     free = threading.Event()
     with pytest.raises(ResultsUnavailable):
-        aside_for(app).ask(free.wait, within=SHORT)
+        bounded_calls_for(app).ask(free.wait, within=SHORT)
     if not (child := os.fork()):
-        os._exit(aside_for(app).ask(sum, [1]) != 1)
+        os._exit(bounded_calls_for(app).ask(sum, [1]) != 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert not free.is_set()
     free.set()
@@ -165,8 +165,8 @@ def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
 def hung(tmp_path, monkeypatch):
     """A service whose result backend accepts and never answers, and whose broker does nothing."""
     monkeypatch.setattr(bounded_calls, "PATIENCE", SHORT)
-    monkeypatch.setattr(bounded_calls.Aside.ask, "__kwdefaults__", {"within": SHORT})
-    monkeypatch.setattr(bounded_calls.Aside.begin, "__kwdefaults__", {"within": SHORT})
+    monkeypatch.setattr(bounded_calls.BoundedCalls.ask, "__kwdefaults__", {"within": SHORT})
+    monkeypatch.setattr(bounded_calls.BoundedCalls.begin, "__kwdefaults__", {"within": SHORT})
     with Hanging() as backend:
         settings = Settings(
             home=tmp_path, broker_url="memory://", result_url=backend.redis, secret=("s" * 32,)
@@ -215,5 +215,5 @@ def test_each_process_and_backend_has_one_thread_however_many_bridges_there_are(
     def app(url):
         return SimpleNamespace(conf=SimpleNamespace(result_backend=url))
 
-    assert aside_for(app("redis://one")) is aside_for(app("redis://one"))
-    assert aside_for(app("redis://one")) is not aside_for(app("redis://two"))
+    assert bounded_calls_for(app("redis://one")) is bounded_calls_for(app("redis://one"))
+    assert bounded_calls_for(app("redis://one")) is not bounded_calls_for(app("redis://two"))

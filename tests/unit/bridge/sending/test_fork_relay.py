@@ -305,7 +305,7 @@ def test_a_parent_that_is_gone_costs_a_child_nothing():
         fork_relay.socket.AF_UNIX, fork_relay.socket.SOCK_SEQPACKET
     )
     ours.close()
-    taker = fork_relay.Relay(theirs)
+    taker = fork_relay.ForkRelay(theirs)
     begun = time.monotonic()
     for _ in range(100):
         taker.put_line(run, "log", "nobody hears")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from socket_server.concurrency.state_lock import Cooperative, Turn, new_turn
+from socket_server.concurrency.state_lock import NoLock, StateLock, new_state_lock
 
 
 def in_thread(call):
@@ -16,11 +16,11 @@ def in_thread(call):
 
 
 def test_threads_have_their_turns_one_after_the_other():
-    turn, inside, most = Turn(), [], []
+    state_lock, inside, most = StateLock(), [], []
 
     def work():
         for _ in range(200):
-            with turn:
+            with state_lock:
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -33,64 +33,64 @@ def test_threads_have_their_turns_one_after_the_other():
 
 
 def test_who_has_its_turn_may_take_it_once_more():
-    turn = Turn()
-    with turn, turn:
+    state_lock = StateLock()
+    with state_lock, state_lock:
         pass
-    assert not turn._lock.locked()
+    assert not state_lock._lock.locked()
 
 
 def test_others_have_their_turn_while_somebody_waits():
-    turn, done = Turn(), threading.Event()
+    state_lock, done = StateLock(), threading.Event()
 
     def other():
-        with turn:
+        with state_lock:
             done.set()
 
-    with turn, turn:
+    with state_lock, state_lock:
         thread = in_thread(other)
         assert not done.is_set()
-        assert turn.outside(done.wait, 10), "the other came in while this one waited"
-        assert turn._lock.locked()
+        assert state_lock.outside(done.wait, 10), "the other came in while this one waited"
+        assert state_lock._lock.locked()
     thread.join(10)
-    assert not turn._lock.locked()
+    assert not state_lock._lock.locked()
 
 
 def test_who_is_outside_may_take_a_turn_of_its_own_and_wait_in_it():
-    turn, held = Turn(), []
+    state_lock, held = StateLock(), []
 
     def inner():
-        turn.outside(lambda: held.append(turn._lock.locked()))
-        with turn:
-            held.append(turn._lock.locked())
-            turn.outside(lambda: held.append(turn._lock.locked()))
-        held.append(turn._lock.locked())
+        state_lock.outside(lambda: held.append(state_lock._lock.locked()))
+        with state_lock:
+            held.append(state_lock._lock.locked())
+            state_lock.outside(lambda: held.append(state_lock._lock.locked()))
+        held.append(state_lock._lock.locked())
 
-    with turn:
-        turn.outside(inner)
-        held.append(turn._lock.locked())
+    with state_lock:
+        state_lock.outside(inner)
+        held.append(state_lock._lock.locked())
     assert held == [False, True, False, False, True]
-    assert not turn._lock.locked()
+    assert not state_lock._lock.locked()
 
 
 def test_a_call_that_fails_outside_leaves_the_turn_as_it_was():
-    turn = Turn()
+    state_lock = StateLock()
 
     def fails():
         raise ValueError("no")
 
-    with turn:
+    with state_lock:
         with pytest.raises(ValueError, match="no"):
-            turn.outside(fails)
-        assert turn._lock.locked()
-    assert turn.outside(lambda: turn._lock.locked()) is False
+            state_lock.outside(fails)
+        assert state_lock._lock.locked()
+    assert state_lock.outside(lambda: state_lock._lock.locked()) is False
 
 
 @pytest.mark.parametrize(
     ("mode", "kind"),
-    [("threading", Turn), ("eventlet", Cooperative), ("gevent", Cooperative)],
+    [("threading", StateLock), ("eventlet", NoLock), ("gevent", NoLock)],
 )
 def test_greenlets_need_none(mode, kind):
-    turn = new_turn(mode)
-    assert type(turn) is kind
-    with turn:
-        assert turn.outside(lambda one, two: one + two, 1, two=2) == 3
+    state_lock = new_state_lock(mode)
+    assert type(state_lock) is kind
+    with state_lock:
+        assert state_lock.outside(lambda one, two: one + two, 1, two=2) == 3

@@ -13,12 +13,12 @@ from socket_server.connection.bounded_websocket import (
     BOUNDED,
     READ_AHEAD,
     BoundedSocket,
+    BoundedWebSocket,
     PacedSocket,
     Shared,
     TooLarge,
-    Wire,
     are_packets,
-    guarded,
+    bounded_websocket_class,
     is_packet,
     unmask,
 )
@@ -60,7 +60,9 @@ def test_what_is_read_between_two_messages_is_bounded():
 
 def test_a_message_that_is_complete_starts_the_count_anew():
     bounded = BoundedSocket(Socket(b"x" * 100), most=50, sleep=nobody)
-    wire = Wire(WebSocket('42/jobs,["x"]', "3"), bounded, Bucket(100, 100), lambda _: None)
+    wire = BoundedWebSocket(
+        WebSocket('42/jobs,["x"]', "3"), bounded, Bucket(100, 100), lambda _: None
+    )
     for message in ('42/jobs,["x"]', "3"):
         bounded.recv(50)
         assert wire.wait() == message
@@ -136,7 +138,7 @@ def test_the_socket_that_simple_websocket_reads_from_is_bounded(middleware):
 
     beside = SimpleNamespace(get_socket=lambda: real)
     environ = {"gunicorn.socket": real, **({"eventlet.input": beside} if middleware else {})}
-    guarded(Stock, Settings(), nobody)(None, None)(environ, None)
+    bounded_websocket_class(Stock, Settings(), nobody)(None, None)(environ, None)
     assert isinstance(seen["gunicorn.socket"], BoundedSocket)
     assert environ["gunicorn.socket"] is real
     assert environ[BOUNDED] is seen["gunicorn.socket"]
@@ -159,7 +161,7 @@ def test_of_a_connection_that_was_ended_nothing_more_is_read():
 
 def test_who_talks_too_fast_is_not_read_for_a_while():
     clock, slept = Clock(), []
-    wire = Wire(WebSocket(*["3"] * 4), None, Bucket(2.0, 2.5, clock), slept.append)
+    wire = BoundedWebSocket(WebSocket(*["3"] * 4), None, Bucket(2.0, 2.5, clock), slept.append)
     for _ in range(4):
         wire.wait()
     assert slept[:2] == [0.0, 0.0]  # others have their turn all the same
@@ -167,7 +169,7 @@ def test_who_talks_too_fast_is_not_read_for_a_while():
 
 
 def test_a_message_that_is_none_ends_the_connection():
-    wire = Wire(WebSocket("4"), None, Bucket(1, 1), lambda _: None)
+    wire = BoundedWebSocket(WebSocket("4"), None, Bucket(1, 1), lambda _: None)
     assert wire.wait() is None
 
 
@@ -220,7 +222,9 @@ def test_nothing_is_read_before_the_last_answer_was_taken():
             events.append("read")
             return super().wait()
 
-    wire = Wire(Listening("3"), None, Bucket(9, 9), lambda _: events.append("slept"), Slow(2))
+    wire = BoundedWebSocket(
+        Listening("3"), None, Bucket(9, 9), lambda _: events.append("slept"), Slow(2)
+    )
     wire.wait()
     assert events == ["slept", "slept", "read", "slept"]
 
@@ -274,7 +278,7 @@ def test_the_socket_that_a_websocket_takes_from_its_server_is_bounded(gunicorn):
 
     environ = {"eventlet.input": sockets, **({"gunicorn.socket": "plain"} if gunicorn else {})}
     before = dict(environ)
-    guarded(Stock, Settings(), nobody)(Client().serve, None)(environ, None)
+    bounded_websocket_class(Stock, Settings(), nobody)(Client().serve, None)(environ, None)
     bounded = place["gunicorn.socket" if gunicorn else "eventlet.input"]
     assert isinstance(bounded, PacedSocket) is gunicorn
     assert isinstance(bounded, BoundedSocket)
@@ -290,7 +294,7 @@ def test_all_of_what_is_sent_is_written():
         def sendall(self, data):
             self.sent += data
 
-    wire = Wire(
+    wire = BoundedWebSocket(
         SimpleNamespace(ws=SimpleNamespace(sock=PacedSocket(raw := Greedy(b""), 64, nobody))),
         None,
         Bucket(1, 1),

@@ -20,9 +20,9 @@ from engineio import socket as eio_socket
 from bridge.protocol.event import Event
 from socket_server.bus.amqp_reader import OFFSET, Deliveries
 from socket_server.connection.bounded_websocket import Shared
-from socket_server.connection.direct_socket import PIECE, Clients, DirectSocket
-from socket_server.connection.nonblocking_websocket import Line
-from socket_server.connection.send_queue import Backlog
+from socket_server.connection.direct_socket import PIECE, DirectSocket, DirectSockets
+from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
+from socket_server.connection.send_queue import SendQueue
 from socket_server.journal.journal import Journal
 from socket_server.messages.answer import Answer
 
@@ -206,8 +206,8 @@ class Engine:
     def __init__(self):
         self.marked, self.tasks = [], []
         self.writer = SimpleNamespace(mark=self.mark, ping_later=lambda _: None, start=int)
-        self.sockets = Clients()
-        kind = type("Kind", (Backlog,), {"most": 1 << 20})
+        self.sockets = DirectSockets()
+        kind = type("Kind", (SendQueue,), {"most": 1 << 20})
         self.create_queue = lambda: new_queue(kind)
 
     def mark(self, client):
@@ -247,7 +247,7 @@ def client(engine, peer):
     made = eio_socket.Socket(engine, "sid")
     engine.sockets["sid"] = made
     assert type(made) is DirectSocket
-    made._line, made.direct = Line(websocket_of(peer), peer), True
+    made._line, made.direct = NonBlockingWebSocket(websocket_of(peer), peer), True
     return made
 
 
@@ -339,7 +339,7 @@ def test_a_client_that_is_gone_is_hung_up_on(engine, client, peer, room):
 
 def test_a_connection_that_ended_meanwhile_is_closed_without_a_word(peer, capfd):
     peer.gone = True
-    Line(websocket_of(peer), peer).close()
+    NonBlockingWebSocket(websocket_of(peer), peer).close()
     assert peer.closed == 1
     assert capfd.readouterr() == ("", "")
 

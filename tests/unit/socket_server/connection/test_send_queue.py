@@ -8,7 +8,7 @@ import pytest
 
 from bridge.protocol.event import Event
 from socket_server.connection.bounded_websocket import Shared
-from socket_server.connection.send_queue import HANDED_OUT, backlog_class
+from socket_server.connection.send_queue import HANDED_OUT, send_queue_class
 from socket_server.journal.journal import Journal
 from socket_server.messages.answer import Answer, Body
 from support.clock import Clock
@@ -26,7 +26,7 @@ def clock():
 
 @pytest.fixture
 def backlog(clock):
-    kind = backlog_class(queue.Queue, queue.Empty, most=1000)
+    kind = send_queue_class(queue.Queue, queue.Empty, most=1000)
     kind.clock = staticmethod(clock)
     return kind()
 

@@ -9,18 +9,18 @@ import pytest
 
 from bridge.errors import ResultsUnavailable
 from bridge.protocol.event import Event
-from socket_server.concurrency.state_lock import Cooperative
+from socket_server.concurrency.state_lock import NoLock
 from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.delivery.fan_out import FanOut
-from socket_server.estimates.durations import ENOUGH, History
+from socket_server.estimates.durations import ENOUGH, Durations
 from socket_server.estimates.estimates import Estimates
 from socket_server.estimates.observer import EstimatesObserver
 from socket_server.estimates.queue_depth import (
     KNOWN_AT_ONCE,
     MAX_QUEUES,
     OTHERS_AT_ONCE,
-    Level,
-    Lines,
+    QueueDepth,
+    WaitingJobs,
 )
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
@@ -46,7 +46,7 @@ class Manager:
         return self.watched
 
 
-class Asking(Cooperative):
+class Asking(NoLock):
     """Answers in the place of the result backend."""
 
     def __init__(self, server):
@@ -63,7 +63,7 @@ class Server:
     def __init__(self):
         self.manager, self.journal = Manager(), Journal(epoch="e")
         self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=lambda: 0.0)
-        self.history, self.lines, self.levels = History(), Lines(), {}
+        self.history, self.lines, self.levels = Durations(), WaitingJobs(), {}
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.journal, FanOut(self.manager), self.metrics)
         disturbances = Disturbances(self.dispatcher.tell, self.journal, self.watchdog, None)
@@ -74,7 +74,7 @@ class Server:
         ]
         self.journal.on_forget = self.lines.leave
         gauge = SimpleNamespace(read=lambda queues: self.levels)
-        self.turn = Cooperative()
+        self.state_lock = NoLock()
         self.estimates = Estimates(
             self.dispatcher.tell,
             self.journal,
@@ -82,7 +82,7 @@ class Server:
             self.lines,
             self.history,
             gauge,
-            self.turn,
+            self.state_lock,
         )
         self.stored = None
         self.meanwhile = lambda: None
@@ -237,7 +237,7 @@ def test_a_task_that_expired_in_its_queue_is_cancelled(server):
 
 def test_a_job_that_waits_is_told_its_place_when_that_changes_and_somebody_watches(server):
     server.take("queued", run=0, total=1, queue="q")
-    server.levels = {"q": Level(3, True)}
+    server.levels = {"q": QueueDepth(3, True)}
     server.manager.watched = False
     server.estimates.tell()
     assert server.types == ["queued"]
@@ -271,7 +271,7 @@ def test_ten_thousand_names_of_queues_hold_up_nobody_and_are_forgotten_with_thei
 
     def read(queues):
         asked.append(queues)
-        return {name: Level(3, True) if name == "real" else None for name in queues}
+        return {name: QueueDepth(3, True) if name == "real" else None for name in queues}
 
     server.estimates._gauge.read = read
     for number in range(12_000):
@@ -291,9 +291,9 @@ def test_ten_thousand_names_of_queues_hold_up_nobody_and_are_forgotten_with_thei
 def test_the_figure_of_a_queue_that_was_not_looked_at_stays(server):
     for queue in ("a", "b"):
         server.take("queued", run=0, job=queue, total=1, queue=queue)
-    server.levels = {"a": Level(3, True), "b": Level(4, True)}
+    server.levels = {"a": QueueDepth(3, True), "b": QueueDepth(4, True)}
     server.estimates.tell()
-    server.levels = {"a": Level(2, True)}
+    server.levels = {"a": QueueDepth(2, True)}
     server.estimates.tell()
     assert server.estimates.levels == {"a": 2, "b": 4}
     server.take("started", job="b", attempt=1)

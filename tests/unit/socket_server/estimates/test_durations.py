@@ -6,7 +6,7 @@ import pytest
 
 from bridge.protocol.event import Event
 from bridge.protocol.snapshot import Snapshot
-from socket_server.estimates.durations import ENOUGH, MAX_JOBS, MAX_NAMES, History
+from socket_server.estimates.durations import ENOUGH, MAX_JOBS, MAX_NAMES, Durations
 
 
 def job(name="n", *, queued=0.0, started=None, ended=None):
@@ -23,7 +23,7 @@ def job(name="n", *, queued=0.0, started=None, ended=None):
 
 def history(*times, name="n"):
     """Return one of jobs that waited and ran for so many seconds."""
-    history = History()
+    history = Durations()
     for waited, ran in times:
         history.note(job(name, queued=100.0, started=100.0 + waited, ended=100.0 + waited + ran))
     return history

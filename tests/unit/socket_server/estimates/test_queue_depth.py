@@ -11,13 +11,13 @@ from socket_server.estimates.queue_depth import (
     KNOWN_AT_ONCE,
     MAX_QUEUES,
     OTHERS_AT_ONCE,
-    Gauge,
-    Lines,
+    QueueDepths,
+    WaitingJobs,
 )
 
 
 def lines(*jobs, queue="q"):
-    waiting = Lines()
+    waiting = WaitingJobs()
     for job in jobs:
         waiting.join(job, queue)
     return waiting
@@ -70,13 +70,13 @@ def test_the_embedded_broker_tells_how_many_wait_and_that_there_is_no_worker(set
         queue = connection.SimpleQueue("celery")
         queue.put({})
         queue.put({})
-        gauge = Gauge(settings)
+        gauge = QueueDepths(settings)
         assert gauge.read(["celery", "nobody's"]) == {"celery": (2, False), "nobody's": None}
         gauge.close()
 
 
 def test_a_broker_that_is_away_tells_nothing():
-    gauge = Gauge(Settings(broker_url="amqp://guest:guest@127.0.0.1:1//"))
+    gauge = QueueDepths(Settings(broker_url="amqp://guest:guest@127.0.0.1:1//"))
     assert gauge.read(["celery"]) == {}
 
 
@@ -100,7 +100,7 @@ def test_names_without_a_queue_hold_up_none_that_exists():
 
 
 def test_a_queue_that_is_new_is_looked_at_before_names_that_came_earlier():
-    waiting = Lines()
+    waiting = WaitingJobs()
     for number in range(10_000):
         waiting.join(f"job {number}", f"made up {number}")
     waiting.join("mine", "real")
@@ -109,7 +109,7 @@ def test_a_queue_that_is_new_is_looked_at_before_names_that_came_earlier():
 
 
 def test_each_of_many_queues_has_its_turn():
-    waiting, existing = Lines(), {f"real {number}" for number in range(300)}
+    waiting, existing = WaitingJobs(), {f"real {number}" for number in range(300)}
     for name in sorted(existing):
         waiting.join(f"job of {name}", name)
     seen = [name for _ in range(40) for name in round_of(waiting, existing)]
@@ -135,7 +135,7 @@ def test_what_is_no_name_of_a_queue_is_ignored(name):
 
 
 def test_a_broker_that_is_slow_is_asked_no_more_after_a_while(settings, monkeypatch):
-    now, gauge = [0.0], Gauge(settings)
+    now, gauge = [0.0], QueueDepths(settings)
     monkeypatch.setattr("socket_server.estimates.queue_depth.time.monotonic", lambda: now[0])
 
     def level(name):

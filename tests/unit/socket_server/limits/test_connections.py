@@ -8,8 +8,8 @@ import pytest
 
 from bridge.settings import Settings
 from bridge.settings.parsers import networks
-from socket_server.connection.guard_middleware import Front
-from socket_server.limits.connections import Gate, key_of
+from socket_server.connection.guard_middleware import GuardMiddleware
+from socket_server.limits.connections import ConnectionLimits, key_of
 from support.clock import Clock
 
 
@@ -26,7 +26,7 @@ def clock():
 
 
 def new_gate(clock, **limits):
-    return Gate(Settings(trusted_proxies=networks("10.0.0.0/8"), **limits), clock)
+    return ConnectionLimits(Settings(trusted_proxies=networks("10.0.0.0/8"), **limits), clock)
 
 
 def test_so_many_connections_of_one_address_are_admitted(clock):
@@ -110,7 +110,7 @@ def ask(clock, peer="1.2.3.4", settings=None, **environ):
     """Send a request through a front; return its status and what the application saw."""
     settings = settings or Settings(trusted_proxies=networks("10.0.0.0/8, 192.168.1.1"))
     app, statuses, slept = App(), [], []
-    front = Front(app, settings, Gate(settings, clock), slept.append)
+    front = GuardMiddleware(app, settings, ConnectionLimits(settings, clock), slept.append)
     base = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": peer, "REMOTE_PORT": "1", "HTTP_HOST": "me"}
     base |= {"wsgi.url_scheme": "http", "wsgi.input": io.BytesIO()}
     answer = front({**base, **environ}, lambda status, headers: statuses.append(status))
@@ -186,8 +186,8 @@ class Crowd:
         limits = {"trusted_proxies": networks("10.0.0.0/8"), **limits}
         self.slept = []
         settings = Settings(**limits)
-        self.gate = Gate(settings)
-        self.front = Front(app or App(), settings, self.gate, self.slept.append)
+        self.gate = ConnectionLimits(settings)
+        self.front = GuardMiddleware(app or App(), settings, self.gate, self.slept.append)
 
     def ask(self, client, *, peer="10.0.0.1", finish=True, **environ):
         base = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": peer, "REMOTE_PORT": "1", "HTTP_HOST": "me"}
@@ -288,8 +288,8 @@ def test_a_post_that_asks_for_a_websocket_has_no_more_time_than_others(clock):
             gate.look_after()
             return [b""]
 
-    gate = Gate(Settings(connect_timeout=5.0), clock)
-    front = Front(ReadsTheBody(), Settings(connect_timeout=5.0), gate, lambda _: None)
+    gate = ConnectionLimits(Settings(connect_timeout=5.0), clock)
+    front = GuardMiddleware(ReadsTheBody(), Settings(connect_timeout=5.0), gate, lambda _: None)
     gate.admit(("1.2.3.4", 1), connection := Connection())
     environ = {"REQUEST_METHOD": "POST", "REMOTE_ADDR": "1.2.3.4", "REMOTE_PORT": "1", **WEBSOCKET}
     front(environ, lambda *_: None).close()

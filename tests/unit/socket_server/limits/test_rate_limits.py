@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.settings import Settings
-from socket_server.limits.rate_limits import Limits
+from socket_server.limits.rate_limits import RateLimits
 from socket_server.limits.token_bucket import Bucket, Buckets
 from socket_server.messages.requests import Refused
 from support.clock import Clock
@@ -28,7 +28,7 @@ def limits(clock):
         answer_bytes_per_second=1_000,
         owner_answer_bytes_per_second=2_000,
     )
-    return Limits(settings, clock)
+    return RateLimits(settings, clock)
 
 
 def code_of(function, *arguments):

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.errors import ResultsUnavailable
 from bridge.protocol.event import Event
-from socket_server.concurrency.state_lock import Cooperative
+from socket_server.concurrency.state_lock import NoLock
 from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.journal.journal import Journal
 from socket_server.liveness.audit import DELAYS, JOBS, QUIET, TASKS, Audit
@@ -32,15 +32,15 @@ class Server:
             Metrics(),
         )
         self.dispatcher = Dispatcher(self.journal, lambda change: False, self.metrics)
-        turn = Cooperative()
-        turn.outside = self._ask
+        state_lock = NoLock()
+        state_lock.outside = self._ask
         sio = SimpleNamespace(
             start_background_task=lambda call, *arguments: call(*arguments),
             sleep=lambda _: None,
-            turn=turn,
+            state_lock=state_lock,
         )
         bridge = SimpleNamespace(app=None)
-        verdicts = Verdicts(self.dispatcher.tell, self.journal, bridge, turn)
+        verdicts = Verdicts(self.dispatcher.tell, self.journal, bridge, state_lock)
         notices = lambda: self.metrics.ends_lost  # noqa: E731
         self.audit = Audit(self.journal, verdicts, notices, sio, SILENT, self.clock)
         self.dispatcher.observers = [self.audit]

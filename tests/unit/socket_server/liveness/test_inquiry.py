@@ -6,7 +6,7 @@ import pytest
 
 from bridge.protocol.event import Event
 from bridge.protocol.snapshot import Snapshot
-from socket_server.concurrency.state_lock import Cooperative
+from socket_server.concurrency.state_lock import NoLock
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.inquiry import Inquiry
@@ -20,7 +20,7 @@ class Sio:
     """Runs background tasks in turn, once they are asked for."""
 
     def __init__(self):
-        self.turn, self.tasks = Cooperative(), []
+        self.state_lock, self.tasks = NoLock(), []
 
     def start_background_task(self, call, *arguments):
         self.tasks.append((call, arguments))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bridge.protocol.event import Event
-from socket_server.concurrency.state_lock import Cooperative
+from socket_server.concurrency.state_lock import NoLock
 from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.journal.journal import Journal
 from socket_server.liveness.observer import sweep_cancelled
@@ -23,14 +23,16 @@ class Server:
 
     def __init__(self):
         self.clock, self.results, self.asked, self.told = Clock(100.0), {}, [], []
-        turn = Cooperative()
-        turn.outside = self._ask
+        state_lock = NoLock()
+        state_lock.outside = self._ask
         sio = SimpleNamespace(
-            start_background_task=lambda call: call(), sleep=lambda _: None, turn=turn
+            start_background_task=lambda call: call(), sleep=lambda _: None, state_lock=state_lock
         )
         self.journal = Journal(epoch="e")
         self.dispatcher = Dispatcher(self.journal, self._send, Metrics())
-        verdicts = Verdicts(self.dispatcher.tell, self.journal, SimpleNamespace(app=None), turn)
+        verdicts = Verdicts(
+            self.dispatcher.tell, self.journal, SimpleNamespace(app=None), state_lock
+        )
         self.presumptions = Presumptions(self.journal, verdicts, sio, self.clock)
         self.dispatcher.observers = [sweep_cancelled, self.presumptions]
 

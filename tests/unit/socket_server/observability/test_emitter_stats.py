@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.sending.emitter_stats import INTERVAL, Figures
-from socket_server.observability.emitter_stats import MAX_EMITTERS, UNSURE, WINDOW, Emitters
+from bridge.sending.emitter_counters import INTERVAL, EmitterCounters
+from socket_server.observability.emitter_stats import MAX_EMITTERS, UNSURE, WINDOW, EmitterStats
 from support.clock import Clock
 
 BEGAN = 100.0
@@ -18,7 +18,7 @@ def clock():
 
 @pytest.fixture
 def emitters(clock):
-    return Emitters(BEGAN, clock)
+    return EmitterStats(BEGAN, clock)
 
 
 def told(pid=1, host="h", since=BEGAN, published=0, failures=0, dropped=0):
@@ -87,7 +87,7 @@ def test_each_host_has_a_clock_of_its_own(emitters):
 
 
 def test_an_emitter_tells_at_once_then_every_few_seconds_and_when_something_went_wrong(clock):
-    figures = Figures(clock)
+    figures = EmitterCounters(clock)
     none, some = {"dropped": 0}, {"dropped": 3}
     assert figures.due(none)["published"] == 0
     first = figures.due(none)
@@ -105,7 +105,7 @@ def test_an_emitter_tells_at_once_then_every_few_seconds_and_when_something_went
 
 
 def test_an_emitter_that_held_something_tells_when_it_holds_nothing_any_more(clock):
-    figures = Figures(clock)
+    figures = EmitterCounters(clock)
     figures.note_told(figures.due({}, held=1000))
     assert figures.due({}, held=500) is None
     assert figures.due({}, held=0)["held"] == 0

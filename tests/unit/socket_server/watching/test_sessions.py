@@ -52,7 +52,7 @@ def pass_time(server, clock, seconds, step=5.0):
     """Let time pass, with the housekeeping that a server does meanwhile."""
     for _ in range(round(seconds / step)):
         clock.tick(step)
-        with server.sio.turn:
+        with server.sio.state_lock:
             server.jobs.expire()
             server.jobs.renew()
 

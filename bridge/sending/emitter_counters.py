@@ -1,4 +1,4 @@
-"""``Figures``: the counters of an emitter, which it sends with its events."""
+"""``EmitterCounters``: the counters of an emitter, which it sends with its events."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["Figures"]
+__all__ = ["EmitterCounters"]
 
 #: Seconds between two events with counters, unless a failure or a loss is to be reported.
 INTERVAL = 5.0
 
 
-class Figures:
+class EmitterCounters:
     """Counters of one process.
 
     Args:
