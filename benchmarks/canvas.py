@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from journal import RUN, event, start  # noqa: E402
 from report import Samples, compare, report  # noqa: E402
 
-from bridge.bus.write_only_manager import new_writer  # noqa: E402
+from bridge.bus.write_only_manager import new_write_only_manager  # noqa: E402
 from bridge.protocol.event import Event, room_of_job  # noqa: E402
 from socket_server.delivery.dispatcher import Dispatcher  # noqa: E402
 from socket_server.delivery.fan_out import FanOut  # noqa: E402
@@ -226,7 +226,7 @@ def cancel(stack: Stack, others: list[str]) -> dict[str, float]:
 
 def publish(stack: Stack, jobs: list[str], tasks: list[str]) -> None:
     """Publish that tasks wait, and that their jobs are cancelled."""
-    writer = new_writer(stack.settings)
+    writer = new_write_only_manager(stack.settings)
     for job, task in zip(jobs, tasks, strict=True):
         queued = {**event(job, "queued", 0, run=0, total=1), "task": task}
         writer.emit("job", queued, namespace="/jobs", room=room_of_job(job))

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from bridge.reporting.task_run import Run  # noqa: E402
+from bridge.reporting.run import Run  # noqa: E402
 from bridge.sending.outbox import Outbox, Push, Report  # noqa: E402
 
 MIB = 2**20

@@ -25,7 +25,7 @@ import socketio  # noqa: E402
 from fanout import LIMITS, Flood  # noqa: E402
 
 from bridge.bus import stream  # noqa: E402
-from bridge.bus.write_only_manager import new_writer  # noqa: E402
+from bridge.bus.write_only_manager import new_write_only_manager  # noqa: E402
 from bridge.protocol.event import Event, room_of_job  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.journal.journal import Journal  # noqa: E402
@@ -97,7 +97,7 @@ def folding(count: int = 50_000) -> tuple[float, float]:
 
 def publish(settings: Settings, messages: list[Any]) -> None:
     """Publish events, each when the one before it was confirmed."""
-    writer = new_writer(settings)
+    writer = new_write_only_manager(settings)
     for message in messages:
         writer.emit("job", message, namespace="/jobs", room=room_of_job(message["job"]))
     writer.close()
@@ -131,7 +131,7 @@ def answers(stack: Stack, jobs: list[str], count: int) -> list[float]:
     over = threading.Event()
 
     def tell() -> None:
-        writer = new_writer(stack.settings)
+        writer = new_write_only_manager(stack.settings)
         for tick in range(1, 1_000_000):
             due = time.perf_counter() + 0.02
             for job in random.sample(jobs, 10):

@@ -8,7 +8,7 @@ import uuid
 
 from bridge import progress
 from bridge.reporting import current_job
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
 

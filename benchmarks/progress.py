@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from bridge import job, progress
 from bridge.reporting import current_job
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter, emitter_for
 from bridge.settings import Settings
 

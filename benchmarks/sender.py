@@ -13,7 +13,7 @@ from progress import begin, end, flush, places
 from report import Samples, compare, report
 
 from bridge import progress
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter
 
 #: Updates of each bar a second: twice as often as it is sampled.

@@ -16,7 +16,7 @@ from bridge.bus.connection import connect
 from bridge.bus.stream import StreamAway
 from bridge.settings import Settings
 
-__all__ = ["CONNECTION_OPTIONS", "Writer", "new_writer"]
+__all__ = ["CONNECTION_OPTIONS", "WriteOnlyManager", "new_write_only_manager"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ STREAM_PATIENCE = 15.0
 REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
-class Writer(Protocol):
+class WriteOnlyManager(Protocol):
     """A write-only manager whose ``emit`` is bounded in time and raises an error if it fails."""
 
     def emit(
@@ -97,7 +97,7 @@ class Identifying(socketio.PubSubManager):
         )
 
 
-class KombuWriter(Identifying, socketio.KombuManager):
+class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
     """Publishes python-socketio's wire format over kombu, with one producer per connection."""
 
     def __init__(self, settings: Settings) -> None:
@@ -238,7 +238,7 @@ def _check_confirmed(method: Any, *_: Any) -> None:
         raise MessageNacked
 
 
-class RedisWriter(Identifying, socketio.RedisManager):
+class RedisWriteOnlyManager(Identifying, socketio.RedisManager):
     """Publishes python-socketio's wire format over Redis, as its own ``RedisManager`` reads it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -262,9 +262,9 @@ class RedisWriter(Identifying, socketio.RedisManager):
             self.redis.close()
 
 
-def new_writer(settings: Settings) -> Writer:
+def new_write_only_manager(settings: Settings) -> WriteOnlyManager:
     """Return a writer for the broker of events; it connects when it is first used."""
     embedded_transport.register()
     redis = settings.events.startswith(("redis:", "rediss:"))
-    writer: Writer = (RedisWriter if redis else KombuWriter)(settings)
+    writer: WriteOnlyManager = (RedisWriteOnlyManager if redis else KombuWriteOnlyManager)(settings)
     return writer

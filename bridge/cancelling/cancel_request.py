@@ -19,7 +19,7 @@ from celery import signals
 
 from bridge.cancelling import cancel_mark, cancelled_jobs
 from bridge.periodic_thread import PeriodicThread
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.results.bounded_calls import bounded_calls_for
 from bridge.settings import Settings
 

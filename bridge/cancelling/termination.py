@@ -11,7 +11,7 @@ from celery.concurrency.base import BasePool
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
 

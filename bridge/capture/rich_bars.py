@@ -11,7 +11,7 @@ from rich.progress import Progress, Task, TaskID
 
 from bridge.reporting import current_job
 from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 __all__ = ["install"]
 

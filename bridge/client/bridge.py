@@ -379,7 +379,7 @@ class Bridge:
         """
         check_identifier(job, "a job's id", JobNotFound)
         from bridge.cancelling import cancel_request
-        from bridge.reporting.task_run import Run
+        from bridge.reporting.run import Run
         from bridge.sending.emitter import emitter_for
 
         run = Run(job=job, task=job, name="", owner=owner, begun=0)

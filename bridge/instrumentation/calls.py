@@ -14,7 +14,7 @@ from celery.canvas import _chord as chord
 from celery.canvas import group
 
 from bridge.instrumentation import canvas, outcomes
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
 

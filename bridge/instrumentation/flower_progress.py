@@ -14,7 +14,7 @@ from celery import states
 from bridge.periodic_thread import PeriodicThread
 from bridge.printable import printable
 from bridge.reporting.meter import Reading
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 __all__ = ["STATE", "describe", "install", "note_job", "track", "untrack"]
 

@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLo
 from bridge.errors import InputError
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
 from bridge.protocol.nesting import MAX_DEPTH
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.settings import Settings
 
 __all__ = [

@@ -19,7 +19,7 @@ from bridge.instrumentation import outcomes, publish_signals
 from bridge.instrumentation.publish_signals import HEADER, INTERNAL
 from bridge.protocol.event import is_counter, is_identifier, is_number
 from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 
 __all__ = ["Guard", "fail", "on_rejected", "read_fields"]

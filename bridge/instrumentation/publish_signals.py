@@ -20,7 +20,7 @@ from celery import current_task, signals
 from bridge.instrumentation import calls, canvas, flower_progress, outcomes
 from bridge.protocol.event import is_counter, is_identifier, is_number
 from bridge.reporting import current_job
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
 

@@ -15,7 +15,7 @@ from typing import Any
 from celery import states
 
 from bridge.periodic_thread import PeriodicThread
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 __all__ = ["STATE", "info", "track", "untrack"]
 

@@ -26,7 +26,7 @@ from bridge.instrumentation import (
 from bridge.instrumentation.publish_signals import HEADER, INTERNAL
 from bridge.protocol.event import EventType
 from bridge.reporting import current_job
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending import fork_relay
 from bridge.sending.emitter import emitter_for, flush_all
 from bridge.settings import Settings

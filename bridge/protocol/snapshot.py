@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from bridge.protocol.event import TERMINAL, Event, EventType
 from bridge.protocol.json_types import BarData, SnapshotData
-from bridge.protocol.size_limit import Room
+from bridge.protocol.size_budget import SizeBudget
 from bridge.protocol.task_state import NOTHING, WHY, TaskState
 from bridge.protocol.task_table import TaskTable
 
@@ -442,7 +442,7 @@ class Snapshot:
         if self._given.encoded is not None:
             return self._given.encoded
         fixed = self._fixed()
-        room = Room(most, fixed)
+        room = SizeBudget(most, fixed)
         outcome, meta, bars = room.outcome(self._outcome()), room.meta(self.meta), self.bars
         parts = {"meta": meta, "bars": room.bars(bars), "tasks": room.tasks(self._listed())}
         return cast(SnapshotData, {**fixed, **outcome, **parts})

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, finite_json
 from bridge.protocol.nesting import shallow_json
 from bridge.reporting.reporter import Reporter
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 __all__ = ["CurrentJob", "enter", "here", "job", "leave", "leave_all", "running"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from bridge.protocol.event import EventType
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 __all__ = ["Reporter"]
 

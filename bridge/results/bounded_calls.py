@@ -1,4 +1,4 @@
-"""``BoundedCalls``: calls to the result backend, on a separate thread and with a bound on every wait.
+"""``BoundedCalls``: calls to the result backend, with a bound on every wait.
 
 A result backend may accept a connection and never answer, and few client libraries bound that. So
 threads that must not block leave the calls to one thread per process and backend, which makes them

@@ -1,4 +1,4 @@
-"""``CallThread``: an operating system thread that makes calls in order; ``Call``: one with a deadline.
+"""``CallThread``: a thread that makes calls in order; ``Call``: one with a deadline.
 
 It is a real thread under eventlet and gevent as well, where a client library in C would block all
 greenlets.

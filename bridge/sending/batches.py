@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.protocol.event import MAX_EVENT_BYTES, Event, EventType, finite_json
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.entries import Line
 
 __all__ = ["EVENT_OVERHEAD", "LINES", "Batches", "travel_size"]

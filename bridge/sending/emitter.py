@@ -19,7 +19,7 @@ from typing import Any
 from bridge import forking, tracing
 from bridge.bus.sharding import channel_of, shard_of
 from bridge.protocol.event import NAMESPACE, Event, EventType, room_of_job
-from bridge.reporting.task_run import INTERVAL, SHORTEST_INTERVAL, Run
+from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.sending.allowance import Shares
 from bridge.sending.emitter_counters import EmitterCounters
 from bridge.sending.outage import Outage
@@ -255,9 +255,9 @@ class Emitter:
     def _writer(self, shard: int) -> Any:
         channel = channel_of(self._settings, shard)
         if channel not in self._writers:
-            from bridge.bus.write_only_manager import new_writer
+            from bridge.bus.write_only_manager import new_write_only_manager
 
-            self._writers[channel] = new_writer(self._settings.replace(channel=channel))
+            self._writers[channel] = new_write_only_manager(self._settings.replace(channel=channel))
         return self._writers[channel]
 
 

@@ -9,7 +9,7 @@ import threading
 from typing import Any, NamedTuple
 
 from bridge.protocol.event import TERMINAL, Event, EventType, cut, finite_json
-from bridge.reporting.task_run import NOTHING, Run
+from bridge.reporting.run import NOTHING, Run
 
 __all__ = ["LATER", "LINE_MEMORY", "Entry", "Held", "Line", "Push", "Report", "Summary"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from bridge.protocol.event import EventType
 from bridge.reporting import current_job
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter
 
 __all__ = ["ForkRelay", "install", "settle"]

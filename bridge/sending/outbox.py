@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.protocol.event import Event
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.allowance import Shares
 from bridge.sending.batches import EVENT_OVERHEAD, LINES, Batches, travel_size
 from bridge.sending.entries import LINE_MEMORY, Entry, Held, Line, Push, Report, Summary

@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 
 from bridge.protocol.event import EventType
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.dropped_ends import DroppedEnds
 from bridge.sending.entries import COUNTED, LATER, Held, Line, Push, Report, Summary
 from bridge.sending.losses import Losses

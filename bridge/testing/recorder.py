@@ -15,7 +15,7 @@ from bridge.protocol.event import Event, EventType
 from bridge.protocol.json_types import JobEvent
 from bridge.reporting import current_job
 from bridge.reporting.meter import Meter
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.outbox import LINES, MAX_BYTES, Outbox, Report
 from bridge.settings import Settings
 

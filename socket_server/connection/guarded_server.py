@@ -220,7 +220,7 @@ class GuardedServer(socketio.Server):
 
     Args:
         settings: the limits.
-        state_lock: the state lock; it is not held while handlers of an application's own namespaces run.
+        state_lock: is not held while handlers of an application's own namespaces run.
         options: options of ``socketio.Server``.
     """
 

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.json_types import SnapshotData
-from bridge.protocol.size_limit import shorter
+from bridge.protocol.size_budget import shorter
 from bridge.settings import Settings
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.health import Health

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.client.bridge import Bridge
 from bridge.protocol.event import Event
 from bridge.settings import Settings
@@ -56,7 +56,7 @@ class Supervision:
         stalled, lost = settings.stalled_after, settings.lost_after
         self._watchdog = Watchdog(stalled_after=stalled, lost_after=lost)
         self.path = Path(stalled)
-        self._prober = Prober(new_writer(served), manager.host_id, self.path)
+        self._prober = Prober(new_write_only_manager(served), manager.host_id, self.path)
         self._verdicts = Verdicts(tell, journal, bridge, sio.state_lock)
         self.disturbances = Disturbances(tell, journal, self._watchdog, sio)
         asked = WorkerInspection(settings), self._verdicts, self._watchdog, self.disturbances

@@ -15,7 +15,7 @@ from socketio.exceptions import ConnectionRefusedError as Refusal
 from bridge.client.bridge import ENDINGS, Bridge
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.event import NAMESPACE, TERMINAL, Event
-from bridge.protocol.size_limit import shorter
+from bridge.protocol.size_budget import shorter
 from bridge.protocol.snapshot import Snapshot
 from bridge.tokens import Grant
 from socket_server.concurrency.pace import Pace

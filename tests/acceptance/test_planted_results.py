@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from bridge.errors import JobNotFound, ServerUnavailable
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from support.planted import encoded, plant, planted
 from support.wait import until

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from bridge.protocol.event import SERVER_MADE, TYPES
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from support.raw import Raw
 from support.stack import Stack

@@ -7,7 +7,7 @@ import uuid
 import pytest
 import socketio
 
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.errors import EnqueueError
 from support.ports import free_port
 
@@ -73,7 +73,7 @@ def test_the_protocols_own_names_are_refused(stack):
 @pytest.fixture
 def publish(stack):
     """Publish messages as an emitter does, or python-socketio's own manager, which gives no id."""
-    writer = new_writer(stack.settings)
+    writer = new_write_only_manager(stack.settings)
     yield lambda text, **more: writer.emit("notice", text, namespace="/jobs", **more)
     writer.close()
 
@@ -91,7 +91,7 @@ def test_of_a_push_that_is_published_again_a_client_gets_one(stack, connect, pub
 
 def test_a_server_that_starts_between_two_copies_of_a_push_drops_the_second(stacks):
     stack, owner = stacks("rabbitmq"), uuid.uuid4().hex
-    writer, port = new_writer(stack.settings), free_port()
+    writer, port = new_write_only_manager(stack.settings), free_port()
     told = {"namespace": "/jobs", "room": f"owner:{owner}"}
     writer.emit("notice", "a", **told, id=owner)
     command = [*stack.server_command()]

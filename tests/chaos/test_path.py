@@ -16,7 +16,7 @@ import pytest
 
 from bridge import Bridge
 from bridge.bus import confirms
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.errors import BrokerUnavailable
 from support.bus import Bus
 from support.distance import Distance
@@ -95,7 +95,7 @@ def test_a_broker_that_blocks_publishers_makes_no_job_lost(distance, worker, ala
 
 def test_what_is_on_its_way_to_a_broker_that_blocks_is_not_published_again(distance, alarm):
     settings = distance.stack.settings
-    with closing(new_writer(settings)) as writer:
+    with closing(new_write_only_manager(settings)) as writer:
         publish = partial(writer.emit, "notice", None, "/jobs", "job:nobody")
         publish(id="before")
         alarm("memory")

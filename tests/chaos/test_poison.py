@@ -8,7 +8,7 @@ import pytest
 from kombu import Connection
 
 from bridge.errors import JobNotFound
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from support.poison import NAMELESS, ODD, POISONS, Poisoner
 from support.process import children_of

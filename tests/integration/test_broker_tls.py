@@ -12,11 +12,11 @@ import pytest
 from bridge import Bridge
 from bridge.bus import tls
 from bridge.bus.connection import connect
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.cli import doctor
 from bridge.errors import BrokerUnavailable
 from bridge.protocol.event import Event
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter, close
 from bridge.settings import Settings
 from socket_server.bus.managers import new_manager
@@ -206,7 +206,7 @@ def test_a_job_is_enqueued_run_watched_and_cancelled_over_tls_with_a_client_cert
 @pytest.mark.parametrize("fast_path", ["0", "1"])
 def test_events_are_read_over_tls_by_the_fast_path_and_without_it(fast_path, settings):
     told = settings("right", TASKBRIDGE_FAST_PATH=fast_path)
-    writer, run = new_writer(told), Run(job="j", task="t", name="n")
+    writer, run = new_write_only_manager(told), Run(job="j", task="t", name="n")
     for number in range(700):
         text = f"{number} {'x' * (20_000 if number % 50 == 0 else 20)}"
         line = {"at": 1.0, "level": "INFO", "message": text}

@@ -10,7 +10,7 @@ import kombu
 import pytest
 
 from bridge import Settings
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from socket_server.bus.sources import Stream
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
@@ -44,7 +44,7 @@ def test_a_node_with_the_stream_starts_again_after_its_stop_and_after_its_death(
     run("--declare", tmp_path / "operator_events_url")
     settings = Settings.from_environ({"TASKBRIDGE_EVENTS_URL": node.url})
     for number, end in enumerate((node.stop, node.kill, node.stop), 1):
-        writer = new_writer(settings)
+        writer = new_write_only_manager(settings)
         writer.emit("event", {})  # confirmed by the stream, to which it must be bound
         writer.close()
         end()

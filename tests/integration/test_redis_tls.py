@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError
 
 from bridge import Bridge
 from bridge.bus import tls
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.client.celery_app import new_app
 from bridge.errors import BrokerUnavailable
 from bridge.sending.emitter import close
@@ -77,7 +77,7 @@ def settings(start, authority, tmp_path):
 
 
 def emit(settings):
-    writer = new_writer(settings)
+    writer = new_write_only_manager(settings)
     try:
         writer.emit("event", {}, namespace="/jobs", room="job:j")
     finally:

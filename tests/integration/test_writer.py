@@ -19,7 +19,7 @@ def settings(rabbitmq):
 
 @pytest.fixture
 def publisher(settings):
-    made = write_only_manager.new_writer(settings)
+    made = write_only_manager.new_write_only_manager(settings)
     yield made
     made.close()
 

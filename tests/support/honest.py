@@ -16,7 +16,7 @@ from typing import Any
 from bridge import Bridge
 from bridge.client.socket_client import SocketClient
 from bridge.protocol.event import NAMESPACE
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 
 #: Seconds between two events, and for which the last is waited for.

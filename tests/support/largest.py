@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from bridge.bus.write_only_manager import new_writer
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.protocol.event import NAMESPACE, Event, room_of_job
 from bridge.settings import Settings
 
@@ -38,7 +38,7 @@ LOADED: dict[str, Any] = {
 @contextmanager
 def history_of(settings: Settings, job: str, owner: str) -> Iterator[Callable[[str], None]]:
     """Yield what publishes lines of a job's log, one event each."""
-    writer, numbers = new_writer(settings), count()
+    writer, numbers = new_write_only_manager(settings), count()
 
     def publish(message: str) -> None:
         line = {"at": 0.0, "level": "INFO", "message": message}
@@ -66,7 +66,7 @@ def publish_largest(settings: Settings, owner: str, *, loaded_with: dict[str, An
     with history_of(settings, FULL, owner) as log:
         for _ in range(EVENTS):
             log("x" * 8_000)
-    writer = new_writer(settings)
+    writer = new_write_only_manager(settings)
 
     def publish(job: str, kind: Any, data: dict[str, Any], **place: Any) -> None:
         told = {"task": job, "name": "support.largest", "owner": owner, "run": 1, **place}

@@ -14,7 +14,7 @@ from bridge import JobCancelled, job
 from bridge.protocol.event import Event, EventType, finite_json
 from bridge.reporting import current_job
 from bridge.reporting.progress import Bar
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 
 class Lines:

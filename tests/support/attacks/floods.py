@@ -8,7 +8,7 @@ import time
 import uuid
 from contextlib import ExitStack
 
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from support.attacks import Target, attack
 from support.attacks.proxies import is_within_the_rate

@@ -178,7 +178,7 @@ def flood_of_watches(target: Target) -> None:
 
 
 def _make_jobs(target: Target, owner: str, jobs: list[str]) -> None:
-    from bridge.reporting.task_run import Run
+    from bridge.reporting.run import Run
     from bridge.sending.emitter import emitter_for
 
     for job in jobs:

@@ -7,7 +7,7 @@ import pytest
 from bridge import Bridge, tokens
 from bridge.bus.sharding import channel_of, job_id, served_by, shard_of
 from bridge.errors import SettingsError, WrongShard
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter
 from bridge.sending.outbox import Push
 from bridge.settings import Settings
@@ -98,7 +98,9 @@ def test_each_event_goes_to_its_shard_and_a_push_to_a_room_goes_to_all(monkeypat
         def emit(self, event, data, namespace=None, room=None, skip_sid=None, id=None):
             sent.append((self.channel, event))
 
-    monkeypatch.setattr("bridge.bus.write_only_manager.new_writer", lambda one: Writer(one.channel))
+    monkeypatch.setattr(
+        "bridge.bus.write_only_manager.new_write_only_manager", lambda one: Writer(one.channel)
+    )
     emitter = Emitter(settings())
     monkeypatch.setattr(emitter, "_start", lambda: None)
     for owner in ("me", None):

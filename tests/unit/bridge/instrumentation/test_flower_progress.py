@@ -11,7 +11,7 @@ from celery.events.state import State
 
 from bridge.instrumentation import flower_progress
 from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 
 
 class App:

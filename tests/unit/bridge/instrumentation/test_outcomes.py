@@ -18,7 +18,7 @@ from celery.exceptions import (
 from bridge.errors import InputError
 from bridge.instrumentation import outcomes
 from bridge.protocol.event import MAX_RESULT_BYTES
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.settings import Settings
 
 LATE = SimpleNamespace(acks_late=True, acks_on_timeout=True)

@@ -11,7 +11,7 @@ from celery._state import _task_stack
 
 from bridge.instrumentation import publish_signals
 from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.settings import Settings
 
 #: A number of an execution by a clock that is an hour ahead.

@@ -16,7 +16,7 @@ from bridge.instrumentation import result_progress
 from bridge.instrumentation.result_progress import STATE, Record, info, track, untrack
 from bridge.periodic_thread import PeriodicThread
 from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from support.wait import until
 
 

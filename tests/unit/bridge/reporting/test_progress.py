@@ -16,7 +16,7 @@ from tqdm.contrib.concurrent import thread_map
 from bridge import progress, progress_range
 from bridge.errors import JobCancelled
 from bridge.reporting.progress import Bar
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from support.clock import Clock
 from support.reporting import bars_of, inside_job
 

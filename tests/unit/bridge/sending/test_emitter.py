@@ -13,7 +13,7 @@ import pytest
 
 from bridge.protocol.event import Event, finite_json
 from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.task_run import INTERVAL, SHORTEST_INTERVAL, Run
+from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.sending import emitter as module
 from bridge.sending.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
 from bridge.sending.outbox import Line, Push
@@ -54,7 +54,9 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch):
     broker = Broker()
-    monkeypatch.setattr("bridge.bus.write_only_manager.new_writer", lambda settings: broker)
+    monkeypatch.setattr(
+        "bridge.bus.write_only_manager.new_write_only_manager", lambda settings: broker
+    )
     return broker
 
 

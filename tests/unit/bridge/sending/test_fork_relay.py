@@ -12,7 +12,7 @@ import pytest
 
 from bridge import job
 from bridge.reporting import current_job
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending import fork_relay
 from bridge.sending.emitter import Emitter
 from bridge.settings import Settings

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from bridge.protocol.event import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.allowance import BURST, Shares
 from bridge.sending.outbox import LAST_WORDS, LINE_MEMORY, MAX_GATHERED, Line, Outbox, Push, Report
 from support.clock import Clock

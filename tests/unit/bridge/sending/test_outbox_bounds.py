@@ -11,7 +11,7 @@ import pytest
 
 from bridge.protocol.event import MAX_EVENT_BYTES, Event, finite_json
 from bridge.protocol.snapshot import Snapshot
-from bridge.reporting.task_run import Run
+from bridge.reporting.run import Run
 from bridge.sending.allowance import Shares
 from bridge.sending.losses import PUSHES_DROPPED
 from bridge.sending.outage import Outage

@@ -86,7 +86,7 @@ def test_a_push_keeps_its_id_however_often_it_is_published(monkeypatch):
 def test_a_blocked_connection_is_kept_for_a_while_and_not_for_ever(monkeypatch):
     from bridge.bus import write_only_manager as module
 
-    writer, now = module.KombuWriter(Settings(broker_url="amqp://127.0.0.1:1//")), [100.0]
+    writer, now = module.KombuWriteOnlyManager(Settings(broker_url="amqp://127.0.0.1:1//")), [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     writer._on_blocked("memory")
     now[0] += module.BLOCKED_PATIENCE - 1

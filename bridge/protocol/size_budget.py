@@ -1,4 +1,4 @@
-"""``Room``: limits a snapshot to a number of bytes of JSON. Pure."""
+"""``SizeBudget``: limits a snapshot to a number of bytes of JSON. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Room", "shorter", "size"]
+__all__ = ["SizeBudget", "shorter", "size"]
 
 #: Maximum bytes of JSON of an error, of a reason, and of a traceback, whose last lines are kept.
 MAX_ERROR_BYTES, MAX_REASON_BYTES, MAX_TRACEBACK_BYTES = 12 * 1024, 1024, 4 * 1024
@@ -23,7 +23,7 @@ BAR_TEXTS = ("desc", "unit", "postfix")
 BAR_NUMBERS = ("position", "unit_scale", "n", "total", "rate", "eta", "elapsed", "closed")
 
 
-class Room:
+class SizeBudget:
     """The bytes left in a snapshot; each method returns the part that fits, and subtracts its size.
 
     Args:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.protocol.event import Event, finite_json
-from bridge.protocol.size_limit import shorter, size
+from bridge.protocol.size_budget import shorter, size
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.journal import MAX_SNAPSHOT
 

@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import JobCancelled
 from bridge.protocol.event import MAX_EVENT_BYTES, MAX_META_BYTES, finite_json
 from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.task_run import INTERVAL, MAX_BARS, SHORTEST_INTERVAL, Run
+from bridge.reporting.run import INTERVAL, MAX_BARS, SHORTEST_INTERVAL, Run
 from support.clock import Clock
 from support.reporting import bars_of
 
