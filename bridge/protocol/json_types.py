@@ -4,11 +4,12 @@ Times are seconds since the epoch. ``NotRequired`` fields are left out where the
 by servers of 0.1.0.
 """
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 __all__ = [
     "BarData",
     "Expectation",
+    "JSONObject",
     "JobEvent",
     "JobFailure",
     "JobState",
@@ -17,6 +18,9 @@ __all__ = [
     "SnapshotData",
     "TaskData",
 ]
+
+#: A JSON object whose fields depend on something else: an event's type, or an application.
+JSONObject: TypeAlias = dict[str, Any]
 
 JobState = Literal[
     "queued", "running", "retrying", "cancelling", "succeeded", "failed", "cancelled", "lost"
@@ -86,7 +90,7 @@ class JobEvent(TypedDict):
     tick: int
     at: float
     #: By type, as docs/protocol.md lists it.
-    data: dict[str, Any]
+    data: JSONObject
     cursor: NotRequired[str | None]
 
 
@@ -98,7 +102,7 @@ class TaskData(TypedDict):
     state: JobState
     attempt: int
     bars: list[BarData]
-    meta: dict[str, Any]
+    meta: JSONObject
     run: int
     seq: int
     tick: int
@@ -128,7 +132,7 @@ class SnapshotData(TypedDict):
     planned: int
     spawned: int
     bars: list[BarData]
-    meta: dict[str, Any]
+    meta: JSONObject
     tasks: list[TaskData]
     result: NotRequired[Any]
     result_omitted: NotRequired[bool]

@@ -23,7 +23,7 @@ EVENTLET = (("socket_server", "__main__.py"), ("socket_server", "connection", "f
 #: Folders, and modules beside them, in layers: each imports its own layer's folder and those above.
 LAYERS = {
     "bridge": [
-        ["errors", "printable", "forking", "periodic_thread"],
+        ["errors", "printable", "forking", "periodic_thread", "untyped"],
         ["identifiers", "home"],
         ["settings"],
         ["protocol", "tokens", "tracing"],

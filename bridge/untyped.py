@@ -1,0 +1,55 @@
+"""Names for the types of libraries that have no type annotations.
+
+A type checker takes each for ``Any``; a reader learns what an argument is. ``Any`` is used nowhere
+else for an object of such a library.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+__all__ = [
+    "AMQPChannel",
+    "AMQPConnection",
+    "CeleryApp",
+    "CeleryRequest",
+    "CeleryTask",
+    "CeleryWorker",
+    "KombuConnection",
+    "KombuConsumer",
+    "KombuMessage",
+    "KombuProducer",
+    "ResultBackend",
+    "Signature",
+    "SocketIOServer",
+    "TqdmBar",
+]
+
+#: :class:`celery.Celery`
+CeleryApp: TypeAlias = Any
+#: :class:`celery.Task`
+CeleryTask: TypeAlias = Any
+#: ``celery.app.task.Context`` in a pool process, ``celery.worker.request.Request`` in the parent
+CeleryRequest: TypeAlias = Any
+#: ``celery.apps.worker.Worker``, or a component of it
+CeleryWorker: TypeAlias = Any
+#: :class:`celery.canvas.Signature`, which groups, chains and chords are too
+Signature: TypeAlias = Any
+#: ``celery.backends.base.Backend``
+ResultBackend: TypeAlias = Any
+#: :class:`kombu.Connection`
+KombuConnection: TypeAlias = Any
+#: :class:`kombu.Consumer`
+KombuConsumer: TypeAlias = Any
+#: :class:`kombu.Producer`
+KombuProducer: TypeAlias = Any
+#: ``kombu.message.Message``
+KombuMessage: TypeAlias = Any
+#: ``amqp.Connection``
+AMQPConnection: TypeAlias = Any
+#: ``amqp.Channel``
+AMQPChannel: TypeAlias = Any
+#: :class:`socketio.Server`
+SocketIOServer: TypeAlias = Any
+#: :class:`tqdm.tqdm`
+TqdmBar: TypeAlias = Any
