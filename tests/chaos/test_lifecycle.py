@@ -197,6 +197,17 @@ def test_a_worker_that_stops_hands_a_long_job_to_another(deployed, tmp_path):
     assert file.read_text() == "cleaned up\n" * 2
 
 
+def test_a_task_whose_time_limit_is_over_while_its_worker_stops_ends(deployed):
+    job = Watched(deployed, "support.linger", 60, time_limit=2)
+    job.pid()
+    first = worker_of(deployed)
+    first.signal(signal.SIGTERM)  # it looks at no limits any more, for as long as its grace lasts
+    start_worker(deployed)
+    snapshot = assert_ended_once(job, "failed")
+    assert snapshot["error"]["class"] == "TimeLimitExceeded"
+    assert first.wait(30) == 0
+
+
 def test_a_worker_whose_process_is_frozen_stops_and_hands_its_job_to_another(deployed):
     job = Watched(deployed, "support.linger", 3)
     pid = job.pid()

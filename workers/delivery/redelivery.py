@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from functools import cached_property, partial
-from typing import Any
 
 from celery import states
 from celery.exceptions import TimeLimitExceeded
 from celery.worker import state
 from celery.worker.request import Request
-from kombu.asynchronous import get_event_loop
+from kombu.asynchronous import Hub, get_event_loop
 
 from bridge.instrumentation.publish_signals import stopped_clock
 from bridge.results import parent_results
+from bridge.untyped import CeleryRequest, ExceptionInfo
 from workers.delivery import lost_tasks
 from workers.delivery.retries import leave_stored
 
@@ -41,7 +41,7 @@ class DeduplicatedRequest(Request):
     #: Whether the retry after a lost process could not be published.
     _unpublished = False
 
-    def _retry_worker_lost(self, error: Any, info: Any) -> bool:
+    def _retry_worker_lost(self, error: Exception, info: ExceptionInfo) -> bool:
         """Publish a retry of a task whose pool process died; acknowledge it after the confirm.
 
         The worker's main process does not wait for the confirm: a broker that blocks publishers
@@ -58,7 +58,7 @@ class DeduplicatedRequest(Request):
         lost_tasks.publish(partial(self._publish_retry, loop, error, info))
         return True
 
-    def _publish_retry(self, loop: Any, error: Any, info: Any) -> None:
+    def _publish_retry(self, loop: Hub, error: Exception, info: ExceptionInfo) -> None:
         """Publish the retry, on the thread of ``lost_tasks``, however long the confirm takes."""
         # Before the retry is published: later, RETRY might overwrite the end of the next attempt.
         self._store_retry(error, info)
@@ -73,7 +73,7 @@ class DeduplicatedRequest(Request):
         if self._unpublished:
             loop.call_soon(self.on_failure, info)
 
-    def _store_retry(self, error: Any, info: Any) -> None:
+    def _store_retry(self, error: Exception, info: ExceptionInfo) -> None:
         app, backend = self.task.app, self.task.backend  # each thread has its own backend
         if self.store_errors:
             told = self.id, error, info.traceback
@@ -104,17 +104,26 @@ class DeduplicatedRequest(Request):
         return bool(super().revoked())
 
     def on_failure(
-        self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
+        self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False
     ) -> None:
-        """Handle a failure, unless it is a hard time limit that passed after the task had ended."""
+        """Handle a failure, unless it is a hard time limit that does not count."""
         error = getattr(exc_info.exception, "exc", exc_info.exception)  # wrapped in another process
-        if not (isinstance(error, TimeLimitExceeded) and self._ended_in_time):
+        if not (isinstance(error, TimeLimitExceeded) and self._outlived_limit):
             super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Handle a time limit, unless it is a hard one that passed after the task had ended."""
-        if soft or not self._ended_in_time:
+        """Handle a time limit, unless it is a hard one that does not count."""
+        if soft or not self._outlived_limit:
             super().on_timeout(soft, timeout)
+
+    @property
+    def _outlived_limit(self) -> bool:
+        """Whether the task was handed back, or had ended, when its hard time limit passed.
+
+        A worker that stops looks at no limits during its grace, hands its tasks back, and then
+        handles those limits. Celery would acknowledge such a task without storing a failure.
+        """
+        return self._already_cancelled or self._ended_in_time
 
     @cached_property
     def _ended_in_time(self) -> bool:
@@ -131,7 +140,9 @@ class DeduplicatedRequest(Request):
         self.acknowledge()
         return True
 
-    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+    def _announce_revoked(
+        self, reason: str, terminated: bool, signum: int | str | None, expired: bool
+    ) -> None:
         """Announce that the task was revoked, unless it had ended before the signal came.
 
         Celery would store REVOKED over the result, which clients may have seen by then.
@@ -158,6 +169,6 @@ class DeduplicatedRequest(Request):
         # A retry is another execution, under the same id.
         return self.id, self.request_dict.get("retries") or 0
 
-    def _running(self) -> Any:
+    def _running(self) -> CeleryRequest | None:
         same = (one for one in state.active_requests if one.id == self.id and one is not self)
         return next(same, None) or _retrying.get(self._execution)
