@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test long chaos compatibility canvas rabbitmq4 lint audit web bench docs dist
+.PHONY: help demo up check unit test long chaos compatibility canvas rabbitmq4 lint format audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,12 @@ demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path
 
 up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
+
+check: .venv/lint.stamp $(PAGE)  ## lint and the unit tests, in a minute and a half
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint unit
+
+unit: .venv/lint.stamp
+	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
 
 # A whole file goes to one process, and so is made once what its tests share.
 test: .venv/lint.stamp $(PAGE)  ## the whole suite, three tests at a time; ARGS="-k bar -x"
@@ -51,11 +57,15 @@ canvas: .venv/lint.stamp $(PAGE)  ## Celery's own tests of canvases, each canvas
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/canvas.py $(ARGS)
 
-lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy and tsc
+lint: .venv/lint.stamp $(PAGE)  ## ruff, mypy, tsc and prettier
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/npm.py run check --silent
+
+format: .venv/lint.stamp $(PAGE)  ## format Python with ruff, the web part with prettier
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/python scripts/npm.py run format --silent
 
 # Not a part of the tests: it asks PyPI and npm what was published since.
 audit: .venv/audit.stamp  ## known vulnerabilities of pinned and lowest dependencies

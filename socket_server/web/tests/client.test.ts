@@ -82,14 +82,20 @@ test("a server that is asked too much after a cut is asked again, and nothing is
 test("who watches a job that is watched already is told all of it, and nobody else is told again", () => {
   const [socket, client] = live();
   const seen: [string, number][] = [];
-  const watch = (name: string) => client.watch("j").addEventListener("log", ({ detail }) => seen.push([name, detail.seq]));
+  const watch = (name: string) =>
+    client.watch("j").addEventListener("log", ({ detail }) => seen.push([name, detail.seq]));
   const [one, two] = [event("log"), event("log")];
   watch("first");
   socket.answer("watch", view({ events: [one] }));
   watch("second");
   socket.answer("watch", view({ events: [one] }));
   socket.hear("job", two);
-  expect(seen).toEqual([["first", one.seq], ["second", one.seq], ["first", two.seq], ["second", two.seq]]);
+  expect(seen).toEqual([
+    ["first", one.seq],
+    ["second", one.seq],
+    ["first", two.seq],
+    ["second", two.seq],
+  ]);
 });
 
 test("the server is asked to stop when the last of those who watch a job closes", () => {
@@ -140,7 +146,9 @@ test("a refused token ends what is watched, with the reason", async () => {
 test("another token is asked for before one expires, without a new connection", async () => {
   const [socket] = live(async () => "another");
   socket.hear("token_expiring", { expires: 1 });
-  await vi.waitFor(() => expect(socket.asked.map(([name, payload]) => [name, payload])).toEqual([["refresh", { token: "another" }]]));
+  await vi.waitFor(() =>
+    expect(socket.asked.map(([name, payload]) => [name, payload])).toEqual([["refresh", { token: "another" }]]),
+  );
 });
 
 test("a server that drains is heard of, and watched until it hangs up", () => {
@@ -167,7 +175,10 @@ test("a server of another shard says which is right, and that one is asked", () 
 test("an enqueued job is watched from its first event on", async () => {
   const [socket, client] = live();
   const enqueued = client.enqueue("app.work", { args: [1] });
-  expect(socket.answer("enqueue", { job: "j", snapshot: given({ state: "queued" }) })).toEqual({ name: "app.work", args: [1] });
+  expect(socket.answer("enqueue", { job: "j", snapshot: given({ state: "queued" }) })).toEqual({
+    name: "app.work",
+    args: [1],
+  });
   const job = await enqueued;
   expect(job.snapshot.state).toBe("queued");
   socket.hear("job", event("started"));
@@ -177,13 +188,25 @@ test("an enqueued job is watched from its first event on", async () => {
 test("a list of several pages is asked for to its end, and each page is given out as it comes", async () => {
   const [socket, client] = live();
   const pages: unknown[] = [];
-  client.addEventListener("jobs", ({ detail }) => pages.push([detail.jobs.map((one) => one.job), detail.first, detail.last]));
+  client.addEventListener("jobs", ({ detail }) =>
+    pages.push([detail.jobs.map((one) => one.job), detail.first, detail.last]),
+  );
   const listed = client.jobs({ limit: 3, state: "running" });
-  expect(socket.answer("jobs", { jobs: [given({ job: "a" }), given({ job: "b" })], next: "n1" })).toEqual({ limit: 3, state: "running" });
+  expect(socket.answer("jobs", { jobs: [given({ job: "a" }), given({ job: "b" })], next: "n1" })).toEqual({
+    limit: 3,
+    state: "running",
+  });
   await vi.waitFor(() => expect(socket.asked).toHaveLength(1));
-  expect(socket.answer("jobs", { jobs: [given({ job: "c" })], next: "n2" })).toEqual({ limit: 1, state: "running", next: "n1" });
+  expect(socket.answer("jobs", { jobs: [given({ job: "c" })], next: "n2" })).toEqual({
+    limit: 1,
+    state: "running",
+    next: "n1",
+  });
   expect((await listed).map((one) => one.job)).toEqual(["a", "b", "c"]);
-  expect(pages).toEqual([[["a", "b"], true, false], [["c"], false, true]]);
+  expect(pages).toEqual([
+    [["a", "b"], true, false],
+    [["c"], false, true],
+  ]);
   expect(socket.asked).toEqual([]);
 });
 

@@ -61,6 +61,7 @@ test("its end is told, once, and shown", async () => {
   socket.hear("job", event("failed", { error: { class: "ValueError", message: "no such column" } }));
   const root = await shown(node, "no such column");
   expect(root.querySelector("[role=status]")?.textContent).toBe("work failed");
+  socket.hear("job", event("log", { lines: [] })); // late, of a run that is over
   expect(ends).toEqual(["failed"]);
 });
 

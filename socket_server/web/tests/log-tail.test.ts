@@ -3,7 +3,8 @@ import { LogTail } from "../src/client/log-tail.js";
 import { event } from "./events.js";
 
 const texts = (tail: LogTail) => tail.lines.map(({ text }) => text);
-const log = (...messages: string[]) => event("log", { lines: messages.map((message) => ({ at: 1, level: "INFO", message })) });
+const log = (...messages: string[]) =>
+  event("log", { lines: messages.map((message) => ({ at: 1, level: "INFO", message })) });
 const output = (...chunks: unknown[]) => event("output", { chunks });
 
 test("only the last lines are kept", () => {

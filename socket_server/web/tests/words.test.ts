@@ -5,11 +5,21 @@ import { badge, facts, hints, notes, shortName, time } from "../src/view/words.j
 import { event, given } from "./events.js";
 
 test.each([
-  [0, "0"], [1234567, "1.23 M"], [999.4, "999"], [999.6, "1.00 k"], [12_345, "12.3 k"], [Number.NaN, ""],
+  [0, "0"],
+  [1234567, "1.23 M"],
+  [999.4, "999"],
+  [999.6, "1.00 k"],
+  [12_345, "12.3 k"],
+  [Number.NaN, ""],
 ])("%d is %s with an SI prefix", (value, text) => expect(format.si(value)).toBe(text));
 
 test.each([
-  [42, "42 s"], [200, "3 min 20 s"], [7500, "2 h 5 min"], [273_600, "3 d 4 h"], [59.9, "1 min"], [-3, "0 s"],
+  [42, "42 s"],
+  [200, "3 min 20 s"],
+  [7500, "2 h 5 min"],
+  [273_600, "3 d 4 h"],
+  [59.9, "1 min"],
+  [-3, "0 s"],
 ])("%d seconds are %s", (value, text) => expect(format.duration(value)).toBe(text));
 
 test("100% is said only when all is done", () => {
@@ -52,10 +62,15 @@ test("a job whose workers cannot be heard says so, and not that they may be gone
 });
 
 test("what was dropped is said", () => {
-  expect(notes(Snapshot.from(given({ dropped: 2000 })))).toEqual(["2,000 lines of log or output were dropped on the way."]);
+  expect(notes(Snapshot.from(given({ dropped: 2000 })))).toEqual([
+    "2,000 lines of log or output were dropped on the way.",
+  ]);
 });
 
 test("a result of names and plain values is shown as facts, any other one is not", () => {
-  expect(facts({ rows_read: 1200, ok: "yes", none: null })).toEqual([["rows read", "1,200"], ["ok", "yes"]]);
+  expect(facts({ rows_read: 1200, ok: "yes", none: null })).toEqual([
+    ["rows read", "1,200"],
+    ["ok", "yes"],
+  ]);
   for (const other of [3, "text", null, [1], { a: { b: { c: 1 } } }, { a: "x\ny" }]) expect(facts(other)).toBeNull();
 });

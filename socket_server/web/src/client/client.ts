@@ -1,4 +1,4 @@
-/** A connection to a taskbridge server, which lasts until it is closed. */
+/** `connect` and `Client`: a connection to a taskbridge server that reconnects until closed. */
 import { io, type Socket } from "socket.io-client";
 import { refusal, RequestError } from "./errors.js";
 import { Novelty } from "./novelty.js";
@@ -7,22 +7,22 @@ import { targetOf } from "./target.js";
 import { WatchedJob } from "./watched-job.js";
 
 const REQUEST_TIMEOUT = 15_000; // milliseconds
-/** Refusals that asking again with the same token cannot change. */
+/** Codes of refused connections for which a retry with the same token is pointless. */
 const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_request", "wrong_shard"]);
-/** Refusals that pass: the same may be asked again after about so many milliseconds. */
+/** Codes of refused requests that are retried. */
 const PASSING: ReadonlySet<string> = new Set(["unavailable", "too_many_requests", "internal"]);
-const AGAIN = 1000;
-/** Jobs that a server lists unless it is told how many. */
+const AGAIN = 1000; // milliseconds before a retry, on average
+/** The server's default for `limit` of a `jobs` request. */
 const LISTED = 50;
-/** Milliseconds of first and longest wait before coming back after the server hung up on us. */
+/** First and longest wait, in milliseconds, to reconnect after the server ended a connection. */
 const [FIRST_WAIT, LONGEST_WAIT] = [500, 15_000];
 
 export type ConnectionState = "connecting" | "live" | "reconnecting" | "refused" | "closed";
 
-/** What a server said about a job that is followed, at first or after a reconnect. */
+/** The server's reply to a `watch` or `enqueue` request of a followed job. */
 export interface Watched extends View {
   job: string;
-  /** Where it goes on; null if this is all that the server has. */
+  /** Cursor that was sent with the request; null if the reply starts with the oldest event held. */
   since: string | null;
 }
 
@@ -31,21 +31,21 @@ export interface ClientEvents {
   /** A page of the owner's jobs. */
   jobs: { jobs: SnapshotData[]; first: boolean; last: boolean };
   watched: Watched;
-  /** The server knows no such job, or the token does not name it. */
+  /** A job is not followed: the server refused for good, for example with `not_found`. */
   missing: { job: string; error: RequestError };
   job: JobEvent;
   token_expiring: { expires?: number };
-  /** The server stops, and ends the connection after so many seconds; we come back by ourselves. */
+  /** The server stops: it ends the connection after `after` seconds; the client reconnects. */
   draining: { after?: number };
 }
 
 export interface ConnectOptions {
-  /** Where the server is, with the path below which it is, if any; default the page's origin. */
+  /** URL of the server, with its path prefix, if any; default the page's origin. */
   url?: string;
   token?: string;
-  /** Asked for a token at each connection, and for another before one expires. */
+  /** Returns a token; called at each connection, and before a token expires. */
   getToken?: () => Promise<string>;
-  /** Default WebSocket alone; add "polling" for a fallback, if the server offers it. */
+  /** Default WebSocket only; add "polling" as a fallback if the server offers it. */
   transports?: ("websocket" | "polling")[];
 }
 
@@ -56,13 +56,17 @@ function passing(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, AGAIN * (0.5 + Math.random())));
 }
 
-/** Connect and stay connected. */
+/** Connect to a server, and reconnect until `close()` is called. */
 export function connect({ url = "", token, getToken, transports = ["websocket"] }: ConnectOptions): Client {
   const ask = getToken ?? (async () => token ?? "");
   const at = new URL(url || "/", location.href);
   const socket = io(`${at.origin}/jobs`, {
     path: `${at.pathname.replace(/\/$/, "")}/socket.io`,
-    auth: (answer) => void ask().then((one) => answer({ token: one }), () => answer({})),
+    auth: (answer) =>
+      void ask().then(
+        (one) => answer({ token: one }),
+        () => answer({}),
+      ),
     transports,
     tryAllTransports: true,
     forceNew: true,
@@ -75,18 +79,18 @@ export function connect({ url = "", token, getToken, transports = ["websocket"] 
 export class Client extends targetOf<ClientEvents>() {
   #socket: Socket;
   #state: ConnectionState = "connecting";
-  /** Of the jobs being followed. */
+  /** Cursor of each followed job; null before the first. */
   #cursors = new Map<string, string | null>();
   #news = new Map<string, Novelty>();
-  /** Of the jobs that the server is asked about at the moment, by whom. */
+  /** Jobs with a pending `watch` request, each with a symbol of the newest call of `follow`. */
   #asked = new Map<string, symbol>();
   #watches = new Map<string, Set<WatchedJob>>();
-  /** Why it is in that state. */
+  /** Reason for the state, as a sentence; "" for none. */
   #message = "";
   #wait = FIRST_WAIT;
-  /** Of the servers that have the jobs, where there are several, and none was found at first. */
+  /** Shard that a server named when it refused with `wrong_shard`; undefined before. */
   #shard: number | undefined;
-  /** When the connection was last made. */
+  /** When the client last connected, in milliseconds since the epoch. */
   #since = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #getToken: (() => Promise<string>) | undefined;
@@ -100,7 +104,6 @@ export class Client extends targetOf<ClientEvents>() {
     socket.on("disconnect", (reason) => this.#lost(reason));
     socket.on("job", (event: JobEvent) => this.#event(event));
     socket.on("token_expiring", (detail) => void this.#expiring(detail ?? {}));
-    // The server stops, and hangs up after so many seconds: not on all its clients at once.
     socket.on("draining", (detail) => this.#dispatch("draining", detail));
   }
 
@@ -108,7 +111,7 @@ export class Client extends targetOf<ClientEvents>() {
     return this.#state;
   }
 
-  /** Watch a job until it is over, or `close()` of what this returns is called. */
+  /** Watch a job until `close()` of the result is called; iterating it ends with the job. */
   watch(job: string): WatchedJob {
     const watched = new WatchedJob(job, this, () => this.#unwatch(watched));
     const others = this.#watches.get(job) ?? new Set();
@@ -116,11 +119,11 @@ export class Client extends targetOf<ClientEvents>() {
     this.#watches.set(job, others.add(watched));
     if (this.#state === "refused") queueMicrotask(() => watched.fail(new RequestError("unauthorized", this.#message)));
     else if (this.#state === "live") (first ? this.follow(job) : this.#join(watched)).catch(() => {});
-    else if (!this.#cursors.has(job)) this.#cursors.set(job, null); // asked for once there is a connection
+    else if (!this.#cursors.has(job)) this.#cursors.set(job, null); // requested on connect
     return watched;
   }
 
-  // Others follow it already; who comes later is told where it stands, and they are not.
+  // The job is followed already: only the new watcher gets the reply.
   async #join(watched: WatchedJob): Promise<void> {
     await this.#request("watch", { job: watched.job }, (reply) => {
       const view = reply as unknown as View;
@@ -135,7 +138,7 @@ export class Client extends targetOf<ClientEvents>() {
     this.unfollow(watched.job).catch(() => {});
   }
 
-  /** The owner's jobs, newest first; from now on all of the owner's events arrive. */
+  /** List the owner's jobs, newest first, and subscribe to the events of all of them. */
   async jobs(options: { limit?: number; state?: State } = {}): Promise<SnapshotData[]> {
     const all: SnapshotData[] = [];
     const limit = options.limit ?? LISTED;
@@ -161,7 +164,7 @@ export class Client extends targetOf<ClientEvents>() {
     }
   }
 
-  /** Start a job, by the name of its task; it is being watched when this answers. */
+  /** Enqueue a job by the name of its task; returns it watched. */
   async enqueue(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}): Promise<WatchedJob> {
     let watched!: WatchedJob;
     await this.#request("enqueue", { name, ...call }, (reply) => {
@@ -173,19 +176,20 @@ export class Client extends targetOf<ClientEvents>() {
     return watched;
   }
 
-  /** Ask for a job to be cancelled; returns its state before. */
+  /** Request the cancellation of a job; returns its state before. */
   async cancel(job: string): Promise<State> {
     return (await this.#request("cancel", { job }))["state"] as State;
   }
 
-  /** Go on with another token, without connecting anew. */
+  /** Replace the token without a reconnect. */
   async refresh(token: string): Promise<void> {
     await this.#request("refresh", { token });
   }
 
   /**
-   * Follow a job through every reconnect until `unfollow`, from a cursor on if one is given, for
-   * who listens to "watched" and "job" of the client itself.
+   * Follow a job across reconnects until `unfollow`, from a cursor on if one is given.
+   *
+   * The reply and the events are dispatched as "watched" and "job" of the client.
    */
   async follow(job: string, cursor: string | null = null): Promise<void> {
     if (!this.#cursors.has(job)) this.#cursors.set(job, cursor);
@@ -210,7 +214,7 @@ export class Client extends targetOf<ClientEvents>() {
         return;
       } catch (error) {
         if (!(error instanceof RequestError) || !PASSING.has(error.code)) throw error;
-        // Without a connection it is asked again when there is one.
+        // Without a connection, `#live` repeats the request once there is one.
         if (this.#state !== "live" || !this.#cursors.has(job)) throw error;
         await passing();
       }
@@ -230,7 +234,7 @@ export class Client extends targetOf<ClientEvents>() {
     if (this.#socket.connected) await this.#request("unwatch", { job });
   }
 
-  /** Hang up for good. */
+  /** Disconnect for good, and close all watched jobs. */
   close(): void {
     clearTimeout(this.#timer);
     this.#enter("closed");
@@ -238,12 +242,13 @@ export class Client extends targetOf<ClientEvents>() {
     for (const watches of this.#watches.values()) for (const one of watches) one.close();
   }
 
-  // Replies are applied at the moment they arrive, so that a reply and the events behind it are
-  // handled in the server's order; the promises are for who asked.
+  // `apply` runs as soon as the reply arrives, before any later event; the promise resolves only in
+  // a later microtask.
   #request(name: string, payload: object, apply: (reply: Reply) => void = () => {}): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      // Not left in socket.io's send buffer: who asked is told now, and nothing happens later.
-      if (!this.#socket.connected) throw new RequestError("unavailable", "The server cannot be reached right now: try again in a moment.");
+      // Rejected now: socket.io would buffer the request and send it on a later connection.
+      if (!this.#socket.connected)
+        throw new RequestError("unavailable", "The server cannot be reached right now: try again in a moment.");
       this.#socket.timeout(REQUEST_TIMEOUT).emit(name, payload, (late: Error | null, reply: Reply | undefined) => {
         if (late) return reject(new RequestError("unavailable", "The server did not answer in time: try again."));
         if (!reply?.ok) return reject(refusal(reply?.error));
@@ -256,8 +261,8 @@ export class Client extends targetOf<ClientEvents>() {
   #event(event: JobEvent): void {
     if (typeof event?.job !== "string") return;
     const followed = this.#cursors.has(event.job);
-    // Owners' events come by another way, and maybe before the answer, which holds all that came
-    // since the cursor: to take the newer one first would make the others look old.
+    // Events of the owner's room may arrive before the reply to `watch`, which contains every event
+    // since the cursor. A newer event taken first would make those look like duplicates.
     if (this.#asked.has(event.job)) return;
     if (followed && event.cursor) this.#cursors.set(event.job, event.cursor);
     if (!followed || this.#isNews(event)) this.#give(event);
@@ -277,7 +282,7 @@ export class Client extends targetOf<ClientEvents>() {
   #watched(job: string, view: View, since: string | null): void {
     this.#cursors.set(job, view.cursor ?? null);
     this.#asked.delete(job);
-    if (since === null) this.#news.delete(job); // who asks for the beginning gets all of it
+    if (since === null) this.#news.delete(job); // without a cursor, all events are given out again
     const events = (view.events ?? []).filter((event) => this.#isNews(event));
     this.#dispatch("watched", { ...view, events, job, since });
     for (const one of [...(this.#watches.get(job) ?? [])]) one.begin(view.snapshot, events, view.recovered);
@@ -286,13 +291,15 @@ export class Client extends targetOf<ClientEvents>() {
   async #expiring(detail: ClientEvents["token_expiring"]): Promise<void> {
     this.#dispatch("token_expiring", detail);
     if (!this.#getToken) return;
-    // Without another one the server hangs up when this one expires, and says why at the next try.
-    await this.#getToken().then((token) => this.refresh(token)).catch(() => {});
+    // Without a new token, the server ends the connection at the expiry and refuses the next one.
+    await this.#getToken()
+      .then((token) => this.refresh(token))
+      .catch(() => {});
   }
 
   #live(): void {
     this.#since = Date.now();
-    const before = [...this.#cursors]; // without what is asked for by those who hear of it now
+    const before = [...this.#cursors]; // without jobs that listeners of "state" follow themselves
     this.#enter("live");
     for (const [job, cursor] of before) this.follow(job, cursor).catch(() => {});
   }
@@ -301,11 +308,12 @@ export class Client extends targetOf<ClientEvents>() {
     const { code, shard } = error.data ?? {};
     if (code === "wrong_shard" && typeof shard === "number" && shard !== this.#shard) return this.#moveTo(shard);
     if (this.#socket.active) return this.#enter(this.#trying, "The server does not answer; trying again.");
-    if (code === undefined || FINAL.has(code)) return this.#giveUp(new RequestError(code ?? "unauthorized", error.message));
+    if (code === undefined || FINAL.has(code))
+      return this.#giveUp(new RequestError(code ?? "unauthorized", error.message));
     return this.#again(error.message);
   }
 
-  // By the query, which is all that a balancer sees of us, it chooses the server.
+  // A load balancer chooses the server by the query `shard`.
   #moveTo(shard: number): void {
     this.#shard = shard;
     this.#socket.disconnect();
@@ -322,14 +330,15 @@ export class Client extends targetOf<ClientEvents>() {
   #lost(reason: string): void {
     if (this.#state === "closed" || reason === "io client disconnect") return;
     if (this.#socket.active) this.#enter("reconnecting");
-    // The server hung up, which socket.io takes for final: a token that ran out is refused at
-    // the next try, with its reason; a server that restarts or found us slow takes us back.
+    // socket.io does not reconnect after the server ended the connection. The next attempt is
+    // refused with a reason if the token has expired, and accepted if the server only restarted
+    // or found the client slow.
     else this.#again();
   }
 
   #again(message = ""): void {
     this.#enter(this.#trying, message);
-    // A server that hangs up on us as soon as we are in is asked less and less often.
+    // Back off from a server that ends each connection soon after it began.
     if (Date.now() - this.#since > LONGEST_WAIT) this.#wait = FIRST_WAIT;
     this.#timer = setTimeout(() => this.#socket.connect(), this.#wait * (0.5 + Math.random()));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);

@@ -1,6 +1,6 @@
 /** A request that the server refused or did not answer; `message` is one sentence for a person. */
 export class RequestError extends Error {
-  /** Of docs/protocol.md: "not_found", "forbidden", "too_many_requests", "unavailable" and so on. */
+  /** Code from docs/protocol.md, such as "not_found", "forbidden" or "unavailable". */
   readonly code: string;
 
   constructor(code: string, message: string) {
@@ -10,7 +10,10 @@ export class RequestError extends Error {
   }
 }
 
-/** The error that a server's refusal means. */
+/** The `RequestError` for the `error` object of a server's reply. */
 export function refusal(error: { code?: string; message?: string } | undefined): RequestError {
-  return new RequestError(error?.code ?? "unavailable", error?.message ?? "The server's answer could not be understood.");
+  return new RequestError(
+    error?.code ?? "unavailable",
+    error?.message ?? "The server's answer could not be understood.",
+  );
 }

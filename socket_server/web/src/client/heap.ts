@@ -3,7 +3,7 @@ export class Heap<T> {
   #entries: T[] = [];
   #compare: (a: T, b: T) => number;
 
-  /** `compare` as of Array.prototype.sort. */
+  /** `compare` as for Array.prototype.sort. */
   constructor(compare: (a: T, b: T) => number) {
     this.#compare = compare;
   }
@@ -30,7 +30,7 @@ export class Heap<T> {
     entries[at] = entry;
   }
 
-  /** Take the least entry out; undefined if there is none. */
+  /** Remove and return the least entry; undefined if there is none. */
   pop(): T | undefined {
     const entries = this.#entries;
     const least = entries[0];
@@ -39,7 +39,7 @@ export class Heap<T> {
     return least;
   }
 
-  /** Drop all entries that `wanted` refuses. */
+  /** Keep only the entries for which `wanted` returns true. */
   keep(wanted: (entry: T) => boolean): void {
     // A sorted array is a heap.
     this.#entries = this.#entries.filter(wanted).sort(this.#compare);

@@ -5,7 +5,14 @@
  *     const client = connect({ url: "https://jobs.example.com", getToken });
  *     for await (const event of client.watch(job)) draw(event);
  */
-export { Client, connect, type ClientEvents, type ConnectionState, type ConnectOptions, type Watched } from "./client.js";
+export {
+  Client,
+  connect,
+  type ClientEvents,
+  type ConnectionState,
+  type ConnectOptions,
+  type Watched,
+} from "./client.js";
 export { RequestError } from "./errors.js";
 export { LogTail, type TailLine } from "./log-tail.js";
 export * from "./protocol.js";

@@ -1,8 +1,8 @@
-/** The tail of a job's log and output: the last lines, each once, in the order they came. */
+/** `LogTail`: the last lines of a job's log and output, in order of arrival. */
 import { legible } from "./legible.js";
 import type { JobEvent, LogLine } from "./protocol.js";
 
-const MAX_CHARACTERS = 4096;
+const MAX_CHARACTERS = 4096; // of a line
 
 /** A line; `level` is "" for output. */
 export interface TailLine {
@@ -18,27 +18,28 @@ export class LogTail {
   readonly lines: TailLine[] = [];
   #most: number;
   #places = new Map<string, [run: number, seq: number]>();
-  /** Of each task, since the bytes of one letter may come in two chunks. */
+  /** Decoder of each task: the bytes of one character may be split between two chunks. */
   #decoders = new Map<string, TextDecoder>();
-  /** Of each task, the line of output that has no end yet. */
+  /** Line of output of each task that has no newline yet. */
   #partial = new Map<string, { raw: string; shown: TailLine }>();
   #next = 0;
 
-  /** Keep so many lines. */
+  /** `most`: the number of lines to keep. */
   constructor(most = 50) {
     this.#most = most;
   }
 
-  /** Take a `log` or `output` event; false if it is neither, or was taken before. */
+  /** Add the lines of a `log` or `output` event; false for other types and for duplicates. */
   add(event: JobEvent): boolean {
     if (event.type !== "log" && event.type !== "output") return false;
     if (!this.#isNews(event)) return false;
-    if (event.type === "log") for (const line of listOf(event.data?.["lines"])) this.#line(line as Partial<LogLine> | null);
+    if (event.type === "log")
+      for (const line of listOf(event.data?.["lines"])) this.#line(line as Partial<LogLine> | null);
     else this.#output(event);
     return true;
   }
 
-  /** Say in the log itself that something may be missing here. */
+  /** Add a line that says that lines may be missing here, unless the log is empty. */
   gap(): void {
     if (this.lines.length) this.#push("… lines may be missing here …");
   }
@@ -58,7 +59,9 @@ export class LogTail {
   }
 
   #output({ task, data }: JobEvent): void {
-    const text = listOf(data?.["chunks"]).map((chunk) => this.#text(task, chunk)).join("");
+    const text = listOf(data?.["chunks"])
+      .map((chunk) => this.#text(task, chunk))
+      .join("");
     const rows = text.replaceAll("\r\n", "\n").split("\n");
     rows.forEach((row, index) => this.#row(task, row, index < rows.length - 1));
   }
@@ -77,7 +80,7 @@ export class LogTail {
     if (before === undefined && row === "" && !ended) return;
     const raw = before === undefined ? row : (before.raw + row).slice(0, MAX_CHARACTERS);
     const shown = before?.shown ?? this.#push("");
-    // After a carriage return, a terminal writes over the line.
+    // As on a terminal, text after a carriage return overwrites the line.
     shown.text = clean(raw.slice(raw.lastIndexOf("\r", raw.length - 2) + 1));
     if (ended) this.#partial.delete(task);
     else this.#partial.set(task, { raw, shown });

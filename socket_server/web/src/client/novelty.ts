@@ -1,16 +1,16 @@
-/** Which events of a job are news: where it goes on, a server may tell some of it again. */
+/** `Novelty`: detects events of a job that a server repeats, as after a reconnect. */
 import { isVerdict, type JobEvent } from "./protocol.js";
 
 export class Novelty {
-  /** Of each task, the place of the newest event given out. */
+  /** Place of the newest event of each task. */
   #places = new Map<string, [run: number, seq: number, tick: number]>();
-  /** Task, type and time of each without a place. A later one may have an earlier time: servers' clocks differ. */
+  /** Task, type and time of events without a place. Times may decrease: servers' clocks differ. */
   #told = new Set<string>();
 
-  /** Whether an event was not given out before; from now on it was. */
+  /** Whether an event is new; it is recorded as seen. */
   take(event: JobEvent): boolean {
     const { task, type, at, run, seq, tick } = event;
-    // A cancel has no place of its own, and what a server makes of silence that of another event.
+    // `cancelling` events and events that only a server sends have no place of their own.
     if (type === "cancelling" || isVerdict(event)) {
       const before = this.#told.size;
       return this.#told.add(`${task} ${type} ${at}`).size > before;

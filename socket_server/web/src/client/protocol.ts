@@ -1,4 +1,4 @@
-/** What travels between a server and its clients; docs/protocol.md says what each part means. */
+/** Types of the messages between server and client; docs/protocol.md describes each field. */
 
 export type Ending = "succeeded" | "failed" | "cancelled" | "lost";
 export type State = "queued" | "running" | "retrying" | "cancelling" | Ending;
@@ -15,7 +15,7 @@ export type EventType =
   | "disturbed"
   | Ending;
 
-/** A bar as a task draws it; times in seconds, `rate` per second. */
+/** A progress bar; `eta` and `elapsed` in seconds, `rate` per second. */
 export interface Bar {
   position: number;
   desc: string;
@@ -28,7 +28,7 @@ export interface Bar {
   elapsed: number;
   postfix: string;
   closed: boolean;
-  /** It belongs to a task that waits for others. */
+  /** Set on the placeholder that is drawn for a job without bars that waits or is stalled. */
   idle?: boolean;
 }
 
@@ -45,14 +45,14 @@ export interface JobFailure {
   traceback?: string;
 }
 
-/** The queue in which a job waits: tasks ahead (an estimate), and whether anybody works on it. */
+/** The queue of a waiting job: estimated tasks ahead, whether it has workers; null: unknown. */
 export interface QueuePlace {
   name: string;
   ahead: number | null;
   workers: boolean | null;
 }
 
-/** When a job is expected to be over, in seconds since the epoch, from so many earlier jobs. */
+/** Expected end of a job, in seconds since the epoch, estimated from `jobs` earlier ones. */
 export interface Expectation {
   earliest: number;
   latest: number;
@@ -96,7 +96,7 @@ export interface TaskData {
   retry_at?: number | null;
 }
 
-/** A job's events, folded by the server. */
+/** The state of a job, folded by the server from its events. */
 export interface SnapshotData {
   job: string;
   name: string;
@@ -124,35 +124,35 @@ export interface SnapshotData {
   incomplete?: boolean;
   cancelling?: boolean;
   stalled?: boolean;
-  /** Why nothing comes from its workers; null while something does. */
+  /** Why no events come from its workers; null while they do. */
   disturbed?: string | null;
   source?: string;
 }
 
-/** What a server answers to `watch`. */
+/** A server's reply to `watch`. */
 export interface View {
   snapshot: SnapshotData;
   events: JobEvent[];
-  /** Whether nothing is missing since the cursor that was given. */
+  /** Whether no event since the request's cursor is missing, progress apart. */
   recovered: boolean;
   cursor: string | null;
 }
 
 const ENDINGS: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled", "lost"]);
-/** Types that only a server sends, about what does not speak for itself. */
+/** Types of events that only servers send. */
 const SERVER_MADE: ReadonlySet<string> = new Set(["stalled", "estimate", "disturbed"]);
 
-/** Whether a state is how a job or task ends. */
+/** Whether a state is final for a job or task. */
 export function isEnd(state: string): state is Ending {
   return ENDINGS.has(state);
 }
 
-/** Whether an event is a server's word about a task from which nothing came. */
+/** Whether a server concluded the event, instead of a task reporting it. */
 export function isVerdict(event: JobEvent): boolean {
   return SERVER_MADE.has(event.type) || (isEnd(event.type) && event.data?.["verdict"] === true);
 }
 
-/** The objects in what may be a list. */
+/** The objects in a list; none if `value` is not a list. */
 export function objects<T extends object>(value: unknown): T[] {
   return Array.isArray(value) ? value.filter((item): item is T => item !== null && typeof item === "object") : [];
 }

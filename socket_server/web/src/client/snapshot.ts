@@ -1,10 +1,23 @@
 /**
- * A snapshot: a job's events folded into its current state. The twin of bridge/protocol/snapshot.py.
+ * `Snapshot`: the current state of a job, folded from its events. The twin of
+ * bridge/protocol/snapshot.py.
  *
  * No I/O and no clock. `apply` is idempotent: per task, events are ordered by (run, seq, tick), and
- * what is not news changes nothing.
+ * duplicates and stale events change nothing.
  */
-import { isEnd, isVerdict, objects, type Bar, type Expectation, type JobEvent, type JobFailure, type QueuePlace, type SnapshotData, type State, type TaskData } from "./protocol.js";
+import {
+  isEnd,
+  isVerdict,
+  objects,
+  type Bar,
+  type Expectation,
+  type JobEvent,
+  type JobFailure,
+  type QueuePlace,
+  type SnapshotData,
+  type State,
+  type TaskData,
+} from "./protocol.js";
 import { TaskState } from "./task-state.js";
 import { TaskTable } from "./task-table.js";
 
@@ -22,36 +35,36 @@ function rounded(number: number, digits: number): number {
 
 export class Snapshot {
   readonly job: string;
-  /** Of the task with which it began. */
+  /** Name of the job's own task; until its `queued` event, of the first task seen. */
   name = "";
   owner: string | null = null;
   /** Seconds since the epoch of the newest event; 0 before any. */
   at = 0;
   queued_at: number | null = null;
   started_at: number | null = null;
-  /** Log lines and pieces of output that had to be dropped before they were sent. */
+  /** Log lines and chunks of output that were dropped before they were sent. */
   dropped = 0;
-  /** "events", or "result" where only Celery's result backend knew the job. */
+  /** "events", or "result" if only Celery's result backend had the job. */
   source = "events";
   #tasks = new TaskTable();
-  /** What the server folded, as long as no event came after it. */
+  /** The server's snapshot; null once an event has changed the state. */
   #given: SnapshotData | null = null;
-  /** Tasks with which it was enqueued, which those added, and which the server counted. */
+  /** Tasks that the job was enqueued with, tasks that its tasks added, and the server's `total`. */
   #planned = 0;
   #spawned = 0;
   #counted = 0;
-  /** Once somebody asked for it to be cancelled: why it takes long, or "". */
+  /** Null unless the job was asked to cancel; then the reason why that takes long, or "". */
   #asked: string | null = null;
   #estimate: { queue?: QueuePlace | null; eta?: Expectation | null } = {};
   #disturbed: string | null = null;
-  /** Ended tasks that the server's snapshot counts and does not list. */
+  /** Ended tasks that the server's snapshot counts but does not list. */
   #unlisted = 0;
-  /** What the server's snapshot says about the job, and what its listed tasks do. */
+  /** Meta of the server's snapshot, and the merged meta of its listed tasks. */
   #givenMeta: Meta = {};
   #listedMeta: Meta = {};
-  /** Whether something is missing of a task that the server's snapshot does not list. */
+  /** Whether events are missing of a task that the server's snapshot does not list. */
   #incomplete = false;
-  /** The first task that ended as it should not, if the server's snapshot does not list it. */
+  /** End of the first task that did not succeed, if the server's snapshot does not list it. */
   #givenFailure: Failure | null = null;
   #result: { result?: unknown; result_omitted?: unknown } = {};
   #resultRun = -1;
@@ -60,7 +73,7 @@ export class Snapshot {
     this.job = job;
   }
 
-  /** A snapshot that goes on from what the server folded. */
+  /** A snapshot decoded from a server's, to fold later events in. */
   static from(given: SnapshotData): Snapshot {
     const self = new Snapshot(given.job);
     self.name = given.name ?? "";
@@ -96,7 +109,7 @@ export class Snapshot {
       if (task.state === "succeeded") this.#resultRun = Math.max(this.#resultRun, task.run);
   }
 
-  /** Fold one event in; false if it was a duplicate or stale, and changed nothing. */
+  /** Fold one event in; false if it was a duplicate or stale. */
   apply(event: JobEvent): boolean {
     const data = event.data !== null && typeof event.data === "object" ? event.data : {};
     if (event.type === "cancelling") return this.#cancel(event, data);
@@ -123,14 +136,14 @@ export class Snapshot {
     return true;
   }
 
-  // What is of no use any more once the job is over.
+  // Drops the fields that a finished job does not need.
   #settle(): void {
     this.#estimate = {};
     this.#disturbed = null;
     if (this.#asked) this.#asked = "";
   }
 
-  // Taken from a `queued` that a fast worker overtook: what nobody else tells.
+  // Takes `queued_at` from a `queued` event that arrives after the task has started.
   #late(event: JobEvent): false {
     if (event.type === "queued" && event.task === this.job && this.queued_at === null) {
       this.queued_at = event.at;
@@ -174,27 +187,27 @@ export class Snapshot {
     this.at = Math.max(this.at, event.at);
     if (event.type === "queued") this.queued_at ??= event.at;
     else if (event.type === "started") this.started_at ||= event.at;
-    // Of several tasks it is the one begun last, whose word may not arrive last.
+    // The result is that of the task that began last; its event may not arrive last.
     if (event.type === "succeeded" && event.run >= this.#resultRun) {
       this.#resultRun = event.run;
       this.#result = data;
     }
   }
 
-  // The first task that ended as it should not.
+  // End of the first task that did not succeed.
   #failure(): Failure | null {
     const known = this.#givenFailure;
     const task = this.#tasks.firstFailed();
     return task === null || (known && (known.ended_at ?? 0) <= (task.ended_at ?? 0)) ? known : task;
   }
 
-  /** Tasks that the job is known to have. */
+  /** Number of tasks that the job is known to have. */
   get total(): number {
     const known = Math.max(this.#tasks.size + this.#unlisted, this.#counted);
     return Math.max(this.#planned + this.#spawned, known);
   }
 
-  /** Tasks that ended. */
+  /** Number of tasks that have ended. */
   get done(): number {
     return this.#unlisted + this.#tasks.count("ended");
   }
@@ -216,32 +229,32 @@ export class Snapshot {
     return isEnd(this.state);
   }
 
-  /** No word from the job for a while, as the server says; any event takes it back. */
+  /** Whether the server reported a task as stalled, and no event of that task came since. */
   get stalled(): boolean {
     return !this.ended && this.#tasks.count("stalled") > 0;
   }
 
-  /** Why nothing comes from its workers, as the server says; null while something does. */
+  /** Why no events come from its workers, by the server's verdict; null while they do. */
   get disturbed(): string | null {
     return this.ended ? null : this.#disturbed;
   }
 
-  /** Whether somebody asked for it to be cancelled. */
+  /** Whether the job was asked to cancel. */
   get cancelling(): boolean {
     return this.#asked !== null;
   }
 
-  /** {class, message} of what went wrong, once the job ended by it or is tried again; else null. */
+  /** Error of a job that failed or waits for a retry; else null. */
   get error(): JobFailure | null {
     return this.#why.error ?? null;
   }
 
-  /** Why it ended, is tried again, or is not cancelled yet; null for no reason. */
+  /** Why it ended, waits for a retry, or is not cancelled yet; null without a reason. */
   get reason(): string | null {
     return this.#why.reason ?? null;
   }
 
-  /** Seconds since the epoch at which it is tried again at the earliest; null if it is not. */
+  /** Earliest time of the retry, in seconds since the epoch; null if none is due. */
   get retry_at(): number | null {
     return this.#why.retry_at ?? null;
   }
@@ -256,32 +269,32 @@ export class Snapshot {
     return this.#tasks.listed(1)[0] ?? {};
   }
 
-  /** The queue in which it waits; null while unknown, or when it does not. */
+  /** The queue in which the job waits; null if it does not wait or the queue is unknown. */
   get queue(): QueuePlace | null {
     return this.state === "queued" ? (this.#estimate.queue ?? null) : null;
   }
 
-  /** When it is expected to be over; null while unknown. */
+  /** Expected end; null if unknown or the job is over. */
   get eta(): Expectation | null {
     return this.ended ? null : (this.#estimate.eta ?? null);
   }
 
-  /** The tasks that are listed, 100 at most: those that go on first, then what went wrong. */
+  /** At most 100 tasks: unfinished ones, then failed ones, then succeeded ones. */
   get tasks(): TaskState[] {
     return this.#tasks.listed();
   }
 
-  /** Which execution this is; more than 1 after a retry. Of a job of one task. */
+  /** Number of the execution, from 1, of a job of one task; 0 before it, and for several tasks. */
   get attempt(): number {
     return this.total === 1 ? (this.#tasks.first?.attempt ?? 0) : 0;
   }
 
-  /** Whether something about it may be missing. */
+  /** Whether events of a task are missing. */
   get incomplete(): boolean {
     return this.#incomplete || this.#tasks.count("incomplete") > 0;
   }
 
-  /** What the tasks said about the job; the task begun last has the last word. */
+  /** Merged meta of the tasks; the task that began last overrides the others. */
   get meta(): Meta {
     const merged: Meta = Object.assign({}, ...this.#tasks.withMeta().map((task) => task.meta));
     for (const [name, value] of Object.entries(this.#givenMeta))
@@ -289,12 +302,12 @@ export class Snapshot {
     return merged;
   }
 
-  /** What the job returned, once it succeeded; undefined otherwise. */
+  /** Result of the job once it succeeded; undefined otherwise. */
   get result(): unknown {
     return this.state === "succeeded" ? this.#result.result : undefined;
   }
 
-  /** Whether it returned something too large, or nothing that JSON can say. */
+  /** Whether the result was left out: too large, or not JSON. */
   get resultOmitted(): boolean {
     return this.state === "succeeded" && Boolean(this.#result.result_omitted);
   }
@@ -310,7 +323,7 @@ export class Snapshot {
     return last;
   }
 
-  /** Bars to draw: the task's own, or one over all tasks and then those of running ones. */
+  /** Bars to draw: the only task's, or one that counts tasks, then those of running tasks. */
   get bars(): Bar[] {
     if (this.#given) return objects<Bar>(this.#given.bars);
     if (this.total === 1) return this.#tasks.first?.bars ?? [];
@@ -325,8 +338,17 @@ export class Snapshot {
     const rate = elapsed && done ? done / elapsed : null;
     const eta = rate && rounded((total - done) / rate, 1);
     return {
-      position: 0, desc: "tasks", unit: "task", unit_scale: false, postfix: "",
-      n: done, total, rate: rate && rounded(rate, 3), eta, elapsed: rounded(elapsed, 3), closed: this.ended,
+      position: 0,
+      desc: "tasks",
+      unit: "task",
+      unit_scale: false,
+      postfix: "",
+      n: done,
+      total,
+      rate: rate && rounded(rate, 3),
+      eta,
+      elapsed: rounded(elapsed, 3),
+      closed: this.ended,
     };
   }
 }

@@ -1,9 +1,18 @@
-/** What is known of one task of a job. */
-import { isEnd, isVerdict, objects, type Bar, type JobEvent, type JobFailure, type State, type TaskData } from "./protocol.js";
+/** `TaskState`: the state of one task of a job, folded from its events. */
+import {
+  isEnd,
+  isVerdict,
+  objects,
+  type Bar,
+  type JobEvent,
+  type JobFailure,
+  type State,
+  type TaskData,
+} from "./protocol.js";
 
 type Meta = Readonly<Record<string, unknown>>;
 
-/** What a task has said about itself before it says anything: one object for all of them. */
+/** Meta of tasks without any: one shared object, which saves memory. */
 export const NO_META: Meta = Object.freeze({});
 
 const STATES: Partial<Record<string, State>> = {
@@ -24,13 +33,13 @@ export class TaskState {
   meta: Meta;
   incomplete: boolean;
   stalled: boolean;
-  /** Its end is a server's word. */
+  /** Whether its end is a server's verdict, which a later event or stored result overturns. */
   presumed: boolean;
   ended_at: number | null;
   error: JobFailure | null;
   reason: string | null;
   retry_at: number | null;
-  /** Number of its current execution, greater than those before; 0 before the first. */
+  /** Number of its newest execution, above those before; 0 if queued, -1 before any event. */
   run: number;
   #seq: number;
   #tick: number;
@@ -58,28 +67,28 @@ export class TaskState {
     return isEnd(this.state);
   }
 
-  /** Whether it ended, and not as it should. */
+  /** Whether it ended without success. */
   get failed(): boolean {
     return this.ended && this.state !== "succeeded";
   }
 
-  /** Whether an event is news. */
+  /** Whether an event is new: not a duplicate, not from an older run, not after the end. */
   accepts(event: JobEvent): boolean {
     const order = event.run - this.run || event.seq - this.#seq || event.tick - this.#tick;
     if (isVerdict(event)) {
-      // It has the place of the last event that came, beyond which nothing is known.
+      // It has the place of the last event that had come when the server created it.
       if (order < 0) return false;
-      // A stored result overturns what was presumed.
+      // A stored result overturns a presumed end.
       if (this.ended) return this.presumed && isEnd(event.type) && event.type !== this.state;
       return !(event.type === "stalled" && this.stalled);
     }
     if (order <= 0) return false;
     const sameRun = event.run === this.run;
-    // A second opinion about the end of a task (the worker's parent, say) changes nothing.
+    // A second report of a task's end (by the worker's parent, for example) changes nothing.
     return this.presumed || !(this.ended && (sameRun || isEnd(event.type)));
   }
 
-  /** Take in an event that is news. */
+  /** Fold in an event that `accepts` returned true for. */
   apply(event: JobEvent): void {
     const data = event.data ?? {};
     this.#move(event, data);
@@ -93,7 +102,7 @@ export class TaskState {
     this.meta = (data["meta"] as Meta | undefined) ?? NO_META;
   }
 
-  /** Take a server's verdict about how it ended. */
+  /** Apply a server's verdict on how the task ended; `at` in seconds since the epoch. */
   presume(state: State, at: number, reason: string | null): void {
     this.state = state;
     this.ended_at = at;
@@ -120,14 +129,14 @@ export class TaskState {
     if (event.run > this.run) {
       this.bars = [];
       this.meta = NO_META;
-      // With these no execution begins: they may be the word of a worker's parent about it.
+      // An end or `retrying` begins no execution: a worker's parent may send it about one.
       if (event.run > 0 && !isEnd(event.type) && event.type !== "retrying") attempt += 1;
       this.incomplete ||= event.seq > 0 || event.type === "progress";
     } else this.incomplete ||= event.seq > seq + (event.type === "progress" || isVerdict(event) ? 0 : 1);
     this.run = event.run;
     this.#seq = event.seq;
     this.#tick = event.tick;
-    // A task that is delivered again says the same number as the first time.
+    // A redelivered task reports the same number again.
     this.attempt = Math.max(attempt, (data["attempt"] as number | undefined) ?? 0);
   }
 }

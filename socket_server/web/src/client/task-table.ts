@@ -1,19 +1,22 @@
-/** The tasks of one job, with their counts and their order kept as they change. The twin of bridge/protocol/task_table.py. */
+/**
+ * `TaskTable`: the tasks of one job, with counts and an order that follow each change. The twin of
+ * bridge/protocol/task_table.py.
+ */
 import { Heap } from "./heap.js";
 import type { JobEvent, State } from "./protocol.js";
 import { NO_META, TaskState } from "./task-state.js";
 
-/** Tasks that are listed at most; the counts cover all of them. */
+/** Maximum tasks that are listed; the counts cover all tasks. */
 export const MAX_TASKS = 100;
 
-/** Outdated entries of a heap beyond as many as there are tasks, after which it is made anew. */
+/** A heap is rebuilt when it has more entries than twice the number of tasks plus this. */
 const SPARE = 64;
 const GROUPS: Partial<Record<State, number>> = { running: 0, retrying: 1, queued: 2, succeeded: 4 };
 const WENT_WRONG = 3;
 
 export type Kind = State | "incomplete" | "stalled" | "presumed" | "ended";
 
-/** What tasks are listed by: what goes on, what went wrong, then the rest. */
+/** Sort key of listed tasks: unfinished, failed, then succeeded ones; then by run and id. */
 interface Place {
   readonly group: number;
   readonly run: number;
@@ -25,7 +28,7 @@ interface End {
   readonly task: TaskState;
 }
 
-/** All of a task that its job's counts and order depend on. */
+/** The fields of a task on which its job's counts and order depend. */
 interface Standing {
   readonly state: State;
   readonly flags: number;
@@ -75,11 +78,11 @@ function waits(state: State): boolean {
 }
 
 export class TaskTable {
-  // Of many tasks, most are in no cache of the processor: all that an event needs is behind one look-up.
+  // Of many tasks, most are not in the CPU's cache: one look-up gives all that an event needs.
   #rows = new Map<string, Row>();
   #counts = new Map<Kind, number>();
   #withMeta = new Set<TaskState>();
-  // Both have outdated entries, which are dropped where they come to the top.
+  // Outdated entries of both heaps are dropped when they come to the top.
   #places = new Heap<Place>(byPlace);
   #failed = new Heap<End>(byEnd);
 
@@ -95,7 +98,7 @@ export class TaskTable {
     return this.#rows.get(task)?.task;
   }
 
-  /** The task that was heard of first. */
+  /** The task whose first event came first. */
   get first(): TaskState | undefined {
     return this.values().next().value;
   }
@@ -111,7 +114,7 @@ export class TaskTable {
     this.#move(task, before);
   }
 
-  /** Call all tasks that wait cancelled; whether there were any. */
+  /** Mark all waiting tasks as cancelled; return whether there were any. */
   presumeCancelled(at: number, reason: string | null): boolean {
     const waiting = [...this.values()].filter((task) => waits(task.state));
     for (const task of waiting) {
@@ -122,12 +125,12 @@ export class TaskTable {
     return waiting.length > 0;
   }
 
-  /** How many tasks are in a state, have ended, or are incomplete, stalled or presumed to have ended. */
+  /** Number of tasks in a state, or that are `ended`, `incomplete`, `stalled` or `presumed`. */
   count(kind: Kind): number {
     return this.#counts.get(kind) ?? 0;
   }
 
-  /** The task that was the first to end as it should not. */
+  /** The task that was the first to end without success; null if there is none. */
   firstFailed(): TaskState | null {
     for (let top = this.#failed.top; top; top = this.#failed.top) {
       if (this.#isEnd(top)) return top.task;
@@ -136,7 +139,7 @@ export class TaskTable {
     return null;
   }
 
-  /** The first tasks by their place. */
+  /** The first tasks in order of their place, `most` at most. */
   listed(most = MAX_TASKS): TaskState[] {
     const found: Place[] = [];
     while (found.length < most) {
@@ -148,12 +151,12 @@ export class TaskTable {
     return found.map((place) => place.task);
   }
 
-  /** Tasks that said something about themselves, the one begun last at the end. */
+  /** Tasks with meta, the one that began last at the end. */
   withMeta(): TaskState[] {
     return [...this.#withMeta].sort(byBeginning);
   }
 
-  /** Take over where a task stands now; `before` is null if it is new. */
+  /** Update counts and heaps after a change of a task; `before` is null for a new task. */
   #move(task: TaskState, before: Standing | null): void {
     if (task.meta !== NO_META && Object.keys(task.meta).length) this.#withMeta.add(task);
     else if (this.#withMeta.size) this.#withMeta.delete(task);
@@ -169,7 +172,7 @@ export class TaskTable {
     FLAGS.forEach((kind, bit) => flags & (1 << bit) && this.#counts.set(kind, this.count(kind) + by));
   }
 
-  // What has not changed keeps its entry in the heap.
+  // A heap gets a new entry only if the task's sort key has changed.
   #enter(task: TaskState): void {
     const place = { group: GROUPS[task.state] ?? WENT_WRONG, run: task.run, task };
     const end = task.failed ? { at: task.ended_at ?? 0, task } : null;

@@ -1,4 +1,4 @@
-/** What a token says it allows, for display only: the server is who checks it. */
+/** `readToken`: the claims of a token, unverified, for display only; the server verifies them. */
 export interface TokenGrant {
   owner: string | null;
   jobs: string[];

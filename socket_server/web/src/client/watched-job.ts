@@ -1,4 +1,4 @@
-/** A job being watched: its events, as they come, and what they amount to. */
+/** `WatchedJob`: the live events and the current snapshot of a job. */
 import type { Client } from "./client.js";
 import { RequestError } from "./errors.js";
 import type { EventType, JobEvent, SnapshotData, State } from "./protocol.js";
@@ -11,11 +11,11 @@ export type WatchedJobEvents = {
 } & {
   /** Each event, whatever its type. */
   event: JobEvent;
-  /** The snapshot changed: an event came, or the server said where the job stands. */
+  /** An event arrived, or the server sent a snapshot. */
   change: Snapshot;
-  /** Where it stands, at first and after a reconnect; `recovered`: nothing is missing in between. */
+  /** The server sent a snapshot, also after a reconnect; `recovered`: no event was missed. */
   snapshot: { snapshot: Snapshot; recovered: boolean };
-  /** It is watched no longer: it is not there, or the token does not allow it. */
+  /** The job cannot be watched: the server does not have it, or the token does not allow it. */
   error: RequestError;
 };
 
@@ -25,15 +25,16 @@ interface Reader {
 }
 
 /**
- * An EventTarget, and an async iterable of all events from the moment of iterating to the job's end:
+ * An EventTarget, and an async iterable of the events that arrive while it is iterated, to the
+ * job's end:
  *
  *     for await (const event of client.watch(job)) console.log(event.type, event.data);
  */
 export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIterable<JobEvent> {
   readonly job: string;
-  /** The job's state, live. */
+  /** The job's current state. */
   snapshot: Snapshot;
-  /** Whether the server has said yet where the job stands. */
+  /** Whether the server has sent a snapshot. */
   known = false;
   #client: Client;
   #stop: () => void;
@@ -41,7 +42,7 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
   #error: RequestError | null = null;
   #closed = false;
 
-  /** `stop` is called once, when it is closed. */
+  /** `stop` is called once, by `close()`. */
   constructor(job: string, client: Client, stop: () => void) {
     super();
     this.job = job;
@@ -50,17 +51,17 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
     this.#stop = stop;
   }
 
-  /** Why it is watched no longer; null if it is, or is over. */
+  /** Why the job cannot be watched; null if it can. */
   get error(): RequestError | null {
     return this.#error;
   }
 
-  /** Ask for it to be cancelled; returns its state before. */
+  /** Request its cancellation; returns its state before. */
   cancel(): Promise<State> {
     return this.#client.cancel(this.job);
   }
 
-  /** Wait until it is over; rejects if it cannot be watched. */
+  /** Wait until the job is over or `close()` is called; rejects if it cannot be watched. */
   async end(): Promise<Snapshot> {
     for await (const _ of this);
     return this.snapshot;
@@ -89,11 +90,11 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
     }
   }
 
-  /** Called by the client: where the job stands. */
+  /** Called by the client with the server's snapshot and the events since the last one. */
   begin(given: SnapshotData, events: JobEvent[], recovered: boolean): void {
     const before = this.snapshot;
     this.snapshot = Snapshot.from(given);
-    // A server that was restarted in between has seen less than we have.
+    // A server that was restarted may not have seen the job's first events.
     this.snapshot.queued_at ??= before.queued_at;
     this.snapshot.started_at ??= before.started_at;
     this.known = true;
@@ -103,16 +104,16 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
     this.#wake();
   }
 
-  /** Called by the client: an event, each once. */
+  /** Called by the client, once for each event. */
   take(event: JobEvent): void {
-    if (!this.known) return; // it is in what the server is about to say
+    if (!this.known) return; // the server's reply will contain it
     this.snapshot.apply(event);
     this.#give(event);
     this.#dispatch("change", this.snapshot);
     this.#wake();
   }
 
-  /** Called by the client: it cannot be watched. */
+  /** Called by the client if the job cannot be watched. */
   fail(error: RequestError): void {
     this.#error = error;
     this.#dispatch("error", error);

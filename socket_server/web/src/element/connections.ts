@@ -1,4 +1,4 @@
-/** Connections that elements share: one for all of a page's elements with the same token. */
+/** Connections that the elements of a page share: one for each server and token. */
 import { connect, type Client } from "../client/client.js";
 
 export type Tokens = string | (() => Promise<string>);
@@ -10,7 +10,7 @@ interface Shared {
 
 const shared = new Map<string, Map<Tokens, Shared>>();
 
-/** Take part in the connection to a server with a token, or a function that gets one. */
+/** Return the shared connection to a server with a token, or with a function that returns one. */
 export function join(url: string, token: Tokens): Client {
   const ofServer = shared.get(url) ?? new Map<Tokens, Shared>();
   shared.set(url, ofServer);
@@ -24,7 +24,7 @@ export function join(url: string, token: Tokens): Client {
   return one.client;
 }
 
-/** Leave it; who leaves last hangs up. */
+/** Give up a share of a connection; it is closed with the last one. */
 export function leave(url: string, token: Tokens): void {
   const one = shared.get(url)?.get(token);
   if (!one) return;

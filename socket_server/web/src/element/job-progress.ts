@@ -1,7 +1,8 @@
-/** `<job-progress job="…" token="…">`: a job, live. */
+/** `<job-progress job="…" token="…">`: shows the live progress of a job. */
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import type { Client } from "../client/client.js";
 import { LogTail } from "../client/log-tail.js";
+import type { State } from "../client/protocol.js";
 import { readToken } from "../client/token.js";
 import type { WatchedJob } from "../client/watched-job.js";
 import { bars } from "../view/bars.js";
@@ -11,11 +12,11 @@ import { join, leave, type Tokens } from "./connections.js";
 import { elementStyle } from "./style.js";
 
 /**
- * Attributes: `job` (its id), `token`, `url` (the server's origin; default that of the script),
- * `label` (default the task's name), `log` (how many lines of its log to show, default 3).
- * Property `getToken`: asked for a token instead, and for another before one expires.
+ * Attributes: `job` (its id), `token`, `url` (the server's URL; default `JobProgress.server`),
+ * `label` (default the task's name), `log` (number of log lines to show, default 3).
+ * Property `getToken`: a function that returns a token, also before one expires; replaces `token`.
  *
- * Events, with the job's `Snapshot` as detail: `change`; `end`, once.
+ * Events, with the job's `Snapshot` as detail: `change`; `end`, when the job is over.
  *
  * Parts: `head`, `name`, `state`, `time`, `cancel`, `bar`, `description`, `numbers`, `track`,
  * `fill`, `error`, `note`, `log`. Custom properties: `--job-progress-accent`, `-text`, `-quiet`,
@@ -31,7 +32,7 @@ export class JobProgress extends LitElement {
     getToken: { attribute: false },
   };
   static override styles = [barsStyle, elementStyle];
-  /** Origin of the server where `url` says none; "" is the page's own. */
+  /** URL of the server for elements without `url`; default "", the page's origin. */
   static server = "";
 
   declare job: string | undefined;
@@ -48,6 +49,8 @@ export class JobProgress extends LitElement {
   #asked = false;
   #refusal = "";
   #announced = "";
+  /** The end that listeners know of. */
+  #over: State | null = null;
 
   constructor() {
     super();
@@ -64,7 +67,7 @@ export class JobProgress extends LitElement {
     this.#stop();
   }
 
-  // Once a frame at most, and not at all in a tab that nobody sees; events are taken in all the same.
+  // Draws at most once a frame, and not in a hidden tab; events are folded in all the same.
   protected override async scheduleUpdate(): Promise<void> {
     await new Promise(requestAnimationFrame);
     super.scheduleUpdate();
@@ -103,9 +106,12 @@ export class JobProgress extends LitElement {
   #changed(watched: WatchedJob): void {
     this.requestUpdate();
     this.#tell("change");
-    if (!watched.snapshot.ended && !watched.error) return;
-    clearInterval(this.#clock);
-    if (watched.snapshot.ended) this.#tell("end");
+    const { ended, state } = watched.snapshot;
+    if (ended || watched.error) clearInterval(this.#clock);
+    const over = ended ? state : null;
+    // Later events, and reconnects, repeat a known end; a job that was called lost may go on.
+    if (over && over !== this.#over) this.#tell("end");
+    this.#over = over;
   }
 
   #tell(name: "change" | "end"): void {
@@ -117,7 +123,7 @@ export class JobProgress extends LitElement {
     this.#watched?.close();
     this.#leave();
     this.#leave = () => {};
-    this.#client = this.#watched = null;
+    this.#client = this.#watched = this.#over = null;
     this.#asked = false;
     this.#refusal = this.#announced = "";
   }
@@ -137,7 +143,8 @@ export class JobProgress extends LitElement {
 
   protected override render(): TemplateResult {
     const watched = this.#watched;
-    if (!watched) return html`<p class="note" part="note">${this.job ? "A token is needed to show this job." : "No job is named."}</p>`;
+    if (!watched)
+      return html`<p class="note" part="note">${this.job ? "A token is needed to show this job." : "No job is named."}</p>`;
     if (watched.error) return html`<p class="error" part="error" role="alert">${watched.error.message}</p>`;
     const { snapshot } = watched;
     const name = this.label || shortName(snapshot.name);
@@ -161,7 +168,7 @@ export class JobProgress extends LitElement {
   }
 
   #button(name: string, snapshot: WatchedJob["snapshot"]): TemplateResult | typeof nothing {
-    // What a token of getToken allows is not known here: the server says if it does not.
+    // The scope of a token from `getToken` is unknown here: the server may refuse the cancel.
     const allowed = this.getToken ? true : readToken(this.token ?? "").allows("cancel");
     if (!allowed || snapshot.ended || !this.#watched?.known) return nothing;
     const pending = this.#asked || snapshot.state === "cancelling";
@@ -178,14 +185,14 @@ export class JobProgress extends LitElement {
       ${lines.length ? html`<ol class="log" part="log" aria-label="Log">${lines.map((line) => html`<li>${line.text}</li>`)}</ol>` : nothing}`;
   }
 
-  // Read out when the state changes, not at every step of a bar.
+  // Screen readers read it out when the state changes, not at every step of a bar.
   #announcement(name: string, watched: WatchedJob): string {
     if (watched.known) this.#announced = `${name} ${watched.snapshot.state}`;
     return this.#announced;
   }
 }
 
-/** Define the element, under a name of your own if need be. */
+/** Define the element, under another name if one is given. */
 export function define(name = "job-progress"): void {
   if (!customElements.get(name)) customElements.define(name, JobProgress);
 }

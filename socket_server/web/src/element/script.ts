@@ -1,7 +1,7 @@
-/** What `<script type="module" src="https://…/static/job-progress.js">` loads. */
+/** The script `/static/job-progress.js`, which defines the element. */
 import { define, JobProgress } from "./job-progress.js";
 
-// The server that gave out this script is the one to connect to, below the same path.
+// Elements connect to the server that this script was loaded from, with the same path prefix.
 const { origin, pathname } = new URL(import.meta.url);
 JobProgress.server = origin + (/^(.*)\/static\/[^/]*$/.exec(pathname)?.[1] ?? "");
 define();

@@ -1,4 +1,4 @@
-/** The list of jobs: running ones on top, the newest first, drawn once a frame at most. */
+/** `Board`: the lists of running and finished jobs, newest first, drawn at most once a frame. */
 import { render } from "lit";
 import type { Client, ClientEvents, Watched } from "../client/client.js";
 import type { JobEvent, SnapshotData } from "../client/protocol.js";
@@ -12,18 +12,18 @@ import { Entry } from "./entry.js";
 import { Filter } from "./filter.js";
 import { place, headings } from "./lists.js";
 
-const LISTED = 100; // jobs asked for
-const KEPT = 200; // cards on the page; beyond it, the longest finished goes
-const PAUSE = 60; // milliseconds between drawings: more than eyes need, and bars glide in between
-const UNSEEN = 1000; // milliseconds between drawings of a job that is scrolled out of sight
-const NEAR = "200px"; // what is so far out of sight counts as seen
-const FOLLOWED = 60; // running jobs that are watched one by one, so that no log line is missed
+const LISTED = 100; // jobs requested
+const KEPT = 200; // cards on the page; beyond it, the job that ended first is removed
+const PAUSE = 60; // least milliseconds between drawings; transitions move the bars in between
+const UNSEEN = 1000; // least milliseconds between drawings of a running job that is out of sight
+const NEAR = "200px"; // cards within this distance of the viewport count as visible
+const FOLLOWED = 60; // most running jobs to follow one by one, so that no log line is missed
 
 export interface BoardOptions {
   grant: TokenGrant;
   /** Start a job again. */
   again: (job: string) => void;
-  /** A job that goes on was told where it stands after a cut: whether nothing is missing. */
+  /** Called when a followed job resumes after a reconnect, with whether no event was missed. */
   resumed: (recovered: boolean) => void;
 }
 
@@ -33,10 +33,10 @@ export class Board {
   #options: BoardOptions;
   #entries = new Map<string, Entry>();
   #dirty = new Set<Entry>();
-  /** Jobs on the page that are on none of the server's pages so far. */
+  /** Jobs on the page that no page of the server's list has contained so far. */
   #unlisted = new Set<string>();
   #frame = 0;
-  /** When it was drawn last, in milliseconds of the page's clock. */
+  /** Time of the last drawing, in milliseconds of `performance.now()`. */
   #drawn = 0;
   #clock: ReturnType<typeof setInterval>;
   #loaded = false;
@@ -54,7 +54,7 @@ export class Board {
     this.#filter = new Filter(() => this.#showAll());
   }
 
-  /** Where Flower is, if anywhere; jobs that are shown already link to it, too. */
+  /** URL of Flower, if there is one; redraws all jobs with their links to it. */
   set flower(url: string | undefined) {
     this.#flower = url;
     this.#showAll();
@@ -64,7 +64,7 @@ export class Board {
     return this.#options.grant;
   }
 
-  /** Ask for the jobs that the token names; again after each reconnect. */
+  /** Request the jobs that the token names; called again after each reconnect. */
   async load(): Promise<void> {
     if (this.#grant.owner !== null || !this.#grant.jobs.length) await this.#client.jobs({ limit: LISTED });
     for (const job of this.#grant.jobs) if (!this.#entries.has(job)) await this.#client.follow(job);
@@ -108,7 +108,7 @@ export class Board {
       this.#unlisted.delete(given.job);
     }
     if (!last) return;
-    // Not listed any more and not over, as far as this page knows: ask for the truth.
+    // Not in the list, but running as far as the page knows: the reply to `watch` has their state.
     for (const job of this.#unlisted) this.#follow(this.#entry(job), null);
     this.#unlisted.clear();
   }
@@ -117,7 +117,7 @@ export class Board {
     const entry = this.#entry(job);
     const known = entry.snapshot;
     entry.snapshot = Snapshot.from(given);
-    // A server that was restarted in between has seen less than this page.
+    // A server that was restarted may not have seen the job's first events.
     entry.snapshot.queued_at ??= known.queued_at;
     entry.snapshot.started_at ??= known.started_at;
     entry.missing = false;
@@ -167,7 +167,7 @@ export class Board {
     this.#release(entry);
   }
 
-  // What an owner's finished job still has to say comes with the owner's events.
+  // Late events of a finished job still arrive with those of its owner.
   #release(entry: Entry): void {
     if (this.#grant.owner === null || !entry.watched) return;
     entry.watched = false;
@@ -183,7 +183,7 @@ export class Board {
     return entry;
   }
 
-  // Followed one by one, a running job resumes from its cursor after a cut, log lines included.
+  // A followed job resumes from its cursor after a reconnect, log lines included.
   #follow(entry: Entry, cursor: string | null): void {
     if (entry.watched || entry.missing || entry.snapshot.ended || !this.#grant.allows("watch")) return;
     const followed = [...this.#entries.values()].filter(({ watched }) => watched).length;
@@ -194,7 +194,7 @@ export class Board {
     });
   }
 
-  // A finished job is not watched; its log is fetched when somebody looks.
+  // Gets the earlier lines of a job's log, once, when its log is opened.
   async #history(entry: Entry): Promise<void> {
     if (entry.whole) return;
     entry.whole = true;
@@ -248,7 +248,7 @@ export class Board {
   #draw(): void {
     if (this.#frame) return;
     const due = performance.now() - this.#drawn > PAUSE;
-    // Too soon: the frame passes, and the next one asks again.
+    // If it is too soon, the next frame checks again.
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
       if (due) this.#render();
@@ -260,7 +260,7 @@ export class Board {
     this.#drawn = performance.now();
     const now = Date.now() / 1000;
     for (const entry of this.#dirty) {
-      // It is drawn with the page's clock, if no sooner.
+      // Stays dirty until it comes into sight or is due.
       if (!entry.visible && !entry.snapshot.ended && this.#drawn - entry.drawn < UNSEEN) continue;
       this.#dirty.delete(entry);
       if (!this.#entries.has(entry.snapshot.job)) continue;
@@ -284,7 +284,7 @@ export class Board {
     this.#trim();
     const running = [...this.#entries.values()].filter(({ snapshot }) => !snapshot.ended);
     document.title = running.length ? `${running.length} running · taskbridge` : "taskbridge";
-    // Without a connection nobody knows what runs: the clocks stand still with the bars.
+    // Without a connection the state of jobs is unknown, so their clocks stop.
     if (this.#client.state === "live") for (const entry of running) this.#changed(entry);
   }
 

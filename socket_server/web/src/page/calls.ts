@@ -1,4 +1,4 @@
-/** What this page asked for, so that it can be asked for again; kept for this tab. */
+/** Calls that started jobs, kept in this tab's session storage for "Run again". */
 const KEY = "taskbridge.calls";
 const MOST = 100;
 
@@ -18,7 +18,7 @@ export function remember(job: string, call: Call): void {
   try {
     sessionStorage.setItem(KEY, JSON.stringify([...read(), [job, call]].slice(-MOST)));
   } catch {
-    // A browser may forbid storage to a page, or have no room: then there is no "run again".
+    // Storage may be forbidden or full: the job then has no "Run again".
   }
 }
 

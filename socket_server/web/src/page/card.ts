@@ -1,4 +1,4 @@
-/** One job on the page. */
+/** Template of a job's card. */
 import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../client/legible.js";
 import { bars } from "../view/bars.js";
@@ -9,13 +9,13 @@ import { taskIn } from "./flower.js";
 import { logView } from "./log-view.js";
 import { plot } from "./plot.js";
 
-/** What a reader may do with jobs. */
+/** Callbacks of a card; `cancel` and `again` are undefined where they are not allowed. */
 export interface Actions {
   cancel?: ((entry: Entry) => void) | undefined;
   again?: ((entry: Entry) => void) | undefined;
   changed(entry: Entry): void;
   logOpened(entry: Entry): void;
-  /** Where Flower shows it. */
+  /** URL of Flower. */
   flower?: string | undefined;
 }
 
@@ -32,16 +32,28 @@ export function card(entry: Entry, actions: Actions, now: number): TemplateResul
     <div class="bars">${bars(snapshot)}</div>
     ${snapshot.ended ? nothing : plot(entry.throughput, snapshot.bars[0])}
     ${messages(entry, now)}
-    ${pairs("meta", "What the job says about itself", Object.entries(snapshot.meta).map(([key, value]) => [legible(key), format.number(value as number) || text(value)]))}
+    ${pairs(
+      "meta",
+      "What the job says about itself",
+      Object.entries(snapshot.meta).map(([key, value]) => [
+        legible(key),
+        format.number(value as number) || text(value),
+      ]),
+    )}
     ${result(snapshot.result)} ${tasks(entry, actions)}
-    ${logView(entry, () => actions.changed(entry), () => actions.logOpened(entry))}`;
+    ${logView(
+      entry,
+      () => actions.changed(entry),
+      () => actions.logOpened(entry),
+    )}`;
 }
 
 function identity({ job, tasks }: Entry["snapshot"], flower: string | undefined): TemplateResult {
   const name = legible(job);
   const short = name.slice(0, 8);
-  // Of a canvas, the job's id is that of a task only sometimes.
-  if (!flower || !tasks.some(({ task }) => task === job)) return html`<span class="id" title="Job ${name}">${short}</span>`;
+  // The job's id links to Flower only if it is the id of a task, which it need not be in a canvas.
+  if (!flower || !tasks.some(({ task }) => task === job))
+    return html`<span class="id" title="Job ${name}">${short}</span>`;
   return html`<a class="id" href=${taskIn(flower, job)} target="_blank" rel="noopener" title="Job ${name} in Flower">${short}</a>`;
 }
 
@@ -77,7 +89,7 @@ function result(value: unknown): TemplateResult | typeof nothing {
   return html`<pre class="result" tabindex="0" aria-label="Result">${text(value)}</pre>`;
 }
 
-// The tasks of a canvas, those that go on first.
+// The tasks of a canvas, unfinished ones first.
 function tasks(entry: Entry, actions: Actions): TemplateResult | typeof nothing {
   const { snapshot, view } = entry;
   if (snapshot.total < 2) return nothing;

@@ -1,4 +1,4 @@
-/** The state of the connection, as the page shows it. */
+/** Shows the state of the connection on the page. */
 import type { ConnectionState } from "../client/client.js";
 import { byId, setNote } from "./dom.js";
 
@@ -9,12 +9,12 @@ const STATES: Record<ConnectionState, string> = {
   refused: "Refused",
   closed: "",
 };
-const PATIENCE = 4000; // milliseconds
-const SHOWN = 6000; // milliseconds for which it is said that nothing was missed
+const PATIENCE = 4000; // milliseconds of reconnecting before the banner says so
+const SHOWN = 6000; // milliseconds for which "Live, nothing missed" is shown
 const AWAY = "The connection was lost; trying again.";
 const GAP = "While the connection was lost, some lines of a log may have been missed; all else is up to date.";
 
-/** After a cut, a job that goes on says so within so many milliseconds. */
+/** Milliseconds after a reconnect in which replies for followed jobs count as resumed. */
 const RESUMING = 10_000;
 
 let away = false;
@@ -22,20 +22,20 @@ let resuming = 0;
 let patience: ReturnType<typeof setTimeout> | undefined;
 let fading: ReturnType<typeof setTimeout> | undefined;
 
-/** Show a state; what takes longer is said in a sentence. */
+/** Show a state, with a sentence in the banner if there is a message or reconnecting takes long. */
 export function showConnection(state: ConnectionState, message = ""): void {
   document.body.dataset["connection"] = state;
   say(STATES[state]);
   if (state === "live" && away) resuming = performance.now() + RESUMING;
   away = state === "reconnecting" || (away && state !== "live");
-  // A connection that is back in a moment is not worth a sentence that moves the page.
+  // The banner moves the page, so a short interruption does not show it.
   if (state === "reconnecting") patience ??= setTimeout(() => setNote(byId("banner"), message || AWAY), PATIENCE);
   else settle(message);
 }
 
-/** Show that a job goes on where it was cut off, or that something may be missing. */
+/** Show that jobs resumed without a gap, or that events may be missing. */
 export function showResumed(recovered: boolean): void {
-  if (performance.now() > resuming) return; // it is only that a job is followed now that was not before
+  if (performance.now() > resuming) return; // no reconnect: the job is followed for the first time
   if (!recovered) {
     say("Live, with a gap");
     setNote(byId("banner"), GAP);

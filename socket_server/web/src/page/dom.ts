@@ -1,4 +1,4 @@
-/** Small steps on the page's own elements. Text is never read as HTML. */
+/** Helpers for the elements of index.html. Text is never parsed as HTML. */
 
 /** The element of the page with an id. */
 export function byId<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
@@ -7,7 +7,7 @@ export function byId<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
   return found as Kind;
 }
 
-/** Show text in an element, or hide the element where there is none. */
+/** Show text in an element, or hide the element if the text is empty. */
 export function setNote(node: HTMLElement, text: string): void {
   if (node.textContent !== text) node.textContent = text;
   node.hidden = text === "";

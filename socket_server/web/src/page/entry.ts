@@ -1,9 +1,9 @@
-/** A job on the page. */
+/** `Entry`: the state of a job on the page. */
 import { LogTail } from "../client/log-tail.js";
 import { Snapshot } from "../client/snapshot.js";
 import { Throughput } from "./throughput.js";
 
-/** Lines of log and output kept of each job; what can be searched. */
+/** Maximum lines of log and output that are kept, and can be searched, of each job. */
 const LINES = 1000;
 
 export class Entry {
@@ -11,19 +11,19 @@ export class Entry {
   log = new LogTail(LINES);
   readonly throughput = new Throughput();
   readonly node = document.createElement("li");
-  /** Where its node is, and its place there. */
+  /** The list that contains its node, and its sort key there: the greatest is first. */
   list: Element | null = null;
   key = 0;
-  /** Whether the reader can see it, and when it was drawn, in milliseconds of the page's clock. */
+  /** Whether it is near the viewport, and when it was drawn, as of `performance.now()`. */
   visible = true;
-  drawn = -Infinity; // at once, wherever it will be
-  /** It is watched by itself, and not only as one of its owner's. */
+  drawn = -Infinity; // the first drawing is due at once
+  /** Whether the client follows this job, in addition to its owner's events. */
   watched = false;
-  /** Its log is here from the beginning, as far as the server has it. */
+  /** Whether `log` begins with the oldest line that the server has. */
   whole = false;
-  /** The server does not know it. */
+  /** Whether the server refused to follow it, for example because it does not have it. */
   missing = false;
-  /** What the reader did to it. */
+  /** State of the card's controls. */
   readonly view = { logOpen: false, tasksOpen: false, search: "", asked: false, refusal: "" };
 
   constructor(job: string) {
@@ -33,7 +33,7 @@ export class Entry {
     this.node.dataset["job"] = job;
   }
 
-  /** Begin a new log, with all that the server has of it. */
+  /** Empty the log before all lines that the server has are added. */
   clearLog(): void {
     this.log = new LogTail(LINES);
     this.whole = true;

@@ -1,4 +1,4 @@
-/** Which jobs are shown: by a text and a state. */
+/** `Filter`: selects the jobs to show by a text and a state. */
 import type { Snapshot } from "../client/snapshot.js";
 import { byId } from "./dom.js";
 
@@ -7,7 +7,7 @@ export class Filter {
   #state = byId<HTMLSelectElement>("filter-state");
   #stop = new AbortController();
 
-  /** `changed` is called when other jobs are to be shown. */
+  /** `changed` is called when the user edits the filter. */
   constructor(changed: () => void) {
     const { signal } = this.#stop;
     for (const input of [this.#text, this.#state]) input.addEventListener("input", changed, { signal });
@@ -23,7 +23,7 @@ export class Filter {
     return state === "failed" && snapshot.state === "lost";
   }
 
-  /** Listen no more. */
+  /** Remove the listeners. */
   close(): void {
     this.#stop.abort();
   }

@@ -2,7 +2,7 @@
 import type { Call } from "./calls.js";
 import { byId, setNote } from "./dom.js";
 
-/** Bring the form to life; `start` rejects with a sentence. */
+/** Add the form's listeners; if `start` rejects, the error's message is shown in `message`. */
 export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (call: Call) => Promise<void>): void {
   form.addEventListener("change", (event) => {
     if ((event.target as HTMLInputElement).name === "kind") showFields(form);
@@ -14,7 +14,7 @@ export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (c
   showFields(form);
 }
 
-/** Show what clients may start: the form, or a sentence that they may start nothing. */
+/** Show the form with the tasks that clients may start, or a note if there are none. */
 export function offer(tasks: string[]): void {
   byId("start-form").hidden = !tasks.length;
   byId("no-tasks").hidden = tasks.length > 0;
@@ -30,11 +30,15 @@ function showFields(form: HTMLFormElement): void {
   for (const fields of form.querySelectorAll<HTMLFieldSetElement>(".fields")) {
     const chosen = fields.dataset["kind"] === kindOf(form);
     fields.hidden = !chosen;
-    fields.disabled = !chosen; // what is not shown is neither required nor sent
+    fields.disabled = !chosen; // inputs of other kinds are neither validated nor sent
   }
 }
 
-async function submit(form: HTMLFormElement, message: HTMLElement, start: (call: Call) => Promise<void>): Promise<void> {
+async function submit(
+  form: HTMLFormElement,
+  message: HTMLElement,
+  start: (call: Call) => Promise<void>,
+): Promise<void> {
   const button = form.querySelector<HTMLButtonElement>("[type=submit]");
   if (!button) return;
   button.disabled = true;
@@ -73,6 +77,7 @@ function parsed(text: unknown, empty: string, label: string, isRight: (value: un
   } catch {
     value = undefined;
   }
-  if (!isRight(value)) throw new Error(`${label} must be JSON such as ${empty === "[]" ? '["/data", 3]' : '{"path": "/data"}'}.`);
+  if (!isRight(value))
+    throw new Error(`${label} must be JSON such as ${empty === "[]" ? '["/data", 3]' : '{"path": "/data"}'}.`);
   return value;
 }

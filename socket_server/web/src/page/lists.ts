@@ -1,8 +1,8 @@
-/** Where a job is on the page, and what the lists are called. */
+/** Places jobs in the lists of running and finished jobs, and updates the lists' headings. */
 import { byId } from "./dom.js";
 import type { Entry } from "./entry.js";
 
-/** Put a job's node into its list. It moves only when its job ends: what is looked at stays. */
+/** Put a job's node into its list, sorted by time; it moves only if its list or time changes. */
 export function place(entry: Entry, entries: Map<string, Entry>): void {
   const { snapshot, node } = entry;
   const list = byId(snapshot.ended ? "ended-jobs" : "active-jobs");
@@ -16,7 +16,7 @@ export function place(entry: Entry, entries: Map<string, Entry>): void {
   if (held) node.focus({ preventScroll: true });
 }
 
-/** Say how many jobs there are in each list, and hide the empty ones. */
+/** Show the number of visible jobs of each list, and hide empty lists. */
 export function headings(entries: Map<string, Entry>, loaded: boolean): void {
   let shown = 0;
   for (const name of ["active", "ended"]) {

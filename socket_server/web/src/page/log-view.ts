@@ -1,4 +1,4 @@
-/** A job's log: its last line when closed; when open, the tail, which follows and can be searched. */
+/** Template of a job's log: its last line while closed, a searchable tail while open. */
 import { html, noChange, nothing, type TemplateResult } from "lit";
 import { directive, Directive, type ElementPart } from "lit/directive.js";
 import { repeat } from "lit/directives/repeat.js";
@@ -7,14 +7,14 @@ import { clock } from "../view/format.js";
 import { shortName } from "../view/words.js";
 import type { Entry } from "./entry.js";
 
-const AT_THE_END = 12; // pixels from the bottom within which the reader is following
+const AT_THE_END = 12; // pixels from the bottom within which the log scrolls along
 
 class Follow extends Directive {
   render(): typeof noChange {
     return noChange;
   }
 
-  // Called before the lines below are drawn: who was at the end before is to be there after.
+  // Called before new lines are added: a log that was scrolled to the end stays there.
   override update({ element: box }: ElementPart): typeof noChange {
     const following = box.scrollHeight - box.scrollTop - box.clientHeight < AT_THE_END;
     if (following) queueMicrotask(() => (box.scrollTop = box.scrollHeight));
@@ -24,7 +24,7 @@ class Follow extends Directive {
 
 const follow = directive(Follow);
 
-/** The template of a log; `changed` draws it again. */
+/** The template of a log; `changed` requests a redraw, `opened` is called when it is opened. */
 export function logView(entry: Entry, changed: () => void, opened: () => void): TemplateResult {
   const { log, view, snapshot } = entry;
   const toggle = (event: Event) => {
@@ -40,10 +40,12 @@ export function logView(entry: Entry, changed: () => void, opened: () => void): 
   };
   return html`<details class="log" ?hidden=${snapshot.state === "queued"} @toggle=${toggle}>
     <summary><span class="log-title">Log</span><span class="last">${view.logOpen ? "" : (log.lines.at(-1)?.text ?? "")}</span></summary>
-    ${view.logOpen
-      ? html`<input class="search" type="search" placeholder="Search this log" aria-label="Search the log of ${shortName(snapshot.name)}" @input=${search}>
+    ${
+      view.logOpen
+        ? html`<input class="search" type="search" placeholder="Search this log" aria-label="Search the log of ${shortName(snapshot.name)}" @input=${search}>
           ${lines(log, view.search, shortName(snapshot.name))}`
-      : nothing}
+        : nothing
+    }
   </details>`;
 }
 
@@ -52,7 +54,15 @@ function lines(log: LogTail, search: string, job: string): TemplateResult {
   const shown = wanted ? log.lines.filter(({ text }) => text.toLowerCase().includes(wanted)) : log.lines;
   const empty = log.lines.length ? "No line has that." : "No log lines.";
   return html`<div class="lines" role="log" aria-live="off" tabindex="0" aria-label="Log of ${job}" ${follow()}>
-    ${shown.length ? repeat(shown, ({ id }) => id, (line) => row(line, wanted)) : html`<p class="nothing">${empty}</p>`}
+    ${
+      shown.length
+        ? repeat(
+            shown,
+            ({ id }) => id,
+            (line) => row(line, wanted),
+          )
+        : html`<p class="nothing">${empty}</p>`
+    }
   </div>`;
 }
 

@@ -1,4 +1,4 @@
-/** The page: the owner's jobs, live, and a form to start one. */
+/** Entry point of the page: the live jobs of a token, and a form to start one. */
 import { connect, type Client } from "../client/client.js";
 import { readToken, type TokenGrant } from "../client/token.js";
 import { barsStyle } from "../view/bars-style.js";
@@ -46,7 +46,7 @@ function follow(token: string, grant: TokenGrant): void {
   });
 }
 
-// A link to one job, such as operators find in Flower: #job=<id>.
+// Scrolls to the job of a link with #job=<id>, as Flower shows to operators.
 async function point(shown: Board): Promise<void> {
   const job = linked();
   if (job) await shown.show(job);
@@ -56,7 +56,7 @@ function linked(): string | null {
   return new URLSearchParams(location.hash.slice(1)).get("job");
 }
 
-// What the page may offer, beside what the token says.
+// Gets the tasks that clients may start and Flower's URL, which the token does not contain.
 async function learn(token: string, shown: Board): Promise<void> {
   try {
     const answer = await fetch("api/page", { headers: { Authorization: `Bearer ${token}` } });
@@ -65,7 +65,7 @@ async function learn(token: string, shown: Board): Promise<void> {
     shown.flower = flowerOf(flower);
     offer(tasks);
   } catch {
-    return; // it works without
+    return; // optional: the page works without
   }
 }
 

@@ -1,13 +1,13 @@
-/** The token that the page was opened with: from the address bar, kept for this tab. */
+/** Moves the page's token from the address bar into this tab's session storage. */
 
 const KEY = "taskbridge.token";
 
-/** Take the token out of `#token=…` (and out of the address bar), else the one kept; or null. */
+/** Return the token of `#token=…`, which moves from the URL to the store; else the stored one. */
 export function takeToken(): string | null {
   const hash = new URLSearchParams(location.hash.slice(1));
   const given = hash.get("token");
   if (given === null) return stored();
-  // Gone from the address bar, it is not in a screenshot, a bookmark or a copied link.
+  // Removed from the address bar, it does not get into screenshots, bookmarks or copied links.
   hash.delete("token");
   const rest = hash.size ? `#${hash}` : "";
   history.replaceState(history.state, "", location.pathname + location.search + rest);
@@ -16,7 +16,7 @@ export function takeToken(): string | null {
   return token || null;
 }
 
-// A browser may forbid storage to a page; the token then lasts until the next reload.
+// Storage may be forbidden; the token is then lost at the next reload.
 function keep(token: string): void {
   try {
     sessionStorage.setItem(KEY, token);

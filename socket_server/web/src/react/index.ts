@@ -3,18 +3,18 @@ import { useCallback, useRef, useSyncExternalStore } from "react";
 import type { Client, RequestError, Snapshot, State, WatchedJob } from "../client/index.js";
 
 export interface UsedJob {
-  /** Where the job stands; null until the server has said so. */
+  /** The job's current state; null until the server has sent it. */
   snapshot: Snapshot | null;
   /** Why it cannot be watched; null if it can. */
   error: RequestError | null;
-  /** Ask for it to be cancelled; resolves to its state before. */
+  /** Request its cancellation; resolves to its state before. */
   cancel: () => Promise<State>;
 }
 
 /**
- * Watch a job for as long as the component is mounted, and draw it again once a frame at most.
+ * Watch a job while the component is mounted, and redraw at most once a frame.
  *
- * `client` comes from `connect()`, made once outside the component; `job` may be null for none.
+ * `client` is the result of `connect()`, called once outside the component; `job` may be null.
  */
 export function useJob(client: Client, job: string | null): UsedJob {
   const watched = useRef<WatchedJob | null>(null);
@@ -43,7 +43,11 @@ export function useJob(client: Client, job: string | null): UsedJob {
     },
     [client, job],
   );
-  useSyncExternalStore(subscribe, () => version.current, () => 0);
+  useSyncExternalStore(
+    subscribe,
+    () => version.current,
+    () => 0,
+  );
   const cancel = useCallback(() => client.cancel(job ?? ""), [client, job]);
   const one = watched.current?.job === job ? watched.current : null;
   return { snapshot: one?.known ? one.snapshot : null, error: one?.error ?? null, cancel };

@@ -1,4 +1,4 @@
-/** How bars look, in the page and in the element; colours are custom properties of who uses it. */
+/** Styles of bars, for the page and the element, which define the colours as custom properties. */
 import { css } from "lit";
 
 export const barsStyle = css`

@@ -1,4 +1,4 @@
-/** The bars of a job, one row each. */
+/** Template of a job's bars, one row each, 8 at most. */
 import { html, nothing, type TemplateResult } from "lit";
 import type { Bar } from "../client/protocol.js";
 import { legible } from "../client/legible.js";
@@ -9,7 +9,10 @@ import { shortName } from "./words.js";
 
 const MAX_BARS = 8;
 const MAX_DEPTH = 3;
-const WAITING: Partial<Record<string, string>> = { queued: "waiting for a worker", retrying: "waiting to be tried again" };
+const WAITING: Partial<Record<string, string>> = {
+  queued: "waiting for a worker",
+  retrying: "waiting to be tried again",
+};
 
 /** The template of a snapshot's bars. */
 export function bars(snapshot: Snapshot): TemplateResult {
@@ -24,7 +27,18 @@ function drawn(snapshot: Snapshot): Bar[] {
   const { bars } = snapshot;
   if (bars.length || snapshot.ended) return bars;
   const desc = WAITING[snapshot.state] ?? "";
-  const empty = { position: 0, n: 0, total: null, unit: "", unit_scale: false, rate: null, eta: null, elapsed: 0, postfix: "", closed: false };
+  const empty = {
+    position: 0,
+    n: 0,
+    total: null,
+    unit: "",
+    unit_scale: false,
+    rate: null,
+    eta: null,
+    elapsed: 0,
+    postfix: "",
+    closed: false,
+  };
   return [{ ...empty, desc, idle: desc !== "" || snapshot.stalled }];
 }
 

@@ -1,4 +1,4 @@
-/** Numbers, durations and times as a person reads them. Pure; what is no number gives "". */
+/** Formats numbers, durations and times for people. Pure; "" for anything but finite numbers. */
 import { legible } from "../client/legible.js";
 import type { Bar } from "../client/protocol.js";
 
@@ -65,7 +65,7 @@ export function fraction({ n, total }: Pick<Bar, "n" | "total">): number | null 
   return total <= 0 ? 1 : Math.min(1, Math.max(0, n / total));
 }
 
-/** "45%": rounded down, so that 100% is said only when all is done. */
+/** "45%": rounded down, so that 100% appears only when all is done. */
 export function percent(share: number | null): string {
   return share === null ? "" : `${Math.floor(share * 100 + 1e-9)}%`;
 }

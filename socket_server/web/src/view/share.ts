@@ -1,4 +1,7 @@
-/** Puts a bar's fill at its place; by the element's style itself, as a strict policy of content asks. */
+/**
+ * Sets how full a bar is, through the element's `style` object: the page's Content-Security-Policy
+ * forbids `style` attributes.
+ */
 import { noChange } from "lit";
 import { directive, Directive, type ElementPart } from "lit/directive.js";
 
@@ -12,7 +15,7 @@ class Share extends Directive {
   override update({ element }: ElementPart, [share]: [number | null]): typeof noChange {
     if (share === this.#before) return noChange;
     const fill = element as HTMLElement;
-    // Another bar may take this row, and a bar may start again: going back is not animated.
+    // A smaller share means another bar in this row, or a restart: that is not animated.
     fill.classList.toggle("jump", (share ?? 0) < (this.#before ?? 0));
     if (share === null) fill.style.removeProperty("--share");
     else fill.style.setProperty("--share", String(share));

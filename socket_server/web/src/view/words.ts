@@ -1,4 +1,4 @@
-/** What is said about a job, in sentences. Pure; `now` in seconds since the epoch. */
+/** Texts about a job for people. Pure; `now` in seconds since the epoch. */
 import type { Expectation, QueuePlace } from "../client/protocol.js";
 import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
@@ -9,13 +9,13 @@ export function shortName(name: string): string {
   return legible(name).split(".").at(-1) || "job";
 }
 
-/** A state, as its badge has it. */
+/** Text of the badge of a state. */
 export function badge({ state, stalled, attempt }: { state: string; stalled: boolean; attempt: number }): string {
   if (stalled) return `${state}, no news`;
   return attempt > 1 && state === "running" ? `running, attempt ${attempt}` : state;
 }
 
-/** For how long a job has been going on, or when it ended and how long it took. */
+/** How long a job has run or waited, or when it ended and how long it took. */
 export function time(snapshot: Snapshot, now: number): string {
   const { queued_at: queued, started_at: started, ended_at: end } = snapshot;
   if (!snapshot.ended) {
@@ -31,7 +31,7 @@ export function failure({ error }: Snapshot): string {
   return error ? legible(error.message || error.class || "The job failed and gave no reason.") : "";
 }
 
-/** What is to be expected, and what is being waited for. */
+/** Sentences on the queue, the expected end, silence, reasons and the next retry. */
 export function hints(snapshot: Snapshot, now: number): string[] {
   const { state, queue, eta, reason, retry_at: retryAt } = snapshot;
   const found = queue ? [place(queue)] : [];
@@ -70,18 +70,19 @@ const ENDINGS: Partial<Record<string, string>> = {
   lost: "Nothing was heard of this job any more: its worker may have died.",
 };
 
-/** What a reader should know about the job beside its state. */
+/** Sentences on what is missing or unknown. */
 export function notes(snapshot: Snapshot, missing = false): string[] {
   const found = missing ? ["The server does not know this job at the moment."] : [];
   const ending = ENDINGS[snapshot.state];
   if (ending && !snapshot.error && !snapshot.reason) found.push(ending);
   if (snapshot.resultOmitted) found.push("The result is too large to be shown here.");
-  if (snapshot.dropped > 0) found.push(`${format.number(snapshot.dropped)} lines of log or output were dropped on the way.`);
+  if (snapshot.dropped > 0)
+    found.push(`${format.number(snapshot.dropped)} lines of log or output were dropped on the way.`);
   if (snapshot.incomplete && !snapshot.dropped) found.push("Something this job reported did not arrive.");
   return found;
 }
 
-/** A result of names and plain values, as pairs of texts; null for any other one. */
+/** A result that is a short object of plain values, as pairs of texts; null for any other. */
 export function facts(result: unknown): [name: string, text: string][] | null {
   if (result === null || typeof result !== "object" || Array.isArray(result)) return null;
   const shown: [string, string][] = [];
