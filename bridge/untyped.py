@@ -12,9 +12,13 @@ __all__ = [
     "AMQPChannel",
     "AMQPConnection",
     "CeleryApp",
+    "CeleryConsumer",
+    "CeleryPool",
     "CeleryRequest",
     "CeleryTask",
     "CeleryWorker",
+    "ControlState",
+    "ExceptionInfo",
     "KombuConnection",
     "KombuConsumer",
     "KombuMessage",
@@ -27,12 +31,20 @@ __all__ = [
 
 #: :class:`celery.Celery`
 CeleryApp: TypeAlias = Any
+#: ``celery.worker.consumer.Consumer``, by which a worker receives tasks
+CeleryConsumer: TypeAlias = Any
+#: ``celery.concurrency.base.BasePool``
+CeleryPool: TypeAlias = Any
 #: :class:`celery.Task`
 CeleryTask: TypeAlias = Any
 #: ``celery.app.task.Context`` in a pool process, ``celery.worker.request.Request`` in the parent
 CeleryRequest: TypeAlias = Any
 #: ``celery.apps.worker.Worker``, or a component of it
 CeleryWorker: TypeAlias = Any
+#: State of a worker's remote control: its ``app``, ``consumer`` and ``hostname``
+ControlState: TypeAlias = Any
+#: ``billiard.einfo.ExceptionInfo``: an exception with its traceback
+ExceptionInfo: TypeAlias = Any
 #: :class:`celery.canvas.Signature`, which groups, chains and chords are too
 Signature: TypeAlias = Any
 #: ``celery.backends.base.Backend``

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import uuid
-from typing import Any
 
 from celery import Celery, Task, signals
 
@@ -17,6 +16,7 @@ from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
+from bridge.untyped import CeleryTask, CeleryWorker
 from workers import stopping
 from workers.delivery.retries import stored_first
 from workers.delivery.task_producer import RETRY_POLICY
@@ -41,9 +41,9 @@ JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbn
 class Durable:
     """Task annotation of the shipped worker, for tasks of every class."""
 
-    def annotate(self, task: Any) -> dict[str, Any]:
+    def annotate(self, task: CeleryTask) -> dict[str, object]:
         """Return attributes to set on ``task``; one that begins with ``@`` decorates a method."""
-        told: dict[str, Any] = {
+        told: dict[str, object] = {
             # Logged without a traceback: a cancelled job or unusable input is no bug.
             "throws": (*task.throws, TaskbridgeError),
             "@retry": stored_first,
@@ -79,7 +79,7 @@ def new_app(settings: Settings) -> Celery:
     return app
 
 
-def _configuration(settings: Settings) -> dict[str, Any]:
+def _configuration(settings: Settings) -> dict[str, object]:
     return {
         "include": [*JOBS, *settings.include],
         # A job outlives its worker: acknowledged at its end, retried when its pool process dies.
@@ -115,14 +115,16 @@ def _node_name() -> str:
 
 
 @signals.celeryd_init.connect
-def _name_node(sender: str | None = None, instance: Any = None, **_: Any) -> None:
+def _name_node(
+    sender: str | None = None, instance: CeleryWorker | None = None, **_: object
+) -> None:
     if instance is not None and sender and sender.startswith("celery@"):
         instance.hostname = sender.replace("celery@", _node_name().replace("%h", ""), 1)
 
 
 @signals.after_setup_logger.connect
 @signals.after_setup_task_logger.connect
-def _make_logs_safe(logger: logging.Logger, **_: Any) -> None:
+def _make_logs_safe(logger: logging.Logger, **_: object) -> None:
     # Celery logs arguments, results and errors, which may contain text from clients.
     for handler in logger.handlers:
         if not isinstance(handler.formatter, SafeFormatter):
@@ -130,7 +132,7 @@ def _make_logs_safe(logger: logging.Logger, **_: Any) -> None:
 
 
 @signals.worker_init.connect
-def _trace(**_: Any) -> None:
+def _trace(**_: object) -> None:
     # In the parent: OpenTelemetry itself starts its threads again in forked children.
     try:
         tracing.start(_settings, "taskbridge-worker")
@@ -140,7 +142,7 @@ def _trace(**_: Any) -> None:
 
 
 @signals.worker_process_shutdown.connect
-def _send_spans(**_: Any) -> None:
+def _send_spans(**_: object) -> None:
     # A pool process ends without running its exit handlers.
     if _settings.tracing:
         from opentelemetry import trace
@@ -149,7 +151,7 @@ def _send_spans(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _say_what_it_is(**_: Any) -> None:
+def _say_what_it_is(**_: object) -> None:
     if _settings.embedded:
         logger.warning("taskbridge: the embedded broker is for one machine, not for production")
 

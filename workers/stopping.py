@@ -10,10 +10,12 @@ import logging
 import os
 import signal
 import threading
-from typing import Any
+from types import FrameType
 
 from celery import signals
 from celery.apps.worker import REMAP_SIGTERM
+
+from bridge.untyped import CeleryPool, CeleryWorker
 
 __all__ = ["install"]
 
@@ -32,7 +34,7 @@ def install(grace: float) -> None:
         grace: seconds that running jobs are given to end.
     """
 
-    def arm(sender: Any, **_: Any) -> None:
+    def arm(sender: CeleryWorker, **_: object) -> None:
         for name in ("SIGQUIT", *(["SIGTERM"] if REMAP_SIGTERM == "SIGQUIT" else [])):
             if (number := getattr(signal, name, None)) is not None:
                 _wrap(number, sender.pool, grace + PATIENCE)
@@ -40,20 +42,20 @@ def install(grace: float) -> None:
     signals.worker_ready.connect(arm, weak=False, dispatch_uid="taskbridge.stopping")
 
 
-def _wrap(number: int, pool: Any, seconds: float) -> None:
+def _wrap(number: int, pool: CeleryPool, seconds: float) -> None:
     handle = signal.getsignal(number)
 
-    def stop(*arguments: Any) -> None:
+    def stop(received: int, frame: FrameType | None) -> None:
         timer = threading.Timer(seconds, _end, [pool, seconds])
         timer.daemon = True
         timer.start()
         if callable(handle):
-            handle(*arguments)
+            handle(received, frame)
 
     signal.signal(number, stop)
 
 
-def _end(pool: Any, seconds: float) -> None:
+def _end(pool: CeleryPool, seconds: float) -> None:
     """Kill the pool processes and exit; the broker redelivers what was not acknowledged."""
     logger.error("taskbridge: the worker did not stop within %g s: it ends now", seconds)
     for pid in getattr(pool, "info", {}).get("processes", ()):

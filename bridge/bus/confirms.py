@@ -9,7 +9,7 @@ with ``workers.delivery.task_producer``, which waits longer.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import cast
 
 import kombu
 from amqp.exceptions import ChannelError, MessageNacked
@@ -17,6 +17,7 @@ from kombu import pools
 
 from bridge.bus import connection
 from bridge.errors import BrokerUnavailable, QueueUnavailable
+from bridge.protocol.json_types import JSONObject
 
 __all__ = ["AMQP", "PATIENCE", "RETRY_POLICY", "TRANSPORT_OPTIONS", "Producer", "refusal"]
 
@@ -58,7 +59,7 @@ class Producer(kombu.Producer):
         """Seconds that the broker may take to confirm a message; None for no limit."""
         return PATIENCE
 
-    def publish(self, body: Any, **options: Any) -> Any:
+    def publish(self, body: object, **options: object) -> object:
         """Publish; see ``kombu.Producer.publish``.
 
         Raises:
@@ -68,7 +69,7 @@ class Producer(kombu.Producer):
         options["confirm_timeout"] = options.get("confirm_timeout") or self.patience
         # Remote control passes no retry policy, and would retry as long as the broker is away.
         options["retry_policy"] = options.get("retry_policy") or RETRY_POLICY
-        if "task" not in (options.get("headers") or {}):
+        if "task" not in (cast("JSONObject | None", options.get("headers")) or {}):
             return super().publish(body, **options)  # events and remote control have no queue
         options["mandatory"] = True
         try:
@@ -77,7 +78,7 @@ class Producer(kombu.Producer):
             # A queue is declared once for each connection, and may have been deleted since.
             return self._attempt(body, options)
 
-    def _attempt(self, body: Any, options: dict[str, Any]) -> Any:
+    def _attempt(self, body: object, options: dict[str, object]) -> object:
         try:
             return super().publish(body, **options)
         except ChannelError as error:
@@ -92,7 +93,7 @@ class Producer(kombu.Producer):
         connection.collect()
         self.revive(connection)
 
-    def _publish(self, *arguments: Any, **options: Any) -> Any:
+    def _publish(self, *arguments: object, **options: object) -> object:
         try:
             return super()._publish(*arguments, **options)
         except MessageNacked as error:
@@ -105,7 +106,7 @@ class Producer(kombu.Producer):
             raise BrokerUnavailable(UNCONFIRMED) from error
 
 
-def _unroutable(options: dict[str, Any]) -> str:
+def _unroutable(options: dict[str, object]) -> str:
     where = options.get("routing_key") or "?"
     exchange = f" (exchange {options['exchange']})" if options.get("exchange") else ""
     return (
@@ -124,10 +125,10 @@ class AMQP(connection.AMQP):
 
     Producer = Producer
 
-    _producer_pool: Any = None
+    _producer_pool: pools.ProducerPool | None = None
 
     @property
-    def producer_pool(self) -> Any:
+    def producer_pool(self) -> pools.ProducerPool:
         """Pool of this application's producers."""
         if self._producer_pool is None:
             self._producer_pool = pools.ProducerPool(

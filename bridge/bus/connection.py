@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import kombu
 from celery.app import amqp
 from kombu import connection
 
-from bridge.bus.tls import target
+from bridge.bus.tls import TLSOptions, target
 from bridge.settings import Settings
 
 __all__ = ["AMQP", "Connection", "connect"]
@@ -24,16 +24,16 @@ class Connection(kombu.Connection):
     name in the second host's certificate.
     """
 
-    _ssl: Any = None
+    _ssl: TLSOptions | bool | None = None
 
     def _ensure_connection(
         self,
-        errback: Any = None,
+        errback: Callable[[Exception, float], object] | None = None,
         max_retries: int | None = None,
-        *arguments: Any,
+        *arguments: object,
         timeout: float | None = None,
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> object:
         """Connect; the limits hold for each broker, and not for all of them together.
 
         Args:
@@ -57,18 +57,18 @@ class Connection(kombu.Connection):
         super().switch(conn_str)
 
     @property
-    def ssl(self) -> Any:
+    def ssl(self) -> TLSOptions | bool | None:
         """TLS options for the current host; False for no TLS."""
         return self._ssl
 
     @ssl.setter
-    def ssl(self, options: Any) -> None:
+    def ssl(self, options: TLSOptions | bool | None) -> None:
         # kombu sets this at each change of the host, after the host.
         if isinstance(options, dict) and "server_hostname" in options:
             options = {**options, "server_hostname": self.hostname}
         self._ssl = options
 
-    def Pool(self, limit: int | None = None, **options: Any) -> Pool:  # noqa: N802 - kombu's name
+    def Pool(self, limit: int | None = None, **options: object) -> Pool:  # noqa: N802 - kombu's name
         """Return a pool of connections like this one."""
         return Pool(self, limit, **options)
 
@@ -84,7 +84,7 @@ class Pool(connection.ConnectionPool):
         """Return a connection that connects when it is first used."""
         return PooledConnection(self, **self.connection.info())
 
-    def close_resource(self, resource: Any) -> None:
+    def close_resource(self, resource: Connection) -> None:
         """Drop a failed connection without AMQP's close, which a dead broker does not answer."""
         resource.collect()
 
@@ -95,7 +95,7 @@ class AMQP(amqp.AMQP):
     Connection = Connection
 
 
-def connect(settings: Settings, url: str, **options: Any) -> Connection:
+def connect(settings: Settings, url: str, **options: object) -> Connection:
     """Return a connection that connects when it is first used.
 
     Args:

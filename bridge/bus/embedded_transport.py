@@ -21,12 +21,13 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
-from typing import Any
 from urllib.parse import quote
 
 from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
 
 from bridge.home import private_folder
+from bridge.protocol.json_types import JSONObject
+from bridge.untyped import KombuConnection
 
 __all__ = ["SCHEME", "Channel", "Transport", "register"]
 
@@ -45,7 +46,7 @@ def register() -> None:
 class Channel(filesystem.Channel):
     """A channel whose queues and bindings are folders and files."""
 
-    def __init__(self, connection: Any, **kwargs: Any) -> None:
+    def __init__(self, connection: Transport, **kwargs: object) -> None:
         super().__init__(connection, **kwargs)
         self._root = Path("/", connection.client.virtual_host or "")
         self._listed: dict[str, deque[Path]] = {}
@@ -56,13 +57,13 @@ class Channel(filesystem.Channel):
     def _bindings(self, exchange: str) -> Path:
         return self._root / "bindings" / quote(exchange, safe="")
 
-    def _new_queue(self, queue: str, **options: Any) -> None:
+    def _new_queue(self, queue: str, **options: object) -> None:
         folder = self._folder(queue)
         private_folder(folder)
         if not options.get("durable", True):
             _write(folder / "owner", str(os.getpid()))
 
-    def _has_queue(self, queue: str, **_: Any) -> bool:
+    def _has_queue(self, queue: str, **_: object) -> bool:
         return self._folder(queue).is_dir()
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
@@ -88,7 +89,7 @@ class Channel(filesystem.Channel):
             else:
                 yield binding
 
-    def _put(self, queue: str, payload: Any, **_: Any) -> None:
+    def _put(self, queue: str, payload: JSONObject, **_: object) -> None:
         folder = self._folder(queue)
         text = json.dumps(payload)
         try:
@@ -97,7 +98,7 @@ class Channel(filesystem.Channel):
             private_folder(folder)
             _write_next(folder, text)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str) -> JSONObject:
         listed = self._listed.get(queue)
         if not listed:
             listed = self._listed[queue] = deque(_messages(self._folder(queue)))
@@ -108,7 +109,8 @@ class Channel(filesystem.Channel):
                 file.unlink()
             except FileNotFoundError:
                 continue  # another reader was faster
-            return json.loads(text)
+            message: JSONObject = json.loads(text)
+            return message
         raise Empty
 
     def _size(self, queue: str) -> int:
@@ -121,7 +123,7 @@ class Channel(filesystem.Channel):
             file.unlink(missing_ok=True)
         return len(messages)
 
-    def _delete(self, queue: str, exchange: str, *_: Any, **__: Any) -> None:
+    def _delete(self, queue: str, exchange: str, *_: object, **__: object) -> None:
         for file in _files(self._bindings(exchange)):
             if file.name.startswith(_prefix(queue)):
                 file.unlink(missing_ok=True)
@@ -136,13 +138,13 @@ class Transport(filesystem.Transport):
     driver_type = SCHEME
     driver_name = SCHEME
 
-    def __init__(self, client: Any, **kwargs: Any) -> None:
+    def __init__(self, client: KombuConnection, **kwargs: object) -> None:
         super().__init__(client, **kwargs)
         # Bindings are on disk. With kombu's state, shared by all connections of a process, the
         # queues of a second broker folder in the same process would count as bound already.
         self.state = virtual.BrokerState()
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Transport, timeout: float | None = None) -> None:
         """Wait for an event; if the worker is stopping, ``SLICE`` seconds at most.
 
         Celery's loop waits two seconds at a time, and twice more after it was asked to stop.

@@ -7,12 +7,12 @@ listened are kept for the servers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from amqp.exceptions import ChannelError
 from kombu import Exchange
 
 from bridge.settings import Settings
+from bridge.untyped import AMQPChannel, KombuConnection
 
 __all__ = ["StreamAway", "arguments", "declare", "is_amqp", "name_of"]
 
@@ -35,7 +35,7 @@ class StreamAway(ConnectionError):
     """The stream should exist, but cannot be written to now: its node may not be up yet."""
 
 
-def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
+def declare(connection: KombuConnection, exchange: Exchange, settings: Settings) -> bool:
     """Declare the channel's exchange and stream, and bind them.
 
     An existing exchange or stream stays as it was declared, and an account that may not declare
@@ -61,7 +61,7 @@ def declare(connection: Any, exchange: Exchange, settings: Settings) -> bool:
     return there
 
 
-def arguments(settings: Settings) -> dict[str, Any]:
+def arguments(settings: Settings) -> dict[str, str | int]:
     """Return the arguments with which the stream is declared."""
     return {
         "x-queue-type": "stream",
@@ -72,7 +72,7 @@ def arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _attempt(connection: Any, action: Callable[[Any], Any]) -> bool:
+def _attempt(connection: KombuConnection, action: Callable[[AMQPChannel], object]) -> bool:
     """Run an action on a new channel, since a refusal closes it; return whether it succeeded."""
     channel = connection.channel()
     try:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bridge.settings import Settings, broker_url
 
-__all__ = ["Target", "explain", "refused", "target"]
+__all__ = ["TLSOptions", "Target", "explain", "refused", "target"]
 
 #: OpenSSL's error codes of refused certificates.
 EXPIRED, EARLY = (10,), (9,)
@@ -33,6 +33,9 @@ ALERTS = {
     "ALERT": f"the broker refuses this client: {CLIENT}",
 }
 
+#: Options of py-amqp or redis-py.
+TLSOptions: TypeAlias = dict[str, str | bool | ssl.VerifyMode | None]
+
 
 class Target(NamedTuple):
     """URL and TLS options with which a library connects."""
@@ -40,7 +43,7 @@ class Target(NamedTuple):
     #: URL without TLS parameters.
     url: str
     #: Options of py-amqp or redis-py, by the URL's scheme; None without TLS.
-    ssl: dict[str, Any] | None
+    ssl: TLSOptions | None
 
 
 def target(settings: Settings, url: str) -> Target:
@@ -66,13 +69,13 @@ def target(settings: Settings, url: str) -> Target:
     return Target(parsed.text, make(parsed, paths))
 
 
-def _amqp(parsed: broker_url.BrokerURL, paths: dict[str, str]) -> dict[str, Any]:
-    options: dict[str, Any] = {**paths, "cert_reqs": _requirement(parsed)}
+def _amqp(parsed: broker_url.BrokerURL, paths: dict[str, str]) -> TLSOptions:
+    options: TLSOptions = {**paths, "cert_reqs": _requirement(parsed)}
     # py-amqp checks the certificate for this name, which `bridge.bus.connection` fills in.
     return {**options, "server_hostname": None} if parsed.check_hostname else options
 
 
-def _redis(parsed: broker_url.BrokerURL, paths: dict[str, str]) -> dict[str, Any]:
+def _redis(parsed: broker_url.BrokerURL, paths: dict[str, str]) -> TLSOptions:
     return {
         **{f"ssl_{name}": path for name, path in paths.items()},
         "ssl_cert_reqs": _requirement(parsed),

@@ -5,25 +5,36 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 import socketio
 from amqp import spec
 from amqp.exceptions import ChannelError, MessageNacked
 
 from bridge.bus import embedded_transport, stream, tls
-from bridge.bus.connection import connect
+from bridge.bus.connection import Connection, connect
 from bridge.bus.stream import StreamAway
+from bridge.protocol.json_types import JSONObject
 from bridge.settings import Settings
+from bridge.untyped import KombuProducer
 
 __all__ = ["CONNECTION_OPTIONS", "WriteOnlyManager", "new_write_only_manager"]
 
 logger = logging.getLogger(__name__)
 
+
+class ConnectionOptions(TypedDict):
+    """Options of ``kombu.Connection``."""
+
+    connect_timeout: int
+    #: By transport; for AMQP, functions too.
+    transport_options: dict[str, object]
+
+
 #: Limits of every wait for a broker, in seconds: without them a lost broker blocks a publish for
 #: ever (python-socketio's own manager retries without a limit). With them the worst cases measured
 #: are 0.2 s for a broker that is down and 7.5 s for a link that swallows packets.
-CONNECTION_OPTIONS: dict[str, Any] = {
+CONNECTION_OPTIONS: ConnectionOptions = {
     "connect_timeout": 2,
     "transport_options": {
         "max_retries": 1,
@@ -49,7 +60,7 @@ class WriteOnlyManager(Protocol):
     def emit(
         self,
         event: str,
-        data: Any,
+        data: object,
         namespace: str | None = ...,
         room: str | None = ...,
         skip_sid: str | None = ...,
@@ -65,7 +76,7 @@ class Identifying(socketio.PubSubManager):
     def emit(
         self,
         event: str,
-        data: Any,
+        data: object,
         namespace: str | None = None,
         room: str | None = None,
         skip_sid: str | None = None,
@@ -117,10 +128,11 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
         self._stream_away_since: float | None = None
         #: Whether messages must reach a stream, and whether there was a stream before.
         self._streaming = self._had_stream = False
-        self.publisher_connection: Any
-        self._producer: Any = None
+        self.publisher_connection: Connection
+        #: None while there is no connection.
+        self._producer: KombuProducer = None
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> ConnectionOptions:
         if not stream.is_amqp(self._settings.events):
             return CONNECTION_OPTIONS
         heed = {"on_blocked": self._on_blocked, "on_unblocked": self._on_unblocked}
@@ -137,10 +149,10 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
         since = self._blocked_since
         return since is not None and time.monotonic() - since < BLOCKED_PATIENCE
 
-    def _connection(self) -> Any:
+    def _connection(self) -> Connection:
         return connect(self._settings, self.url, **self.connection_options)
 
-    def _publish(self, data: Any) -> None:
+    def _publish(self, data: JSONObject) -> None:
         body = self.json.dumps(data)
         try:
             if self._producer is None:
@@ -178,7 +190,7 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
         self._producer.publish(body, mandatory=self._streaming)
         self._unconfirmed = None
 
-    def _connect(self) -> Any:
+    def _connect(self) -> KombuProducer:
         self._blocked_since = self._unconfirmed = None
         self.publisher_connection.connect()
         self._streaming = stream.is_amqp(self._settings.events) and self._declare_stream()
@@ -233,7 +245,7 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
         self.publisher_connection = self._connection()
 
 
-def _check_confirmed(method: Any, *_: Any) -> None:
+def _check_confirmed(method: object, *_: object) -> None:
     if method == spec.Basic.Nack:
         raise MessageNacked
 
@@ -251,7 +263,7 @@ class RedisWriteOnlyManager(Identifying, socketio.RedisManager):
             redis_options={**REDIS_OPTIONS, **(options or {})},
         )
 
-    def _publish(self, data: Any) -> None:
+    def _publish(self, data: JSONObject) -> None:
         if not self.connected:
             self._redis_connect()
         self.redis.publish(self.channel, self.json.dumps(data))

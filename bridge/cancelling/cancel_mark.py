@@ -8,11 +8,11 @@ services need no right to change results.
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 from celery import states
 
 from bridge.results import stored_result
+from bridge.untyped import ResultBackend
 
 __all__ = ["PREFIX", "is_stored", "store"]
 
@@ -20,7 +20,7 @@ __all__ = ["PREFIX", "is_stored", "store"]
 PREFIX = "taskbridge-cancelled-"
 
 
-def store(backend: Any, job: str) -> None:
+def store(backend: ResultBackend, job: str) -> None:
     """Store the mark of a job; it is kept as long as results are.
 
     Args:
@@ -43,7 +43,7 @@ def store(backend: Any, job: str) -> None:
         backend.store_result(f"{PREFIX}{job}", None, states.SUCCESS)
 
 
-def is_stored(backend: Any, job: str) -> bool:
+def is_stored(backend: ResultBackend, job: str) -> bool:
     """Whether the mark of a job is stored.
 
     Raises:
@@ -57,12 +57,12 @@ def is_stored(backend: Any, job: str) -> bool:
     return bool(backend.get_state(f"{PREFIX}{job}") == states.SUCCESS)
 
 
-def _remembers(backend: Any) -> bool:
+def _remembers(backend: ResultBackend) -> bool:
     """Whether other processes can read what is stored; ``rpc://`` delivers to one process."""
     return hasattr(backend, "get_state") and backend.as_uri() not in ("rpc://", "disabled://")
 
 
-def _insert(backend: Any, task: str) -> None:
+def _insert(backend: ResultBackend, task: str) -> None:
     import sqlalchemy as sa
 
     sessions, table = backend.session_manager, backend.task_cls.__table__

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from celery import signals
 
@@ -22,6 +21,14 @@ from bridge.periodic_thread import PeriodicThread
 from bridge.reporting.run import Run
 from bridge.results.bounded_calls import bounded_calls_for
 from bridge.settings import Settings
+from bridge.untyped import (
+    CeleryApp,
+    CeleryConsumer,
+    CeleryRequest,
+    CeleryWorker,
+    ControlState,
+    KombuConnection,
+)
 
 __all__ = [
     "COMMAND",
@@ -42,21 +49,21 @@ COMMAND = "taskbridge_cancel"
 QUICK = 1.0
 
 #: The connection on which this worker receives tasks, and the time of the first task on it.
-_listening: tuple[Any, float] = (None, 0.0)
+_listening: tuple[KombuConnection | None, float] = (None, 0.0)
 #: The application of a solo worker, which does not listen while it runs a task; None in others.
-_deaf: Any = None
+_deaf: CeleryApp | None = None
 _ticker = PeriodicThread(
     "taskbridge-marks", "taskbridge: cannot tell whether jobs were cancelled: %s"
 )
 
 
-def broadcast(app: Any, job: str) -> None:
+def broadcast(app: CeleryApp, job: str) -> None:
     """Send the cancel command for all tasks of ``job`` to all workers that are listening."""
     app.control.broadcast(COMMAND, arguments={"job": job})
 
 
 @contextlib.contextmanager
-def marking(app: Callable[[], Any], job: str) -> Iterator[None]:
+def marking(app: Callable[[], CeleryApp], job: str) -> Iterator[None]:
     """Store the mark of a cancelled job while the ``with`` block runs.
 
     The exit of the block waits for it, for a bounded time. A mark that cannot be stored is logged,
@@ -81,7 +88,7 @@ def marking(app: Callable[[], Any], job: str) -> Iterator[None]:
             _complain(job, error)
 
 
-def _store(app: Any, job: str) -> None:
+def _store(app: CeleryApp, job: str) -> None:
     cancel_mark.store(app.backend, job)
 
 
@@ -89,7 +96,7 @@ def _complain(job: str, error: Exception) -> None:
     logger.warning("taskbridge: workers that start later may run job %s: %s", job, error)
 
 
-def is_marked(app: Any, job: str) -> bool:
+def is_marked(app: CeleryApp, job: str) -> bool:
     """Whether a mark of ``job`` is stored; False, with a warning, if the backend fails."""
     try:
         return bool(bounded_calls_for(app).ask(_look, app, job))
@@ -98,12 +105,16 @@ def is_marked(app: Any, job: str) -> bool:
         return False
 
 
-def _look(app: Any, job: str) -> bool:
+def _look(app: CeleryApp, job: str) -> bool:
     return cancel_mark.is_stored(app.backend, job)
 
 
 def refuse_cancelled(
-    consumer: Any, request: Any, job: str, published: float | None, settings: Settings
+    consumer: CeleryConsumer,
+    request: CeleryRequest,
+    job: str,
+    published: float | None,
+    settings: Settings,
 ) -> None:
     """Revoke a task that a worker has just received, if its job was cancelled.
 
@@ -124,7 +135,7 @@ def refuse_cancelled(
         worker_state.revoked.add(request.id)
 
 
-def may_have_missed(consumer: Any, published: float | None, grace: float) -> bool:
+def may_have_missed(consumer: CeleryConsumer, published: float | None, grace: float) -> bool:
     """Whether the cancel command for a task's job may not have reached this worker.
 
     Args:
@@ -161,10 +172,10 @@ def unfollow(task: str) -> None:
     _ticker.remove(task)
 
 
-def install(app: Any, settings: Settings) -> None:
+def install(app: CeleryApp, settings: Settings) -> None:
     """Register the command, and the shared memory, in workers of ``app`` when they start."""
 
-    def register(sender: Any, **_: Any) -> None:
+    def register(sender: CeleryWorker, **_: object) -> None:
         # Imported here: a service does not need celery.worker.
         from celery.worker.control import Panel
 
@@ -173,11 +184,11 @@ def install(app: Any, settings: Settings) -> None:
         cancelled_jobs.share(sender)
 
         @Panel.register(type="control", name=COMMAND, args=[("job", str)], signature="<job>")
-        def taskbridge_cancel(state: Any, job: str, **_: Any) -> dict[str, Any]:
+        def taskbridge_cancel(state: ControlState, job: str, **_: object) -> dict[str, str]:
             cancelled_jobs.remember(job)
             return cancel(state, job, settings)
 
-    def on_ready(sender: Any, **_: Any) -> None:
+    def on_ready(sender: CeleryWorker, **_: object) -> None:
         global _deaf
         from celery.concurrency.solo import TaskPool
 

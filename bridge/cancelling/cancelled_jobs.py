@@ -17,9 +17,11 @@ import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from celery.utils.collections import LimitedSet
+
+from bridge.untyped import CeleryWorker
 
 __all__ = ["CancelledJobs", "adopt", "knows", "remember", "share", "watch"]
 
@@ -53,7 +55,7 @@ class CancelledJobs:
     """
 
     def __init__(self, file: Path | None = None, *, shared_by_file: bool = False) -> None:
-        self._made: Any = None
+        self._made: IO[bytes] | None = None
         #: Path of the mapped file; None for anonymous memory.
         self.file = file
         if shared_by_file:
@@ -123,7 +125,7 @@ def watch(job: str) -> Callable[[], bool] | None:
     return is_cancelled
 
 
-def share(worker: Any) -> None:
+def share(worker: CeleryWorker) -> None:
     """Create the memory of a worker, before its pool processes start."""
     global _shared
     # On macOS and Windows processes are not forked by default.
@@ -137,7 +139,7 @@ def share(worker: Any) -> None:
         os.environ[VARIABLE] = str(_shared.file)
 
 
-def adopt(**_: Any) -> None:
+def adopt(**_: object) -> None:
     """Map the parent's memory in a pool process that was not forked."""
     global _shared
     if _shared is None and (file := os.environ.get(VARIABLE)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator
-from typing import Any
 
 from celery.concurrency.base import BasePool
 from celery.worker import state as worker_state
@@ -14,6 +13,7 @@ from celery.worker.request import Request
 from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
+from bridge.untyped import CeleryConsumer, CeleryPool, CeleryRequest, ControlState
 
 __all__ = ["cancel"]
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 UNFORCED = "this worker's pool cannot force a task to end: it ends when it next reports something"
 
 
-def cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
+def cancel(state: ControlState, job: str, settings: Settings) -> dict[str, str]:
     """Cancel all tasks of a job that this worker knows.
 
     Args:
@@ -51,7 +51,7 @@ def cancel(state: Any, job: str, settings: Settings) -> dict[str, Any]:
     return {"ok": f"cancelling {len(running)} running and {len(waiting)} waiting tasks"}
 
 
-def _known(consumer: Any) -> Iterator[Any]:
+def _known(consumer: CeleryConsumer) -> Iterator[CeleryRequest]:
     yield from list(worker_state.requests.values())
     # When an attempt ends, the worker removes the task's id from `requests`, even if it has
     # received the retry, which has the same id, by then: the retry is in the timer.
@@ -60,11 +60,11 @@ def _known(consumer: Any) -> Iterator[Any]:
             yield args[0]
 
 
-def _job_of(request: Any) -> str:
+def _job_of(request: CeleryRequest) -> str:
     return str(request.root_id or request.id)
 
 
-def _drop(request: Any, consumer: Any) -> None:
+def _drop(request: CeleryRequest, consumer: CeleryConsumer) -> None:
     """End a task that has not begun, without waiting until it would begin."""
     if (entry := getattr(request, "_eta_timer_entry", None)) is not None:
         # A task with an ETA: the worker would check for a revoke only when it is due.
@@ -76,12 +76,12 @@ def _drop(request: Any, consumer: Any) -> None:
         request.terminate(consumer.pool)
 
 
-def _can_terminate(pool: Any) -> bool:
+def _can_terminate(pool: CeleryPool) -> bool:
     """Whether a pool can terminate a running task."""
     return getattr(pool.terminate_job, "__func__", None) is not BasePool.terminate_job
 
 
-def _force_later(request: Any, consumer: Any, settings: Settings) -> None:
+def _force_later(request: CeleryRequest, consumer: CeleryConsumer, settings: Settings) -> None:
     def force() -> None:
         if request not in worker_state.active_requests:
             return

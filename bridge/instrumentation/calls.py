@@ -7,18 +7,22 @@ import functools
 import uuid
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TypeVar
 
 from celery.canvas import _chain as chain
 from celery.canvas import _chord as chord
 from celery.canvas import group
 
 from bridge.instrumentation import canvas, outcomes
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
+from bridge.untyped import Signature
 
 __all__ = ["Call", "calling", "connect", "current", "nothing_published"]
+
+R = TypeVar("R")
 
 #: Canvas classes, for which Celery may publish several messages in one ``apply_async`` call.
 MANY = (group, chain, chord)
@@ -32,7 +36,7 @@ class Call:
         job: id of the job; default the ``root_id`` of the first message.
     """
 
-    def __init__(self, signature: Any = None, job: str | None = None) -> None:
+    def __init__(self, signature: Signature | None = None, job: str | None = None) -> None:
         self.job = job
         #: Messages published so far.
         self.published = 0
@@ -46,11 +50,11 @@ class Call:
             # the number of published tasks until the generator is exhausted.
             lazy.map(self._count)
 
-    def _count(self, signature: Any) -> Any:
+    def _count(self, signature: Signature) -> Signature:
         self.total += canvas.size(signature)
         return signature
 
-    def adopt(self, headers: dict[str, Any]) -> None:
+    def adopt(self, headers: JSONObject) -> None:
         """Make a message that is about to be published part of the job, by its ``root_id``.
 
         Celery gives each message of a group or a chord's header a root id of its own, unless the
@@ -116,9 +120,9 @@ def connect(asked: Asked) -> None:
         kind.apply_async = _wrapped(kind.apply_async, asked)
 
 
-def _wrapped(apply: Callable[..., Any], asked: Asked) -> Callable[..., Any]:
+def _wrapped(apply: Callable[..., R], asked: Asked) -> Callable[..., R]:
     @functools.wraps(apply)
-    def apply_async(self: Any, *args: Any, **options: Any) -> Any:
+    def apply_async(self: Signature, *args: object, **options: object) -> R:
         found = asked() if _current.get() is None else None
         if found is None:
             return apply(self, *args, **options)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Protocol, TypeGuard
 
 from celery import _state
 from celery.canvas import Signature
@@ -13,7 +13,9 @@ from celery.canvas import _chord as chord
 
 from bridge.errors import EnqueueError
 from bridge.protocol.event import MAX_FOLLOWERS
+from bridge.protocol.json_types import JSONObject
 from bridge.protocol.nesting import MAX_DEPTH
+from bridge.untyped import CeleryApp, CeleryRequest
 
 __all__ = ["bound", "first_ids", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
 
@@ -23,7 +25,16 @@ PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
 AT_ONCE = {"group": "tasks", "chord": "header"}
 
 
-def size(signature: Any, skip: Any = None, known: Collection[str] = ()) -> int:
+class Lazy(Protocol):
+    """Signatures that Celery reads from a generator while it publishes them (its ``regen``)."""
+
+    def __iter__(self) -> Iterator[Signature]: ...
+
+    def map(self, func: Callable[[Signature], Signature]) -> object:
+        """Apply a function to each signature when it is read."""
+
+
+def size(signature: object, skip: object = None, known: Collection[str] = ()) -> int:
     """Return how many tasks a signature runs, without those that its tasks will spawn.
 
     Args:
@@ -34,7 +45,7 @@ def size(signature: Any, skip: Any = None, known: Collection[str] = ()) -> int:
     return sum(1 for _ in leaves(signature, skip=skip, known=known))
 
 
-def lazy(signature: Any) -> Any:
+def lazy(signature: object) -> Lazy | None:
     """Return the signatures that Celery reads from a generator while it publishes them, or None.
 
     These are the tasks of a group or of a chord's header. Counting them first would exhaust the
@@ -46,11 +57,11 @@ def lazy(signature: Any) -> Any:
     return part if _is_lazy(part) else None
 
 
-def _is_lazy(part: Any) -> bool:
+def _is_lazy(part: object) -> TypeGuard[Lazy]:
     return isinstance(part, list) and hasattr(part, "map")  # Celery's `regen`
 
 
-def planned(request: Any) -> frozenset[str]:
+def planned(request: CeleryRequest) -> frozenset[str]:
     """Return the ids of the tasks that Celery publishes after a task: chain, callbacks, chord.
 
     Args:
@@ -59,7 +70,7 @@ def planned(request: Any) -> frozenset[str]:
     return frozenset(ids([request.chain, request.callbacks, request.chord]))
 
 
-def unnamed(request: Any) -> Counter[str]:
+def unnamed(request: CeleryRequest) -> Counter[str]:
     """Return, by name, the number of tasks that follow a task and have no id yet.
 
     Args:
@@ -69,7 +80,7 @@ def unnamed(request: Any) -> Counter[str]:
     return Counter(one["task"] for one in leaves(follow) if not _id_of(one))
 
 
-def followers(embed: dict[str, Any], index: int | None) -> list[Any]:
+def followers(embed: JSONObject, index: int | None) -> list[object]:
     """Return the signatures that follow a task: its chain, its callbacks and its chord's body.
 
     Args:
@@ -80,23 +91,23 @@ def followers(embed: dict[str, Any], index: int | None) -> list[Any]:
     return [embed.get("chain"), embed.get("callbacks"), None if index else embed.get("chord")]
 
 
-def first_ids(signatures: Any) -> list[str]:
+def first_ids(signatures: object) -> list[str]:
     """Return ids of tasks of signatures, ``MAX_FOLLOWERS`` at most; some may have no id yet."""
     found = (_id_of(one) for one in leaves(signatures))
     return list(islice(filter(None, found), MAX_FOLLOWERS))
 
 
-def ids(signatures: Any) -> set[str]:
+def ids(signatures: object) -> set[str]:
     """Return the ids of the tasks of signatures; tasks without an id yet are left out."""
     return {_id_of(one) for one in leaves(signatures)} - {""}
 
 
 def leaves(
-    value: Any,
+    value: object,
     linked: tuple[str, ...] = ("link",),
-    skip: Any = None,
+    skip: object = None,
     known: Collection[str] = (),
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[JSONObject]:
     """Yield the signatures of single tasks in a canvas, and of the tasks linked to them.
 
     Args:
@@ -113,7 +124,7 @@ def leaves(
         depth, one = waiting.pop()
         if depth > MAX_DEPTH:
             raise EnqueueError(f"its signatures are nested more than {MAX_DEPTH} levels deep")
-        parts: Iterable[Any] = ()
+        parts: Iterable[object] = ()
         if not isinstance(one, dict):
             parts = one if isinstance(one, Iterable) and not isinstance(one, str | bytes) else ()
         elif not known or _id_of(one) not in known:
@@ -126,11 +137,11 @@ def leaves(
         waiting += [(depth + 1, part) for part in parts if part is not None and part is not skip]
 
 
-def _id_of(signature: dict[str, Any]) -> str:
+def _id_of(signature: JSONObject) -> str:
     return (signature.get("options") or {}).get("task_id") or ""
 
 
-def bound(signature: Any, app: Any) -> Any:
+def bound(signature: Signature, app: CeleryApp) -> Signature:
     """Return a copy bound to ``app``; a signature that is bound to an application is returned.
 
     A signature made by name alone would use the current application of the process, which in a
@@ -143,7 +154,7 @@ def bound(signature: Any, app: Any) -> Any:
     return Signature.from_dict(_plain(signature), app=app)
 
 
-def _bound_unread(signature: Any, app: Any) -> Any:
+def _bound_unread(signature: Signature, app: CeleryApp) -> Signature:
     """Return a bound copy of a group or chord over a generator, without reading the generator.
 
     Celery's own ways to copy one wrap the generator in another that reads one signature ahead.
@@ -162,14 +173,14 @@ def _bound_unread(signature: Any, app: Any) -> Any:
     return copy
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a signature as plain dicts and lists, which hold no task objects or application."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _application(signature: Any) -> Any:
+def _application(signature: Signature) -> CeleryApp | None:
     app = getattr(signature, "_app", None)
     # Celery creates an unconfigured default application when a process has none.
     if app is not None and app is not _state.default_app:

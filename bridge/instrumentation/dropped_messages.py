@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 from celery import bootsteps, states
 from celery.exceptions import TaskError
@@ -19,9 +18,18 @@ from kombu.common import ignore_errors
 
 from bridge.instrumentation import outcomes, poison, publish_signals
 from bridge.protocol.event import is_identifier
+from bridge.protocol.json_types import JSONObject
 from bridge.results.bounded_calls import bounded_calls_for
 from bridge.results.parent_results import PATIENCE
 from bridge.settings import Settings
+from bridge.untyped import (
+    AMQPChannel,
+    CeleryApp,
+    CeleryConsumer,
+    KombuConnection,
+    KombuConsumer,
+    KombuMessage,
+)
 
 __all__ = ["DroppedConsumer", "MessageDropped", "error_of", "queue_name"]
 
@@ -59,15 +67,15 @@ class DroppedConsumer(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
-    def __init__(self, parent: Any, **options: Any) -> None:
-        self._consumer: Any = None
+    def __init__(self, parent: CeleryConsumer, **options: object) -> None:
+        self._consumer: KombuConsumer | None = None
         super().__init__(parent, **options)
 
-    def include_if(self, parent: Any) -> bool:
+    def include_if(self, parent: CeleryConsumer) -> bool:
         """Whether the broker speaks AMQP; others have no dead-lettering."""
         return bool(parent.app.connection_for_read().transport.driver_type == "amqp")
 
-    def start(self, parent: Any) -> None:
+    def start(self, parent: CeleryConsumer) -> None:
         """Begin to consume; if the broker refuses, log a warning and let the worker go on."""
         name, connection = queue_name(publish_signals.of_tasks[0]), parent.connection
         try:
@@ -86,7 +94,7 @@ class DroppedConsumer(bootsteps.StartStopStep):
                 "consume the queue %s: %s", name, error,
             )  # fmt: skip
 
-    def stop(self, parent: Any) -> None:
+    def stop(self, parent: CeleryConsumer) -> None:
         """Stop consuming; the broker redelivers messages that are not acknowledged."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -95,7 +103,7 @@ class DroppedConsumer(bootsteps.StartStopStep):
     shutdown = stop
 
 
-def _declared(connection: Any, name: str) -> Any:
+def _declared(connection: KombuConnection, name: str) -> AMQPChannel:
     """Return a channel, after declaring the queue if it does not exist."""
     channel = connection.channel()
     try:
@@ -108,7 +116,7 @@ def _declared(connection: Any, name: str) -> Any:
     return channel
 
 
-def _receive(parent: Any, message: Any) -> None:
+def _receive(parent: CeleryConsumer, message: KombuMessage) -> None:
     def settle() -> None:
         try:
             _settle(parent, message)
@@ -119,7 +127,7 @@ def _receive(parent: Any, message: Any) -> None:
     parent.timer.call_after(GRACE, settle)
 
 
-def _settle(parent: Any, message: Any) -> None:
+def _settle(parent: CeleryConsumer, message: KombuMessage) -> None:
     """Fail the task of a dropped message, unless it has ended, expired, or is in this worker.
 
     If another worker may be running it, the failure has no execution, so that servers ignore it
@@ -141,38 +149,38 @@ def _settle(parent: Any, message: Any) -> None:
     poison.fail(parent, message, error, execution, store=store)
 
 
-def _is_here(task: Any) -> bool:
+def _is_here(task: object) -> bool:
     """Whether this worker has received a task and not ended it."""
     from celery.worker import state  # imported late: services do not need it
 
     return any(one.id == task for one in state.reserved_requests)
 
 
-def _redelivered(message: Any) -> bool:
+def _redelivered(message: KombuMessage) -> bool:
     """Whether a dropped message is redelivered: a worker may have stored the end, unreported."""
     return bool(message.delivery_info.get("redelivered"))
 
 
-def _death(message: Any) -> dict[str, Any]:
+def _death(message: KombuMessage) -> JSONObject:
     """Return the newest entry of a message's ``x-death`` header; empty if there is none."""
     deaths = message.headers.get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else {}
     return last if isinstance(last, dict) else {}
 
 
-def reason_of(message: Any) -> str:
+def reason_of(message: KombuMessage) -> str:
     """Return RabbitMQ's reason for dropping a message; empty if it gives none."""
     return str(_death(message).get("reason") or "")
 
 
-def error_of(message: Any) -> MessageDropped:
+def error_of(message: KombuMessage) -> MessageDropped:
     """Return the error of a task whose message was dropped."""
     queue, reason = str(_death(message).get("queue") or "?"), reason_of(message)
     why = WHY[reason].format(queue=queue) if reason in WHY else f"{reason or '?'} (queue {queue})"
     return MessageDropped(f"its message was dropped by the broker: {why}")
 
 
-def _expired(message: Any, fields: dict[str, Any]) -> bool:
+def _expired(message: KombuMessage, fields: JSONObject) -> bool:
     """Whether the task's own ``expires`` has passed: servers end such a task by that time."""
     try:
         end = outcomes.moment(fields.get("expires"))
@@ -181,7 +189,7 @@ def _expired(message: Any, fields: dict[str, Any]) -> bool:
     return reason_of(message) == "expired" and end is not None and end <= time.time()
 
 
-def _state(app: Any, task: str) -> str | None:
+def _state(app: CeleryApp, task: str) -> str | None:
     """Return a task's state in the result backend; None if it fails or takes over ``PATIENCE``."""
     try:
         return str(bounded_calls_for(app).ask(app.backend.get_state, task, within=PATIENCE))

@@ -7,14 +7,16 @@ not show extra fields, but it shows ``result``, until the real result replaces i
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import cast
 
 from celery import states
 
 from bridge.periodic_thread import PeriodicThread
 from bridge.printable import printable
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting.meter import Reading
 from bridge.reporting.run import Run
+from bridge.untyped import CeleryTask
 
 __all__ = ["STATE", "describe", "install", "note_job", "track", "untrack"]
 
@@ -39,7 +41,7 @@ def install() -> None:
     states.PRECEDENCE_LOOKUP.setdefault(STATE, between)
 
 
-def track(run: Run, task: Any) -> None:
+def track(run: Run, task: CeleryTask) -> None:
     """Send a run's progress to monitors from now on, if its worker sends them events at all.
 
     Args:
@@ -55,7 +57,7 @@ def untrack(task_id: str) -> None:
     _ticker.remove(task_id)
 
 
-def note_job(headers: dict[str, Any], owner: str | None, page: str | None = None) -> None:
+def note_job(headers: JSONObject, owner: str | None, page: str | None = None) -> None:
     """Add job and owner to a message's ``kwargsrepr``, in which operators search for tasks.
 
     Args:
@@ -81,7 +83,7 @@ def _word(owner: str) -> str:
 class Teller:
     """Sends ``task-progress`` events of one run to monitors."""
 
-    def __init__(self, run: Run, task: Any) -> None:
+    def __init__(self, run: Run, task: CeleryTask) -> None:
         self._run, self._app, self._host = run, task.app, task.request.hostname
         self._told = ""
 
@@ -110,9 +112,9 @@ def describe(reading: Reading) -> str:
     return " ".join(part for part in [count, *rest] if part)
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     # A reading may hold numbers of other libraries, or no number at all.
     try:
-        return float(value)
+        return float(cast("float", value))
     except (TypeError, ValueError, OverflowError):
         return 0.0

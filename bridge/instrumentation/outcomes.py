@@ -8,16 +8,18 @@ import json
 import time
 import traceback
 from collections.abc import Iterable
-from typing import Any
+from typing import cast
 
 from celery import states
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
 from bridge.errors import InputError
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
+from bridge.protocol.json_types import JobFailure, JSONObject
 from bridge.protocol.nesting import MAX_DEPTH
 from bridge.reporting.run import Run
 from bridge.settings import Settings
+from bridge.untyped import CeleryTask
 
 __all__ = [
     "EXPIRED",
@@ -57,7 +59,7 @@ IGNORED = "it ended without a result, as it was told to"
 EXPIRED = "it was not started before it expired"
 
 
-def result(value: Any) -> dict[str, Any]:
+def result(value: object) -> JSONObject:
     """Return the data of ``succeeded``: the result, or ``result_omitted`` if it cannot be sent."""
     if not _may_travel(value):
         return {"result_omitted": True}
@@ -70,7 +72,7 @@ def result(value: Any) -> dict[str, Any]:
     return {"result": json.loads(text)}
 
 
-def _may_travel(value: Any) -> bool:
+def _may_travel(value: object) -> bool:
     """Whether a value is neither nested too deep nor certain to be too large.
 
     A value that is small in memory can be huge as JSON: a list that holds another one twice,
@@ -88,13 +90,13 @@ def _may_travel(value: Any) -> bool:
     return False
 
 
-def _members(value: Any) -> Iterable[Any]:
+def _members(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return (*value, *value.values())
     return value if isinstance(value, list | tuple) else ()
 
 
-def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str, Any]:
+def failure(exception: BaseException, task: CeleryTask, settings: Settings) -> JSONObject:
     """Return the data of ``failed`` and ``lost`` for an exception of a task."""
     told = {"error": error(exception, traced=settings.show_tracebacks)}
     if isinstance(exception, WorkerLostError):
@@ -104,7 +106,7 @@ def failure(exception: BaseException, task: Any, settings: Settings) -> dict[str
     return {**told, "retry": bool(again)}
 
 
-def retry(reason: Any, settings: Settings) -> dict[str, Any]:
+def retry(reason: BaseException, settings: Settings) -> JSONObject:
     """Return the data of ``retrying`` for the reason that Celery's signal gives."""
     cause = getattr(reason, "exc", None) or reason
     told = error(cause, traced=settings.show_tracebacks)
@@ -112,8 +114,8 @@ def retry(reason: Any, settings: Settings) -> dict[str, Any]:
 
 
 def untold(
-    run: Run, task: Any, state: str | None, value: Any
-) -> tuple[EventType, dict[str, Any]] | None:
+    run: Run, task: CeleryTask, state: str | None, value: object
+) -> tuple[EventType, JSONObject] | None:
     """Return the final event of a run for which no signal of its process reported one.
 
     Args:
@@ -137,27 +139,35 @@ def untold(
     return None
 
 
-def moment(when: Any) -> float | None:
+def moment(when: object) -> float | None:
     """Return a time in seconds since the epoch; None for None.
 
     Args:
         when: seconds from now, a ``datetime``, or its ISO 8601 text, as Celery gives it.
+
+    Raises:
+        TypeError, ValueError: it is something else.
     """
     if isinstance(when, int | float):
         return time.time() + when
     if isinstance(when, str):
         when = datetime.datetime.fromisoformat(when)
-    return float(when.timestamp()) if when is not None else None
+    if when is not None and not isinstance(when, datetime.datetime):
+        raise TypeError(f"a time must be a number, a date or its text, not {type(when).__name__}")
+    return when.timestamp() if when else None
 
 
-def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
+def error(exception: BaseException, *, traced: bool = False) -> JobFailure:
     """Return an exception as the ``error`` object of an event.
 
     Args:
         exception: exception that was raised.
         traced: whether to include its traceback, which an ``InputError`` never has.
     """
-    told = {"class": type(exception).__name__, "message": cut(_message(exception), MAX_LOG_BYTES)}
+    told: JobFailure = {
+        "class": type(exception).__name__,
+        "message": cut(_message(exception), MAX_LOG_BYTES),
+    }
     if traced and not isinstance(exception, InputError):
         # The end of a traceback says most, so the beginning is cut.
         text = "".join(traceback.format_exception(exception))
@@ -165,7 +175,7 @@ def error(exception: BaseException, *, traced: bool = False) -> dict[str, Any]:
     return told
 
 
-def stored_error(value: Any) -> dict[str, Any] | None:
+def stored_error(value: object) -> JobFailure | None:
     """Return a stored exception as the ``error`` object of an event; None if it is no exception.
 
     Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from celery import bootsteps
 from celery.app.task import Context
@@ -18,9 +17,11 @@ from celery.exceptions import InvalidTaskError
 from bridge.instrumentation import outcomes, publish_signals
 from bridge.instrumentation.publish_signals import HEADER, INTERNAL
 from bridge.protocol.event import is_counter, is_identifier, is_number
+from bridge.protocol.json_types import JSONObject
 from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
+from bridge.untyped import CeleryConsumer, KombuMessage
 
 __all__ = ["Guard", "fail", "on_rejected", "read_fields"]
 
@@ -38,15 +39,17 @@ EMBEDDED = ("callbacks", "errbacks", "chain")
 class Guard(bootsteps.Step):
     """Consumer bootstep that checks each task message before Celery's handler gets it."""
 
-    def create(self, parent: Any) -> None:
+    def create(self, parent: CeleryConsumer) -> None:
         """Wrap the message handler of a consumer, before it begins to consume."""
         new_handler = parent.create_task_handler
         parent.create_task_handler = lambda: _guarded(parent, new_handler())
         parent.on_decode_error = lambda message, error: _refuse(parent, message, error)
 
 
-def _guarded(consumer: Any, handle: Callable[[Any], Any]) -> Callable[[Any], None]:
-    def on_message(message: Any) -> None:
+def _guarded(
+    consumer: CeleryConsumer, handle: Callable[[KombuMessage], object]
+) -> Callable[[KombuMessage], None]:
+    def on_message(message: KombuMessage) -> None:
         try:
             _check(message)
             handle(message)
@@ -56,12 +59,14 @@ def _guarded(consumer: Any, handle: Callable[[Any], Any]) -> Callable[[Any], Non
     return on_message
 
 
-def on_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
+def on_rejected(
+    sender: CeleryConsumer, message: KombuMessage, exc: object = None, **_: object
+) -> None:
     """End the job of a message that Celery itself has rejected (signal ``task_rejected``)."""
     _end(sender, message, exc or "it is not one of Celery's protocol")
 
 
-def _refuse(consumer: Any, message: Any, error: Any) -> None:
+def _refuse(consumer: CeleryConsumer, message: KombuMessage, error: object) -> None:
     """End the job of a message, and reject the message."""
     _end(consumer, message, error)
 
@@ -73,22 +78,25 @@ def _refuse(consumer: Any, message: Any, error: Any) -> None:
     consumer.hub.call_soon(reject) if consumer.hub else reject()
 
 
-def _end(consumer: Any, message: Any, error: Any) -> None:
+def _end(consumer: CeleryConsumer, message: KombuMessage, error: object) -> None:
     if not is_identifier(read_fields(message).get("id")):
         logger.error("taskbridge: rejected a message that is no task: %.500s", error)
         return
-    if not isinstance(error, InvalidTaskError):
-        error = InvalidTaskError(f"the task's message cannot be used: {error}")
+    flaw = (
+        error
+        if isinstance(error, InvalidTaskError)
+        else InvalidTaskError(f"the task's message cannot be used: {error}")
+    )
     fields = publish_signals.fields_of(message, read_fields(message))
-    logger.error("taskbridge: task %s has failed before it began: %.500s", fields["id"], error)
-    fail(consumer, message, error, publish_signals.execution(fields))
+    logger.error("taskbridge: task %s has failed before it began: %.500s", fields["id"], flaw)
+    fail(consumer, message, flaw, publish_signals.execution(fields))
 
 
 def fail(
-    consumer: Any,
-    message: Any,
+    consumer: CeleryConsumer,
+    message: KombuMessage,
     error: Exception,
-    execution: dict[str, Any] | None,
+    execution: JSONObject | None,
     *,
     store: bool = True,
 ) -> None:
@@ -118,7 +126,7 @@ def fail(
         emitter_for(publish_signals.of_tasks[0]).put(run, "failed", told)
 
 
-def _store(consumer: Any, task: str, request: dict[str, Any], error: Exception) -> None:
+def _store(consumer: CeleryConsumer, task: str, request: JSONObject, error: Exception) -> None:
     """Store that a task has failed, for its chord too, and send ``task-failed`` to monitors."""
     fail = consumer.app.backend.mark_as_failure
     for context in (Context(request), None):
@@ -131,7 +139,7 @@ def _store(consumer: Any, task: str, request: dict[str, Any], error: Exception) 
         consumer.event_dispatcher.send("task-failed", uuid=task, exception=repr(error))
 
 
-def _payload(message: Any) -> Any:
+def _payload(message: KombuMessage) -> object:
     """Return a message's decoded body.
 
     Raises:
@@ -143,7 +151,7 @@ def _payload(message: Any) -> Any:
         raise InvalidTaskError(f"the body of its message cannot be decoded: {error}") from None
 
 
-def read_fields(message: Any) -> dict[str, Any]:
+def read_fields(message: KombuMessage) -> JSONObject:
     """Return the fields of a task's message: its headers; in protocol 1 also those of its body."""
     try:
         payload = _payload(message)
@@ -152,17 +160,16 @@ def read_fields(message: Any) -> dict[str, Any]:
     return {**(payload if isinstance(payload, dict) else {}), **message.headers}
 
 
-def _embedded(message: Any) -> dict[str, Any]:
+def _embedded(message: KombuMessage) -> JSONObject:
     """Return a message's ``embed``: what follows its task; empty if it is malformed."""
     try:
         _, _, embed = _call(_payload(message))
-        _check_embedded(embed)
+        return _check_embedded(embed)
     except InvalidTaskError:
         return {}
-    return embed or {}
 
 
-def _call(payload: Any) -> tuple[Any, Any, Any]:
+def _call(payload: object) -> tuple[object, object, object]:
     """Return ``args``, ``kwargs`` and ``embed`` of a decoded body."""
     if isinstance(payload, dict) and ("args" in payload or "task" in payload):
         embed = {name: payload.get(name) for name in ("callbacks", "errbacks", "chord")}
@@ -172,7 +179,7 @@ def _call(payload: Any) -> tuple[Any, Any, Any]:
     return tuple(payload)
 
 
-def _check(message: Any) -> None:
+def _check(message: KombuMessage) -> None:
     """Check that Celery can handle a message; drop malformed values of taskbridge's own header.
 
     Raises:
@@ -199,25 +206,32 @@ def _check(message: Any) -> None:
             place[HEADER] = publish_signals.sound(place[HEADER])
 
 
-def _is_deep(message: Any, payload: Any) -> bool:
+def _is_deep(message: KombuMessage, payload: object) -> bool:
     body = message.body
     if message.content_type == "application/json" and isinstance(body, str | bytes):
         return may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(payload, MAX_MESSAGE_DEPTH)
     return is_deep(payload, MAX_MESSAGE_DEPTH)
 
 
-def _check_embedded(embed: Any) -> None:
-    if embed is not None and not isinstance(embed, dict):
+def _check_embedded(embed: object) -> JSONObject:
+    """Check ``embed``, and return it; empty if it is None.
+
+    Raises:
+        InvalidTaskError: it is malformed.
+    """
+    embed = {} if embed is None else embed
+    if not isinstance(embed, dict):
         raise InvalidTaskError("embed in its message must be an object")
-    parts = {name: (embed or {}).get(name) or [] for name in EMBEDDED}
-    if chord := (embed or {}).get("chord"):
+    parts = {name: embed.get(name) or [] for name in EMBEDDED}
+    if chord := embed.get("chord"):
         parts["chord"] = [chord]
     for name, part in parts.items():
         if not isinstance(part, list | tuple) or not all(map(_is_signature, part)):
             raise InvalidTaskError(f"{name} in its message must hold signatures")
+    return embed
 
 
-def _is_signature(value: Any) -> bool:
+def _is_signature(value: object) -> bool:
     return (
         isinstance(value, dict)
         and isinstance(value.get("task"), str)
@@ -227,15 +241,15 @@ def _is_signature(value: Any) -> bool:
     )
 
 
-def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or check(value)
 
 
-def _text(value: Any) -> bool:
+def _text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _moment(value: Any) -> bool:
+def _moment(value: object) -> bool:
     """Whether it is a date from 1970 to ``LATEST``, which every time zone can represent."""
     try:
         return not isinstance(value, int | float) and 0 <= (outcomes.moment(value) or 0) < LATEST
@@ -243,12 +257,13 @@ def _moment(value: Any) -> bool:
         return False
 
 
-def _limits(value: Any) -> bool:
-    pair = isinstance(value, list | tuple) and len(value) in (0, 2)
-    return pair and all(one is None or is_number(one) for one in value)
+def _limits(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) not in (0, 2):
+        return False
+    return all(one is None or is_number(one) for one in value)
 
 
-_CHECKS: dict[str, Callable[[Any], bool]] = {
+_CHECKS: dict[str, Callable[[object], bool]] = {
     "id": is_identifier,
     "task": _text,
     **dict.fromkeys(("root_id", "parent_id"), _or_none(is_identifier)),

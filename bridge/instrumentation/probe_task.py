@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from bridge.untyped import CeleryApp
 
 __all__ = ["PROBE", "install"]
 
@@ -10,7 +10,7 @@ PROBE = "taskbridge.probe"
 STEPS = 3
 
 
-def install(app: Any) -> None:
+def install(app: CeleryApp) -> None:
     """Register the probe with a Celery application."""
     app.task(_probe, name=PROBE)
 

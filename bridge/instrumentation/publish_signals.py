@@ -9,28 +9,35 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from celery import current_task, signals
 
 from bridge.instrumentation import calls, canvas, flower_progress, outcomes
 from bridge.protocol.event import is_counter, is_identifier, is_number
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting import current_job
 from bridge.reporting.run import Run
 from bridge.sending.emitter import emitter_for
 from bridge.settings import Settings
+from bridge.untyped import CeleryRequest, KombuMessage
+
+if TYPE_CHECKING:
+    from kombu import Queue
 
 __all__ = [
     "HEADER",
     "INTERNAL",
+    "Header",
     "connect",
     "enqueuing",
     "execution",
     "fields_of",
+    "header_of",
     "of_tasks",
     "run_after",
     "sound",
@@ -45,7 +52,8 @@ REDACTED = "<redacted>"
 #: Names of Celery's own helper tasks, for which no events are sent.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: Fields of the header that the ``queued`` and ``started`` events repeat.
-TOLD = ("total", "more", "queue", "expires_at")
+ToldField = Literal["total", "more", "queue", "expires_at"]
+TOLD: tuple[ToldField, ...] = get_args(ToldField)
 #: Bound of the numbers of tasks in a header: a job that waits for more would never end.
 MAX_TASKS = 10_000_000
 #: Bound of ``run`` in a header; the clock, in microseconds, reaches it in 2112.
@@ -61,6 +69,23 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "queue": lambda value: isinstance(value, str),
     "run": lambda value: is_counter(value) and value < MAX_RUN,
 }
+
+
+class Header(TypedDict, total=False):
+    """The value of the header ``taskbridge`` of a task's message."""
+
+    owner: str | None
+    #: Time of publishing, in seconds since the epoch.
+    at: float
+    #: Tasks of the call's job, or tasks that the message adds to a job.
+    total: int
+    more: int
+    #: Number of the publishing run, which this task's runs exceed; see :func:`run_after`.
+    run: int
+    queue: str
+    expires_at: float
+    #: Whether arguments are hidden, those of the tasks that it spawns too.
+    redact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +140,20 @@ def _asked() -> tuple[str | None, Settings] | None:
 
 
 def _before_publish(
-    sender: str, headers: dict[str, Any], body: Any = None, declare: Any = None, **_: Any
+    sender: str,
+    headers: JSONObject,
+    body: object = None,
+    declare: Sequence[Queue] | None = None,
+    **_: object,
 ) -> None:
-    if isinstance(before := headers.get(HEADER), dict):
+    if (before := header_of(headers.get(HEADER))) is not None:
         # A retry, which may run on a host whose clock is behind this one's.
         headers[HEADER] = {**before, "run": run_after(before) + AHEAD}
     if asked := _enqueuing.get() or _spawning():
         if call := calls.current():
             call.adopt(headers)
         counts = _counts(headers, body)
-        header = {"owner": asked.owner, "at": time.time(), **counts, **_order()}
+        header: Header = {"owner": asked.owner, "at": time.time(), **counts, **_order()}
         if declare:
             header["queue"] = declare[0].name
         if expires := outcomes.moment(headers.get("expires")):
@@ -143,7 +172,7 @@ def _is_secret(name: str, settings: Settings) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in settings.redact)
 
 
-def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
+def _counts(headers: JSONObject, body: object) -> Header:
     """Return ``total``, the tasks of a call's job, or ``more``, those that this message adds.
 
     It is empty if the task was counted before.
@@ -162,7 +191,7 @@ def _counts(headers: dict[str, Any], body: Any) -> dict[str, int]:
     return {"more": 1 + canvas.size(follow, known=known)}
 
 
-def _replaces(embed: dict[str, Any]) -> bool:
+def _replaces(embed: JSONObject) -> bool:
     """Whether a message is of a canvas that replaces the current task, and ends with its id.
 
     If so, the current run is marked as published again.
@@ -197,7 +226,7 @@ def _counted() -> frozenset[str] | None:
     return canvas.planned(current_task.request) | {current_task.request.id}
 
 
-def _after_publish(sender: str, headers: dict[str, Any], body: Any = None, **_: Any) -> None:
+def _after_publish(sender: str, headers: JSONObject, body: object = None, **_: object) -> None:
     # Sent after the publish: a task that could not be published was never queued.
     asked = _enqueuing.get() or _spawning()
     if asked is None or sender in INTERNAL:
@@ -214,12 +243,12 @@ def _after_publish(sender: str, headers: dict[str, Any], body: Any = None, **_: 
     emitter_for(asked.settings).put(run, "queued", data)
 
 
-def _embedded(body: Any) -> dict[str, Any]:
+def _embedded(body: object) -> JSONObject:
     """Return the ``embed`` part of a message's body: what follows its task."""
     return body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
 
 
-def run_after(header: dict[str, Any], by: int = 1) -> int:
+def run_after(header: Header, by: int = 1) -> int:
     """Return a number for an execution: the clock in microseconds, but greater than ``run``.
 
     The attempts of a task, and the tasks of a chain, are so in order even if hosts' clocks differ.
@@ -228,8 +257,7 @@ def run_after(header: dict[str, Any], by: int = 1) -> int:
         header: taskbridge header of the task's message; its ``run`` is from the publisher.
         by: minimum distance to ``run``; default 1.
     """
-    known: int = header.get("run", 0)
-    return max(_stopped.get() or time.time_ns() // 1000, known + by)
+    return max(_stopped.get() or time.time_ns() // 1000, header.get("run", 0) + by)
 
 
 @contextlib.contextmanager
@@ -245,13 +273,13 @@ def stopped_clock() -> Iterator[None]:
         _stopped.reset(token)
 
 
-def execution(fields: Any) -> dict[str, Any]:
+def execution(fields: JSONObject | CeleryRequest) -> JSONObject:
     """Return which execution of a task this is: ``attempt``, ``redelivered``, maybe ``replaced``.
 
     Args:
         fields: fields of the task's message, or its request; read with ``get``.
     """
-    retries, delivery = fields.get("retries"), fields.get("delivery_info") or {}
+    retries, delivery = fields.get("retries", 0), fields.get("delivery_info") or {}
     attempt = retries + 1 if is_counter(retries) else 1
     told = {"attempt": attempt, "redelivered": bool(delivery.get("redelivered"))}
     replaced = fields.get("replaced_task_nesting")
@@ -259,7 +287,7 @@ def execution(fields: Any) -> dict[str, Any]:
     return {**told, "replaced": replaced} if is_counter(replaced) and replaced else told
 
 
-def fields_of(message: Any, fields: Any = None) -> dict[str, Any]:
+def fields_of(message: KombuMessage, fields: JSONObject | None = None) -> JSONObject:
     """Return the fields of a message that has no request yet, with its ``delivery_info``.
 
     Args:
@@ -269,23 +297,29 @@ def fields_of(message: Any, fields: Any = None) -> dict[str, Any]:
     return {**(fields or message.headers or {}), "delivery_info": message.delivery_info}
 
 
-def _order() -> dict[str, int]:
+def _order() -> Header:
     """Return the ``run`` of a spawned task's header, which orders it after the current task."""
     if _enqueuing.get() is not None:
         return {}
     return {"run": run_after(getattr(current_task.request, HEADER))}
 
 
-def told(header: dict[str, Any]) -> dict[str, Any]:
+def told(header: Header) -> JSONObject:
     """Return the fields of a header that the ``queued`` and ``started`` events repeat."""
     return {name: header[name] for name in TOLD if name in header}
 
 
-def sound(header: Any) -> dict[str, Any] | None:
+def header_of(value: object) -> Header | None:
+    """Return the header of a message that :func:`sound` has checked; None if it has none."""
+    return cast("Header", value) if isinstance(value, dict) else None
+
+
+def sound(header: object) -> Header | None:
     """Return a header without values of a wrong type; None if it is no header."""
     if not isinstance(header, dict):
         return None
-    return {name: one for name, one in header.items() if name not in SOUND or SOUND[name](one)}
+    right = {name: one for name, one in header.items() if name not in SOUND or SOUND[name](one)}
+    return cast("Header", right)
 
 
 def _spawning() -> Enqueuing | None:

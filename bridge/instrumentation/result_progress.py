@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TypedDict
 
 from celery import states
 
 from bridge.periodic_thread import PeriodicThread
 from bridge.reporting.run import Run
+from bridge.untyped import CeleryTask, ResultBackend
 
 __all__ = ["STATE", "info", "track", "untrack"]
 
@@ -27,16 +28,26 @@ PATIENCE = 0.1
 FINAL = states.READY_STATES | {states.RETRY, states.REJECTED, states.IGNORED}
 
 
+class ProgressInfo(TypedDict):
+    """Progress of a task, as celery-progress reads it; the numbers are those of its first bar."""
+
+    pending: bool
+    current: float
+    total: float | None
+    percent: float
+    description: str
+
+
 class Record:
     """A running task whose progress is stored."""
 
-    def __init__(self, run: Run, task: Any) -> None:
+    def __init__(self, run: Run, task: CeleryTask) -> None:
         self.run, self.task, self.request = run, task, task.request
         #: Set when a state was stored that progress must not overwrite.
         self.over = False
         self.writing = threading.Lock()
-        self.told: dict[str, Any] | None = None
-        self.final: Callable[[], Any] | None = None
+        self.told: ProgressInfo | None = None
+        self.final: Callable[[], object] | None = None
 
     def store(self) -> None:
         """Store the progress, if it has changed and no final state was stored."""
@@ -53,7 +64,7 @@ class Record:
         if self.final is not None:
             self.final()
 
-    def end(self, again: Callable[[], Any]) -> None:
+    def end(self, again: Callable[[], object]) -> None:
         """Stop storing progress; if a write takes over ``PATIENCE``, ``again`` is called after it.
 
         Args:
@@ -66,7 +77,7 @@ class Record:
             self.final = again
 
 
-def info(run: Run) -> dict[str, Any] | None:
+def info(run: Run) -> ProgressInfo | None:
     """Return the progress of a run's first bar in celery-progress's form; None without a bar."""
     reading = run.reading
     if reading is None:
@@ -87,7 +98,7 @@ _ticker = PeriodicThread(
 )
 
 
-def track(run: Run, task: Any) -> None:
+def track(run: Run, task: CeleryTask) -> None:
     """Store the progress of a run from now on.
 
     Args:
@@ -108,14 +119,16 @@ def untrack(task_id: str) -> None:
         record.over = True
 
 
-def _guard(backend: Any) -> None:
+def _guard(backend: ResultBackend) -> None:
     """Wrap ``store_result`` of a backend, so that states of the task itself stop its progress."""
     original = backend.store_result
     if hasattr(original, "__wrapped__"):
         return
 
     @functools.wraps(original)
-    def store_result(task_id: str, result: Any, state: str, *args: Any, **options: Any) -> Any:
+    def store_result(
+        task_id: str, result: object, state: str, *args: object, **options: object
+    ) -> object:
         record = _records.get(task_id)
         if record is not None and state in FINAL:
             record.end(lambda: original(task_id, result, state, *args, **options))

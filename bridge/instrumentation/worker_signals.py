@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal as os_signals
-from typing import Any
 from weakref import WeakValueDictionary
 
 from celery import signals
@@ -23,13 +22,15 @@ from bridge.instrumentation import (
     publish_signals,
     result_progress,
 )
-from bridge.instrumentation.publish_signals import HEADER, INTERNAL
+from bridge.instrumentation.publish_signals import HEADER, INTERNAL, Header, header_of
 from bridge.protocol.event import EventType
+from bridge.protocol.json_types import JobFailure, JSONObject
 from bridge.reporting import current_job
 from bridge.reporting.run import Run
 from bridge.sending import fork_relay
 from bridge.sending.emitter import emitter_for, flush_all
 from bridge.settings import Settings
+from bridge.untyped import CeleryApp, CeleryConsumer, CeleryRequest, CeleryTask, KombuMessage
 
 __all__ = ["install"]
 
@@ -40,11 +41,11 @@ TASK_FLUSH = 2.0
 #: Signal that Celery sends to a pool process at a task's soft time limit; None on Windows.
 SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
 
-_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_received: WeakValueDictionary[str, CeleryRequest] = WeakValueDictionary()
 _settings = publish_signals.of_tasks
 
 
-def install(app: Any, settings: Settings | None = None) -> None:
+def install(app: CeleryApp, settings: Settings | None = None) -> None:
     """Make the jobs of a Celery application watchable. A second call replaces the settings.
 
     Args:
@@ -66,11 +67,11 @@ def install(app: Any, settings: Settings | None = None) -> None:
     fork_relay.install()
 
 
-def _run_of(task: Any) -> Run | None:
+def _run_of(task: CeleryTask) -> Run | None:
     """Return a new run of a task that is about to run; None if it is not tracked."""
     request = task.request
-    header = getattr(request, HEADER, None)
-    if not isinstance(header, dict) or task.name in INTERNAL:
+    header = header_of(getattr(request, HEADER, None))
+    if header is None or task.name in INTERNAL:
         return None
     job, owner = request.root_id or request.id, header.get("owner")
     return Run(
@@ -86,7 +87,7 @@ def _run_of(task: Any) -> Run | None:
     )
 
 
-def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
+def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
     if run := _run_of(task):
         emitter = emitter_for(_settings[0])
         emitter.add(run)
@@ -99,12 +100,14 @@ def _on_prerun(task_id: str, task: Any, **_: Any) -> None:
         flower_progress.track(run, task)
 
 
-def _beginning(request: Any) -> dict[str, Any]:
+def _beginning(request: CeleryRequest) -> JSONObject:
     # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
     return publish_signals.told(getattr(request, HEADER))
 
 
-def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, **_: Any) -> None:
+def _on_postrun(
+    task_id: str, task: CeleryTask, retval: object = None, state: str | None = None, **_: object
+) -> None:
     if here := current_job.running(task_id):
         run, emitter = here
         if not run.over and (untold := outcomes.untold(run, task, state, retval)):
@@ -118,7 +121,11 @@ def _on_postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, 
 
 
 def _report(
-    task_id: str, kind: EventType, data: dict[str, Any], request: Any = None, name: str = ""
+    task_id: str,
+    kind: EventType,
+    data: JSONObject,
+    request: CeleryRequest | None = None,
+    name: str = "",
 ) -> None:
     """Send an event about a task, from the process that runs it or from the worker's parent."""
     if here := current_job.running(task_id):
@@ -135,14 +142,16 @@ def _parent_run(task_id: str) -> Run | None:
     request = _received.get(task_id)
     if request is None:
         return None
-    header = request.request_dict.get(HEADER)
-    if not isinstance(header, dict) or request.type in INTERNAL:
+    header = header_of(request.request_dict.get(HEADER))
+    if header is None or request.type in INTERNAL:
         return None
     job = request.root_id or task_id
     return _parents(job, task_id, request.type, header, request.request_dict)
 
 
-def _parents(job: str, task: str, name: str, header: dict[str, Any], fields: Any) -> Run:
+def _parents(
+    job: str, task: str, name: str, header: Header, fields: JSONObject | CeleryRequest
+) -> Run:
     """Return a run under which a worker's parent reports the end of an execution.
 
     Args:
@@ -162,28 +171,28 @@ def _parents(job: str, task: str, name: str, header: dict[str, Any], fields: Any
     )
 
 
-def _run_told(request: Any, name: str) -> Run | None:
+def _run_told(request: CeleryRequest, name: str) -> Run | None:
     """Return a run for the parent's report, from the request of a signal; None if not tracked."""
-    header = getattr(request, HEADER, None)
-    if not isinstance(header, dict) or name in INTERNAL:
+    header = header_of(getattr(request, HEADER, None))
+    if header is None or name in INTERNAL:
         return None
     job = request.root_id or request.id
     return _parents(job, request.id, name, header, request)
 
 
-def _on_received(sender: Any, request: Any, **_: Any) -> None:
+def _on_received(sender: CeleryConsumer, request: CeleryRequest, **_: object) -> None:
     _received[request.id] = request
-    header = request.request_dict.get(HEADER)
-    if isinstance(header, dict):
+    header = header_of(request.request_dict.get(HEADER))
+    if header is not None:
         job, at = request.root_id or request.id, header.get("at")
         cancel_request.refuse_cancelled(sender, request, job, at, _settings[0])
 
 
-def _on_success(sender: Any, result: Any, **_: Any) -> None:
+def _on_success(sender: CeleryTask, result: object, **_: object) -> None:
     _report(sender.request.id, "succeeded", outcomes.result(result))
 
 
-def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+def _on_failure(sender: CeleryTask, task_id: str, exception: BaseException, **_: object) -> None:
     if isinstance(exception, JobCancelled):
         _report(task_id, "cancelled", {})
     else:
@@ -191,7 +200,9 @@ def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -
         _report(task_id, kind, outcomes.failure(exception, sender, _settings[0]))
 
 
-def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+def _on_retry(
+    sender: CeleryTask, request: CeleryRequest, reason: BaseException | None = None, **_: object
+) -> None:
     if reason is not None:
         # From the request: the worker may have received the retry by now, under the same id.
         _report(request.id, "retrying", outcomes.retry(reason, _settings[0]), request, sender.name)
@@ -203,7 +214,11 @@ def _on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
 
 
 def _on_revoked(
-    sender: Any, request: Any, signum: Any = None, expired: bool = False, **_: Any
+    sender: CeleryTask,
+    request: CeleryRequest,
+    signum: int | str | None = None,
+    expired: bool = False,
+    **_: object,
 ) -> None:
     # At SOFT_LIMIT a task gets SoftTimeLimitExceeded, and its own process reports and stores how it
     # ended. Celery gives the signal as a number, or as the text of an exception.
@@ -212,23 +227,23 @@ def _on_revoked(
         _report(request.id, "cancelled", data, request, sender.name)
 
 
-def _on_unknown(name: str, id: str, message: Any, **_: Any) -> None:
+def _on_unknown(name: str, id: str, message: KombuMessage, **_: object) -> None:
     headers = message.headers or {}
-    if isinstance(header := headers.get(HEADER), dict):
+    if (header := header_of(headers.get(HEADER))) is not None:
         job, fields = headers.get("root_id") or id, publish_signals.fields_of(message)
         run = _parents(job, id, name[:255], header, fields)
         text = (
             f"no worker knows a task named {name}: check the name, or add its module to the worker"
         )
-        error = {"class": "NotRegistered", "message": text}
+        error: JobFailure = {"class": "NotRegistered", "message": text}
         emitter_for(_settings[0]).put(run, "failed", {"error": error})
 
 
-def _on_shutdown(**_: Any) -> None:
+def _on_shutdown(**_: object) -> None:
     flush_all()
 
 
-def _on_worker_init(**_: Any) -> None:
+def _on_worker_init(**_: object) -> None:
     # Before the pool forks: each child would otherwise spend half a second on the imports.
     import bridge.bus.write_only_manager  # noqa: F401
 

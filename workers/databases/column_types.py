@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Text
 from sqlalchemy.types import TypeEngine
@@ -23,6 +23,9 @@ _OFFSET = re.compile(_DATETIME.pattern + r"(Z|[+-][0-9]{2}:?[0-9]{2})")
 _DIGITS = 17
 
 
+SqlType: TypeAlias = TypeEngine[Any]
+
+
 @dataclass(frozen=True)
 class Kind:
     """A type of column: its name, its SQL type, and how a value is read.
@@ -31,8 +34,8 @@ class Kind:
     """
 
     name: str
-    sql: type[TypeEngine[Any]] | TypeEngine[Any]
-    read: Callable[[str], Any]
+    sql: type[SqlType] | SqlType
+    read: Callable[[str], object]
 
     def fits(self, value: str) -> bool:
         """Whether ``value`` is of this type."""

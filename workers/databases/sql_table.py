@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect
 
@@ -109,7 +109,7 @@ class SqlTable:
         if not self._append:
             return names, kinds
         columns = inspect(self._engine).get_columns(self.name, schema=self._schema)
-        there: Mapping[str, Any] = {column["name"].casefold(): column for column in columns}
+        there = {column["name"].casefold(): column for column in columns}
         if missing := next((name for name in names if name.casefold() not in there), None):
             raise InputError(
                 f"The table {self.name} has no column {missing}: rename it in the header, "

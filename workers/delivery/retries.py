@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Retry
+
+from bridge.protocol.json_types import JSONObject
+from bridge.untyped import CeleryRequest, CeleryTask, ResultBackend
 
 __all__ = ["leave_stored", "stored_first"]
 
 logger = logging.getLogger(__name__)
 
+R = TypeVar("R")
 
-def stored_first(retry: Callable[..., Any]) -> Callable[..., Any]:
+
+def stored_first(retry: Callable[..., R]) -> Callable[..., R]:
     """Return a ``Task.retry`` that stores RETRY and then calls ``retry``.
 
     Args:
@@ -28,16 +34,16 @@ def stored_first(retry: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def method(
-        self: Any,
-        args: Any = None,
-        kwargs: Any = None,
-        exc: Any = None,
+        self: CeleryTask,
+        args: Iterable[object] | None = None,
+        kwargs: JSONObject | None = None,
+        exc: BaseException | None = None,
         throw: bool = True,
-        eta: Any = None,
+        eta: datetime | None = None,
         countdown: float | None = None,
         max_retries: int | None = None,
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> R:
         limit = self.max_retries if max_retries is None else max_retries
         if _is_published(self.request, limit):
             _store_retry(self, exc)
@@ -46,13 +52,13 @@ def stored_first(retry: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _is_published(request: Any, limit: int | None) -> bool:
+def _is_published(request: CeleryRequest, limit: int | None) -> bool:
     if request.called_directly or request.is_eager:
         return False
     return limit is None or request.retries < limit
 
 
-def _store_retry(task: Any, exc: Any) -> None:
+def _store_retry(task: CeleryTask, exc: BaseException | None) -> None:
     request, backend = task.request, task.backend
     if get_actual_ignore_result(task, request) and not task.store_errors_even_if_ignored:
         return
@@ -65,7 +71,7 @@ def _store_retry(task: Any, exc: Any) -> None:
     leave_stored(backend, request)
 
 
-def leave_stored(backend: Any, request: Any) -> None:
+def leave_stored(backend: ResultBackend, request: CeleryRequest) -> None:
     """Make ``backend`` ignore Celery's later attempt to store RETRY for a request.
 
     Args:
@@ -78,8 +84,8 @@ def leave_stored(backend: Any, request: Any) -> None:
 
 
 def _mark_as_retry(
-    mark: Callable[..., Any], *args: Any, request: Any = None, **options: Any
-) -> Any:
+    mark: Callable[..., R], *args: object, request: CeleryRequest | None = None, **options: object
+) -> R | None:
     if getattr(request, "retry_is_stored", False):
         return None
     return mark(*args, request=request, **options)

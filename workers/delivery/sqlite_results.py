@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 __all__ = ["ForkSafeBackend"]
 
@@ -42,12 +41,12 @@ class _Connections:
     def _after(self) -> None:
         self._changed.release()
 
-    def take(self, *_: Any) -> None:
+    def take(self, *_: object) -> None:
         """Count a connection that was checked out."""
         with self._changed:
             self._used += 1
 
-    def give_back(self, *_: Any) -> None:
+    def give_back(self, *_: object) -> None:
         """Count a connection that was returned."""
         with self._changed:
             self._used -= 1
@@ -58,8 +57,8 @@ _connections = _Connections()
 
 
 class _Sessions(SessionManager):
-    def get_engine(self, dburi: str, **options: Any) -> Any:
-        engine = super().get_engine(dburi, **options)
+    def get_engine(self, dburi: str, **options: object) -> Engine:
+        engine: Engine = super().get_engine(dburi, **options)
         if not event.contains(engine, "checkout", _connections.take):
             event.listen(engine, "checkout", _connections.take)
             event.listen(engine, "checkin", _connections.give_back)
@@ -69,7 +68,7 @@ class _Sessions(SessionManager):
 class ForkSafeBackend(DatabaseBackend):
     """Stores results in SQLite; forks wait for the connections in use."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
         own, stock = _Sessions(), vars(self)["session_manager"]
         own.engine_callback = getattr(stock, "engine_callback", None)  # of newer Celery versions

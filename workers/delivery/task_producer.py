@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, cast
 
 from kombu import pools
 from kombu.utils.collections import eqhash
 
 from bridge.bus import confirms, connection, stream
 from bridge.client.celery_app import CONSUMER_TIMEOUT
+from bridge.untyped import CeleryApp, KombuConnection, KombuProducer
 
 __all__ = ["AMQP", "RETRY_POLICY", "Producer"]
 
@@ -62,20 +62,22 @@ class AMQP(connection.AMQP):
     worker's main process.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: CeleryApp) -> None:
         super().__init__(app)
         # By process id. A child keeps an inherited pool without using it: dropping or closing it,
         # as kombu's pools do, would end the connection on which its parent waits for a confirm.
-        self._task_producers: dict[int, Any] = {}
+        self._task_producers: dict[int, pools.ProducerPool] = {}
 
     @cached_property
-    def send_task_message(self) -> Callable[..., Any]:
+    def send_task_message(self) -> Callable[..., object]:
         """A function that publishes a task; see Celery's."""
-        send = super().send_task_message
+        send: Callable[..., object] = super().send_task_message
         if not stream.is_amqp(self.app.conf.broker_url):
-            return cast("Callable[..., Any]", send)
+            return send
 
-        def send_confirmed(producer: Any, *arguments: Any, **options: Any) -> Any:
+        def send_confirmed(
+            producer: KombuProducer, *arguments: object, **options: object
+        ) -> object:
             if not _same_broker(producer.connection, self.app.connection_for_write()):
                 return send(producer, *arguments, **options)  # the caller chose another broker
             with self._producers().acquire(block=True) as confirmed:
@@ -83,7 +85,7 @@ class AMQP(connection.AMQP):
 
         return send_confirmed
 
-    def _producers(self) -> Any:
+    def _producers(self) -> pools.ProducerPool:
         if (known := self._task_producers.get(os.getpid())) is not None:
             return known
         limit = self.app.pool.limit
@@ -95,6 +97,6 @@ class AMQP(connection.AMQP):
         return self._task_producers.setdefault(os.getpid(), producers)
 
 
-def _same_broker(one: Any, other: Any) -> bool:
+def _same_broker(one: KombuConnection, other: KombuConnection) -> bool:
     # A connection with several URLs may be at any one of them.
     return bool(one.alt == other.alt and (one.alt or eqhash(one) == eqhash(other)))

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypedDict
 
 from celery import shared_task
 
@@ -25,8 +25,19 @@ __all__ = ["checksum"]
 CHUNK = 1 << 20
 
 
+class ManifestInfo(TypedDict):
+    """Result of :func:`checksum`."""
+
+    files: int
+    bytes: int
+    unreadable: int
+    skipped: int
+    manifest: str | None
+    manifest_sha256: str
+
+
 @shared_task(name="workers.jobs.checksum", throws=(InputError,))
-def checksum(path: str, output: str | None = None) -> dict[str, Any]:
+def checksum(path: str, output: str | None = None) -> ManifestInfo:
     """Write the SHA-256 of every file in a folder, so that ``sha256sum -c`` can check it there.
 
     Links to files below the same input root count as the files they lead to. Other links, and
@@ -60,10 +71,11 @@ def checksum(path: str, output: str | None = None) -> dict[str, Any]:
                 counts["files"] += 1
                 counts["bytes"] += size
     return {
-        **counts,
+        "files": counts["files"],
+        "bytes": counts["bytes"],
         "unreadable": unreadable.count,
         "skipped": skipped.count,
-        "manifest": target and shown(target.path),
+        "manifest": None if target is None else shown(target.path),
         "manifest_sha256": own.hexdigest(),
     }
 
@@ -132,7 +144,7 @@ def _digests(
                 yield name, digest, read
 
 
-def _digest(source: Input, size: int, bar: Any) -> tuple[str, int]:
+def _digest(source: Input, size: int, bar: progress) -> tuple[str, int]:
     """Return digest and length of a file, and advance ``bar`` by ``size`` in any case.
 
     The file may have grown or shrunk since it was measured, or reading it may fail.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TypedDict
 
 from celery import shared_task
 from sqlalchemy import Engine
@@ -32,6 +32,17 @@ STEP = 100
 MAX_BATCH = 100_000
 
 
+class ImportInfo(TypedDict):
+    """Result of :func:`import_csv`."""
+
+    rows: int
+    skipped: int
+    table: str
+    #: Names of types, by names of columns.
+    columns: dict[str, str]
+    database: str
+
+
 @shared_task(name="workers.jobs.import_csv", throws=(InputError,))
 def import_csv(
     path: str,
@@ -40,7 +51,7 @@ def import_csv(
     batch: int = 1000,
     if_exists: IfExists = "fail",
     url: None = None,
-) -> dict[str, Any]:
+) -> ImportInfo:
     """Import a CSV file (UTF-8, any usual delimiter, a header) into a table.
 
     Each column gets the narrowest type that holds all its values without loss: boolean, integer,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
-from typing import Any
+from typing import TypedDict
 
 from celery import chord, shared_task
 from PIL import Image
 
 from bridge import job, progress
 from bridge.errors import InputError
+from bridge.untyped import CeleryTask, Signature
 from workers.files.inputs import input_folder, open_input
 from workers.files.outputs import Output, job_output
 from workers.files.paths import shown
@@ -25,8 +26,20 @@ MAX_SIZE = 2048
 MAX_PICTURES = 10_000
 
 
+class SheetInfo(TypedDict):
+    """Result of :func:`thumbnails` and :func:`contact_sheet`."""
+
+    pictures: int
+    thumbnails: int
+    skipped: int
+    output: str
+    contact_sheet: str
+
+
 @shared_task(name="workers.jobs.thumbnails", bind=True, throws=(InputError,))
-def thumbnails(self: Any, folder: str, output: str | None = None, size: int = 256) -> Any:
+def thumbnails(
+    self: CeleryTask, folder: str, output: str | None = None, size: int = 256
+) -> SheetInfo:
     """Make a thumbnail of each picture in a folder, and a contact sheet of them all.
 
     A picture that cannot be read is logged and counted; the contact sheet has the rest.
@@ -49,10 +62,11 @@ def thumbnails(self: Any, folder: str, output: str | None = None, size: int = 25
     _target(output).inner("thumbnails").made_folder()
     # The chord takes this task's place: its last task gets this one's id, and so its result
     # becomes the job's.
-    return self.replace(canvas)
+    result: SheetInfo = self.replace(canvas)
+    return result
 
 
-def thumbnails_canvas(folder: str, output: str | None = None, size: int = 256) -> Any:
+def thumbnails_canvas(folder: str, output: str | None = None, size: int = 256) -> Signature:
     """Return a chord that does the work of :func:`thumbnails`, to enqueue or to combine.
 
     The caller lists the folder, so the folder must be below an input root there too.
@@ -112,7 +126,7 @@ def thumbnail(path: str, output: str | None, size: int) -> str | None:
 
 
 @shared_task(name="workers.jobs.contact_sheet", throws=(InputError,))
-def contact_sheet(names: list[str | None], output: str | None, size: int) -> dict[str, Any]:
+def contact_sheet(names: list[str | None], output: str | None, size: int) -> SheetInfo:
     """Write the contact sheet, the last task of :func:`thumbnails`.
 
     Args:

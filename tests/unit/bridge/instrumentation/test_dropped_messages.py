@@ -161,6 +161,12 @@ def test_a_task_that_expired_by_its_own_time_is_left_to_the_servers(sent, worker
     assert len(sent) == 1
 
 
+@pytest.mark.parametrize("expires", [{}, [], {"at": 1}, "soon"])
+def test_a_task_whose_time_to_expire_is_none_ends(sent, worker, expires):
+    dropped_messages._settle(worker, message("expired", expires=expires))
+    assert len(sent) == 1
+
+
 @pytest.mark.parametrize("deaths", [None, 7, [], [7], [{}], [{"reason": 7, "queue": [1]}]])
 def test_what_is_no_account_of_its_death_ends_the_task_all_the_same(deaths, sent, worker):
     dropped_messages._settle(worker, message(**{"x-death": deaths}))
