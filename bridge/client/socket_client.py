@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias, TypeGuard
 
 import engineio
 import socketio
 
 from bridge.errors import JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
+from bridge.protocol.error_codes import TEMPORARY
 from bridge.protocol.event import NAMESPACE
+from bridge.protocol.json_types import JSONObject
 
 __all__ = ["SocketClient", "is_temporary", "refusal"]
 
@@ -19,24 +21,28 @@ ERRORS: dict[str, type[TaskbridgeError]] = {
     "unauthorized": TokenError,
     "wrong_shard": TokenError,
 }
-#: Codes of refusals after which the server may accept a later attempt to connect.
-TEMPORARY = frozenset({"unavailable", "too_many_requests", "internal"})
+
+#: What a client connects with: ``{"token": …}``.
+Auth: TypeAlias = dict[str, str]
 
 
-def refusal(error: Any) -> TaskbridgeError:
+def refusal(error: object) -> TaskbridgeError:
     """Return the exception for a server's refusal, with the server's message.
 
     Args:
         error: ``{"code": …, "message": …}`` of the protocol; anything else is an unknown reason.
     """
-    error = error if isinstance(error, dict) else {}
-    kind = ERRORS.get(str(error.get("code")), TaskbridgeError)
-    return kind(str(error.get("message") or "the server refused without a reason"))
+    told: JSONObject = error if isinstance(error, dict) else {}
+    kind = ERRORS.get(str(told.get("code")), TaskbridgeError)
+    return kind(str(told.get("message") or "the server refused without a reason"))
 
 
-def is_temporary(error: Any) -> bool:
+def is_temporary(error: object) -> TypeGuard[JSONObject]:
     """Whether the server may accept a later attempt to connect."""
-    return isinstance(error, dict) and error.get("code") in TEMPORARY
+    if not isinstance(error, dict):
+        return False
+    # Servers of 0.1.0 do not say it.
+    return bool(error.get("temporary", error.get("code") in TEMPORARY))
 
 
 class _InOrder(engineio.Client):
@@ -46,7 +52,7 @@ class _InOrder(engineio.Client):
     (seen once in about 5,000 messages of 56 KiB).
     """
 
-    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+    def _trigger_event(self, event: str, *args: object, **options: object) -> object:
         return super()._trigger_event(event, *args, **{**options, "run_async": False})
 
     def _read_loop_websocket(self) -> None:
@@ -68,18 +74,18 @@ class SocketClient(socketio.Client):
     """
 
     def __init__(
-        self, on_refused: Callable[[TaskbridgeError], object] | None = None, **options: Any
+        self, on_refused: Callable[[TaskbridgeError], object] | None = None, **options: object
     ) -> None:
         super().__init__(handle_sigint=False, **options)
         self._on_refused = on_refused
-        self._refusal: Any = None
+        self._refusal: object = None
         # python-socketio passes the server's reason for a refusal to this handler alone.
         self.on("connect_error", self._note_refusal, namespace=NAMESPACE)
 
     def _engineio_client_class(self) -> type[engineio.Client]:
         return _InOrder
 
-    def dial(self, url: str, auth: Any, path: str) -> None:
+    def dial(self, url: str, auth: Auth | Callable[[], Auth], path: str) -> None:
         """Connect to the namespace ``/jobs``, in a single attempt.
 
         Args:
@@ -103,7 +109,7 @@ class SocketClient(socketio.Client):
                 raise ServerUnavailable(str(self._refusal.get("message"))) from error
             raise refusal(self._refusal) from error
 
-    def _note_refusal(self, error: Any = None, *_: Any) -> None:
+    def _note_refusal(self, error: object = None, *_: object) -> None:
         if not isinstance(error, dict):
             return  # the text of a connection that failed: no server answered
         self._refusal = error.get("data") or error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from werkzeug.wsgi import ClosingIterator
 
+from bridge.protocol.error_codes import error_object
 from bridge.settings import Settings
-from socket_server.connection.bounded_websocket import BOUNDED
+from socket_server.connection.bounded_websocket import BOUNDED, WSGIObject
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.limits.connections import ANSWER, ConnectionLimits, key_of
 from socket_server.observability.metrics import hit
@@ -25,7 +26,7 @@ IGNORED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX",
 #: Seconds by which the answer 429 to a client over its rate limit is delayed.
 PAUSE = 1.0
 
-Answer = Callable[[Any], list[bytes]]
+Answer = Callable[[StartResponse], list[bytes]]
 
 
 class GuardMiddleware:
@@ -42,7 +43,11 @@ class GuardMiddleware:
     """
 
     def __init__(
-        self, app: Any, settings: Settings, gate: ConnectionLimits, sleep: Callable[[float], Any]
+        self,
+        app: WSGIObject,
+        settings: Settings,
+        gate: ConnectionLimits,
+        sleep: Callable[[float], object],
     ) -> None:
         self._settings, self._gate, self._sleep = settings, gate, sleep
         # A call of the object itself goes through C and keeps a kilobyte of each greenlet's stack.
@@ -50,7 +55,7 @@ class GuardMiddleware:
         self._limits = AddressLimits(settings)
         self._proxies = Proxies(settings.trusted_proxies)
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         self._sleep(0)  # other clients run between the requests that one connection pipelines
         key, staying = key_of(environ), is_websocket(environ)
@@ -80,13 +85,13 @@ class GuardMiddleware:
             return answer
         return ClosingIterator(answer, end)
 
-    def _time_for(self, environ: dict[str, Any], staying: bool) -> float | None:
+    def _time_for(self, environ: WSGIEnvironment, staying: bool) -> float | None:
         if staying:
             return None
         slow = environ["REQUEST_METHOD"] not in ("GET", "HEAD")  # its body has not arrived yet
         return self._settings.connect_timeout if slow else ANSWER
 
-    def _settle_address(self, environ: dict[str, Any]) -> None:
+    def _settle_address(self, environ: WSGIEnvironment) -> None:
         """Set client address, scheme and host from the proxy headers, if the peer is trusted."""
         told = {name: environ.pop(name, "") for name in FORWARDED}
         for name in IGNORED:
@@ -100,7 +105,7 @@ class GuardMiddleware:
         if host := told["HTTP_X_FORWARDED_HOST"].rpartition(",")[2].strip():
             environ["HTTP_HOST"] = host
 
-    def _refusal(self, environ: dict[str, Any], staying: bool, address: str) -> Answer | None:
+    def _refusal(self, environ: WSGIEnvironment, staying: bool, address: str) -> Answer | None:
         if self._limits.is_too_fast(address):
             self._sleep(PAUSE)
             return answer_with("429 Too Many Requests", ("Retry-After", "1"))
@@ -111,7 +116,7 @@ class GuardMiddleware:
             return answer_with("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
         return None
 
-    def _has_too_much(self, environ: dict[str, Any]) -> bool:
+    def _has_too_much(self, environ: WSGIEnvironment) -> bool:
         length = environ.get("CONTENT_LENGTH") or "0"
         # A chunked body has no known length; the project's own clients send none.
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
@@ -123,14 +128,14 @@ class GuardMiddleware:
         self._limits.prune()
 
 
-def is_websocket(environ: dict[str, Any]) -> bool:
+def is_websocket(environ: WSGIEnvironment) -> bool:
     """Whether a request asks for a WebSocket."""
     # Requests with another method may have a body, which has a deadline whatever the headers say.
     upgrade = environ.get("HTTP_UPGRADE", "").lower()
     return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
 
 
-def _is_last(environ: dict[str, Any]) -> bool:
+def _is_last(environ: WSGIEnvironment) -> bool:
     """Whether a client's connection ends with its request (RFC 9112, section 9.3)."""
     connection = environ.get("HTTP_CONNECTION", "").lower()
     old = environ.get("SERVER_PROTOCOL") == "HTTP/1.0" and "keep-alive" not in connection
@@ -142,7 +147,7 @@ def answer_with(
 ) -> Answer:
     """Return an answer that ends the connection; the default body is the text of the status."""
 
-    def answer(start_response: Any) -> list[bytes]:
+    def answer(start_response: StartResponse) -> list[bytes]:
         start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
         return [(body or status.partition(" ")[2]).encode()]
 
@@ -153,6 +158,6 @@ def answer_with(
 FULL = answer_with(
     "429 Too Many Requests",
     ("Retry-After", "1"),
-    body=json.dumps({"error": {"code": "too_many_connections", "message": "too many connections"}}),
+    body=json.dumps({"error": error_object("too_many_connections", "too many connections")}),
     type="application/json",
 )

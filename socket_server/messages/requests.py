@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
 
 from bridge.errors import (
     BrokerUnavailable,
@@ -16,6 +16,9 @@ from bridge.errors import (
     TaskbridgeError,
 )
 from bridge.identifiers import MAX_CHARACTERS, flaw
+from bridge.protocol.error_codes import error_object
+from bridge.protocol.json_types import JSONObject
+from bridge.untyped import SocketIOServer
 from socket_server.messages.answer import Body
 
 __all__ = ["Refused", "answered", "text", "whole"]
@@ -50,23 +53,38 @@ class Refused(Exception):
         self.code = code
         self.retry_after = retry_after
 
-    def encode(self) -> dict[str, Any]:
+    def encode(self) -> JSONObject:
         """Return it as the protocol's error."""
-        error = {"code": self.code, "message": str(self)}
-        return error if self.retry_after is None else {**error, "retry_after": self.retry_after}
+        more = {} if self.retry_after is None else {"retry_after": self.retry_after}
+        return error_object(self.code, str(self), **more)
 
 
-def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body]) -> Any:
-    """Turn a method into a Socket.IO handler that always answers, and never with a traceback.
+class Answering(Protocol):
+    """The object of a method that answers requests."""
 
-    The method's object has ``admit(sid)``, which raises :class:`Refused` over the rate limit,
-    ``charge(sid, size)``, which counts the bytes of the answer, and ``refused(sid, request, code,
-    job)``, which is called for every error.
-    """
+    server: SocketIOServer
+
+    def admit(self, sid: str) -> None:
+        """Count a request; raise :class:`Refused` over the rate limit."""
+
+    def charge(self, sid: str, size: float) -> None:
+        """Count the bytes of an answer."""
+
+    def refused(self, sid: str, request: str, code: str, job: object) -> None:
+        """Note an answer that is an error."""
+
+
+Answerer = TypeVar("Answerer", bound=Answering)
+
+
+def answered(
+    handler: Callable[[Answerer, str, JSONObject], Mapping[str, object] | Body],
+) -> Callable[..., Body | JSONObject]:
+    """Turn a method into a Socket.IO handler that always answers, and never with a traceback."""
     name = handler.__name__.removeprefix("on_")
 
     @functools.wraps(handler)
-    def handle(self: Any, sid: str, request: Any = None, *_: Any) -> Body | dict[str, Any]:
+    def handle(self: Answerer, sid: str, request: object = None, *_: object) -> Body | JSONObject:
         try:
             self.admit(sid)
             if not isinstance(request, dict):
@@ -81,10 +99,10 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body
                 self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
             refusal = error.encode()
         except TaskbridgeError as error:
-            refusal = {"code": CODES.get(type(error), "bad_request"), "message": str(error)}
+            refusal = error_object(CODES.get(type(error), "bad_request"), str(error))
         except Exception:
             logger.exception("taskbridge: a request failed")
-            refusal = {"code": "internal", "message": FAILED}
+            refusal = error_object("internal", FAILED)
         job = request.get("job") if isinstance(request, dict) else None
         self.refused(sid, name, refusal["code"], job)
         return {"ok": False, "error": refusal}
@@ -93,7 +111,7 @@ def answered(handler: Callable[[Any, str, dict[str, Any]], dict[str, Any] | Body
 
 
 def text(
-    request: dict[str, Any], name: str, *, required: bool = True, most: int = MAX_CHARACTERS
+    request: JSONObject, name: str, *, required: bool = True, most: int = MAX_CHARACTERS
 ) -> str:
     """Return a field of a request that must be an identifier of 1 to ``most`` characters.
 
@@ -108,7 +126,7 @@ def text(
     return str(value)
 
 
-def whole(request: dict[str, Any], name: str, *, default: int, most: int) -> int:
+def whole(request: JSONObject, name: str, *, default: int, most: int) -> int:
     """Return a field of a request that must be a whole number from 1 to ``most``.
 
     Raises:

@@ -154,6 +154,7 @@ def test_a_cancel_of_what_has_ended_says_so(stack, connect, owner):
     assert client.call("cancel", {"job": job.id})["error"] == {
         "code": "ended",
         "message": "the job has already succeeded",
+        "temporary": False,
     }
 
 

@@ -17,8 +17,9 @@ from support.process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("bridge", "workers", "socket_server")
-#: Modules of the repository: the packages, and the script that builds the page.
-OURS = {*PACKAGES, "npm"}
+#: Modules of the repository: the packages, and the script that builds the page; and what type
+#: checkers alone import, from no package.
+OURS = {*PACKAGES, "npm", "_typeshed"}
 
 
 def declared():

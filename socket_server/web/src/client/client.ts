@@ -1,16 +1,12 @@
 /** `connect` and `Client`: a connection to a taskbridge server that reconnects until closed. */
 import { io, type Socket } from "socket.io-client";
-import { refusal, RequestError } from "./errors.js";
+import { RequestError, refusal, type ErrorObject } from "./errors.js";
 import { Novelty } from "./novelty.js";
 import type { JobEvent, SnapshotData, State, View } from "./protocol.js";
 import { targetOf } from "./target.js";
 import { WatchedJob } from "./watched-job.js";
 
 const REQUEST_TIMEOUT = 15_000; // milliseconds
-/** Codes of refused connections for which a retry with the same token is pointless. */
-const FINAL: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "bad_request", "wrong_shard"]);
-/** Codes of refused requests that are retried. */
-const PASSING: ReadonlySet<string> = new Set(["unavailable", "too_many_requests", "internal"]);
 const AGAIN = 1000; // milliseconds before a retry, on average
 /** The server's default for `limit` of a `jobs` request. */
 const LISTED = 50;
@@ -49,8 +45,8 @@ export interface ConnectOptions {
   transports?: ("websocket" | "polling")[];
 }
 
-type Refusal = Error & { data?: { code?: string; shard?: number } };
-type Reply = { ok?: boolean; error?: { code?: string; message?: string } } & Record<string, unknown>;
+type Reply = { ok?: boolean; error?: ErrorObject } & Record<string, unknown>;
+type Refusal = Error & { data?: ErrorObject & { shard?: number } };
 
 function passing(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, AGAIN * (0.5 + Math.random())));
@@ -159,7 +155,7 @@ export class Client extends targetOf<ClientEvents>() {
     try {
       await this.#request("jobs", payload, apply);
     } catch (error) {
-      if (!(error instanceof RequestError) || !PASSING.has(error.code) || this.#state !== "live") throw error;
+      if (!(error instanceof RequestError) || !error.temporary || this.#state !== "live") throw error;
       await passing();
     }
   }
@@ -198,7 +194,7 @@ export class Client extends targetOf<ClientEvents>() {
     try {
       await this.#untilAnswered(job, cursor);
     } catch (error) {
-      if (error instanceof RequestError && !PASSING.has(error.code)) this.#missing(job, error);
+      if (error instanceof RequestError && !error.temporary) this.#missing(job, error);
       throw error;
     } finally {
       if (this.#asked.get(job) === asked) this.#asked.delete(job);
@@ -213,7 +209,7 @@ export class Client extends targetOf<ClientEvents>() {
         await this.#request("watch", payload, apply);
         return;
       } catch (error) {
-        if (!(error instanceof RequestError) || !PASSING.has(error.code)) throw error;
+        if (!(error instanceof RequestError) || !error.temporary) throw error;
         // Without a connection, `#live` repeats the request once there is one.
         if (this.#state !== "live" || !this.#cursors.has(job)) throw error;
         await passing();
@@ -308,9 +304,8 @@ export class Client extends targetOf<ClientEvents>() {
     const { code, shard } = error.data ?? {};
     if (code === "wrong_shard" && typeof shard === "number" && shard !== this.#shard) return this.#moveTo(shard);
     if (this.#socket.active) return this.#enter(this.#trying, "The server does not answer; trying again.");
-    if (code === undefined || FINAL.has(code))
-      return this.#giveUp(new RequestError(code ?? "unauthorized", error.message));
-    return this.#again(error.message);
+    const reason = refusal({ code: "unauthorized", ...error.data, message: error.message });
+    return reason.temporary ? this.#again(error.message) : this.#giveUp(reason);
   }
 
   // A load balancer chooses the server by the query `shard`.

@@ -1,19 +1,38 @@
+/** The `error` object of a reply. */
+export interface ErrorObject {
+  code?: string;
+  message?: string;
+  temporary?: boolean;
+}
+
+/** Codes of temporary errors, for servers of 0.1.0, which do not say which errors are. */
+const TEMPORARY: ReadonlySet<string> = new Set([
+  "unavailable",
+  "too_many_requests",
+  "too_many_connections",
+  "internal",
+]);
+
 /** A request that the server refused or did not answer; `message` is one sentence for a person. */
 export class RequestError extends Error {
   /** Code from docs/protocol.md, such as "not_found", "forbidden" or "unavailable". */
   readonly code: string;
+  /** Whether the same request may succeed later. */
+  readonly temporary: boolean;
 
-  constructor(code: string, message: string) {
+  constructor(code: string, message: string, temporary = TEMPORARY.has(code)) {
     super(message);
     this.name = "RequestError";
     this.code = code;
+    this.temporary = temporary;
   }
 }
 
 /** The `RequestError` for the `error` object of a server's reply. */
-export function refusal(error: { code?: string; message?: string } | undefined): RequestError {
+export function refusal(error: ErrorObject | undefined): RequestError {
   return new RequestError(
     error?.code ?? "unavailable",
     error?.message ?? "The server's answer could not be understood.",
+    error?.temporary,
   );
 }

@@ -43,8 +43,11 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_not_read_for_a_while(w
     namespace = Namespace(Refused("too_many_requests", "too many", retry_after=wait))
     answer = answered(lambda *_: {})(namespace, "sid", {})
     assert answer["error"] == {
-        "code": "too_many_requests", "message": "too many", "retry_after": wait
-    }  # fmt: skip
+        "code": "too_many_requests",
+        "message": "too many",
+        "temporary": True,
+        "retry_after": wait,
+    }
     assert namespace.slept == [slept]
 
 
@@ -85,8 +88,10 @@ def test_a_payload_that_is_no_object_is_a_bad_request(payload):
     answer = ask(lambda *_: {}, *payload)
     assert answer["ok"] is False
     assert answer["error"] == {
-        "code": "bad_request", "message": "a request's payload must be a JSON object"
-    }  # fmt: skip
+        "code": "bad_request",
+        "message": "a request's payload must be a JSON object",
+        "temporary": False,
+    }
 
 
 def test_arguments_beyond_the_first_are_ignored():
@@ -105,7 +110,8 @@ def test_arguments_beyond_the_first_are_ignored():
 )
 def test_an_expected_error_becomes_its_code_and_sentence(error, code):
     answer = ask(raising(error), {})
-    assert answer == {"ok": False, "error": {"code": code, "message": "no"}}
+    told = {"code": code, "message": "no", "temporary": code == "unavailable"}
+    assert answer == {"ok": False, "error": told}
 
 
 def test_an_unexpected_error_is_logged_and_not_shown(caplog):
