@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Protocol
 
 __all__ = ["call_in_child", "install"]
 
@@ -69,7 +69,13 @@ def _renew_locks() -> None:
         one.lock = threading.RLock()
 
 
-def _cached_properties() -> Iterator[Any]:
+class Locking(Protocol):
+    """An object with a lock."""
+
+    lock: object
+
+
+def _cached_properties() -> Iterator[Locking]:
     """Yield the cached properties of Celery and kombu: each has one lock for all objects."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("celery", "kombu"):

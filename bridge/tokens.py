@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, TypeGuard
 
 from bridge.errors import SettingsError, TokenError
 from bridge.identifiers import check_identifier, flaw
+
+if TYPE_CHECKING:
+    from jwt.types import Options
 
 __all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "named", "sign", "verify"]
 
@@ -95,7 +98,7 @@ def sign(
     scopes = frozenset(_strings(scope.split() if isinstance(scope, str) else scope, "scope"))
     _check(scopes, ttl)
     jobs = named(owner, jobs)
-    claims: dict[str, Any] = {"scope": " ".join(sorted(scopes)), "exp": clock() + ttl}
+    claims: dict[str, object] = {"scope": " ".join(sorted(scopes)), "exp": clock() + ttl}
     said = {"sub": owner, "jobs": jobs or None, "aud": audience, "iss": issuer, "shard": shard}
     claims |= {name: value for name, value in said.items() if value is not None}
     import jwt
@@ -103,7 +106,7 @@ def sign(
     return jwt.encode(claims, keys[0], algorithm=ALGORITHM)
 
 
-def named(owner: Any, jobs: Any) -> list[str]:
+def named(owner: object, jobs: object) -> list[str]:
     """Return the ids of the single jobs that a token is to name, each once and in order.
 
     Raises:
@@ -116,7 +119,7 @@ def named(owner: Any, jobs: Any) -> list[str]:
     return ids
 
 
-def _check(scopes: frozenset[str], ttl: Any) -> None:
+def _check(scopes: frozenset[str], ttl: object) -> None:
     if unknown := scopes - SCOPES:
         allowed = ", ".join(sorted(SCOPES))
         raise SettingsError(f"unknown scope {', '.join(sorted(unknown))}: use {allowed}")
@@ -126,14 +129,14 @@ def _check(scopes: frozenset[str], ttl: Any) -> None:
         raise SettingsError("a token's ttl must be a positive number of seconds")
 
 
-def _check_names(owner: Any, jobs: Iterable[str]) -> None:
+def _check_names(owner: object, jobs: Iterable[str]) -> None:
     if owner is not None:
         check_identifier(owner, "an owner", SettingsError)
     for job in jobs:
         check_identifier(job, "a job's id", SettingsError)
 
 
-def _strings(values: Any, what: str) -> list[str]:
+def _strings(values: object, what: str) -> list[str]:
     """Return several strings as a list; a single string is refused, not split into characters."""
     if not isinstance(values, str | bytes) and isinstance(values, Iterable):
         found = list(values)
@@ -166,18 +169,26 @@ def verify(
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
-    names = {"audience": audience, "issuer": issuer, "leeway": leeway}
+    names: Checked = {"audience": audience, "issuer": issuer, "leeway": leeway}
     grant = _grant(_claims(keys, token, names), leeway)
     if grant.expires <= clock():
         raise TokenError("the token has expired: ask the application for a new one")
     return grant
 
 
-def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[str, Any]:
+class Checked(TypedDict):
+    """What PyJWT checks of a token, beside its signature."""
+
+    audience: str | None
+    issuer: str | None
+    leeway: float
+
+
+def _claims(keys: Sequence[str], token: str, checked: Checked) -> dict[str, object]:
     import jwt
 
     # `verify` checks `exp` by its own clock, which tests control; PyJWT only checks that it exists.
-    options: Any = {"verify_exp": False, "verify_iat": False, "require": ["exp", "scope"]}
+    options: Options = {"verify_exp": False, "verify_iat": False, "require": ["exp", "scope"]}
     for key in keys:
         try:
             return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options, **checked))
@@ -191,23 +202,22 @@ def _claims(keys: Sequence[str], token: str, checked: dict[str, Any]) -> dict[st
     raise TokenError("the token is not valid: it was not signed by this application")
 
 
-def _moment(value: Any) -> bool:
+def _moment(value: object) -> TypeGuard[float]:
     # A token with NaN or infinity would never expire.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
-def _grant(claims: dict[str, Any], leeway: float) -> Grant:
+def _grant(claims: Mapping[str, object], leeway: float) -> Grant:
     owner, jobs, scope = claims.get("sub"), claims.get("jobs", []), claims["scope"]
-    shard = claims.get("shard")
-    well_formed = (
-        (owner is None or flaw(owner) is None)
+    ends, shard = claims["exp"], claims.get("shard")
+    if not (
+        (owner is None or (isinstance(owner, str) and flaw(owner) is None))
         and isinstance(jobs, list)
         and all(flaw(job) is None for job in jobs)
         and isinstance(scope, str)
-        and _moment(claims["exp"])
+        and _moment(ends)
         and (shard is None or (type(shard) is int and shard >= 0))
-    )
-    if not well_formed:
+    ):
         raise TokenError("the token is not valid: its claims are not those of a taskbridge token")
-    expires = float(claims["exp"]) + leeway
+    expires = float(ends) + leeway
     return Grant(owner, frozenset(jobs), frozenset(scope.split()) & SCOPES, expires, shard)

@@ -11,13 +11,16 @@ from typing import Any, TypeAlias
 __all__ = [
     "AMQPChannel",
     "AMQPConnection",
+    "AMQPMessage",
     "CeleryApp",
     "CeleryConsumer",
     "CeleryPool",
     "CeleryRequest",
+    "CeleryResult",
     "CeleryTask",
     "CeleryWorker",
     "ControlState",
+    "EngineIOServer",
     "ExceptionInfo",
     "KombuConnection",
     "KombuConsumer",
@@ -27,6 +30,7 @@ __all__ = [
     "Signature",
     "SocketIOServer",
     "TqdmBar",
+    "WebSocket",
 ]
 
 #: :class:`celery.Celery`
@@ -39,6 +43,8 @@ CeleryPool: TypeAlias = Any
 CeleryTask: TypeAlias = Any
 #: ``celery.app.task.Context`` in a pool process, ``celery.worker.request.Request`` in the parent
 CeleryRequest: TypeAlias = Any
+#: :class:`celery.result.AsyncResult`, or ``EagerResult`` of a task that ran at once
+CeleryResult: TypeAlias = Any
 #: ``celery.apps.worker.Worker``, or a component of it
 CeleryWorker: TypeAlias = Any
 #: State of a worker's remote control: its ``app``, ``consumer`` and ``hostname``
@@ -59,8 +65,14 @@ KombuProducer: TypeAlias = Any
 KombuMessage: TypeAlias = Any
 #: ``amqp.Connection``
 AMQPConnection: TypeAlias = Any
+#: ``amqp.basic_message.Message``
+AMQPMessage: TypeAlias = Any
 #: ``amqp.Channel``
 AMQPChannel: TypeAlias = Any
+#: :class:`engineio.Server`
+EngineIOServer: TypeAlias = Any
+#: ``eventlet.websocket.WebSocket``, or python-engineio's wrapper of simple-websocket
+WebSocket: TypeAlias = Any
 #: :class:`socketio.Server`
 SocketIOServer: TypeAlias = Any
 #: :class:`tqdm.tqdm`

@@ -8,9 +8,12 @@ the hooks are set once per process.
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.untyped import CeleryTask
 
 __all__ = ["attach", "kinds_for", "prepare"]
 
@@ -35,7 +38,7 @@ def attach(kinds: frozenset[str], settings: Settings) -> None:
     streams.attach(kinds & {"stdout", "stderr"})
 
 
-def kinds_for(task: Any, owner: str | None, settings: Settings) -> frozenset[str]:
+def kinds_for(task: CeleryTask, owner: str | None, settings: Settings) -> frozenset[str]:
     """Return the kinds of bars and lines that are captured of a task.
 
     Args:

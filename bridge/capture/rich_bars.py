@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeVar
 
 from rich.progress import Progress, Task, TaskID
 
@@ -14,6 +14,8 @@ from bridge.reporting.meter import Meter, Reading
 from bridge.reporting.run import Run
 
 __all__ = ["install"]
+
+T = TypeVar("T")
 
 #: Attribute of a Progress that holds the meters of its tasks, each with its run.
 METERS = "_taskbridge_meters"
@@ -36,7 +38,7 @@ def _reader(progress: Progress, task: Task) -> Callable[[], Reading | None]:
     return read
 
 
-def _plain(description: Any) -> str:
+def _plain(description: object) -> str:
     """Return a description without rich's markup."""
     from rich.errors import MarkupError
     from rich.text import Text
@@ -48,7 +50,7 @@ def _plain(description: Any) -> str:
 
 
 def _add_task(
-    original: Callable[..., TaskID], self: Progress, *args: Any, **options: Any
+    original: Callable[..., TaskID], self: Progress, *args: object, **options: object
 ) -> TaskID:
     task = original(self, *args, **options)
     if not self.disable and (run := _run()):
@@ -87,15 +89,15 @@ def _stop(original: Callable[..., None], self: Progress) -> None:
         original(self)
 
 
-def _step(original: Callable[..., None], self: Progress, *args: Any, **options: Any) -> None:
+def _step(original: Callable[..., None], self: Progress, *args: object, **options: object) -> None:
     if run := _run():
         run.check()
     original(self, *args, **options)
 
 
 def _track(
-    original: Callable[..., Iterator[Any]], self: Progress, *args: Any, **options: Any
-) -> Any:
+    original: Callable[..., Iterator[T]], self: Progress, *args: object, **options: object
+) -> Iterator[T]:
     run = _run()
     for item in original(self, *args, **options):
         if run:
@@ -103,7 +105,7 @@ def _track(
         yield item
 
 
-HOOKS: dict[str, Callable[..., Any]] = {
+HOOKS: dict[str, Callable[..., object]] = {
     "add_task": _add_task,
     "remove_task": _remove_task,
     "start": _start,
@@ -121,9 +123,9 @@ def install() -> None:
         _hook(name, getattr(Progress, name), hook)
 
 
-def _hook(name: str, original: Callable[..., Any], hook: Callable[..., Any]) -> None:
+def _hook(name: str, original: Callable[..., object], hook: Callable[..., object]) -> None:
     @functools.wraps(original)
-    def hooked(self: Progress, *args: Any, **options: Any) -> Any:
+    def hooked(self: Progress, *args: object, **options: object) -> object:
         return hook(original, self, *args, **options)
 
     setattr(Progress, name, hooked)

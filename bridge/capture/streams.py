@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TextIO
 
 from bridge.reporting import current_job
 from bridge.reporting.current_job import put_output
@@ -20,10 +20,10 @@ class Tee:
         name: ``stdout`` or ``stderr``.
     """
 
-    def __init__(self, stream: Any, name: str) -> None:
+    def __init__(self, stream: TextIO, name: str) -> None:
         self._stream, self._name = stream, name
 
-    def write(self, text: str) -> Any:
+    def write(self, text: str) -> int:
         """Write text, and send it as output of the current job if the job captures this stream."""
         place = current_job.here()
         if place is not None and self._name in place[0].capture and isinstance(text, str):
@@ -35,7 +35,7 @@ class Tee:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from bridge.reporting import current_job
 from bridge.reporting.progress import Bar, bar_class
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ["install"]
 
@@ -33,7 +36,7 @@ def _wanted() -> bool:
     return place is not None and "tqdm" in place[0].capture
 
 
-def _new_in_job(cls: Any, *args: Any, **options: Any) -> Any:
+def _new_in_job(cls: type, *args: object, **options: object) -> tqdm[object]:
     # Instances of all of tqdm's classes are made here; Python then calls __init__ of the result.
     drawn = ELSEWHERE.intersection(base.__module__ for base in cls.__mro__)
     captured = None if drawn or not _wanted() else bar_class(cls)
@@ -41,7 +44,11 @@ def _new_in_job(cls: Any, *args: Any, **options: Any) -> Any:
 
 
 def _write_in_job(
-    cls: Any, s: str, file: Any = None, end: str = "\n", nolock: bool = False
+    cls: type,
+    s: str,
+    file: SupportsWrite[str] | None = None,
+    end: str = "\n",
+    nolock: bool = False,
 ) -> None:
     if file is None and _wanted():
         Bar.write(s)
@@ -51,5 +58,5 @@ def _write_in_job(
 
 def install() -> None:
     """Replace ``tqdm.__new__`` and ``tqdm.write``. Calling it again does nothing."""
-    tqdm.__new__ = staticmethod(_new_in_job)  # type: ignore[method-assign]
+    tqdm.__new__ = staticmethod(_new_in_job)  # type: ignore[method-assign,assignment]
     tqdm.write = classmethod(_write_in_job)  # type: ignore[method-assign,assignment]

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import click
 
@@ -15,24 +15,33 @@ from bridge import tracing
 from bridge.cli.console import echo, quiet_logs, safe_errors
 from bridge.client.bridge import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
+from bridge.protocol.json_types import JSONObject
 from bridge.settings import PREFIX, Settings, without_keys
 
 __all__ = ["cli"]
+
+T = TypeVar("T")
 
 
 class Group(click.Group):
     """A group that prints taskbridge's own errors as one sentence, without a traceback."""
 
-    def make_context(self, *args: Any, **options: Any) -> click.Context:
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
         quiet_logs()
         with safe_errors():
-            return super().make_context(*args, **options)
+            return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         with safe_errors():
             return self._invoke(ctx)
 
-    def _invoke(self, ctx: click.Context) -> Any:
+    def _invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (SettingsError, EnqueueError) as error:
@@ -48,10 +57,10 @@ def _examples(*lines: str) -> dict[str, str]:
     return {"epilog": "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)}
 
 
-def _json(kind: type, name: str) -> Callable[..., Any]:
-    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+def _json(kind: type[T], name: str) -> Callable[[click.Context, click.Parameter, str | None], T]:
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> T:
         try:
-            parsed = json.loads(value) if value else kind()
+            parsed: object = json.loads(value) if value else kind()
         except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"is not JSON: {error}") from None
         if not isinstance(parsed, kind):
@@ -165,8 +174,8 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
 @click.option("--watch", "watching", is_flag=True, help="Watch it, and exit with its status.")
 def enqueue(
     name: str,
-    args: list[Any],
-    kwargs: dict[str, Any],
+    args: list[object],
+    kwargs: JSONObject,
     owner: str | None,
     queue: str,
     redact: bool,
@@ -175,7 +184,7 @@ def enqueue(
     """Enqueue the task NAME and print the job's id."""
     bridge = Bridge()
     tracing.start(bridge.settings, "taskbridge")
-    options: dict[str, Any] = {"queue": queue} if queue else {}
+    options = {"queue": queue} if queue else {}
     job = bridge.enqueue(name, args, kwargs, owner=owner, redact=redact, **options)
     echo(job.id)
     if watching:

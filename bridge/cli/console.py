@@ -11,15 +11,19 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.progress import Task, TextColumn
 from rich.segment import Segment
+from rich.style import StyleType
 from rich.text import Text
 
 from bridge.printable import SafeFormatter, printable
+
+if TYPE_CHECKING:
+    from honcho.printer import Printer
 
 __all__ = [
     "Cell",
@@ -53,7 +57,7 @@ def echo(
     click.echo(click.style(printable(lead), fg=colour) + safe if lead else safe, err=err)
 
 
-def echo_json(value: Any) -> None:
+def echo_json(value: object) -> None:
     """Print a value as one line of JSON, without control characters."""
     # ASCII JSON escapes all control characters but DEL.
     click.echo(json.dumps(value).replace("\x7f", "\\u007f"))
@@ -118,11 +122,19 @@ class Cell(TextColumn):
     Args:
         text: format with fields of ``task``.
         most: maximum number of characters.
-        options: options of rich's ``TextColumn``.
+        style: style of the text.
+        justify: where shorter texts of the column go.
     """
 
-    def __init__(self, text: str, *, most: int = 255, **options: Any) -> None:
-        super().__init__(text, markup=False, **options)
+    def __init__(
+        self,
+        text: str,
+        *,
+        most: int = 255,
+        style: StyleType = "none",
+        justify: JustifyMethod = "left",
+    ) -> None:
+        super().__init__(text, style, justify, markup=False)
         self._most = most
 
     def render(self, task: Task) -> Text:
@@ -132,7 +144,7 @@ class Cell(TextColumn):
         return text
 
 
-def printer() -> Any:
+def printer() -> Printer:
     """Return a honcho printer that makes the lines of its processes safe."""
     from honcho.printer import Message, Printer
 

@@ -9,7 +9,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from bridge.bus import stream, tls
 from bridge.bus.sharding import channel_of
@@ -20,8 +20,12 @@ from bridge.client.celery_app import CONNECT_TIMEOUT, away, broker_errors
 from bridge.client.status import read_result
 from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
 from bridge.instrumentation.probe_task import PROBE
+from bridge.protocol.json_types import JobEvent
 from bridge.results.bounded_calls import PATIENCE
 from bridge.settings import Settings, broker_url
+
+if TYPE_CHECKING:
+    from bridge.client.watcher import Watcher
 
 __all__ = ["examine"]
 
@@ -39,6 +43,27 @@ class Skipped(Exception):
     """A check cannot be made with these settings; the text says why."""
 
 
+class State(TypedDict, total=False):
+    """What the checks so far have found, for the later ones."""
+
+    bridge: Bridge
+    #: Seconds by which the clocks of a server and of a worker are ahead of this one.
+    apart: float
+    worker_apart: float
+    #: Seconds that the stream of events reaches back; infinite if that is not known.
+    reach: float
+
+
+class Health(TypedDict, total=False):
+    """What a server tells about itself at ``/healthz``."""
+
+    time: float
+    shard: int
+    shards: int
+    #: Seconds that its stream of events reaches back; missing in 0.1.0, None until it has looked.
+    reach: float | None
+
+
 def examine() -> int:
     """Run all checks in order, until one fails.
 
@@ -46,7 +71,7 @@ def examine() -> int:
         Exit status: 0 if none failed, else 1.
     """
     checks = iter(_CHECKS)
-    state: dict[str, Any] = {}
+    state: State = {}
     for name, check in checks:
         try:
             echo(f"       {name:<9}{check(state)}", lead="ok", colour="green")
@@ -60,19 +85,19 @@ def examine() -> int:
     return 0
 
 
-def _settings(state: dict[str, Any]) -> str:
+def _settings(state: State) -> str:
     state["bridge"] = Bridge(settings=Settings.from_environ())
     return f"channel {state['bridge'].settings.channel}"
 
 
-def _secret(state: dict[str, Any]) -> str:
+def _secret(state: State) -> str:
     try:
         return f"{len(state['bridge'].settings.keys)} key(s)"
     except SettingsError:
         return "none: right for a worker and for Flower; servers and services need one"
 
 
-def _broker(state: dict[str, Any]) -> str:
+def _broker(state: State) -> str:
     settings = state["bridge"].settings
     url = broker_url.shown(settings.broker)
     try:
@@ -83,7 +108,7 @@ def _broker(state: dict[str, Any]) -> str:
     return url
 
 
-def _events(state: dict[str, Any]) -> str:
+def _events(state: State) -> str:
     """Check that the stream of each shard exists, without declaring it."""
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.events):
@@ -105,7 +130,7 @@ def _events(state: dict[str, Any]) -> str:
     return ", ".join(stream.name_of(name) for name in channels)
 
 
-def _drops(state: dict[str, Any]) -> str:
+def _drops(state: State) -> str:
     """Check whether a job ends if the broker of tasks drops its message."""
     settings = state["bridge"].settings
     if not stream.is_amqp(settings.broker):
@@ -126,7 +151,7 @@ def _drops(state: dict[str, Any]) -> str:
         ) from None
 
 
-def _results(state: dict[str, Any]) -> str:
+def _results(state: State) -> str:
     from kombu.utils.url import sanitize_url
 
     url = sanitize_url(state["bridge"].settings.results)
@@ -139,7 +164,7 @@ def _results(state: dict[str, Any]) -> str:
     return str(url)
 
 
-def _worker(state: dict[str, Any]) -> str:
+def _worker(state: State) -> str:
     inspect = state["bridge"].app.control.inspect(timeout=1.5)
     try:
         found = inspect.conf()
@@ -154,7 +179,7 @@ def _worker(state: dict[str, Any]) -> str:
     return ", ".join(sorted(found)) + note
 
 
-def _server(state: dict[str, Any]) -> str:
+def _server(state: State) -> str:
     settings = state["bridge"].settings
     for shard in range(settings.shards):
         told = _health(settings.url_of(shard, "/healthz"))
@@ -165,7 +190,7 @@ def _server(state: dict[str, Any]) -> str:
                 "TASKBRIDGE_SHARDS there, or route on ?shard= in the balancer"
             )
         state["apart"] = told["time"] - time.time()
-        reach = told.get("reach")  # missing in 0.1.0; None until the server has looked
+        reach = told.get("reach")
         state["reach"] = min(math.inf if reach is None else reach, state.get("reach", math.inf))
     return str(settings.server_url) + _shortage(state["reach"], settings.replay)
 
@@ -180,10 +205,10 @@ def _shortage(reach: float, replay: float) -> str:
     )
 
 
-def _health(url: str) -> dict[str, Any]:
+def _health(url: str) -> Health:
     try:
         with urllib.request.urlopen(url, timeout=3) as answer:
-            told: dict[str, Any] = json.load(answer)
+            told: Health = json.load(answer)
             return told
     except OSError as error:
         reason = getattr(error, "reason", error)
@@ -193,7 +218,7 @@ def _health(url: str) -> dict[str, Any]:
         raise Ill(f"what answers at {url} is no socket server: set TASKBRIDGE_URL") from None
 
 
-def _clocks(state: dict[str, Any]) -> str:
+def _clocks(state: State) -> str:
     apart = {"the server": state["apart"], "the worker": state.get("worker_apart", 0.0)}
     for who, seconds in apart.items():
         if abs(seconds) > MAX_APART:
@@ -204,7 +229,7 @@ def _clocks(state: dict[str, Any]) -> str:
     return "within " + f"{max(0.1, *map(abs, apart.values())):.1f} s"
 
 
-def _flower(state: dict[str, Any]) -> str:
+def _flower(state: State) -> str:
     url = state["bridge"].settings.flower_url
     if not url:
         return "none: TASKBRIDGE_FLOWER_URL is not set"
@@ -218,7 +243,7 @@ def _flower(state: dict[str, Any]) -> str:
         ) from None
 
 
-def _probe(state: dict[str, Any]) -> str:
+def _probe(state: State) -> str:
     bridge = state["bridge"]
     try:
         bridge.token(owner="doctor")
@@ -244,7 +269,7 @@ def _outside(value: float, least: float, most: float) -> float:
     return max(0.0, value - most) + min(0.0, value - least)
 
 
-def _until_end(watcher: Any) -> Iterator[dict[str, Any]]:
+def _until_end(watcher: Watcher) -> Iterator[JobEvent]:
     import threading
 
     # Without a worker on the queue the iteration would wait for ever.
@@ -256,7 +281,7 @@ def _until_end(watcher: Any) -> Iterator[dict[str, Any]]:
         timer.cancel()
 
 
-_CHECKS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+_CHECKS: list[tuple[str, Callable[[State], str]]] = [
     ("settings", _settings),
     ("secret", _secret),
     ("broker", _broker),

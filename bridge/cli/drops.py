@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from bridge.instrumentation import dropped_messages
+from bridge.protocol.json_types import JSONObject
 from bridge.settings import Settings
 
 __all__ = ["describe"]
@@ -48,12 +49,12 @@ def describe(settings: Settings, vhost: str) -> str:
     )
 
 
-def _policy(queue: dict[str, Any]) -> dict[str, Any]:
+def _policy(queue: JSONObject) -> JSONObject:
     rules = queue.get("effective_policy_definition")
     return rules if isinstance(rules, dict) else {}
 
 
-def _arguments(queue: dict[str, Any]) -> dict[str, Any]:
+def _arguments(queue: JSONObject) -> JSONObject:
     told = queue.get("arguments")
     given = told if isinstance(told, dict) else {}
     return {name.removeprefix("x-"): value for name, value in given.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from bridge.protocol.json_types import BarData
 
 __all__ = ["COLOURS", "amount", "counts", "duration", "percent", "speed"]
 
@@ -41,25 +40,25 @@ def amount(value: float, *, scale: bool) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def counts(bar: Mapping[str, Any]) -> str:
+def counts(bar: BarData) -> str:
     """Return how far a bar is: ``12/40 file``, or with SI prefixes ``193M/823MB``."""
-    scale = bar.get("unit_scale", False)
+    scale, total = bool(bar.get("unit_scale")), bar.get("total")
     done = amount(bar["n"], scale=scale)
-    total = "" if bar.get("total") is None else f"/{amount(bar['total'], scale=scale)}"
+    most = "" if total is None else f"/{amount(total, scale=scale)}"
     unit = bar.get("unit") or "it"
-    return f"{done}{total}{'' if scale else ' '}{unit}"
+    return f"{done}{most}{'' if scale else ' '}{unit}"
 
 
-def percent(bar: Mapping[str, Any]) -> int | None:
+def percent(bar: BarData) -> int | None:
     """Return whole percent, or None for a bar without a total."""
-    if not bar.get("total"):
+    if not (total := bar.get("total")):
         return None
-    return max(0, min(100, int(100 * bar["n"] / bar["total"])))
+    return max(0, min(100, int(100 * bar["n"] / total)))
 
 
-def speed(bar: Mapping[str, Any]) -> str:
+def speed(bar: BarData) -> str:
     """Return a bar's rate: ``1.2MB/s`` or ``40 file/s``; nothing while unknown."""
-    if not bar.get("rate"):
+    if not (rate := bar.get("rate")):
         return ""
     gap = "" if bar.get("unit_scale") else " "
-    return f"{amount(bar['rate'], scale=True)}{gap}{bar.get('unit') or 'it'}/s"
+    return f"{amount(rate, scale=True)}{gap}{bar.get('unit') or 'it'}/s"

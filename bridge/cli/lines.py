@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from bridge.cli.format import duration
-from bridge.protocol.json_types import JobEvent, JobFailure
+from bridge.protocol.json_types import JobEvent, JobFailure, JSONObject, LogLine
 
 __all__ = ["Lines", "error_text"]
 
@@ -70,13 +69,13 @@ def _bytes(chunk: str | dict[str, str]) -> bytes:
     return base64.b64decode(chunk["base64"])
 
 
-def _log(line: dict[str, Any]) -> str:
+def _log(line: LogLine) -> str:
     level = line.get("level", "INFO")
     message = str(line["message"])
     return message if level == "INFO" else f"{level}: {message}"
 
 
-def _retrying(at: float, data: dict[str, Any]) -> str:
+def _retrying(at: float, data: JSONObject) -> str:
     why = data.get("reason") or f"after {error_text(data.get('error'))}"
     when = data.get("retry_at")
     return f"retrying {why}" + (f", in {duration(max(0.0, when - at))}" if when else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from rich.table import Table
 
@@ -12,6 +11,7 @@ from bridge.cli.console import cell, echo, echo_json, new_console
 from bridge.cli.format import COLOURS, duration
 from bridge.cli.request import request
 from bridge.client.bridge import Bridge
+from bridge.protocol.json_types import JSONObject, SnapshotData
 from bridge.settings import reference
 
 __all__ = ["show", "show_settings"]
@@ -30,10 +30,10 @@ def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: 
     new_console().print(_table(jobs))
 
 
-def _all(bridge: Bridge, owner: str, payload: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+def _all(bridge: Bridge, owner: str, payload: JSONObject, limit: int) -> list[SnapshotData]:
     """Return an owner's jobs, ``limit`` at most, from as many pages as it takes."""
     token, shard = bridge.token(owner=owner), bridge.shard(owner)
-    jobs: list[dict[str, Any]] = []
+    jobs: list[SnapshotData] = []
     while True:
         answer = request(bridge, "jobs", {**payload, "limit": limit - len(jobs)}, token, shard)
         jobs += answer["jobs"]
@@ -42,7 +42,7 @@ def _all(bridge: Bridge, owner: str, payload: dict[str, Any], limit: int) -> lis
         payload = {**payload, "next": answer["next"]}
 
 
-def _table(jobs: list[dict[str, Any]]) -> Table:
+def _table(jobs: list[SnapshotData]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("job", "task", "state", "progress", "age"):
         table.add_column(column, no_wrap=column == "job")
@@ -54,7 +54,7 @@ def _table(jobs: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _progress(job: dict[str, Any]) -> str:
+def _progress(job: SnapshotData) -> str:
     if not job["bars"] or not job["bars"][0]["total"]:
         return ""
     return f"{100 * job['bars'][0]['n'] / job['bars'][0]['total']:.0f} %"

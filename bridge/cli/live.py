@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID
 
 from bridge.cli.console import Cell, SafeConsole, cell, shown
 from bridge.cli.format import counts, duration, percent, speed
 from bridge.cli.lines import Lines
 from bridge.printable import MAX_CHARACTERS
-from bridge.protocol.json_types import JobEvent
+from bridge.protocol.json_types import BarData, JobEvent
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["LiveView"]
+
+
+class Fields(TypedDict):
+    """Texts beside a bar."""
+
+    percent: str
+    counts: str
+    speed: str
+    left: str
 
 
 class LiveView:
@@ -36,7 +45,7 @@ class LiveView:
         self._lines = Lines()
         self._waits = waits
         self._ending = ending
-        self._rows: list[Any] = []
+        self._rows: list[TaskID] = []
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
             Cell("{task.description}", most=48),
@@ -52,7 +61,7 @@ class LiveView:
     def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         """Draw the state after an event."""
         self._print(self._lines.of(event))
-        bars = snapshot.bars or _note(self._waits(snapshot))
+        bars: Sequence[BarData | str] = snapshot.bars or _note(self._waits(snapshot))
         while len(self._rows) < len(bars):
             self._rows.append(self._progress.add_task("", total=None, **_fields(None)))
         for number, row in enumerate(self._rows):
@@ -62,13 +71,15 @@ class LiveView:
         for line in lines:
             self._console.print(shown(line) if isinstance(line, bytes) else line)
 
-    def _draw(self, row: Any, bar: Mapping[str, Any] | None) -> None:
+    def _draw(self, row: TaskID, bar: BarData | str | None) -> None:
         if bar is None:
             self._progress.update(row, visible=False)
             return
-        if "note" in bar:
-            note = {"description": bar["note"], "total": None, **_fields(None)}
-            self._progress.update(row, visible=True, completed=0, **note)
+        if isinstance(bar, str):
+            note = _fields(None)
+            self._progress.update(
+                row, visible=True, description=bar, completed=0, total=None, **note
+            )
             return
         indent = "  " * min(bar["position"], 4)
         postfix = f" {bar['postfix']}" if bar["postfix"] else ""
@@ -101,12 +112,12 @@ def _settle(progress: Progress, task: Task) -> None:
         progress.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
 
 
-def _note(text: str) -> list[Mapping[str, Any]]:
-    """Return a bar that shows only what the job waits for; none for no text."""
-    return [{"note": text}] if text else []
+def _note(text: str) -> list[str]:
+    """Return what the job waits for in place of its bars; none for no text."""
+    return [text] if text else []
 
 
-def _fields(bar: Mapping[str, Any] | None) -> dict[str, Any]:
+def _fields(bar: BarData | None) -> Fields:
     if bar is None:
         return {"percent": "", "counts": "", "speed": "", "left": ""}
     done = percent(bar)
@@ -119,5 +130,5 @@ def _fields(bar: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _left(bar: Mapping[str, Any]) -> str:
+def _left(bar: BarData) -> str:
     return "" if bar["eta"] is None else f"{duration(bar['eta'])} left"

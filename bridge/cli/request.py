@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import socketio
 
 from bridge.cli.console import echo
@@ -12,6 +10,7 @@ from bridge.client.socket_client import SocketClient, refusal
 from bridge.client.status import shard_of_job
 from bridge.errors import ServerUnavailable
 from bridge.protocol.event import NAMESPACE
+from bridge.protocol.json_types import JSONObject
 
 __all__ = ["cancel", "request"]
 
@@ -20,8 +19,8 @@ TIMEOUT = 10
 
 
 def request(
-    bridge: Bridge, name: str, payload: dict[str, Any], token: str, shard: int | None = None
-) -> dict[str, Any]:
+    bridge: Bridge, name: str, payload: JSONObject, token: str, shard: int | None = None
+) -> JSONObject:
     """Make one request, and return the server's answer.
 
     Args:
@@ -39,7 +38,7 @@ def request(
     client = SocketClient(reconnection=False)
     try:
         client.dial(url, {"token": token}, bridge.settings.socket_path)
-        answer: dict[str, Any] = client.call(name, payload, namespace=NAMESPACE, timeout=TIMEOUT)
+        answer: JSONObject = client.call(name, payload, namespace=NAMESPACE, timeout=TIMEOUT)
     except socketio.exceptions.SocketIOError as error:
         text = f"the socket server at {url} did not answer within {TIMEOUT} s: look at its log"
         raise ServerUnavailable(text) from error

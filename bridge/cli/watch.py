@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import click
 
@@ -18,7 +18,7 @@ from bridge.cli.request import cancel
 from bridge.client.bridge import Bridge
 from bridge.client.watcher import Watcher
 from bridge.errors import TaskbridgeError
-from bridge.protocol.json_types import JobEvent, QueuePlace
+from bridge.protocol.json_types import BarData, JobEvent, QueuePlace
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["follow"]
@@ -64,8 +64,8 @@ class PlainView:
 
     def __init__(self) -> None:
         self._lines = Lines()
-        self._shown: dict[tuple[str, int], Any] = {}
-        self._known: tuple[Any, bool] = (None, True)
+        self._shown: dict[tuple[str, int], tuple[int, bool]] = {}
+        self._known: tuple[QueuePlace | None, bool] = (None, True)
 
     def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         self._print(self._lines.of(event))
@@ -81,7 +81,7 @@ class PlainView:
             echo(told)
         self._known = known
 
-    def _bar(self, position: int, bar: Mapping[str, Any]) -> None:
+    def _bar(self, position: int, bar: BarData) -> None:
         key, step = (bar["desc"], position), percent(bar)
         # Without a total there is no percent; a line each time the count has doubled.
         mark = (step if step is not None else int(bar["n"]).bit_length(), bar["closed"])

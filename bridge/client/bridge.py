@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from bridge import forking, tokens
 from bridge.bus.sharding import job_id, shard_of
@@ -25,8 +25,9 @@ from bridge.protocol.event import (
     room_of_job,
     room_of_owner,
 )
-from bridge.protocol.json_types import SnapshotData
+from bridge.protocol.json_types import JSONObject, SnapshotData
 from bridge.settings import Settings
+from bridge.untyped import CeleryApp, Signature
 
 if TYPE_CHECKING:
     from bridge.client.watcher import Watcher
@@ -39,6 +40,14 @@ logger = logging.getLogger(__name__)
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
 #: Types of signatures that stand for several tasks.
 SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
+
+
+class Asked(TypedDict):
+    """How messages are to be published; see ``publish_signals.enqueuing``."""
+
+    owner: str | None
+    settings: Settings
+    redact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Bridge:
         broker_url: str | None = None,
         *,
         secret: str | None = None,
-        app: Any = None,
+        app: CeleryApp | None = None,
         settings: Settings | None = None,
     ) -> None:
         given = {"TASKBRIDGE_BROKER_URL": broker_url or "", "TASKBRIDGE_SECRET": secret or ""}
@@ -93,21 +102,21 @@ class Bridge:
         self._app = app
         #: Celery applications that this bridge has made, by the URL of the result backend, and
         #: the id of the process that made them.
-        self._apps: dict[str, Any] = {}
+        self._apps: dict[str, CeleryApp] = {}
         self._pid = os.getpid()
         forking.install()
 
     @property
-    def app(self) -> Any:
+    def app(self) -> CeleryApp:
         """The Celery application that sends canvases and reads results."""
         return self._app or self._own(self.settings.results)
 
     @property
-    def _sender(self) -> Any:
+    def _sender(self) -> CeleryApp:
         # Enqueuing by name needs no result backend, so a service need not install its driver.
         return self._app or self._own("disabled://")
 
-    def _own(self, results: str) -> Any:
+    def _own(self, results: str) -> CeleryApp:
         """Return an application of this process: one made before a fork may be locked for ever."""
         if self._pid != os.getpid():
             self._apps, self._pid = {}, os.getpid()
@@ -118,13 +127,13 @@ class Bridge:
 
     def enqueue(
         self,
-        task: Any,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        task: str | Signature,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
         *,
         owner: str | None = None,
         redact: bool = False,
-        **options: Any,
+        **options: object,
     ) -> Job:
         """Enqueue a job.
 
@@ -154,7 +163,7 @@ class Bridge:
             frozen = options.pop("task_id", frozen)
         job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
         send = self._send_name if isinstance(task, str) else self._send_signature
-        asked = {"owner": owner, "settings": self.settings, "redact": redact}
+        asked: Asked = {"owner": owner, "settings": self.settings, "redact": redact}
         try:
             send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
         except broker_errors() as error:
@@ -166,7 +175,13 @@ class Bridge:
         return Job(job, task if isinstance(task, str) else task.task, owner, self)
 
     def _send_name(
-        self, job: str, name: str, args: Any, kwargs: Any, asked: Any, options: Any
+        self,
+        job: str,
+        name: str,
+        args: list[object],
+        kwargs: JSONObject,
+        asked: Asked,
+        options: dict[str, object],
     ) -> None:
         from bridge.instrumentation.calls import Call, calling
         from bridge.instrumentation.publish_signals import enqueuing
@@ -184,7 +199,13 @@ class Bridge:
             )
 
     def _send_signature(
-        self, job: str, signature: Any, args: Any, kwargs: Any, asked: Any, options: Any
+        self,
+        job: str,
+        signature: Signature,
+        args: list[object],
+        kwargs: JSONObject,
+        asked: Asked,
+        options: dict[str, object],
     ) -> None:
         from celery.canvas import chunks
 
@@ -393,7 +414,7 @@ class Bridge:
     def push(
         self,
         event: str,
-        data: Any = None,
+        data: object = None,
         *,
         owner: str | None = None,
         job: str | None = None,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge.bus import stream
 from bridge.home import make_home
 from bridge.settings import Settings
+from bridge.untyped import CeleryApp
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -33,7 +32,7 @@ JSON_ONLY = {
 }
 
 
-def new_app(settings: Settings, results: str) -> Any:
+def new_app(settings: Settings, results: str) -> CeleryApp:
     """Return a Celery application that enqueues through the settings' broker.
 
     Args:
@@ -62,7 +61,7 @@ def new_app(settings: Settings, results: str) -> Any:
     return app
 
 
-def connection_configuration(settings: Settings, results: str) -> dict[str, Any]:
+def connection_configuration(settings: Settings, results: str) -> dict[str, object]:
     """Return Celery's settings of the broker and the result backend, verified TLS included.
 
     The application's ``amqp`` must be ``bridge.bus.connection:AMQP`` or a subclass of it.
@@ -82,7 +81,7 @@ def connection_configuration(settings: Settings, results: str) -> dict[str, Any]
     }
 
 
-def queue_configuration(settings: Settings) -> dict[str, Any]:
+def queue_configuration(settings: Settings) -> dict[str, object]:
     """Return Celery's settings of its default queue, the same for services and workers."""
     if not stream.is_amqp(settings.broker):
         return {}

@@ -6,16 +6,17 @@ import json
 import logging
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import quote
 
 from bridge.bus.sharding import shard_of
 from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import TERMINAL
-from bridge.protocol.json_types import SnapshotData
+from bridge.protocol.json_types import JSONObject, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from bridge.settings import Settings
+from bridge.untyped import CeleryApp
 
 if TYPE_CHECKING:
     from bridge.results.stored_result import StoredResult
@@ -51,7 +52,7 @@ class Service(Protocol):
         """Settings, with the URL of the servers and the number of shards."""
 
     @property
-    def app(self) -> Any:
+    def app(self) -> CeleryApp:
         """The Celery application whose result backend is read."""
 
     def token(self, *, jobs: list[str], shard: int | None) -> str:
@@ -171,7 +172,7 @@ def _ask(bridge: Service, job: str, shard: int) -> SnapshotData:
         raise
 
 
-def from_result(app: Any, job: str) -> SnapshotData | None:
+def from_result(app: CeleryApp, job: str) -> SnapshotData | None:
     """Return a snapshot made from Celery's result backend; None if it knows nothing of the job.
 
     Raises:
@@ -193,7 +194,7 @@ def from_result(app: Any, job: str) -> SnapshotData | None:
     return cast("SnapshotData", {**Snapshot(job).encode(), **told})
 
 
-def read_result(app: Any, task: str) -> StoredResult | None:
+def read_result(app: CeleryApp, task: str) -> StoredResult | None:
     """Return a task's result as Celery's result backend has stored it; None if it has none.
 
     Raises:
@@ -206,8 +207,7 @@ def read_result(app: Any, task: str) -> StoredResult | None:
         return stored_result.read(app.backend, task)
 
     try:
-        found: StoredResult | None = bounded_calls_for(app).ask(read)
-        return found
+        return bounded_calls_for(app).ask(read)
     except TaskbridgeError:
         raise
     except Exception as error:
@@ -216,7 +216,7 @@ def read_result(app: Any, task: str) -> StoredResult | None:
         raise ResultsUnavailable(SILENT) from error
 
 
-def _outcome(found: StoredResult) -> dict[str, Any]:
+def _outcome(found: StoredResult) -> JSONObject:
     from bridge.instrumentation import outcomes
 
     state = STATES.get(found.state, "running")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from bridge.errors import EnqueueError
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import finite_json
 from bridge.protocol.nesting import MAX_DEPTH, is_deep, shallow_json
+from bridge.untyped import Signature
 
 __all__ = ["MAX_ARGUMENTS", "as_json", "check"]
 
@@ -17,7 +17,13 @@ __all__ = ["MAX_ARGUMENTS", "as_json", "check"]
 MAX_ARGUMENTS = 1000
 
 
-def check(task: Any, args: Any, kwargs: Any, owner: str | None, most: int) -> None:
+def check(
+    task: str | Signature,
+    args: Iterable[object] | None,
+    kwargs: Mapping[str, object] | None,
+    owner: str | None,
+    most: int,
+) -> None:
     """Check that a task can be enqueued with these arguments.
 
     Args:
@@ -38,14 +44,14 @@ def check(task: Any, args: Any, kwargs: Any, owner: str | None, most: int) -> No
         check_identifier(owner, "an owner", EnqueueError)
     if args is not None and isinstance(args, str | bytes | Mapping):
         raise EnqueueError("args must be a list, kwargs an object with names")
-    args, kwargs = list(args or ()), dict(kwargs or {})
-    size = len(as_json(args, "args")) + len(as_json(kwargs, "kwargs"))
-    _check_amount("the task", len(args) + len(kwargs), size, most)
+    listed, named = list(args or ()), dict(kwargs or {})
+    size = len(as_json(listed, "args")) + len(as_json(named, "kwargs"))
+    _check_amount("the task", len(listed) + len(named), size, most)
     if not isinstance(task, str):
         _check_signature(task, most)
 
 
-def as_json(value: Any, what: str) -> str:
+def as_json(value: object, what: str) -> str:
     """Return a value as JSON.
 
     Raises:
@@ -57,10 +63,10 @@ def as_json(value: Any, what: str) -> str:
         raise EnqueueError(f"{what} cannot be sent as JSON: {error}") from None
 
 
-def _check_signature(signature: Any, most: int) -> None:
+def _check_signature(signature: Signature, most: int) -> None:
     from bridge.instrumentation.canvas import lazy, leaves
 
-    def checked(one: Any) -> Any:
+    def checked(one: Signature) -> Signature:
         _check_signature(one, most)
         return one
 
@@ -77,7 +83,7 @@ def _check_signature(signature: Any, most: int) -> None:
         _check_amount(one.get("task"), len(args) + len(kwargs), _size([args, kwargs]), most)
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     from kombu.utils.json import dumps
 
     for encode in (finite_json, dumps):  # kombu's encodes dates as well, and is slower
@@ -86,7 +92,7 @@ def _size(value: Any) -> int:
     return 0  # not JSON; another serializer may encode it
 
 
-def _check_amount(name: Any, number: int, size: int, most: int) -> None:
+def _check_amount(name: object, number: int, size: int, most: int) -> None:
     if number > MAX_ARGUMENTS:
         raise EnqueueError(f"{name} has {number} arguments: pass at most {MAX_ARGUMENTS}")
     if size > most:

@@ -7,14 +7,14 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Literal, Self, TypeAlias, TypedDict
 
 import socketio
 
-from bridge.client.socket_client import SocketClient, refusal
-from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable
+from bridge.client.socket_client import Auth, SocketClient, refusal
+from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.protocol.event import NAMESPACE, Event
-from bridge.protocol.json_types import JobEvent
+from bridge.protocol.json_types import JobEvent, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["Watcher"]
@@ -23,6 +23,32 @@ __all__ = ["Watcher"]
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
 #: Seconds before ``watch`` is sent again to a server that could not read the result backend.
 AGAIN = 1.0
+
+
+class Refusal(TypedDict, total=False):
+    """An error of the protocol."""
+
+    code: str
+    message: str
+
+
+class Answer(TypedDict, total=False):
+    """A server's answer to ``watch``; ``error`` is there alone, if not ``ok``."""
+
+    ok: bool
+    error: Refusal
+    snapshot: SnapshotData
+    events: list[JobEvent]
+    recovered: bool
+    cursor: str | None
+
+
+#: A message for the iteration: an error to raise, an answer to ``watch``, or an event.
+Message: TypeAlias = (
+    tuple[Literal["refused"], TaskbridgeError]
+    | tuple[Literal["watch"], Answer]
+    | tuple[Literal["job"], JobEvent]
+)
 
 
 class Watcher:
@@ -60,12 +86,12 @@ class Watcher:
         self._told: set[tuple[str, str, float]] = set()
         self._url, self._token, self._timeout, self._path = url, token, timeout, path
         self._refused_since: float | None = None
-        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._client = SocketClient(lambda error: self._put("refused", error), **RECONNECT)
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._client = SocketClient(lambda error: self._put(("refused", error)), **RECONNECT)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
         self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
         self._client.on("token_expiring", self._refresh, namespace=NAMESPACE)
-        self._client.on("job", lambda event: self._put("job", event), namespace=NAMESPACE)
+        self._client.on("job", lambda event: self._put(("job", event)), namespace=NAMESPACE)
 
     def __enter__(self) -> Self:
         return self
@@ -99,19 +125,23 @@ class Watcher:
 
     def _events(self) -> Iterator[JobEvent]:
         while True:
-            kind, message = self._next()
-            if kind == "refused":
-                raise message
-            if kind == "watch":
-                yield from self._start(message)
-            elif (event := self._event(message)) and self.snapshot.apply(event):
-                self.cursor = message.get("cursor") or self.cursor
-                if self._is_news(event):
-                    yield message
+            match self._next():
+                case "refused", error:
+                    raise error
+                case "watch", answer:
+                    yield from self._start(answer)
+                case "job", message:
+                    yield from self._fold(message)
             if self.snapshot.ended:
                 return
 
-    def _next(self) -> tuple[str, Any]:
+    def _fold(self, message: JobEvent) -> Iterator[JobEvent]:
+        if (event := self._event(message)) and self.snapshot.apply(event):
+            self.cursor = message.get("cursor") or self.cursor
+            if self._is_news(event):
+                yield message
+
+    def _next(self) -> Message:
         """Return the next message, giving up when there was no connection for too long."""
         since = time.monotonic()
         while True:
@@ -123,7 +153,7 @@ class Watcher:
                 elif self._timeout is not None and time.monotonic() - since > self._timeout:
                     raise ServerUnavailable(self._away()) from None
 
-    def _start(self, answer: dict[str, Any]) -> Iterator[JobEvent]:
+    def _start(self, answer: Answer) -> Iterator[JobEvent]:
         if not answer.get("ok"):
             error = answer.get("error", {})
             if error.get("code") != "unavailable":
@@ -141,7 +171,7 @@ class Watcher:
                 yield message
         self.cursor = answer["cursor"]
 
-    def _event(self, message: Any) -> Event | None:
+    def _event(self, message: object) -> Event | None:
         try:
             event = Event.decode(message)
         except EventError:
@@ -198,18 +228,18 @@ class Watcher:
             "watch",
             request,
             namespace=NAMESPACE,
-            callback=lambda answer: self._put("watch", answer),
+            callback=lambda answer: self._put(("watch", answer)),
         )
 
-    def _auth(self) -> dict[str, str]:
+    def _auth(self) -> Auth:
         return {"token": self._token() if callable(self._token) else self._token}
 
-    def _refresh(self, *_: Any) -> None:
+    def _refresh(self, *_: object) -> None:
         if callable(self._token):
             self._client.emit("refresh", self._auth(), namespace=NAMESPACE)
 
-    def _on_disconnect(self, *_: Any) -> None:
+    def _on_disconnect(self, *_: object) -> None:
         self.connected = False
 
-    def _put(self, kind: str, message: Any) -> None:
-        self._inbox.put((kind, message))
+    def _put(self, message: Message) -> None:
+        self._inbox.put(message)

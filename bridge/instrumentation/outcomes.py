@@ -8,7 +8,6 @@ import json
 import time
 import traceback
 from collections.abc import Iterable
-from typing import cast
 
 from celery import states
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError

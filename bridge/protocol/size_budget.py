@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, MAX_RESULT_BYTES, cut, finite_json
-from bridge.protocol.json_types import BarData, TaskData
+from bridge.protocol.json_types import BarData, JSONObject, TaskData
 
 if TYPE_CHECKING:
-    from bridge.protocol.task_state import TaskState
+    from bridge.protocol.task_state import TaskState, Why
 
 T = TypeVar("T")
+Told = TypeVar("Told", bound=Mapping[str, object])
 
 __all__ = ["SizeBudget", "shorter", "size"]
 
@@ -31,7 +32,7 @@ class SizeBudget:
         fixed: part of the snapshot that is kept in any case.
     """
 
-    def __init__(self, most: int | None, fixed: Any) -> None:
+    def __init__(self, most: int | None, fixed: object) -> None:
         self._bound = most is not None
         self._left = 0 if most is None else most - size(fixed)
 
@@ -39,11 +40,11 @@ class SizeBudget:
         self._left -= size(part)
         return part
 
-    def outcome(self, told: dict[str, Any]) -> dict[str, Any]:
+    def outcome(self, told: Told) -> Told:
         """Return a job's outcome: a result that is too large is left out, an error is cut."""
         return self._take(shorter(told)) if self._bound else told
 
-    def meta(self, meta: dict[str, Any]) -> dict[str, Any]:
+    def meta(self, meta: JSONObject) -> JSONObject:
         """Return the meta of tasks; if it is too large, the entries added last."""
         if not self._bound:
             return meta
@@ -71,7 +72,8 @@ class SizeBudget:
         return listed
 
     def _cut(self, task: TaskData) -> TaskData:
-        why = shorter({"error": task["error"], "reason": task["reason"]})
+        told: Why = {"error": task["error"], "reason": task["reason"]}
+        why = shorter(told)
         short, bars = task.copy(), task["bars"]
         short["error"], short["reason"] = why["error"], why["reason"]
         short["meta"], short["bars"] = _newest(task["meta"], MAX_META_BYTES), []
@@ -79,7 +81,7 @@ class SizeBudget:
         return short
 
 
-def size(value: Any) -> int:
+def size(value: object) -> int:
     """Return the size of a value in bytes of JSON."""
     return len(finite_json(value))
 
@@ -98,17 +100,19 @@ def _first(bars: list[BarData], most: int) -> list[BarData]:
     return taken
 
 
-def _shorter_bar(fields: Mapping[str, Any]) -> BarData:
-    texts = {name: cut(fields[name], MAX_TEXT_BYTES) for name in BAR_TEXTS if name in fields}
+def _shorter_bar(bar: BarData) -> BarData:
+    fields: Mapping[str, object] = bar
+    told = {name: fields[name] for name in BAR_TEXTS if name in fields}
+    texts = {name: cut(str(text), MAX_TEXT_BYTES) for name, text in told.items()}
     known = [name for name in BAR_NUMBERS if name in fields and _small(fields[name])]
     return cast("BarData", {**{name: fields[name] for name in known}, **texts})
 
 
-def _small(value: Any) -> bool:
+def _small(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _newest(meta: dict[str, Any], most: int) -> dict[str, Any]:
+def _newest(meta: JSONObject, most: int) -> JSONObject:
     if size(meta) <= most:
         return meta
     kept: list[str] = []
@@ -120,9 +124,9 @@ def _newest(meta: dict[str, Any], most: int) -> dict[str, Any]:
     return {name: meta[name] for name in reversed(kept)}
 
 
-def shorter(told: dict[str, Any]) -> dict[str, Any]:
+def shorter(outcome: Told) -> Told:
     """Return an outcome, or a whole snapshot, with result, error and reason of limited size."""
-    told = dict(told)
+    told = dict(outcome)
     if "result" in told and size(told["result"]) > MAX_RESULT_BYTES:
         del told["result"]
         told["result_omitted"] = True
@@ -137,4 +141,4 @@ def shorter(told: dict[str, Any]) -> dict[str, Any]:
         told["error"] = short
     if isinstance(reason := told.get("reason"), str):
         told["reason"] = cut(reason, MAX_REASON_BYTES)
-    return told
+    return cast("Told", told)

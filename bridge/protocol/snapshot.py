@@ -7,18 +7,46 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, TypedDict, cast
 
 from bridge.protocol.event import TERMINAL, Event, EventType
-from bridge.protocol.json_types import BarData, SnapshotData
+from bridge.protocol.json_types import (
+    BarData,
+    Expectation,
+    JobState,
+    JSONObject,
+    QueuePlace,
+    SnapshotData,
+)
 from bridge.protocol.size_budget import SizeBudget
-from bridge.protocol.task_state import NOTHING, WHY, TaskState
+from bridge.protocol.task_state import NOTHING, TaskState, Why
 from bridge.protocol.task_table import TaskTable
 
 __all__ = ["MAX_TASKS", "Snapshot"]
 
 #: Maximum tasks that a snapshot lists; the counts cover all tasks.
 MAX_TASKS = 100
+
+
+class Outcome(Why, total=False):
+    """How a job ended, or why it has not yet."""
+
+    result: object
+    result_omitted: bool
+
+
+class Failure(Why):
+    """How the first task ended that did not succeed."""
+
+    state: JobState
+    ended_at: float | None
+
+
+class Estimate(TypedDict, total=False):
+    """Data of an ``estimate`` event."""
+
+    queue: QueuePlace | None
+    eta: Expectation | None
 
 
 class Given(NamedTuple):
@@ -30,16 +58,19 @@ class Given(NamedTuple):
     total: int = 0
     unlisted: int = 0
     #: Meta of all tasks, and of the listed ones.
-    meta: dict[str, Any] = NOTHING
-    listed_meta: dict[str, Any] = NOTHING
-    #: State, end and reasons of the first task that did not succeed, if it was not listed.
-    failure: dict[str, Any] | None = None
+    meta: JSONObject = NOTHING
+    listed_meta: JSONObject = NOTHING
+    #: The first task that did not succeed, if it was not listed.
+    failure: Failure | None = None
     #: Whether events of a task that was not listed are missing.
     incomplete: bool = False
 
 
 #: For a snapshot that was not decoded.
 FRESH = Given()
+#: Shared empty values, which save memory; never changed.
+NO_OUTCOME: Outcome = {}
+NO_ESTIMATE: Estimate = {}
 
 
 class Snapshot:
@@ -83,14 +114,14 @@ class Snapshot:
         self._total = self._more = 0
         #: None unless the job was asked to cancel; then the reason why that takes long, or "".
         self._asked: str | None = None
-        self._result: dict[str, Any] = NOTHING
+        self._result = NO_OUTCOME
         self._result_run = -1
         #: A server's estimate of the time to wait and to run.
-        self._estimate: dict[str, Any] = NOTHING
+        self._estimate = NO_ESTIMATE
         #: Why no events come from the workers, by a server's verdict; None while they do.
         self._disturbed: str | None = None
         #: When and why a server presumed all waiting tasks cancelled; None if it did not.
-        self._swept: tuple[float, dict[str, Any]] | None = None
+        self._swept: tuple[float, Why] | None = None
         self._given = FRESH
 
     def apply(self, event: Event) -> bool:
@@ -125,7 +156,7 @@ class Snapshot:
         return True
 
     def _sweep(self, event: Event) -> bool:
-        why = {"reason": event.data.get("reason")}
+        why: Why = {"reason": event.data.get("reason")}
         if not self._tasks.presume_cancelled(event.at, why):
             return False
         self._touch()
@@ -137,7 +168,7 @@ class Snapshot:
 
     def _settle(self) -> None:
         """Drop the fields that a finished job does not need; a server holds many of them."""
-        self._estimate, self._disturbed = NOTHING, None
+        self._estimate, self._disturbed = NO_ESTIMATE, None
         if self._asked:
             self._asked = ""
 
@@ -167,17 +198,17 @@ class Snapshot:
         return self._asked is not None
 
     @property
-    def estimate(self) -> dict[str, Any]:
+    def estimate(self) -> Estimate:
         """A server's estimate of the time to wait and to run; see ``expectation``."""
         return self._estimate
 
-    def expectation(self, at: float, *, queue: Any, eta: Any) -> Event:
+    def expectation(self, at: float, *, queue: QueuePlace | None, eta: Expectation | None) -> Event:
         """Return an event with the estimated time to wait and to run.
 
         Args:
             at: seconds since the epoch.
-            queue: ``{name, ahead, workers}`` of the queue in which the job waits, or None.
-            eta: ``{earliest, latest, jobs}``, or None.
+            queue: the queue in which the job waits, or None.
+            eta: when it is expected to end, or None.
         """
         data = {"queue": queue, "eta": eta}
         return Event(
@@ -193,7 +224,7 @@ class Snapshot:
     def _expect(self, event: Event) -> bool:
         if self.ended:
             return False
-        self._estimate = event.data
+        self._estimate = cast("Estimate", event.data)
         self._touch()
         return True
 
@@ -246,14 +277,16 @@ class Snapshot:
             # The result is that of the task that began last; its event may not arrive last.
             self._result_run = event.run
             wanted = ("result", "result_omitted")
-            self._result = {key: event.data[key] for key in wanted if key in event.data}
+            told = {key: event.data[key] for key in wanted if key in event.data}
+            self._result = cast("Outcome", told)
 
-    def _failure(self) -> dict[str, Any] | None:
-        """Return state, end and reasons of the first task that did not succeed."""
+    def _failure(self) -> Failure | None:
+        """Return how the first task ended that did not succeed."""
         known, task = self._given.failure, self._tasks.first_failed()
         if task is None or (known and (known["ended_at"] or 0.0) <= (task.ended_at or 0.0)):
             return known
-        return {"state": task.state, "ended_at": task.ended_at, **task.why}
+        state = cast("JobState", task.state)
+        return {"state": state, "ended_at": task.ended_at, **task.why}
 
     @property
     def total(self) -> int:
@@ -313,9 +346,9 @@ class Snapshot:
         }
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> JSONObject:
         """Merged meta of the tasks; the task that began last overrides the others."""
-        merged: dict[str, Any] = {}
+        merged: JSONObject = {}
         for task in self._tasks.with_meta():
             merged |= task.meta
         # Meta of a task that is not listed stands until a listed task sets a new value.
@@ -362,7 +395,7 @@ class Snapshot:
         own = self._tasks.get(self.job) or TaskState(self.job, self.name)
         return self.verdict(own, "cancelled", at, waiting=True, reason=reason)
 
-    def verdict(self, task: TaskState, kind: EventType, at: float, **data: Any) -> Event:
+    def verdict(self, task: TaskState, kind: EventType, at: float, **data: object) -> Event:
         """Return an event by which a server reports the state of a task that sends no events.
 
         Args:
@@ -413,24 +446,24 @@ class Snapshot:
         if not self.ended:
             return None
         if failure := self._failure():
-            return cast("float | None", failure["ended_at"])
+            return failure["ended_at"]
         return max((task.ended_at or 0.0 for task in self._tasks.values()), default=None)
 
-    def _outcome(self) -> dict[str, Any]:
+    def _outcome(self) -> Outcome:
         if failure := self._failure():
-            return {key: failure.get(key) for key in WHY}
+            return _reasons(failure)
         if self.state == "retrying":
             [first] = self._tasks.listed(1)
-            return {key: first.why.get(key) for key in WHY}
+            return _reasons(first.why)
         if self.state == "cancelling":
             return {"reason": self._asked or None}
-        return self._result if self.ended else {}
+        return self._result if self.ended else NO_OUTCOME
 
-    def _expected(self) -> dict[str, Any]:
-        """Return the estimate: its ``queue`` while the job is queued, its ``eta`` until it ends."""
-        told = {} if self.ended else self._estimate
+    def _expected(self) -> tuple[QueuePlace | None, Expectation | None]:
+        """Return the estimate: its queue while the job is queued, its expectation until it ends."""
+        told = NO_ESTIMATE if self.ended else self._estimate
         queued = self.state == "queued"
-        return {"queue": told.get("queue") if queued else None, "eta": told.get("eta")}
+        return told.get("queue") if queued else None, told.get("eta")
 
     def encode(self, most: int | None = None) -> SnapshotData:
         """Return the snapshot as the JSON object of the protocol.
@@ -443,16 +476,18 @@ class Snapshot:
             return self._given.encoded
         fixed = self._fixed()
         room = SizeBudget(most, fixed)
-        outcome, meta, bars = room.outcome(self._outcome()), room.meta(self.meta), self.bars
-        parts = {"meta": meta, "bars": room.bars(bars), "tasks": room.tasks(self._listed())}
-        return cast(SnapshotData, {**fixed, **outcome, **parts})
+        outcome, meta = room.outcome(self._outcome()), room.meta(self.meta)
+        bars, tasks = room.bars(self.bars), room.tasks(self._listed())
+        parts = {"meta": meta, "bars": bars, "tasks": tasks}
+        return cast("SnapshotData", {**fixed, **outcome, **parts})
 
-    def _fixed(self) -> dict[str, Any]:
+    def _fixed(self) -> SnapshotData:
+        queue, eta = self._expected()
         return {
             "job": self.job,
             "name": self.name,
             "owner": self.owner,
-            "state": self.state,
+            "state": cast("JobState", self.state),
             "at": self.at,
             "queued_at": self.queued_at,
             "started_at": self.started_at,
@@ -470,7 +505,8 @@ class Snapshot:
             "cancelling": self.cancelling,
             "stalled": self.stalled,
             "disturbed": self.disturbed,
-            **self._expected(),
+            "queue": queue,
+            "eta": eta,
             "dropped": self.dropped,
             "incomplete": self.incomplete,
             "source": "events",
@@ -496,7 +532,7 @@ class Snapshot:
         runs = (task.order[0] for task in new._tasks.values() if task.state == "succeeded")
         new._result_run = max(runs, default=-1)
         unlisted = max(0, data["done"] - new.done)
-        failure = {
+        failure: Failure = {
             "state": data["state"],
             "ended_at": data["ended_at"],
             "error": data["error"],
@@ -515,7 +551,7 @@ class Snapshot:
         )
         return new
 
-    def _is_of_listed(self, failure: dict[str, Any]) -> bool:
+    def _is_of_listed(self, failure: Failure) -> bool:
         """Whether a failure is that of a listed task."""
         first = self._tasks.first_failed()
         return first is not None and first.ended_at == failure["ended_at"]
@@ -523,3 +559,11 @@ class Snapshot:
     def _listed(self) -> list[TaskState]:
         """Return the tasks to list: unfinished ones, then failed ones, then succeeded ones."""
         return self._tasks.listed(MAX_TASKS)
+
+
+def _reasons(why: Why) -> Outcome:
+    return {
+        "error": why.get("error"),
+        "reason": why.get("reason"),
+        "retry_at": why.get("retry_at"),
+    }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import TypedDict, cast
 
 from bridge.protocol.event import TERMINAL, Event, finite_json
-from bridge.protocol.json_types import BarData, JobState, TaskData
+from bridge.protocol.json_types import BarData, JobFailure, JobState, JSONObject, TaskData
 
-__all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState"]
+__all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState", "Why"]
 
 #: State of a task after an event that does not end it.
 STATES = {
@@ -21,12 +21,23 @@ STATES = {
 }
 #: Types of events that begin no execution: a worker's parent may send them about one.
 NO_BEGINNING = TERMINAL | {"retrying"}
-#: Fields of an event's data on why a task ended, or is to run again.
+
+
+class Why(TypedDict, total=False):
+    """Why a task ended, or is to run again, as far as an event's data tells it."""
+
+    error: JobFailure | None
+    reason: str | None
+    retry_at: float | None
+
+
+#: Fields of an event's data that a ``Why`` has.
 WHY = ("error", "reason", "retry_at")
 
 #: Shared empty values, which save memory; never changed.
-NOTHING: dict[str, Any] = {}
+NOTHING: JSONObject = {}
 NO_BARS: list[BarData] = []
+NO_REASON: Why = {}
 
 #: Sort key of tasks in a snapshot's list: group, run, id.
 Place = tuple[int, int, str]
@@ -59,12 +70,12 @@ class TaskState:
         self.state = "queued"
         self.attempt = 0
         self._bars: list[BarData] | str = NO_BARS
-        self.meta: dict[str, Any] = NOTHING
+        self.meta: JSONObject = NOTHING
         self.order = (-1, -1, -1)
         self.flags = 0
         self.ended_at: float | None = None
         #: Error, reason and time of the next attempt, as far as they were reported.
-        self.why: dict[str, Any] = NOTHING
+        self.why: Why = NO_REASON
 
     @property
     def bars(self) -> list[BarData]:
@@ -138,9 +149,7 @@ class TaskState:
             self.flags |= PRESUMED
         self.state = event.type if event.terminal else STATES.get(event.type, self.state)
         self.ended_at = event.at if event.terminal else None
-        told = event.type in NO_BEGINNING
-        why = {key: event.data[key] for key in WHY if told and key in event.data}
-        self.why = why or NOTHING
+        self.why = _why(event.data) if event.type in NO_BEGINNING else NO_REASON
         if event.type == "progress":
             self._bars = event.data.get("bars", NO_BARS)
             self.meta = event.data.get("meta", NOTHING)
@@ -148,7 +157,7 @@ class TaskState:
             # A server holds many ended jobs, and as text their bars take a quarter of the memory.
             self._bars = finite_json(self._bars)
 
-    def presume(self, state: str, at: float, why: dict[str, Any]) -> None:
+    def presume(self, state: str, at: float, why: Why) -> None:
         """Set the end that a server presumes.
 
         Args:
@@ -209,5 +218,9 @@ class TaskState:
         )
         task.ended_at = data["ended_at"]
         why = {"error": data["error"], "reason": data["reason"], "retry_at": data["retry_at"]}
-        task.why = {name: value for name, value in why.items() if value is not None}
+        task.why = cast("Why", {name: told for name, told in why.items() if told is not None})
         return task
+
+
+def _why(data: JSONObject) -> Why:
+    return cast("Why", {key: data[key] for key in WHY if key in data}) or NO_REASON

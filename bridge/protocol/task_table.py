@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from bridge.protocol.event import TERMINAL, Event
-from bridge.protocol.task_state import INCOMPLETE, PRESUMED, STALLED, Place, TaskState
+from bridge.protocol.task_state import INCOMPLETE, PRESUMED, STALLED, Place, TaskState, Why
 
 __all__ = ["TaskTable"]
 
@@ -66,7 +66,7 @@ class TaskTable(dict[str, TaskState]):
         self[task.task] = task
         index.move(task, before)
 
-    def presume_cancelled(self, at: float, why: dict[str, object]) -> bool:
+    def presume_cancelled(self, at: float, why: Why) -> bool:
         """Mark all waiting tasks as cancelled; return whether there were any.
 
         Args:

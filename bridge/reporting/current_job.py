@@ -6,9 +6,9 @@ import json
 import logging
 import threading
 from contextvars import ContextVar
-from typing import Any
 
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, finite_json
+from bridge.protocol.json_types import JSONObject
 from bridge.protocol.nesting import shallow_json
 from bridge.reporting.reporter import Reporter
 from bridge.reporting.run import Run
@@ -123,7 +123,7 @@ class CurrentJob:
             run.check()
             put_output(run, emitter, chunk)
 
-    def set_meta(self, **values: Any) -> None:
+    def set_meta(self, **values: object) -> None:
         """Set values that clients see with the job; a newer value of a name replaces the older.
 
         Args:
@@ -158,7 +158,7 @@ def cut_line(text: str) -> str:
     return text if len(data) <= MAX_LOG_BYTES else data[:MAX_LOG_BYTES].decode("utf-8", "ignore")
 
 
-def _json(value: Any) -> Any:
+def _json(value: object) -> object:
     try:
         return json.loads(shallow_json(value))  # a copy: the task may go on to change its own
     except (TypeError, ValueError):
@@ -168,7 +168,7 @@ def _json(value: Any) -> Any:
             return f"<{type(value).__name__}>"
 
 
-def _fitting(meta: dict[str, Any]) -> dict[str, Any]:
+def _fitting(meta: JSONObject) -> JSONObject:
     while len(finite_json(meta)) > MAX_META_BYTES:
         largest = max(meta, key=lambda name: len(finite_json(meta[name])))
         logger.warning("taskbridge: set_meta(%s=…) left out: it is too long", largest)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 from bridge.protocol.event import cut
+from bridge.protocol.json_types import BarData
 
 __all__ = ["Meter", "Reading", "finite"]
 
@@ -25,14 +26,17 @@ MAX_ETA = 1e9
 
 
 class Reading(NamedTuple):
-    """The values of a bar at one moment, as the application set them: types are not checked."""
+    """The values of a bar at one moment.
 
-    n: Any
-    total: Any = None
-    desc: Any = ""
-    postfix: Any = ""
-    unit: Any = "it"
-    unit_scale: Any = False
+    As an application has set them, they may have any type; :class:`Meter` cleans them.
+    """
+
+    n: float
+    total: float | None = None
+    desc: str = ""
+    postfix: str = ""
+    unit: str = "it"
+    unit_scale: bool | float = False
 
 
 class Meter:
@@ -99,7 +103,7 @@ class Meter:
         self._look()
         return (self._reading, self.closed) != self._sampled
 
-    def sample(self, position: int) -> dict[str, Any]:
+    def sample(self, position: int) -> BarData:
         """Read the bar, update its rate, and return it as a bar of a ``progress`` event."""
         self._look()
         reading = self._reading
@@ -146,7 +150,7 @@ def _clean(reading: Reading) -> Reading:
     n, total, desc, postfix, unit, unit_scale = reading
     return Reading(
         finite(n) or 0,
-        finite(total),
+        None if total is None else finite(total),
         # tqdm's set_description() adds the colon that it draws.
         _text(desc).removesuffix(": "),
         _text(postfix),
@@ -155,7 +159,7 @@ def _clean(reading: Reading) -> Reading:
     )
 
 
-def finite(value: Any) -> float | None:
+def finite(value: SupportsFloat) -> float | None:
     """Return a value as a plain int or float; None for NaN, infinity and what is not a number."""
     try:
         number = float(value)
@@ -166,7 +170,7 @@ def finite(value: Any) -> float | None:
     return value if type(value) is int else number
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     try:
         return "" if value is None else cut(str(value)[:MAX_TEXT], MAX_TEXT_BYTES)
     except Exception:  # noqa: BLE001 - anybody's __str__

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from tqdm import tqdm
 
@@ -18,6 +18,8 @@ from bridge.reporting.meter import Meter, Reading, finite
 __all__ = ["Bar", "progress", "progress_range"]
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     Base = tqdm[Any]
 else:
     Base = tqdm
@@ -35,14 +37,14 @@ class _Nobody:
 
     def remove(self, bar: object) -> None: ...
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         return iter(())
 
 
 class _Stopped(float):
     """A count whose addition raises ``JobCancelled``; see :meth:`Bar.stop`."""
 
-    def __add__(self, other: object) -> Any:
+    def __add__(self, other: object) -> NoReturn:
         raise JobCancelled
 
     __radd__ = __sub__ = __add__
@@ -79,16 +81,16 @@ class Bar(Base):
     _lock = threading.RLock()
     _instances = _Nobody()
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:
+    def __new__(cls, *_: object, **__: object) -> Self:
         return object.__new__(cls)
 
     def __init__(
         self,
-        iterable: Iterable[Any] | None = None,
+        iterable: Iterable[object] | None = None,
         desc: str | None = None,
         total: float | None = None,
         leave: bool | None = True,
-        file: Any = None,
+        file: SupportsWrite[str] | None = None,
         *more: Any,
         **options: Any,
     ) -> None:
@@ -105,15 +107,15 @@ class Bar(Base):
             self.pos = self._run.show(self, self._meter, position, hidden=hidden)
 
     @classmethod
-    def _get_free_pos(cls, instance: Any = None) -> int:
+    def _get_free_pos(cls, instance: object = None) -> int:
         return 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         if self.iterable is None:
             raise TypeError("this bar has no iterable: give it one, or move it with update()")
         return self._each(self.iterable)
 
-    def _each(self, iterable: Iterable[Any]) -> Iterator[Any]:
+    def _each(self, iterable: Iterable[object]) -> Iterator[object]:
         try:
             for item in iterable:
                 yield item
@@ -155,25 +157,27 @@ class Bar(Base):
         """Leave the time since the last sample out of the rate."""
         self._meter.unpause()
 
-    def refresh(self, *_: Any, **__: Any) -> Any:
+    def refresh(self, *_: object, **__: object) -> Any:
         """Do nothing: the sender thread samples the bar."""
         return True
 
     display = refresh
 
-    def clear(self, *_: Any, **__: Any) -> None:
+    def clear(self, *_: object, **__: object) -> None:
         """Do nothing: nothing is drawn."""
 
     moveto = clear
 
     @property
-    def format_dict(self) -> Any:
+    def format_dict(self) -> dict[str, object]:
         """tqdm's values for formatting a bar, with the smoothed rate that is sent."""
         meter = getattr(self, "_meter", None)
         return {**super().format_dict, "rate": meter and meter.rate}
 
     @classmethod
-    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+    def write(
+        cls, s: str, file: SupportsWrite[str] | None = None, end: str = "\n", nolock: bool = False
+    ) -> None:
         """Send a log line to the clients that watch the job; with ``file``, write it there."""
         if file is None:
             current_job.job.log(s)
@@ -190,18 +194,18 @@ def _reader(bar: Bar) -> Callable[[], Reading | None]:
             return None
         # A disabled bar lacks some of these attributes.
         texts = (getattr(bar, name, None) for name in ("desc", "postfix", "unit", "unit_scale"))
-        return Reading(bar.n, bar.total, *texts)
+        return Reading._make((bar.n, bar.total, *texts))
 
     return read
 
 
 @functools.lru_cache(256)
-def bar_class(cls: Any) -> type[Bar] | None:
+def bar_class(cls: type) -> type[Bar] | None:
     """Return a class of ``cls`` and :class:`Bar`, which draws nothing; None if they do not mix."""
     if cls is tqdm:
         return Bar
     if issubclass(cls, Bar):
-        return cast("type[Bar]", cls)
+        return cls
     try:
         made: type[Bar] = type(cls.__name__, (cls, Bar), {"__module__": cls.__module__})
     except TypeError:  # a metaclass or slots of its own
@@ -235,7 +239,7 @@ class progress(Base):  # noqa: N801 - used as a function, as tqdm is
         TqdmKeyError: an option that tqdm does not know.
     """
 
-    def __new__(cls, *args: Any, **options: Any) -> Any:
+    def __new__(cls, *args: object, **options: object) -> Any:
         made = None if current_job.here() is None else bar_class(cls)  # type: ignore[arg-type]
         if made is None:
             return super().__new__(cls, *args, **options)
@@ -256,7 +260,9 @@ class progress(Base):  # noqa: N801 - used as a function, as tqdm is
             self.close()
 
     @classmethod
-    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+    def write(
+        cls, s: str, file: SupportsWrite[str] | None = None, end: str = "\n", nolock: bool = False
+    ) -> None:
         """Print a line above the bars; inside a job, send it to clients as a log line."""
         if file is None and current_job.here():
             current_job.job.log(s)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from bridge.protocol.event import EventType
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting.run import Run
 
 __all__ = ["Reporter"]
@@ -17,7 +18,7 @@ class Reporter(Protocol):
     which passes lines on to the parent's emitter; a test has a recorder, which keeps them.
     """
 
-    def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
+    def put(self, run: Run, kind: EventType, data: JSONObject | None = None) -> None:
         """Take an event.
 
         Args:

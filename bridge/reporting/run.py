@@ -6,10 +6,11 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from bridge.errors import JobCancelled
 from bridge.protocol.event import Event, EventType
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting.meter import Meter, Reading
 
 __all__ = ["MAX_BARS", "Run"]
@@ -25,7 +26,7 @@ INTERVAL = 0.1
 #: Seconds between the first samples, so that the bar of a one-second job moves more than once.
 SHORTEST_INTERVAL = 0.02
 #: One empty dict in place of many; never modified.
-NOTHING: dict[str, Any] = {}
+NOTHING: JSONObject = {}
 
 
 class Stoppable(Protocol):
@@ -65,7 +66,7 @@ class Run:
         name: str,
         owner: str | None = None,
         begun: int | None = None,
-        execution: dict[str, Any] | None = None,
+        execution: JSONObject | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         capture: frozenset[str] = frozenset(),
         node: str | None = None,
@@ -92,7 +93,7 @@ class Run:
         #: Lines dropped so far by the rate limit; only the sender thread adds to it.
         self.limited = 0
         #: Values of ``job.set_meta`` by name; the dict is replaced, never changed in place.
-        self.meta: dict[str, Any] = {}
+        self.meta: JSONObject = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
         self._is_cancelled = is_cancelled
         self._meters: dict[int, Meter] = {}
@@ -201,14 +202,14 @@ class Run:
         told = {"bars": bars, **({"meta": meta} if meta else {}), **self._later}
         return self._event("progress", told)
 
-    def event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
+    def event(self, kind: EventType, data: JSONObject, at: float | None = None) -> Event:
         """Return the run's next numbered event, at ``at`` seconds since the epoch; default now."""
         self._seq += 1
         self._tick = 0
         known = self._later if kind in LINES else self.execution
         return self._event(kind, {**known, **self.complete(data)}, at)
 
-    def complete(self, data: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, data: JSONObject) -> JSONObject:
         """Return an event's data with skipped data, and the lines dropped since the last event."""
         # Not for `progress`, which may be replaced by a newer one before a client sees it.
         untold = self.dropped + self.limited - self._told
@@ -216,12 +217,12 @@ class Run:
         skipped, self._skipped = self._skipped, NOTHING
         return {**skipped, **data, **({"dropped": untold} if untold else {})}
 
-    def skip(self, data: dict[str, Any]) -> None:
+    def skip(self, data: JSONObject) -> None:
         """Skip an event number, so that clients see a gap; the next event gets ``data`` as well."""
         self._seq += 1
         self._skipped = data
 
-    def _event(self, kind: EventType, data: dict[str, Any], at: float | None = None) -> Event:
+    def _event(self, kind: EventType, data: JSONObject, at: float | None = None) -> Event:
         return Event(
             job=self.job,
             task=self.task,

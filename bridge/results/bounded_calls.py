@@ -14,12 +14,16 @@ import time
 from _queue import SimpleQueue  # not queue's: eventlet and gevent replace that
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeVar, TypeVarTuple, cast
 
 from bridge.errors import ResultsUnavailable
 from bridge.results.call_thread import SILENT, Call, CallThread
+from bridge.untyped import CeleryApp
 
 __all__ = ["PATIENCE", "SILENT", "BoundedCalls", "Call", "bounded_calls_for"]
+
+R = TypeVar("R")
+Arguments = TypeVarTuple("Arguments")
 
 #: Seconds that a caller waits by default; a thread whose call takes longer counts as stuck.
 PATIENCE = 2.0
@@ -43,7 +47,9 @@ class BoundedCalls:
         self._renew_at = 0.0
         self._pause = PAUSE[0]
 
-    def ask(self, call: Callable[..., Any], *arguments: Any, within: float = PATIENCE) -> Any:
+    def ask(
+        self, call: Callable[[*Arguments], R], *arguments: *Arguments, within: float = PATIENCE
+    ) -> R:
         """Return what ``call(*arguments)`` returns.
 
         Args:
@@ -59,9 +65,14 @@ class BoundedCalls:
         if not self._ready(within):
             raise ResultsUnavailable(SILENT)
         self._calls.put(one)
-        return one.wait()
+        return cast("R", one.wait())
 
-    def begin(self, call: Callable[..., Any], *arguments: Any, within: float = PATIENCE) -> Call:
+    def begin(
+        self,
+        call: Callable[[*Arguments], object],
+        *arguments: *Arguments,
+        within: float = PATIENCE,
+    ) -> Call:
         """Queue ``call(*arguments)``, and return the call; it is made even if that takes long.
 
         Args:
@@ -110,7 +121,7 @@ class BoundedCalls:
 _asides: dict[tuple[int, str], BoundedCalls] = {}
 
 
-def bounded_calls_for(app: Any) -> BoundedCalls:
+def bounded_calls_for(app: CeleryApp) -> BoundedCalls:
     """Return this process's ``BoundedCalls`` for the result backend of a Celery application."""
     key = os.getpid(), str(app.conf.result_backend)  # no thread survives a fork
     return _asides.get(key) or _asides.setdefault(key, BoundedCalls())

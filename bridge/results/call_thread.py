@@ -12,7 +12,6 @@ import sys
 import time
 from _queue import SimpleQueue  # not queue's: eventlet and gevent replace that
 from collections.abc import Callable
-from typing import Any
 
 from bridge.errors import ResultsUnavailable
 
@@ -35,10 +34,10 @@ class Call:
         keep: whether the call is made even after :meth:`wait` has timed out.
     """
 
-    def __init__(self, call: Callable[[], Any], within: float, *, keep: bool) -> None:
+    def __init__(self, call: Callable[[], object], within: float, *, keep: bool) -> None:
         self._call, self._keep = call, keep
         self._deadline = time.monotonic() + within
-        self._answer: Any = None
+        self._answer: object = None
         self._error: BaseException | None = None
         self._done = self._abandoned = False
         #: Time at which the call began, in monotonic seconds; 0 before.
@@ -55,7 +54,7 @@ class Call:
             self._error = error
         self._done = True
 
-    def wait(self) -> Any:
+    def wait(self) -> object:
         """Return what the call returns.
 
         Raises:

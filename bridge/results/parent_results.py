@@ -11,10 +11,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 from bridge.errors import ResultsUnavailable
 from bridge.results.bounded_calls import bounded_calls_for
+from bridge.untyped import CeleryApp, CeleryPool, ResultBackend
 
 __all__ = ["install", "store_now"]
 
@@ -26,8 +27,12 @@ PATIENCE = 0.5
 #: Whether the last attempt to store something failed, which is logged once.
 _failing = False
 
+#: Positional and keyword arguments of a backend's method.
+Positional: TypeAlias = tuple[object, ...]
+Named: TypeAlias = dict[str, object]
 
-def install(app: Any, pool: Any) -> None:
+
+def install(app: CeleryApp, pool: CeleryPool) -> None:
     """Patch the backend so that this thread, a worker's main one, waits at most ``PATIENCE``.
 
     Args:
@@ -50,7 +55,7 @@ def install(app: Any, pool: Any) -> None:
         _replace(backend, "_get_task_meta_for", functools.partial(_ask, app))
 
 
-def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
+def store_now(app: CeleryApp, name: str, *args: object, **options: object) -> None:
     """Call a method of the backend that stores a result, and wait at most ``PATIENCE`` seconds.
 
     A failure is logged, and nothing is raised; a call that has not begun by then is not made.
@@ -67,14 +72,16 @@ def store_now(app: Any, name: str, *args: Any, **options: Any) -> None:
         logger.error("taskbridge: what became of a task is not stored: %s", error)
 
 
-def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
+def _replace(
+    backend: ResultBackend, name: str, instead: Callable[[str, Positional, Named], object]
+) -> None:
     original = getattr(backend, name, None)  # a backend without results lacks some
     if original is None or hasattr(original, "__wrapped__"):
         return
     here = os.getpid(), threading.get_ident()
 
     @functools.wraps(original)
-    def method(*args: Any, **options: Any) -> Any:
+    def method(*args: object, **options: object) -> object:
         # Processes forked later inherit the patched backend, and store their results directly.
         if (os.getpid(), threading.get_ident()) != here:
             return original(*args, **options)
@@ -83,11 +90,11 @@ def _replace(backend: Any, name: str, instead: Callable[..., Any]) -> None:
     setattr(backend, name, method)
 
 
-def _ask(app: Any, name: str, args: Any, options: Any) -> Any:
+def _ask(app: CeleryApp, name: str, args: Positional, options: Named) -> object:
     return bounded_calls_for(app).ask(_call, app, name, args, options, within=PATIENCE)
 
 
-def _store(app: Any, name: str, args: Any, options: Any) -> None:
+def _store(app: CeleryApp, name: str, args: Positional, options: Named) -> None:
     global _failing
     try:
         bounded_calls_for(app).begin(_call, app, name, args, options, within=PATIENCE).wait()
@@ -98,5 +105,5 @@ def _store(app: Any, name: str, args: Any, options: Any) -> None:
         _failing = True
 
 
-def _call(app: Any, name: str, args: Any, options: Any) -> Any:
+def _call(app: CeleryApp, name: str, args: Positional, options: Named) -> object:
     return getattr(app.backend, name)(*args, **options)

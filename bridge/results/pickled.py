@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable
-from typing import Any
+from pickletools import OpcodeInfo
 
 __all__ = ["OBJECT", "plain"]
 
@@ -33,7 +33,7 @@ _VALUES = frozenset(
         *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
     ]
 )
-_CONSTANTS: dict[str, Callable[[], Any]] = {
+_CONSTANTS: dict[str, Callable[[], object]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -48,7 +48,7 @@ _NOTHING = frozenset(("PROTO", "FRAME", "STOP"))
 _KEYS = (str, int, float, type(None))
 
 
-def plain(data: bytes) -> Any:
+def plain(data: bytes) -> object:
     """Return the value of a pickle, with :data:`OBJECT` for each part that is not plain data.
 
     Args:
@@ -57,7 +57,7 @@ def plain(data: bytes) -> Any:
     Raises:
         ValueError: the data is not a pickle.
     """
-    stack, memo = _Stack(), dict[int, Any]()
+    stack, memo = _Stack(), dict[object, object]()
     try:
         for opcode, argument, _ in pickletools.genops(data):
             _step(stack, memo, opcode, argument)
@@ -67,8 +67,8 @@ def plain(data: bytes) -> Any:
     return value
 
 
-class _Stack(list[Any]):
-    def since_mark(self) -> list[Any]:
+class _Stack(list[object]):
+    def since_mark(self) -> list[object]:
         """Remove and return what was pushed after the last mark, and remove the mark."""
         at = len(self) - 1
         while self[at] is not _MARK:
@@ -79,7 +79,7 @@ class _Stack(list[Any]):
         del self[at:]
         return values
 
-    def last(self, count: int) -> list[Any]:
+    def last(self, count: int) -> list[object]:
         """Remove and return the last ``count`` values."""
         if count > len(self):
             raise IndexError("too few values")
@@ -88,7 +88,7 @@ class _Stack(list[Any]):
         return values
 
 
-def _step(stack: _Stack, memo: dict[int, Any], opcode: Any, argument: Any) -> None:
+def _step(stack: _Stack, memo: dict[object, object], opcode: OpcodeInfo, argument: object) -> None:
     name = opcode.name
     if name in _VALUES:
         stack.append(argument)
@@ -108,7 +108,7 @@ def _step(stack: _Stack, memo: dict[int, Any], opcode: Any, argument: Any) -> No
         _object(stack, opcode)
 
 
-def _object(stack: _Stack, opcode: Any) -> None:
+def _object(stack: _Stack, opcode: OpcodeInfo) -> None:
     """Pop and push what an opcode that makes or changes an object does, with ``OBJECT``."""
     below = opcode.stack_before
     if pickletools.markobject in below:
@@ -118,12 +118,12 @@ def _object(stack: _Stack, opcode: Any) -> None:
     stack.extend(OBJECT for _ in opcode.stack_after)
 
 
-def _add(stack: _Stack, values: list[Any]) -> None:
+def _add(stack: _Stack, values: list[object]) -> None:
     if isinstance(into := stack[-1], list):
         into.extend(values)
 
 
-def _set(stack: _Stack, values: list[Any]) -> None:
+def _set(stack: _Stack, values: list[object]) -> None:
     if isinstance(into := stack[-1], dict):
         # Other keys are not JSON, and may take exponential time to hash: a tuple that holds a
         # second one twice, which holds a third one twice, and so on.
@@ -137,7 +137,7 @@ def _new_dict(stack: _Stack) -> None:
     _set(stack, values)
 
 
-_STEPS: dict[str, Callable[[_Stack], Any]] = {
+_STEPS: dict[str, Callable[[_Stack], object]] = {
     "MARK": lambda stack: stack.append(_MARK),
     "POP": lambda stack: stack.pop(),
     "POP_MARK": lambda stack: stack.since_mark(),

@@ -10,14 +10,18 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.results.pickled import OBJECT, plain
+from bridge.untyped import ResultBackend
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Executable, Table
 
 __all__ = ["MALFORMED", "MAX_NAME", "MAX_STORED_BYTES", "Reader", "Row", "of_database", "reader_of"]
 
-Row = dict[str, Any]
-Reader = Callable[[Any, str], Row | None]
+Row = dict[str, object]
+Reader = Callable[[ResultBackend, str], Row | None]
 
 #: Bytes of a stored result that are read at most; of a larger one only the state is known.
 MAX_STORED_BYTES = 64 * 1024
@@ -29,7 +33,7 @@ _BEGINNING = re.compile(rb'\{"status": ?"(\w{1,50})"')
 MALFORMED = (ValueError, TypeError, OverflowError, RecursionError, EOFError, OSError, zlib.error)
 
 
-def of_database(backend: Any, task: str) -> Row | None:
+def of_database(backend: ResultBackend, task: str) -> Row | None:
     import sqlalchemy as sa
     from sqlalchemy.exc import DatabaseError
 
@@ -46,11 +50,13 @@ def of_database(backend: Any, task: str) -> Row | None:
     return None if row is None else {**row, "result": _column(row["result"], row["length"])}
 
 
-def _query(table: Any, names: list[str], task: str) -> Any:
+def _query(table: Table, names: list[str], task: str) -> Executable:
     """Return the query of one row, with NULL for columns that are too long."""
     import sqlalchemy as sa
 
-    def short(column: Any, length: Any, most: int) -> Any:
+    def short(
+        column: ColumnElement[object], length: ColumnElement[int], most: int
+    ) -> ColumnElement[object]:
         # The driver's raw value: SQLAlchemy's types unpickle, or allocate as much as a row says.
         return sa.case((length <= most, sa.type_coerce(column, sa.types.NullType())))
 
@@ -65,7 +71,7 @@ def _query(table: Any, names: list[str], task: str) -> Any:
     return sa.select(*columns).where(table.c.task_id == task)
 
 
-def _column(value: Any, length: Any) -> Any:
+def _column(value: object, length: int | None) -> object:
     if length is None:
         return None
     try:
@@ -74,7 +80,7 @@ def _column(value: Any, length: Any) -> Any:
         return OBJECT
 
 
-def _of_redis(backend: Any, task: str) -> Row | None:
+def _of_redis(backend: ResultBackend, task: str) -> Row | None:
     from redis.exceptions import ResponseError
 
     try:
@@ -86,7 +92,7 @@ def _of_redis(backend: Any, task: str) -> Row | None:
     return _fields(value)
 
 
-def _of_files(backend: Any, task: str) -> Row | None:
+def _of_files(backend: ResultBackend, task: str) -> Row | None:
     try:
         file = backend.open(backend.sep.join((backend.path, backend.get_key_for_task(task))), "rb")
     except FileNotFoundError:
@@ -95,11 +101,11 @@ def _of_files(backend: Any, task: str) -> Row | None:
         return _fields(file.read(MAX_STORED_BYTES + 1))
 
 
-def _of_keys(backend: Any, task: str) -> Row | None:
+def _of_keys(backend: ResultBackend, task: str) -> Row | None:
     return _fields(backend.get(backend.get_key_for_task(task)))
 
 
-def _fields(value: Any) -> Row | None:
+def _fields(value: object) -> Row | None:
     """Return the row stored under one key; None without one, empty if it is malformed."""
     if not value:
         return None
@@ -114,7 +120,7 @@ def _fields(value: Any) -> Row | None:
     return fields if isinstance(fields, dict) else {}
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode(errors="replace")
     if not isinstance(value, bytes | bytearray | memoryview):
@@ -122,7 +128,7 @@ def _bytes(value: Any) -> bytes:
     return bytes(value)
 
 
-def _decoded(data: bytes) -> Any:
+def _decoded(data: bytes) -> object:
     """Return the value of JSON, or of a pickle of plain data.
 
     Raises:
@@ -135,14 +141,20 @@ def _decoded(data: bytes) -> Any:
     return json.loads(data, object_hook=_typed)
 
 
-def _typed(fields: dict[str, Any]) -> Any:
+def _typed(fields: Row) -> object:
     """Replace kombu's form of dates and the like by ``OBJECT``: the task's value is not JSON."""
     return OBJECT if fields.keys() == {"__type__", "__value__"} else fields
 
 
+class Decompressor(Protocol):
+    """Decompresses one value."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
 #: Prefix of results that Celery has compressed (``result_compression``, from 5.7 on).
 _COMPRESSED = b"\x00celery-compressed\x00"
-_DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
+_DECOMPRESSORS: dict[bytes, Callable[[], Decompressor]] = {
     b"application/x-gzip": zlib.decompressobj,
     b"application/x-bz2": bz2.BZ2Decompressor,
 }
@@ -155,8 +167,7 @@ def _decompressed(data: bytes) -> bytes:
     kind, _, body = data[len(_COMPRESSED) :].partition(b"\x00")
     if kind not in _DECOMPRESSORS:
         raise ValueError("its compression is not known")
-    found: bytes = _DECOMPRESSORS[kind]().decompress(body, MAX_STORED_BYTES + 1)
-    return found
+    return _DECOMPRESSORS[kind]().decompress(body, MAX_STORED_BYTES + 1)
 
 
 #: Reader of each class of backend; None for one whose client library unpickles.
@@ -169,7 +180,7 @@ _READERS: dict[str, Reader | None] = {
 }
 
 
-def reader_of(backend: Any) -> Reader | None:
+def reader_of(backend: ResultBackend) -> Reader | None:
     """Return the reader of rows of a Celery backend; None if there is none."""
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(backend).__mro__)
     return next((_READERS[name] for name in names if name in _READERS), None)

@@ -12,10 +12,17 @@ import logging
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from bridge.results.pickled import OBJECT
-from bridge.results.result_rows import MALFORMED, MAX_NAME, MAX_STORED_BYTES, of_database, reader_of
+from bridge.results.result_rows import (
+    MALFORMED,
+    MAX_NAME,
+    MAX_STORED_BYTES,
+    Row,
+    of_database,
+    reader_of,
+)
+from bridge.untyped import ResultBackend
 
 __all__ = ["MAX_STORED_BYTES", "StoredResult", "can_read", "is_database", "read"]
 
@@ -33,14 +40,14 @@ class StoredResult:
     state: str
     #: Return value of the task, or ``exc_type`` and ``exc_message`` of the error it raised;
     #: :data:`bridge.results.pickled.OBJECT` in place of what is not JSON, or is too large.
-    result: Any = OBJECT
+    result: object = OBJECT
     #: Time of the task's end, in seconds since the epoch; None if it is not stored.
     ended_at: float | None = None
     #: Name of the task, where Celery stores it (``result_extended``); else empty.
     name: str = ""
 
 
-def read(backend: Any, task: str) -> StoredResult | None:
+def read(backend: ResultBackend, task: str) -> StoredResult | None:
     """Return the stored result of a task.
 
     Args:
@@ -64,17 +71,17 @@ def read(backend: Any, task: str) -> StoredResult | None:
         return None
 
 
-def can_read(backend: Any) -> bool:
+def can_read(backend: ResultBackend) -> bool:
     """Whether results in a backend can be read; with ``rpc://``, for one, they cannot."""
     return reader_of(backend) is not None
 
 
-def is_database(backend: Any) -> bool:
+def is_database(backend: ResultBackend) -> bool:
     """Whether a backend is Celery's database backend, on SQLAlchemy."""
     return reader_of(backend) is of_database
 
 
-def _result(row: dict[str, Any]) -> StoredResult:
+def _result(row: Row) -> StoredResult:
     state, name = row.get("status"), row.get("name")
     if not isinstance(state, str) or not 0 < len(state) <= MAX_STATE:
         raise ValueError("it has no state")
@@ -86,7 +93,7 @@ def _result(row: dict[str, Any]) -> StoredResult:
     )
 
 
-def _seconds(date: Any) -> float | None:
+def _seconds(date: object) -> float | None:
     date = datetime.fromisoformat(date) if isinstance(date, str) else date
     if not isinstance(date, datetime):
         return None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from bridge.protocol.event import MAX_EVENT_BYTES, Event, EventType, finite_json
 from bridge.reporting.run import Run
-from bridge.sending.entries import Line
+from bridge.sending.entries import Line, LineData
 
 __all__ = ["EVENT_OVERHEAD", "LINES", "Batches", "travel_size"]
 
@@ -53,7 +52,7 @@ class Batches:
         for (run, kind), lines in self._lines.items():
             while lines:
                 first, size = lines[0][0], 0
-                taken: list[Any] = []
+                taken: list[LineData] = []
                 while lines and (not taken or size + lines[0][1] <= MAX_BATCH):
                     line, more = lines.popleft()
                     taken.append(line.travels())

@@ -14,17 +14,21 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bridge import forking, tracing
 from bridge.bus.sharding import channel_of, shard_of
 from bridge.protocol.event import NAMESPACE, Event, EventType, room_of_job
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.sending.allowance import Shares
 from bridge.sending.emitter_counters import EmitterCounters
 from bridge.sending.outage import Outage
 from bridge.sending.outbox import Entry, Outbox, Push, Report
 from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.bus.write_only_manager import WriteOnlyManager
 
 __all__ = ["Emitter", "close", "emitter_for", "flush_all"]
 
@@ -60,7 +64,7 @@ class Emitter:
         self._figures = EmitterCounters()
         self._behind = False
         self._closing = False
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, WriteOnlyManager] = {}
         self._thread: threading.Thread | None = None
 
     @property
@@ -77,7 +81,7 @@ class Emitter:
         """Stop sampling a run's bars."""
         self._runs.pop(run.task, None)
 
-    def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
+    def put(self, run: Run, kind: EventType, data: JSONObject | None = None) -> None:
         """Queue a lifecycle event, and wake the sender thread."""
         if trace := tracing.carrier():
             data = {**(data or {}), tracing.FIELD: trace}
@@ -252,7 +256,7 @@ class Emitter:
                 id=entry.id or None,
             )
 
-    def _writer(self, shard: int) -> Any:
+    def _writer(self, shard: int) -> WriteOnlyManager:
         channel = channel_of(self._settings, shard)
         if channel not in self._writers:
             from bridge.bus.write_only_manager import new_write_only_manager

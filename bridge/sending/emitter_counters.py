@@ -6,7 +6,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from bridge.protocol.json_types import JSONObject
 
 __all__ = ["EmitterCounters"]
 
@@ -33,7 +34,7 @@ class EmitterCounters:
 
     def due(
         self, counts: Mapping[str, int], held: int = 0, *, always: bool = False
-    ) -> dict[str, Any] | None:
+    ) -> JSONObject | None:
         """Return the counters if the next event is to carry them, else None.
 
         They are due every ``INTERVAL`` seconds, and sooner after a failure, after a loss, and when
@@ -61,6 +62,6 @@ class EmitterCounters:
             **({"node": self.node} if self.node else {}),
         }
 
-    def note_told(self, told: dict[str, Any]) -> None:
+    def note_told(self, told: JSONObject) -> None:
         """Note that an event with the counters ``told`` was published."""
         self._told_at, self._told = self._clock(), told

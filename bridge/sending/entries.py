@@ -6,12 +6,13 @@ import base64
 import json
 import sys
 import threading
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from bridge.protocol.event import TERMINAL, Event, EventType, cut, finite_json
+from bridge.protocol.json_types import JSONObject, LogLine
 from bridge.reporting.run import NOTHING, Run
 
-__all__ = ["LATER", "LINE_MEMORY", "Entry", "Held", "Line", "Push", "Report", "Summary"]
+__all__ = ["LATER", "LINE_MEMORY", "Entry", "Held", "Line", "LineData", "Push", "Report", "Summary"]
 
 #: Bytes of memory of an entry beside its text, as benchmarks/held.py measures them: of a line, an
 #: own event, a lifecycle event, and of the run, which counts with the run's first lifecycle event.
@@ -36,9 +37,19 @@ class Report(NamedTuple):
 
     run: Run
     kind: EventType
-    data: dict[str, Any]
+    data: JSONObject
     #: Seconds since the epoch: when it happened, which may be long before it is sent.
     at: float
+
+
+class BinaryChunk(TypedDict):
+    """A chunk of output that is bytes."""
+
+    base64: str
+
+
+#: A log line, or a chunk of output, in an event's data.
+LineData: TypeAlias = LogLine | BinaryChunk | str
 
 
 class Line(NamedTuple):
@@ -57,7 +68,7 @@ class Line(NamedTuple):
         """Return the bytes of memory that it takes."""
         return sys.getsizeof(self.text) + LINE_MEMORY
 
-    def travels(self) -> Any:
+    def travels(self) -> LineData:
         """Return the line as it is sent in an event's data."""
         if isinstance(self.text, bytes):
             return {"base64": base64.b64encode(self.text).decode()}
@@ -70,7 +81,7 @@ class Push(NamedTuple):
     """An application's own event."""
 
     event: str
-    data: Any
+    data: object
     namespace: str
     room: str | None
     #: Shard of the servers that it is sent to; None for all shards.
@@ -80,6 +91,8 @@ class Push(NamedTuple):
     #: Id by which servers recognise a duplicate; empty for none.
     id: str = ""
 
+
+E = TypeVar("E", Report, Push)
 
 #: An entry to send; a threading.Event is a mark of ``flush``, set once all before it is sent.
 Entry = Event | Push | threading.Event
@@ -172,11 +185,15 @@ class Held(NamedTuple):
         """Return the bytes of memory that it takes."""
         return self.size
 
-    def whole(self) -> Any:
-        """Return the report or the push with its data."""
-        assert isinstance(self.entry, Report | Push)
+    def whole(self, kind: type[E]) -> E:
+        """Return the entry with its data.
+
+        Args:
+            kind: its type, ``Report`` or ``Push``.
+        """
+        assert isinstance(self.entry, kind)
         return self.entry._replace(data=json.loads(self.text))
 
 
-def _is_short(value: Any) -> bool:
+def _is_short(value: object) -> bool:
     return len(finite_json(value)) <= MAX_VALUE

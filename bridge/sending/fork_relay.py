@@ -15,9 +15,9 @@ import selectors
 import socket
 import threading
 import time
-from typing import Any
 
 from bridge.protocol.event import EventType
+from bridge.protocol.json_types import JSONObject
 from bridge.reporting import current_job
 from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter
@@ -41,7 +41,7 @@ class ForkRelay:
         self.link = link
         self._dropped = 0
 
-    def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
+    def put(self, run: Run, kind: EventType, data: JSONObject | None = None) -> None:
         """Do nothing: only the task's own process reports lifecycle events."""
 
     def put_line(

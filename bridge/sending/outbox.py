@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from bridge.protocol.event import Event
 from bridge.reporting.run import Run
@@ -67,7 +66,9 @@ class Outbox(Waiting):
                 yield from self._whole(entry)
         yield from self._close(batches)
 
-    def _close(self, batches: Batches, before: Any = None) -> Iterator[Event]:
+    def _close(
+        self, batches: Batches, before: Report | Push | threading.Event | None = None
+    ) -> Iterator[Event]:
         """Yield the events of the batches, without the oldest lines of runs over their rate limit.
 
         Args:
@@ -94,7 +95,7 @@ class Outbox(Waiting):
             yield entry
         elif self._may_push(held):
             yield from self.losses.notice(entry)
-            yield held.whole()
+            yield held.whole(Push)
 
     def _report(self, held: Held, run: Run) -> Iterator[Event]:
         # The bars' last state is sent before the end of the task. Without the lock: the values of a
@@ -104,7 +105,7 @@ class Outbox(Waiting):
         with self._lock:
             if not self._reports or self._reports[0] is not held:
                 return  # a task's thread has just replaced it by its summary
-            report = self._pop(self._reports).whole()
+            report = self._pop(self._reports).whole(Report)
             event = run.event(report.kind, report.data, report.at)
         yield event
 

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 from collections import deque
-from typing import Any
+from typing import Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from bridge.protocol.event import EventType
 from bridge.reporting.run import Run
@@ -20,6 +20,20 @@ logger = logging.getLogger(__name__)
 
 #: Calls of ``flush`` that can wait at a time; beyond it, the oldest run into their timeouts.
 MAX_MARKS = 1_000
+
+#: What a queue holds.
+Queued: TypeAlias = Line | Held | Summary
+Q = TypeVar("Q", bound=Queued, covariant=True)
+
+
+class Queue(Protocol[Q]):
+    """What is used of a deque of any kind of entries."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex, /) -> Q: ...
+
+    def popleft(self) -> Q: ...
 
 
 class Waiting:
@@ -60,7 +74,7 @@ class Waiting:
         self._put_bytes = self._taken_bytes = 0
 
     @property
-    def _queues(self) -> tuple[deque[Any], ...]:
+    def _queues(self) -> tuple[Queue[Queued], ...]:
         """All queues, in the order in which they are emptied; the last one, of marks, never is."""
         kept = self._lines, self._pushes, self._reports, self._beginnings, self._ends
         return (*kept, self._marks)
@@ -119,26 +133,27 @@ class Waiting:
                 self._dropping = False
 
     def _drop_one(self) -> bool:
-        queue = next((queue for queue in self._queues[:-1] if queue), None)
-        if queue is None:
-            return False
-        entry = self._pop(queue)
-        self._overflowed = True
-        if queue is self._lines:
-            entry.run.dropped += 1
+        if self._lines:
+            self._pop(self._lines).run.dropped += 1
             self.losses.lines += 1
-        elif queue is self._pushes:
-            self.losses.note_push(entry.entry)
-        elif queue is self._reports:
-            self._shorten(entry)
-        elif queue is self._beginnings:
+        elif self._pushes:
+            entry = self._pop(self._pushes).entry
+            assert isinstance(entry, Push)
+            self.losses.note_push(entry)
+        elif self._reports:
+            self._shorten(self._pop(self._reports))
+        elif self._beginnings:
+            self._pop(self._beginnings)
             self.losses.events += 1
-        else:
+        elif self._ends:
+            self._tally.add(self._pop(self._ends))
             self.losses.ends += 1
-            self._tally.add(entry)
+        else:
+            return False
+        self._overflowed = True
         return True
 
-    def _pop(self, queue: deque[Any]) -> Any:
+    def _pop(self, queue: Queue[Q]) -> Q:
         entry = queue.popleft()
         size = entry.memory()
         self._taken_bytes += size
@@ -146,7 +161,7 @@ class Waiting:
 
     def _shorten(self, held: Held) -> None:
         """Replace a report by its summary; drop `started`, which other events of its run follow."""
-        report: Report = held.whole()
+        report = held.whole(Report)
         if report.kind == "started":
             self.losses.events += 1
             told = {name: report.data[name] for name in COUNTED if name in report.data}
@@ -159,16 +174,14 @@ class Waiting:
         self.losses.shortened += ends
         (self._ends if ends else self._beginnings).append(summary)
 
-    def _next(self) -> Line | Held | Summary | None:
+    def _next(self) -> Queued | None:
         """Remove and return the oldest entry; a report is left to ``Outbox._report`` to remove."""
         with self._lock:
             first = min((q for q in self._queues if q), key=_order_of_first, default=None)
             if first is None:
                 return None
-            entry: Line | Held | Summary = first[0] if first is self._reports else self._pop(first)
-            return entry
+            return first[0] if first is self._reports else self._pop(first)
 
 
-def _order_of_first(queue: deque[Any]) -> int:
-    order: int = queue[0].order
-    return order
+def _order_of_first(queue: Queue[Queued]) -> int:
+    return queue[0].order

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge.settings import PREFIX, Settings
 
@@ -48,7 +48,7 @@ def _meanings() -> dict[str, str]:
     return found
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None or value == ():
         return ""
     if isinstance(value, bool):

@@ -6,21 +6,26 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from bridge.errors import SettingsError
 from bridge.settings import broker_url
 from bridge.settings import parsers as types
 
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
 __all__ = ["PREFIX", "Settings", "without_keys"]
 
 PREFIX = "TASKBRIDGE_"
 
+T = TypeVar("T")
 
-def _setting(parse: Callable[[str], Any], default: Any, *, hidden: bool = False) -> Any:
+
+def _setting(parse: Callable[[str], T], default: T, *, hidden: bool = False) -> T:
     return field(default=default, repr=not hidden, metadata={"parse": parse})
 
 
@@ -90,7 +95,7 @@ class Settings:
     keyfile: Path | None = _setting(types.file, None)
     #: Addresses or networks of proxies whose X-Forwarded-* headers are trusted; ``unix`` for those
     #: that connect to gunicorn's Unix socket.
-    trusted_proxies: tuple[Any, ...] = _setting(types.networks, ())
+    trusted_proxies: tuple[IPv4Network | IPv6Network | str, ...] = _setting(types.networks, ())
     #: ``package.module:function``, which authenticates clients by the application's own session.
     auth: str | None = _setting(types.function, None)
     #: Maximum lifetime of a grant by the ``TASKBRIDGE_AUTH`` function, which is called again before
@@ -331,7 +336,7 @@ def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in keys}
 
 
-def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:
+def _with_files(environ: Mapping[str, str], known: Mapping[str, Field[object]]) -> dict[str, str]:
     """Return variables, each ``NAME_FILE`` replaced by ``NAME`` with the content of the file."""
     values = dict(environ)
     for name, setting in known.items():
@@ -350,7 +355,7 @@ def _with_files(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[st
     return values
 
 
-def _parse(name: str, text: str, setting: Any) -> Any:
+def _parse(name: str, text: str, setting: Field[object]) -> object:
     try:
         return setting.metadata["parse"](text)
     except ValueError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.client.bridge import ENDINGS, Bridge, Job
@@ -12,10 +12,11 @@ from bridge.client.validation import check
 from bridge.errors import EnqueueError, JobEnded, JobNotFound
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import Event, EventType
-from bridge.protocol.json_types import JobEvent, SnapshotData
+from bridge.protocol.json_types import JobEvent, JSONObject, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from bridge.settings import Settings
 from bridge.testing.recorder import Reported, failure, recording
+from bridge.untyped import CeleryApp, CeleryResult, CeleryTask, Signature
 
 __all__ = ["MemoryBridge", "Pushed"]
 
@@ -28,7 +29,7 @@ class Pushed(NamedTuple):
 
     event: str
     data: Any
-    destination: dict[str, Any]
+    destination: JSONObject
 
 
 class MemoryBridge(Bridge):
@@ -40,7 +41,7 @@ class MemoryBridge(Bridge):
         app: the Celery application whose tasks are found by their names; default the current one.
     """
 
-    def __init__(self, app: Any = None) -> None:
+    def __init__(self, app: CeleryApp | None = None) -> None:
         super().__init__(app=app, settings=Settings(secret=(SECRET,)))
         #: Recorded jobs by id, in the order in which they were enqueued.
         self.jobs: dict[str, Reported] = {}
@@ -49,7 +50,7 @@ class MemoryBridge(Bridge):
         self._snapshots: dict[str, Snapshot] = {}
 
     @property
-    def app(self) -> Any:
+    def app(self) -> CeleryApp:
         """The Celery application."""
         from celery import current_app
 
@@ -57,13 +58,13 @@ class MemoryBridge(Bridge):
 
     def enqueue(
         self,
-        task: Any,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        task: str | Signature,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
         *,
         owner: str | None = None,
         redact: bool = False,
-        **options: Any,
+        **options: object,
     ) -> Job:
         """Run a job, and return it; see :meth:`bridge.Bridge.enqueue`.
 
@@ -80,7 +81,12 @@ class MemoryBridge(Bridge):
             snapshot.apply(Event.decode(event))
         return Job(reported.job, signature.task, owner, self)
 
-    def _signature(self, task: Any, args: Any, kwargs: Any) -> Any:
+    def _signature(
+        self,
+        task: str | Signature,
+        args: Sequence[object] | None,
+        kwargs: Mapping[str, object] | None,
+    ) -> Signature:
         if not isinstance(task, str):
             return task
         if task not in self.app.tasks:
@@ -96,7 +102,12 @@ class MemoryBridge(Bridge):
 
         original = Task.apply_async
 
-        def apply_async(task: Any, args: Any = None, kwargs: Any = None, **_: Any) -> Any:
+        def apply_async(
+            task: CeleryTask,
+            args: Iterable[object] | None = None,
+            kwargs: Mapping[str, object] | None = None,
+            **_: object,
+        ) -> CeleryResult:
             job = self.enqueue(task.s(*(args or ()), **(kwargs or {})), owner=owner)
             told = self.status(job.id)
             return EagerResult(job.id, told.get("result"), IN_CELERY[told["state"]])
@@ -117,7 +128,7 @@ class MemoryBridge(Bridge):
             raise JobNotFound(f"no job {job} was enqueued on this bridge")
         return self._snapshots[job].encode()
 
-    def watch(self, job: str, **_: Any) -> Iterator[JobEvent]:  # type: ignore[override]  # no Watcher
+    def watch(self, job: str, **_: object) -> Iterator[JobEvent]:  # type: ignore[override]  # no Watcher
         """Return an iterator over a job's events.
 
         Raises:
@@ -138,13 +149,13 @@ class MemoryBridge(Bridge):
         state = self.status(job)["state"]
         raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
 
-    def push(self, event: str, data: Any = None, **destination: Any) -> None:
+    def push(self, event: str, data: object = None, **destination: object) -> None:
         """Record an application's own event; see :meth:`bridge.Bridge.push`."""
         given = {name: value for name, value in destination.items() if value}
         self.pushed.append(Pushed(event, data, given))
 
 
-def _outcome(result: Any) -> tuple[EventType, dict[str, Any]]:
+def _outcome(result: CeleryResult) -> tuple[EventType, JSONObject]:
     """Return type and data of a job's last event, from Celery's eager result."""
     if result.successful():
         return "succeeded", {"result": result.get(disable_sync_subtasks=False)}

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from bridge import capture
 from bridge.errors import JobCancelled
 from bridge.protocol.event import Event, EventType
-from bridge.protocol.json_types import JobEvent
+from bridge.protocol.json_types import JobEvent, JSONObject
 from bridge.reporting import current_job
 from bridge.reporting.meter import Meter
-from bridge.reporting.run import Run
+from bridge.reporting.run import Run, Stoppable
 from bridge.sending.outbox import LINES, MAX_BYTES, Outbox, Report
 from bridge.settings import Settings
 
@@ -46,13 +46,22 @@ class Line(NamedTuple):
 class RecordedRun(Run):
     """A run that keeps all its bars, those included that are taken off the screen."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, *, job: str, task: str, name: str, owner: str | None, capture: frozenset[str]
+    ) -> None:
+        super().__init__(job=job, task=task, name=name, owner=owner, capture=capture)
         self.meters: list[Meter] = []
 
-    def show(self, bar: Any, meter: Meter, position: int | None = None, **options: Any) -> int:
+    def show(
+        self,
+        bar: Stoppable | None,
+        meter: Meter,
+        position: int | None = None,
+        *,
+        hidden: bool = False,
+    ) -> int:
         """Show a bar; see ``Run``."""
-        line = super().show(bar, meter, position, **options)
+        line = super().show(bar, meter, position, hidden=hidden)
         self.meters.append(meter)
         return line
 
@@ -116,7 +125,7 @@ class Reported:
         return [_bar(meter) for meter in self._run.meters]
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> JSONObject:
         """Values that ``job.set_meta`` has set."""
         return dict(self._run.meta)
 
@@ -125,7 +134,7 @@ class Reported:
         self._run.cancelled = True
         self._run.notice_cancel()
 
-    def put(self, run: Run, kind: EventType, data: dict[str, Any] | None = None) -> None:
+    def put(self, run: Run, kind: EventType, data: JSONObject | None = None) -> None:
         """Record a lifecycle event."""
         self._outbox.put(Report(run, kind, data or {}, time.time()))
 
@@ -142,7 +151,7 @@ class Reported:
         """Return True: nothing has to be sent."""
         return True
 
-    def end(self, kind: EventType, data: dict[str, Any] | None = None) -> None:
+    def end(self, kind: EventType, data: JSONObject | None = None) -> None:
         """Record how the job ended."""
         self.put(self._run, kind, data)
 
@@ -176,7 +185,7 @@ def record(
         reported.end("succeeded")
 
 
-def failure(error: object) -> tuple[EventType, dict[str, Any]]:
+def failure(error: object) -> tuple[EventType, JSONObject]:
     """Return type and data of the last event of a job that raised an exception."""
     if isinstance(error, JobCancelled):
         return "cancelled", {}
