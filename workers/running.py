@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import current_task
 
-from bridge.instrumentation import publish_signals
+from bridge.instrumentation import installed
 from bridge.reporting import current_job
 from bridge.settings import Settings
 
@@ -13,7 +13,7 @@ __all__ = ["job_id", "owner", "settings_here"]
 
 def settings_here() -> Settings:
     """Return the settings of this process's Celery application, else those of the environment."""
-    return publish_signals.of_tasks[0] if publish_signals.of_tasks else Settings.from_environ()
+    return installed.settings_or_none() or Settings.from_environ()
 
 
 def owner() -> str | None:

@@ -16,7 +16,7 @@ from celery.exceptions import TaskError
 from kombu import Consumer, Queue
 from kombu.common import ignore_errors
 
-from bridge.instrumentation import outcomes, poison, publish_signals
+from bridge.instrumentation import installed, outcomes, poison, publish_signals
 from bridge.protocol.event import is_identifier
 from bridge.protocol.json_types import JSONObject
 from bridge.results.bounded_calls import bounded_calls_for
@@ -77,7 +77,7 @@ class DroppedConsumer(bootsteps.StartStopStep):
 
     def start(self, parent: CeleryConsumer) -> None:
         """Begin to consume; if the broker refuses, log a warning and let the worker go on."""
-        name, connection = queue_name(publish_signals.of_tasks[0]), parent.connection
+        name, connection = queue_name(installed.settings()), parent.connection
         try:
             channel = _declared(connection, name)
             self._consumer = Consumer(

@@ -14,7 +14,7 @@ from celery import bootsteps
 from celery.app.task import Context
 from celery.exceptions import InvalidTaskError
 
-from bridge.instrumentation import outcomes, publish_signals
+from bridge.instrumentation import installed, outcomes, publish_signals
 from bridge.instrumentation.publish_signals import HEADER, INTERNAL
 from bridge.protocol.event import is_counter, is_identifier, is_number
 from bridge.protocol.json_types import JSONObject
@@ -123,7 +123,7 @@ def fail(
         run = Run(job=job, task=task, name=name, owner=header.get("owner"), begun=begun,
                   execution=execution)  # fmt: skip
         told = {"error": outcomes.error(error)}
-        emitter_for(publish_signals.of_tasks[0]).put(run, "failed", told)
+        emitter_for(installed.settings()).put(run, "failed", told)
 
 
 def _store(consumer: CeleryConsumer, task: str, request: JSONObject, error: Exception) -> None:

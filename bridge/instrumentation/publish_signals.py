@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from celery import current_task, signals
 
-from bridge.instrumentation import calls, canvas, flower_progress, outcomes
+from bridge.instrumentation import calls, canvas, flower_progress, installed, outcomes
 from bridge.protocol.event import is_counter, is_identifier, is_number
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting import current_job
@@ -38,7 +38,6 @@ __all__ = [
     "execution",
     "fields_of",
     "header_of",
-    "of_tasks",
     "run_after",
     "sound",
     "stopped_clock",
@@ -100,8 +99,6 @@ class Enqueuing:
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
 #: Time in microseconds that :func:`run_after` uses in this context; None for the clock.
 _stopped: ContextVar[int | None] = ContextVar("taskbridge_stopped", default=None)
-#: Settings of the installed application in this process, as its only member; else empty.
-of_tasks: list[Settings] = []
 
 
 @contextlib.contextmanager
@@ -325,6 +322,6 @@ def sound(header: object) -> Header | None:
 def _spawning() -> Enqueuing | None:
     """Return owner and settings of the tracked task that is publishing; None without one."""
     header = getattr(current_task.request, HEADER, None) if current_task else None
-    if not header or not of_tasks:
+    if not header or (settings := installed.settings_or_none()) is None:
         return None
-    return Enqueuing(header.get("owner"), of_tasks[0], bool(header.get("redact")))
+    return Enqueuing(header.get("owner"), settings, bool(header.get("redact")))

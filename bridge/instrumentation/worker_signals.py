@@ -16,6 +16,7 @@ from bridge.errors import JobCancelled
 from bridge.instrumentation import (
     dropped_messages,
     flower_progress,
+    installed,
     outcomes,
     poison,
     probe_task,
@@ -42,7 +43,6 @@ TASK_FLUSH = 2.0
 SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
 
 _received: WeakValueDictionary[str, CeleryRequest] = WeakValueDictionary()
-_settings = publish_signals.of_tasks
 
 
 def install(app: CeleryApp, settings: Settings | None = None) -> None:
@@ -56,12 +56,12 @@ def install(app: CeleryApp, settings: Settings | None = None) -> None:
         SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
     """
     embedded_transport.register()
-    _settings[:] = [settings or Settings.from_environ()]
+    installed.replace_settings(settings or Settings.from_environ())
     publish_signals.connect()
     app.steps["consumer"].update({poison.Guard, dropped_messages.DroppedConsumer})
     for signal, handler in _HANDLERS:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
-    cancel_request.install(app, _settings[0])
+    cancel_request.install(app, installed.settings())
     flower_progress.install()
     probe_task.install(app)
     fork_relay.install()
@@ -82,20 +82,20 @@ def _run_of(task: CeleryTask) -> Run | None:
         begun=publish_signals.run_after(header),
         execution=publish_signals.execution(request),
         is_cancelled=cancelled_jobs.watch(job),
-        capture=capture.kinds_for(task, owner, _settings[0]),
+        capture=capture.kinds_for(task, owner, installed.settings()),
         node=getattr(request, "hostname", None),
     )
 
 
 def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
     if run := _run_of(task):
-        emitter = emitter_for(_settings[0])
+        emitter = emitter_for(installed.settings())
         emitter.add(run)
         current_job.enter(run, emitter)
         emitter.put(run, "started", _beginning(task.request))
         cancel_request.follow(run)
-        capture.attach(run.capture, _settings[0])
-        if _settings[0].store_progress:
+        capture.attach(run.capture, installed.settings())
+        if installed.settings().store_progress:
             result_progress.track(run, task)
         flower_progress.track(run, task)
 
@@ -135,7 +135,7 @@ def _report(
         emitter.put(run, kind, data)
     elif parent := (_run_told(request, name) if request else _parent_run(task_id)):
         # No pool process runs the task (any more): the parent reports a run of its own.
-        emitter_for(_settings[0]).put(parent, kind, data)
+        emitter_for(installed.settings()).put(parent, kind, data)
 
 
 def _parent_run(task_id: str) -> Run | None:
@@ -185,7 +185,7 @@ def _on_received(sender: CeleryConsumer, request: CeleryRequest, **_: object) ->
     header = header_of(request.request_dict.get(HEADER))
     if header is not None:
         job, at = request.root_id or request.id, header.get("at")
-        cancel_request.refuse_cancelled(sender, request, job, at, _settings[0])
+        cancel_request.refuse_cancelled(sender, request, job, at, installed.settings())
 
 
 def _on_success(sender: CeleryTask, result: object, **_: object) -> None:
@@ -197,7 +197,7 @@ def _on_failure(sender: CeleryTask, task_id: str, exception: BaseException, **_:
         _report(task_id, "cancelled", {})
     else:
         kind: EventType = "lost" if isinstance(exception, WorkerLostError) else "failed"
-        _report(task_id, kind, outcomes.failure(exception, sender, _settings[0]))
+        _report(task_id, kind, outcomes.failure(exception, sender, installed.settings()))
 
 
 def _on_retry(
@@ -205,7 +205,13 @@ def _on_retry(
 ) -> None:
     if reason is not None:
         # From the request: the worker may have received the retry by now, under the same id.
-        _report(request.id, "retrying", outcomes.retry(reason, _settings[0]), request, sender.name)
+        _report(
+            request.id,
+            "retrying",
+            outcomes.retry(reason, installed.settings()),
+            request,
+            sender.name,
+        )
     elif sender.acks_late:
         # The worker is stopping; its parent sends this signal.
         _report(request.id, "retrying", {"reason": outcomes.HANDED_BACK})
@@ -236,7 +242,7 @@ def _on_unknown(name: str, id: str, message: KombuMessage, **_: object) -> None:
             f"no worker knows a task named {name}: check the name, or add its module to the worker"
         )
         error: JobFailure = {"class": "NotRegistered", "message": text}
-        emitter_for(_settings[0]).put(run, "failed", {"error": error})
+        emitter_for(installed.settings()).put(run, "failed", {"error": error})
 
 
 def _on_shutdown(**_: object) -> None:
@@ -247,7 +253,7 @@ def _on_worker_init(**_: object) -> None:
     # Before the pool forks: each child would otherwise spend half a second on the imports.
     import bridge.bus.write_only_manager  # noqa: F401
 
-    capture.prepare(_settings[0])
+    capture.prepare(installed.settings())
 
 
 _HANDLERS = [

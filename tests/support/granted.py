@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bridge import Settings
-from bridge.instrumentation import publish_signals
+from bridge.instrumentation import installed
 from bridge.reporting import current_job
 from support.reporting import inside_job
 
@@ -43,12 +43,12 @@ def granted(
         "TASKBRIDGE_OUTPUT_ROOT": str(output),
         "TASKBRIDGE_DATABASES": databases,
     }
-    before, outer = publish_signals.of_tasks[:], current_job.here()
-    publish_signals.of_tasks[:] = [Settings.from_environ(variables)]
+    outer = current_job.here()
+    before = installed.replace_settings(Settings.from_environ(variables))
     try:
         with inside_job(job, owner=owner):
             yield output / str(owner) / job
     finally:
-        publish_signals.of_tasks[:] = before
+        installed.replace_settings(before)
         if outer:
             current_job.enter(*outer)

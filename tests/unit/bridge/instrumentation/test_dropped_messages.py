@@ -12,7 +12,7 @@ from celery import Celery, states
 from celery.worker import state as worker_state
 from kombu.message import Message
 
-from bridge.instrumentation import dropped_messages, publish_signals
+from bridge.instrumentation import dropped_messages, installed, publish_signals
 from bridge.protocol.event import Event
 from bridge.settings import Settings
 from socket_server.journal.journal import Journal
@@ -31,7 +31,7 @@ def sent(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "bridge.instrumentation.poison.emitter_for", lambda settings: SimpleNamespace(put=put)
     )
-    monkeypatch.setattr(publish_signals, "of_tasks", [Settings(home=tmp_path)])
+    monkeypatch.setattr(installed, "_settings", Settings(home=tmp_path))
     return sent
 
 

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery, signals
 from celery._state import _task_stack
 
-from bridge.instrumentation import publish_signals
+from bridge.instrumentation import installed, publish_signals
 from bridge.reporting.meter import Meter, Reading
 from bridge.reporting.run import Run
 from bridge.settings import Settings
@@ -21,8 +21,7 @@ AHEAD = time.time_ns() // 1000 + 3_600_000_000
 @pytest.fixture(scope="module")
 def app():
     """An application that tracks its tasks, and publishes where nothing reads."""
-    before = publish_signals.of_tasks[:]
-    publish_signals.of_tasks[:] = [Settings()]
+    before = installed.replace_settings(Settings())
     publish_signals.connect()
     app = Celery("executions", broker="memory://", set_as_current=False)
 
@@ -31,7 +30,7 @@ def app():
         """Do nothing."""
 
     yield app
-    publish_signals.of_tasks[:] = before
+    installed.replace_settings(before)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from celery.exceptions import Retry
 
 import bridge
 from bridge import job, progress
-from bridge.instrumentation import publish_signals
+from bridge.instrumentation import installed
 from bridge.settings import Settings
 
 
@@ -52,7 +52,7 @@ class Report(Task):
 @pytest.fixture(scope="module")
 def apps():
     """Two applications of one process, each installed, that run their tasks eagerly."""
-    before = publish_signals.of_tasks[:]
+    before = installed.settings_or_none()
     made = [Celery(name, set_as_current=False) for name in ("one", "two")]
     for app in made:
         app.conf.task_always_eager = True
@@ -61,7 +61,7 @@ def apps():
         app.register_task(Report())
         app.finalize()
     yield made
-    publish_signals.of_tasks[:] = before
+    installed.replace_settings(before)
 
 
 @pytest.fixture(params=[0, 1])

@@ -18,7 +18,7 @@ import workers.files.csv_file
 import workers.jobs.import_csv as module
 from bridge import JobCancelled, Settings, job
 from bridge.errors import InputError
-from bridge.instrumentation import publish_signals
+from bridge.instrumentation import installed
 from bridge.protocol.event import MAX_RESULT_BYTES, finite_json
 from support.granted import OWNER, granted
 from support.reporting import recorded_bars, recorded_lines
@@ -634,9 +634,9 @@ def test_of_two_jobs_that_make_a_table_at_once_one_is_refused(
 
 def test_without_roots_and_databases_nothing_is_opened(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a\n1\n")
-    publish_signals.of_tasks[:] = [Settings(home=tmp_path / "home")]
+    installed.replace_settings(Settings(home=tmp_path / "home"))
     assert "set TASKBRIDGE_INPUT_ROOTS to the folders" in refused(str(path))
-    publish_signals.of_tasks[:] = [Settings(home=tmp_path / "home", input_roots=(tmp_path,))]
+    installed.replace_settings(Settings(home=tmp_path / "home", input_roots=(tmp_path,)))
     assert "set TASKBRIDGE_OUTPUT_ROOT to the folder" in refused(str(path))
     assert "TASKBRIDGE_DATABASES" in refused(str(path), "shared")
 
