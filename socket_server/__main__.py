@@ -16,7 +16,9 @@ import signal  # noqa: E402
 import socket  # noqa: E402
 import ssl  # noqa: E402
 import sys  # noqa: E402
-from typing import Any  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any, TypeAlias  # noqa: E402
+from wsgiref.types import WSGIApplication, WSGIEnvironment  # noqa: E402
 
 import eventlet.event  # noqa: E402
 import eventlet.websocket  # noqa: E402
@@ -30,7 +32,7 @@ from socket_server.app import SocketServer, new_server  # noqa: E402
 from socket_server.connection.bounded_websocket import UPGRADED, unmask  # noqa: E402
 from socket_server.connection.guard_middleware import HANG_UP  # noqa: E402
 from socket_server.draining import Draining  # noqa: E402
-from socket_server.limits.connections import ConnectionLimits  # noqa: E402
+from socket_server.limits.connections import ConnectionLimits, Peer  # noqa: E402
 from socket_server.observability import logs  # noqa: E402
 
 __all__ = ["main", "serve"]
@@ -51,6 +53,9 @@ HTTP_BUFFER = 1024
 #: Garbage collector's threshold for the youngest generation. One nested message makes more objects
 #: than CPython's default (700 in 3.11), so a client could force full collections at will.
 YOUNG = 10_000
+
+#: A connection as eventlet's WSGI server keeps it: address of the peer, socket, state.
+Connection: TypeAlias = list[Any]
 
 
 def main() -> int:
@@ -110,7 +115,7 @@ def serve(server: SocketServer, settings: Settings) -> int:
     return 0
 
 
-def _stop(stopping: Any, draining: Draining) -> None:
+def _stop(stopping: eventlet.event.Event, draining: Draining) -> None:
     if stopping.ready():
         draining.hurry = True  # the second signal
     else:
@@ -120,7 +125,7 @@ def _stop(stopping: Any, draining: Draining) -> None:
 class Door:
     """A listening socket that accepts only connections that the gate admits."""
 
-    def __init__(self, listener: Any, gate: ConnectionLimits) -> None:
+    def __init__(self, listener: socket.socket, gate: ConnectionLimits) -> None:
         self._listener, self._gate = listener, gate
         self._closed = False
 
@@ -129,7 +134,7 @@ class Door:
         self._closed = True
         self._listener.close()
 
-    def accept(self) -> Any:
+    def accept(self) -> tuple[socket.socket, Peer]:
         """Return a connection and its peer's address; see ``socket.accept``."""
         while True:
             try:
@@ -146,7 +151,7 @@ class Door:
                 return connection, peer
             connection.close()
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._listener, name)
 
 
@@ -156,9 +161,9 @@ class Protocol(eventlet.wsgi.HttpProtocol):
     # Each connection keeps both until it ends or becomes a WebSocket; eventlet's have 8 and 16 KiB.
     rbufsize = wbufsize = HTTP_BUFFER
 
-    def get_environ(self) -> dict[str, Any]:
+    def get_environ(self) -> WSGIEnvironment:
         """Return a request's environment, with callables that act on its connection."""
-        environ: dict[str, Any] = super().get_environ()
+        environ: WSGIEnvironment = super().get_environ()
         environ[HANG_UP], environ[UPGRADED] = self._hang_up, self._let_go
         return environ
 
@@ -173,7 +178,7 @@ class Protocol(eventlet.wsgi.HttpProtocol):
         self.headers = None
         self.environ.pop("headers_raw", None)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Log nothing: a malformed request was answered with an error already."""
 
 
@@ -184,23 +189,25 @@ class Pool(eventlet.GreenPool):
         super().__init__(size)
         self._gate = gate
 
-    def spawn(self, function: Any, connection: Any) -> Any:
+    def spawn(
+        self, function: Callable[[Connection], object], connection: Connection
+    ) -> eventlet.greenthread.GreenThread:
         """Serve a connection; see ``GreenPool.spawn``."""
         greenlet = super().spawn(_until_gone, function, connection)
         greenlet.link(lambda _: self._gate.leave(connection[0]))
         return greenlet
 
 
-def _until_gone(function: Any, connection: Any) -> None:
+def _until_gone(function: Callable[[Connection], object], connection: Connection) -> None:
     try:
         function(connection)
     except (OSError, ValueError) as error:  # ssl raises ValueError; eventlet would print both
         logger.debug("taskbridge: a connection ended: %s", error)
 
 
-def _listen(host: str, port: int, settings: Settings | None = None) -> Any:
+def _listen(host: str, port: int, settings: Settings | None = None) -> socket.socket:
     try:
-        listener = eventlet.listen((host, port), reuse_port=False, backlog=1024)
+        listener: socket.socket = eventlet.listen((host, port), reuse_port=False, backlog=1024)
     except OSError as error:
         reason = f"cannot listen on {host}:{port} ({error.strerror}): set TASKBRIDGE_PORT"
         raise TaskbridgeError(reason) from None
@@ -209,13 +216,16 @@ def _listen(host: str, port: int, settings: Settings | None = None) -> Any:
         return listener
     certificate, key = str(settings.certfile), str(settings.keyfile or settings.certfile)
     try:
-        return eventlet.wrap_ssl(listener, certfile=certificate, keyfile=key, server_side=True)
+        encrypted: socket.socket = eventlet.wrap_ssl(
+            listener, certfile=certificate, keyfile=key, server_side=True
+        )
     except (OSError, ssl.SSLError) as error:
         reason = f"TASKBRIDGE_CERTFILE={certificate} and its key cannot be used: {error}"
         raise SettingsError(reason) from None
+    return encrypted
 
 
-def _serve(application: Any, listener: Any, **options: Any) -> None:
+def _serve(application: WSGIApplication, listener: socket.socket | Door, **options: object) -> None:
     eventlet.spawn(
         eventlet.wsgi.server,
         listener,

@@ -1,11 +1,11 @@
-"""Composition: settings in, a WSGI application out."""
+"""``new_server``: composes the parts of a socket server from its settings."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import socketio
 from flask import Flask
@@ -14,6 +14,7 @@ from bridge.bus import stream
 from bridge.bus.sharding import served_by
 from bridge.client.bridge import Bridge
 from bridge.settings import Settings
+from bridge.untyped import SocketIOServer
 from socket_server.bus.managers import JobsManager, new_manager
 from socket_server.bus.stream_reach import StreamReach
 from socket_server.concurrency.state_lock import StateLock, new_state_lock
@@ -43,11 +44,11 @@ __all__ = ["SocketServer", "new_server"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between rounds of housekeeping: tokens that expired, jobs to forget.
+#: Seconds between rounds of housekeeping: expired tokens, retention of jobs, silent tasks.
 HOUSEKEEPING = 1.0
-#: Seconds between two looks at the queues in which jobs wait.
+#: Seconds between two rounds of estimates, for which queues are read.
 ESTIMATING = 2.0
-#: Seconds between two looks at how far back the stream reaches.
+#: Seconds between two queries of how far back the stream reaches.
 LOOKING_BACK = 30.0
 
 
@@ -60,8 +61,8 @@ class SocketServer:
     """
 
     bridge: Bridge
-    sio: Any
-    wsgi: Any
+    sio: SocketIOServer
+    wsgi: GuardMiddleware
     health: Flask
     well: Health
     draining: Draining
@@ -72,11 +73,11 @@ class SocketServer:
     estimates: Estimates
     reach: StreamReach
     gate: ConnectionLimits
-    #: What is done every second, beside looking after silent tasks.
+    #: Functions that are called every second, before ``Supervision.look``.
     chores: tuple[Callable[[], None], ...]
 
     def start(self) -> None:
-        """Listen to the broker, from now on and not only once a client came."""
+        """Start background tasks, and listening to the broker, before the first client connects."""
         self.bridge.preload()
         self.sio.manager.initialize()
         self.sio.manager_initialized = True
@@ -89,7 +90,7 @@ class SocketServer:
         self.sio.start_background_task(self._again, LOOKING_BACK, self.reach.look)
 
     def drain(self) -> None:
-        """Send all clients away, each at its own time; more come to those that are left."""
+        """Report the server as not ready, and disconnect its clients over some seconds."""
         self.well.draining = True
         spread = self.bridge.settings.drain_spread
         logger.info("taskbridge: draining: clients are sent away over %g s", spread)
@@ -102,7 +103,7 @@ class SocketServer:
             try:
                 with self.sio.state_lock:
                     work()
-            except Exception:  # the server must outlive whatever one round met
+            except Exception:  # a failed round must not end the next ones
                 logger.exception("taskbridge: housekeeping failed")
 
     def _keep_house(self) -> None:
@@ -113,7 +114,7 @@ class SocketServer:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The way of an event: from the bus into the journal, and to clients and observers."""
+    """The parts that an event passes: from the bus into the journal, and to clients."""
 
     settings: Settings
     #: The settings with the channel of the shard that this server reads.
@@ -123,7 +124,7 @@ class Core:
     manager: JobsManager
     journal: Journal
     dispatcher: Dispatcher
-    sio: Any
+    sio: SocketIOServer
     state_lock: StateLock
 
 
@@ -131,8 +132,8 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     """Return a socket server that is not served yet.
 
     Args:
-        settings: see :class:`bridge.Settings`.
-        async_mode: python-socketio's; the entry point uses eventlet.
+        settings: settings of the server; see :class:`bridge.Settings`.
+        async_mode: async mode of python-socketio; default eventlet.
 
     Raises:
         SettingsError: there is no secret, or ``TASKBRIDGE_AUTH`` cannot be imported.
@@ -177,7 +178,7 @@ def _new_core(settings: Settings, async_mode: str) -> Core:
     manager.state_lock = state_lock
     journal = Journal(
         retention=settings.retention,
-        # All servers read one stream with the same offsets, so a cursor is good on each of them.
+        # All servers read one stream with the same offsets, so a cursor is valid on each of them.
         epoch=stream.name_of(served.channel) if stream.is_amqp(settings.events) else None,
         max_jobs=settings.journal_jobs,
         max_unfinished=settings.journal_unfinished,
@@ -201,7 +202,7 @@ def _new_core(settings: Settings, async_mode: str) -> Core:
 
 
 def _observe(core: Core) -> tuple[Supervision, Estimates]:
-    """Let the parts follow each change of the journal that say something of jobs themselves."""
+    """Create the parts that send events of their own, and register their observers."""
     settings, journal, manager, state_lock = (
         core.settings,
         core.journal,
@@ -224,10 +225,10 @@ def _observe(core: Core) -> tuple[Supervision, Estimates]:
 
 
 def _in_turn(app: Flask, state_lock: StateLock) -> Flask:
-    """Let a Flask application answer when it has its turn."""
+    """Hold the state lock while a Flask application answers."""
     answer = app.wsgi_app
 
-    def answer_in_turn(environ: dict[str, Any], start_response: Any) -> Any:
+    def answer_in_turn(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with state_lock:
             return answer(environ, start_response)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
 
 from bridge.protocol.event import NAMESPACE
+from bridge.untyped import SocketIOServer
 
 __all__ = ["Draining"]
 
@@ -27,7 +27,7 @@ class Draining:
         spread: seconds over which clients are disconnected.
     """
 
-    def __init__(self, sio: Any, spread: float) -> None:
+    def __init__(self, sio: SocketIOServer, spread: float) -> None:
         self._sio, self._spread = sio, spread
         #: Set to True to disconnect the remaining clients at once.
         self.hurry = False

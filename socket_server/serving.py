@@ -11,8 +11,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -29,13 +29,11 @@ logger = logging.getLogger("socket_server")
 PREFIX = "/taskbridge"
 SOCKETS = "/socket.io/"
 
-WSGI = Callable[[dict[str, Any], Any], Any]
-
 
 def create_app(
     settings: Settings | None = None,
     *,
-    wsgi_app: WSGI | None = None,
+    wsgi_app: WSGIApplication | None = None,
     prefix: str = PREFIX,
     async_mode: str | None = None,
 ) -> Application:
@@ -70,7 +68,7 @@ class Application:
         prefix: path prefix of the server beside it.
     """
 
-    def __init__(self, server: SocketServer, wsgi_app: WSGI | None, prefix: str) -> None:
+    def __init__(self, server: SocketServer, wsgi_app: WSGIApplication | None, prefix: str) -> None:
         #: The socket server; namespaces of an application's own can be registered on its ``sio``.
         self.server = server
         self._wsgi_app, self._prefix = wsgi_app, "/" + prefix.strip("/")
@@ -90,17 +88,18 @@ class Application:
         if port := server.bridge.settings.health_port:
             _serve_health(server.health, server.bridge.settings.host, port)
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request; see PEP 3333."""
         if self._started != os.getpid():
             self.start()
         path = environ.get("PATH_INFO", "")
+        own: WSGIApplication = self.server.wsgi
         if self._wsgi_app is None or path.startswith(SOCKETS):
-            return self.server.wsgi(environ, start_response)
+            return own(environ, start_response)
         if path == self._prefix or path.startswith(self._prefix + "/"):
             environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._prefix
             environ["PATH_INFO"] = path[len(self._prefix) :]
-            return self.server.wsgi(environ, start_response)
+            return own(environ, start_response)
         return self._wsgi_app(environ, start_response)
 
 
@@ -111,7 +110,7 @@ def _mode() -> str:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log(self, *_: Any) -> None:
+    def log(self, *_: object) -> None:
         """Log nothing: health checks are frequent."""
 
 

@@ -1,76 +1,85 @@
-"""Reading deliveries off an AMQP connection: a whole message at once, of all that has come.
+"""``Deliveries``: reads whole messages from all bytes that an AMQP connection has received.
 
-py-amqp takes nine calls for each frame, of which a message has three, and decodes all of its
-properties. What is no delivery, and none that is there as a whole, is left to it.
+py-amqp reads each of a message's three frames in three parts, and decodes all of its properties.
+It still gets all other frames, and messages in several body frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amqp.transport import SSLTransport, TCPTransport
 
+from bridge.untyped import AMQPConnection, AMQPMessage
+
 __all__ = ["Deliveries", "Delivery", "delivery_of"]
 
-#: Bytes that are taken from the socket at once.
+#: Maximum bytes of one read from the socket.
 PIECE = 64 * 1024
-#: Type, channel and size of a frame (AMQP 0-9-1, section 2.3.5); what a method's frame has behind
-#: them, and what a content header's has, which ends with the size of the body.
+#: Type, channel and size of a frame (AMQP 0-9-1, section 2.3.5); class and method, which follow
+#: them in a method frame; in a content header, all fields up to the size of the body.
 FRAME = Struct(">BHI")
 METHOD = Struct(">7xHH")
 HEADER = Struct(">BHI4xQ")
 METHOD_FRAME, HEADER_FRAME, BODY_FRAME, END = 1, 2, 3, 0xCE
 #: Class and method of ``basic.deliver``.
 DELIVER = (60, 60)
-#: Bytes of a frame around its payload.
+#: Bytes of a frame without its payload: type, channel, size and end.
 AROUND = 8
 NUMBER = Struct(">q")
+#: Results of ``Deliveries._delivery`` that are not positions.
 PARTIAL, FOREIGN = -1, -2
-#: The header in which RabbitMQ says a message's place in its stream, a signed 64-bit number.
+#: Name and type of the header with a message's offset in RabbitMQ's stream, a signed 64-bit number.
 OFFSET = b"\x0fx-stream-offsetl"
 
 
 class Delivery(NamedTuple):
     """A message from the broker."""
 
-    body: bytes
-    #: Number on its channel, for the acknowledgement.
+    #: Payload; a string if py-amqp has decoded it, by the message's content encoding.
+    body: bytes | str
+    #: Delivery tag, for the acknowledgement.
     tag: int
-    #: Place in the stream; None for what came from a queue.
+    #: Offset in the stream; None for a message from a queue.
     offset: int | None
 
 
-def delivery_of(message: Any) -> Delivery:
-    """Return a message that py-amqp has read."""
+def delivery_of(message: AMQPMessage) -> Delivery:
+    """Return the delivery of a message that py-amqp has read."""
     return Delivery(message.body, message.delivery_tag, message.headers.get("x-stream-offset"))
 
 
 class Deliveries:
-    """Reads a connection's deliveries on one channel; all else goes to py-amqp.
+    """Reads a connection's deliveries on one channel; all other frames go to py-amqp.
 
     Args:
-        connection: of py-amqp.
+        connection: connection of py-amqp.
         channel: number of the channel.
         take: called with each delivery.
     """
 
-    def __init__(self, connection: Any, channel: int, take: Callable[[Delivery], Any]) -> None:
+    def __init__(
+        self, connection: AMQPConnection, channel: int, take: Callable[[Delivery], object]
+    ) -> None:
         self._connection, self._channel, self._take = connection, channel, take
 
     @staticmethod
-    def can_read(connection: Any) -> bool:
-        """Whether a connection's transport is one of py-amqp's own, encrypted or not."""
+    def can_read(connection: AMQPConnection) -> bool:
+        """Whether a connection's transport is one of py-amqp's own, with TLS or without."""
         transport = getattr(connection, "transport", None)
         return isinstance(transport, TCPTransport | SSLTransport)
 
     def read(self, timeout: float) -> None:
-        """Take in what has come, waiting for so many seconds at most.
+        """Parse the frames that were received; if there are none, wait for more.
+
+        Args:
+            timeout: maximum wait, in seconds.
 
         Raises:
-            TimeoutError: nothing came; in eventlet, a class of its own.
-            OSError: the connection has ended.
+            TimeoutError: nothing was received; under eventlet, eventlet's own class.
+            OSError: the connection has ended, or the broker sent a malformed frame.
         """
         if self._parse():
             return
@@ -83,7 +92,7 @@ class Deliveries:
         self._parse()
 
     def _parse(self) -> bool:
-        """Take in all frames that are there as a whole; return whether there was one."""
+        """Handle all complete frames in the buffer; return whether there was one."""
         transport = self._connection.transport
         data, begin, found = bytes(transport._read_buffer), 0, False
         while len(data) - begin >= AROUND:
@@ -101,7 +110,7 @@ class Deliveries:
                 continue
             if data[end - 1] != END:
                 raise OSError("the broker sent what is no frame")
-            # Whatever is done about it may read on, from where py-amqp looks for it.
+            # py-amqp may read further frames from the buffer while it handles this one.
             transport._read_buffer = data[end:]
             self._connection.on_inbound_frame((kind, channel, data[begin + 7 : end - 1]))
             data, begin = bytes(transport._read_buffer), 0
@@ -109,11 +118,12 @@ class Deliveries:
         return found
 
     def _delivery(self, data: bytes, begin: int, end: int) -> int:
-        """Take in a delivery whose first frame is at ``begin`` and ends at ``end``.
+        """Handle a delivery whose method frame begins at ``begin`` and ends at ``end``.
 
         Returns:
-            Where its last frame ends; ``PARTIAL`` if not all of it is there; ``FOREIGN`` if it is
-            something else, or one for py-amqp: in several parts, with others' frames in between.
+            Position of the end of its last frame; ``PARTIAL`` if it is not complete yet;
+            ``FOREIGN`` if py-amqp is to handle the frame: it is no delivery, or one with several
+            body frames or with other channels' frames in between.
         """
         if METHOD.unpack_from(data, begin) != DELIVER:
             return FOREIGN
@@ -136,6 +146,6 @@ class Deliveries:
         (tag,) = NUMBER.unpack_from(data, begin + 12 + data[begin + 11])
         where = data.index(OFFSET, end, body) + len(OFFSET) if offsets else None
         offset = None if where is None else NUMBER.unpack_from(data, where)[0]
-        self._connection.bytes_recv += 1  # by which py-amqp knows that the broker is alive
+        self._connection.bytes_recv += 1  # py-amqp's heartbeat check reads this
         self._take(Delivery(data[body + 7 : after - 1], tag, offset))
         return after

@@ -1,4 +1,4 @@
-"""python-socketio's client managers, made to listen from the start and to believe less."""
+"""python-socketio's client managers for ``/jobs``: they check what the bus delivers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Hashable, Iterator
 
 import socketio
 from socketio import packet
 
 from bridge.bus import embedded_transport, stream, tls
-from bridge.bus.connection import connect
+from bridge.bus.connection import Connection, connect
 from bridge.bus.write_only_manager import CONNECTION_OPTIONS, REDIS_OPTIONS
 from bridge.errors import EventError
 from bridge.protocol.event import (
@@ -26,6 +25,7 @@ from bridge.protocol.event import (
     room_of_job,
     room_of_owner,
 )
+from bridge.protocol.json_types import JSONObject
 from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from socket_server.bus.duplicates import Duplicates
@@ -41,82 +41,81 @@ __all__ = ["PROBE_NAMESPACE", "JobsManager", "new_manager"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between AMQP heartbeats; a frozen broker or link is noticed after two or three.
+#: Seconds between AMQP heartbeats; a frozen broker or link is noticed after two or three of them.
 HEARTBEAT = 5
-#: Largest message of the bus that is looked at, in bytes; an event takes a good half of it when
-#: every letter of it is escaped.
+#: Maximum size in bytes of a message that is decoded; the largest event takes a good half of it.
 MAX_MESSAGE = 2 * MAX_EVENT_BYTES
-#: Seconds for which messages are handled before other greenlets have their turn: as a rule, and
-#: while those of the past are read at the start.
+#: Seconds for which messages are handled before other greenlets run: normally, and while the stream
+#: is replayed at the start.
 TURN, REPLAYING_TURN = 0.002, 0.02
-#: Seconds between attempts to reach the broker: first and longest.
+#: Seconds between attempts to connect to the broker: the first and the longest pause.
 BACKOFF = (0.2, 5.0)
-#: Namespace on which servers send probes to themselves. Servers that do not know it, of 0.1.0 or
-#: python-socketio's own, have no clients there, and send a probe to nobody.
+#: Namespace on which servers send probes to themselves. Servers that do not know it (of 0.1.0, or
+#: stock python-socketio) have no clients there, and drop probes.
 PROBE_NAMESPACE = "/taskbridge"
-#: Names of the protocol's events that workers publish; servers send the others.
+#: Names of the protocol's Socket.IO events that workers publish; only servers send the others.
 RELAYED = frozenset({"job", "pushes_dropped"})
 AWAY = "taskbridge: the broker is away, trying again: %s"
 
 
-class Decoded(dict[str, Any]):
+class Decoded(dict[str, object]):
     """The JSON object of a message of the bus.
 
     Args:
         message: the object.
-        offset: of the message in the stream; None if the bus is none.
-        sound: whether it is known to be small, and free of NaN and Infinity.
+        offset: offset of the message in the stream; None without a stream.
+        sound: whether it is known to have at most ``MAX_EVENT_BYTES``, and no NaN or Infinity.
     """
 
     __slots__ = ("offset", "sound")
 
     def __init__(
-        self, message: dict[str, Any], offset: int | None = None, *, sound: bool = False
+        self, message: JSONObject, offset: int | None = None, *, sound: bool = False
     ) -> None:
         super().__init__(message)
         self.offset, self.sound = offset, sound
 
 
 class JobsManager(socketio.PubSubManager):
-    """Filters what comes over the bus for ``/jobs``; other namespaces work as in python-socketio.
+    """Filters messages of the bus for ``/jobs``; other namespaces work as in python-socketio.
 
-    Who may publish on the channel could otherwise disconnect clients, move them between rooms and
-    send anything to everyone.
+    Without the filter, anyone who may publish on the channel could disconnect clients, move them
+    between rooms and send anything to all of them.
     """
 
-    #: Called with each valid event of the bus and its offset in the stream, which is None if there
-    #: is no stream; ``live`` is False while the stream is replayed, ``late`` is True if events
-    #: before it may have been dropped from the stream.
+    #: Called with each valid event of the bus and its offset, which is None without a stream;
+    #: ``live`` is False while the stream is replayed, ``late`` is True if earlier events may have
+    #: been dropped from the stream.
     on_event: Callable[..., None] = staticmethod(lambda event, offset, *, live, late: None)
-    #: Whether the broker is being listened to now.
+    #: Whether the manager is connected to the broker and reads messages.
     alive = False
-    #: Whether all that was there at the start has been read.
+    #: Whether all messages that the stream had at the start have been read.
     ready = False
-    #: Whether events of the past are read, before which others may have been forgotten.
+    #: Whether the stream is being replayed, and earlier events may have been dropped from it.
     late = False
-    #: Whether all that was ever published was read, as far as that can be known.
+    #: Whether the stream was read from its first message on; True without a stream.
     whole = True
-    #: Offset of the message to be read next, where the bus is a stream; else None.
+    #: Offset of the next message to be read; None before the first, and without a stream.
     written: int | None = None
-    #: Messages that were refused since the start.
+    #: Number of messages that were refused since the start.
     refused = 0
-    #: Called when messages of the bus were missed, or may have been.
+    #: Called when messages of the bus were, or may have been, missed.
     on_break: Callable[[], None] = staticmethod(lambda: None)
-    #: What went through.
+    #: Counters of the server; ``delivered`` is counted here.
     flow: Counters
-    #: Whose turn it is.
+    #: The state lock, held while a message of the bus is handled.
     state_lock: StateLock = NoLock()
-    #: Probes of this server that came back.
+    #: Number of this server's own probes that came back over the bus.
     probes = 0
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
-        #: Which messages have come before.
+        #: Recognizes messages that came before.
         self.duplicates = Duplicates()
 
     @property
     def replayed(self) -> float:
-        """The part that was read of what had been published before the start, from 0 to 1."""
+        """Fraction that was read of the messages published before the start, from 0 to 1."""
         return float(self.ready)
 
     def _break(self) -> None:
@@ -124,15 +123,21 @@ class JobsManager(socketio.PubSubManager):
             self.on_break()
 
     def deliver(
-        self, event: str, data: Any, room: str | list[str], latest: Any = None, skip: Any = None
+        self,
+        event: str,
+        data: object,
+        room: str | list[str],
+        latest: Hashable | None = None,
+        skip: object = None,
     ) -> None:
-        """Send to the clients of this server in ``room`` on ``/jobs``.
+        """Send a Socket.IO event to this server's clients in ``room`` on ``/jobs``.
 
         Args:
-            event: its name.
-            data: a JSON object, or a tuple of what becomes several arguments.
-            room: one or several; who is in more than one of them gets one copy.
-            latest: with which this replaces what still waits for a client that is behind.
+            event: name of the event.
+            data: JSON value, or a tuple of several arguments.
+            room: one room or several; a client in several of them gets one copy.
+            latest: key; the event replaces one with the same key in a client's send queue.
+                Default None for no replacement.
             skip: id, or list of ids, of connections to ``/jobs`` that do not get it.
         """
         clients = self._clients([room] if isinstance(room, str) else room)
@@ -147,10 +152,10 @@ class JobsManager(socketio.PubSubManager):
             ).encode()
             self._send(Shared(encoded, latest), clients)
 
-    def deliver_job(self, change: Change, rooms: list[str], latest: Any = None) -> bool:
-        """Send an event of a job; see ``deliver``. Return whether anybody gets it."""
+    def deliver_job(self, change: Change, rooms: list[str], latest: Hashable | None = None) -> bool:
+        """Send an event of a job; see ``deliver``. Return whether a client gets it."""
         clients = self._clients(rooms)
-        if clients:  # nobody is asked to encode what nobody gets
+        if clients:  # without any, ``change.text`` may never have to be encoded
             encoded = f'{packet.EVENT}{NAMESPACE},["job",{change.text}]'
             self._send(Shared(encoded, latest), clients)
         return bool(clients)
@@ -158,7 +163,7 @@ class JobsManager(socketio.PubSubManager):
     def _clients(self, rooms: list[str]) -> Collection[str]:
         """Return the Engine.IO ids of this server's clients in any of the rooms, each once."""
         here = self.rooms.get(NAMESPACE, {})
-        # Those inside of bidict, as python-socketio itself takes them.
+        # The dict inside each bidict, which python-socketio reads directly, too.
         found = [here[room]._fwdm for room in rooms if room in here]
         if len(found) == 1:
             return found[0].values()  # type: ignore[no-any-return]
@@ -177,11 +182,11 @@ class JobsManager(socketio.PubSubManager):
                 client.offer(shared)
 
     def is_watched(self, job: str, owner: str | None) -> bool:
-        """Whether a client of this server watches a job, or all of its owner's."""
+        """Whether a client of this server watches a job, or all jobs of its owner."""
         here = self.rooms.get(NAMESPACE, ())
         return room_of_job(job) in here or (owner is not None and room_of_owner(owner) in here)
 
-    def _handle_emit(self, message: dict[str, Any]) -> None:
+    def _handle_emit(self, message: JSONObject) -> None:
         with self.state_lock:
             if not self.duplicates.is_new(message.get("id")):
                 return
@@ -207,51 +212,51 @@ class JobsManager(socketio.PubSubManager):
         self.deliver(event, tuple(data), room, skip=message.get("skip_sid"))
         return True
 
-    def _accept_job(self, room: str, data: list[Any], offset: int | None) -> bool:
+    def _accept_job(self, room: str, data: list[object], offset: int | None) -> bool:
         try:
             event = Event.decode(data[0] if len(data) == 1 else None)
         except EventError:
             return False
         if room != room_of_job(event.job) or event.verdict:
-            return False  # what a server makes of a job is for its own clients
+            return False  # a server sends verdicts to its own clients only
         self.on_event(event, offset, live=self.ready, late=self.late)
         return True
 
-    def _foreign(self, message: dict[str, Any]) -> bool:
-        """Whether a command of the bus is none of ours; on ``/jobs`` they are all refused."""
+    def _foreign(self, message: JSONObject) -> bool:
+        """Whether a command is for another namespace; one for ``/jobs`` is counted as refused."""
         if message.get("namespace") == NAMESPACE:
             self.refused += 1
             return False
         return True
 
-    def _handle_callback(self, message: dict[str, Any]) -> None:
+    def _handle_callback(self, message: JSONObject) -> None:
         if self._foreign(message):
             super()._handle_callback(message)
 
-    def _handle_disconnect(self, message: dict[str, Any]) -> None:
-        # This server's own clients are disconnected by this path too, and those may.
+    def _handle_disconnect(self, message: JSONObject) -> None:
+        # python-socketio calls this also to disconnect a client of this server itself.
         if message.get("host_id") == self.host_id or self._foreign(message):
             super()._handle_disconnect(message)
 
-    def _handle_enter_room(self, message: dict[str, Any]) -> None:
+    def _handle_enter_room(self, message: JSONObject) -> None:
         if self._foreign(message):
             super()._handle_enter_room(message)
 
-    def _handle_leave_room(self, message: dict[str, Any]) -> None:
+    def _handle_leave_room(self, message: JSONObject) -> None:
         if self._foreign(message):
             super()._handle_leave_room(message)
 
-    def _handle_close_room(self, message: dict[str, Any]) -> None:
+    def _handle_close_room(self, message: JSONObject) -> None:
         if message.get("host_id") == self.host_id or self._foreign(message):
             super()._handle_close_room(message)
 
 
 class KombuJobsManager(JobsManager, socketio.KombuManager):
-    """Over RabbitMQ, the embedded broker, or anything else that kombu can fan out on."""
+    """Manager for RabbitMQ, the embedded broker, and other brokers on which kombu can fan out."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Heartbeats are of no use to a publisher that nobody ticks.
+        # Without heartbeats: nothing would check them on the publishing connection.
         super().__init__(
             settings.events,
             channel=settings.channel,
@@ -261,19 +266,22 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         self._source: Queue | Stream | None = None
         self._publishing = threading.Lock()
 
-    def _connection(self) -> Any:
+    def _connection(self) -> Connection:
         return connect(self._settings, self.url, **self.connection_options)
 
-    def _publish(self, data: Any) -> None:
+    def _publish(self, data: JSONObject) -> None:
         # Two greenlets on one connection would read each other's confirmations.
         with self._publishing:
             super()._publish(_identified(data))
 
-    def _producer_publish(self, connection: Any) -> Any:
+    def _producer_publish(self, connection: Connection) -> Callable[[str], object]:
         producer = connection.Producer(exchange=self._exchange())
-        return connection.ensure(producer, producer.publish, max_retries=1, interval_start=0.2)
+        publish: Callable[[str], object] = connection.ensure(
+            producer, producer.publish, max_retries=1, interval_start=0.2
+        )
+        return publish
 
-    def _listen(self) -> Iterator[dict[str, Any]]:
+    def _listen(self) -> Iterator[Decoded]:
         failures = 0
         while True:
             try:
@@ -287,7 +295,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                 time.sleep(_delay(failures))
                 failures += 1
 
-    def _consume(self) -> Iterator[dict[str, Any]]:
+    def _consume(self) -> Iterator[Decoded]:
         """Yield messages until the connection fails."""
         options = {"heartbeat": HEARTBEAT, "connect_timeout": 2}
         with connect(self._settings, self.url, **options) as connection:
@@ -297,9 +305,8 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             for message in source.read(connection):
                 self.alive = True
                 self._note(source)
-                # Other greenlets have their turn before each look at the connection, which does
-                # not wait if something is there, and in the midst of much that was. As long as
-                # clients wait for what is replayed, there is next to nobody to have one.
+                # Other greenlets run at intervals, since reads of data that has arrived do not
+                # wait. The interval is longer during replay, in which clients are not served yet.
                 if time.monotonic() - begun > (TURN if self.ready else REPLAYING_TURN):
                     time.sleep(0)
                     begun = time.monotonic()
@@ -336,17 +343,17 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         """See ``JobsManager``."""
         return self._source.next if isinstance(self._source, Stream) else None
 
-    def _new_source(self, connection: Any) -> Queue | Stream:
+    def _new_source(self, connection: Connection) -> Queue | Stream:
         before = self._source
         if self._has_stream(connection):
             self._source = before if isinstance(before, Stream) else Stream(self._settings)
         else:
             self._source = Queue(f"{self.channel}.{self.host_id}", self._exchange())
         if before is not None and (isinstance(before, Queue) or before is not self._source):
-            self._break()  # what came in between went by
+            self._break()  # messages published in between were missed
         return self._source
 
-    def _has_stream(self, connection: Any) -> bool:
+    def _has_stream(self, connection: Connection) -> bool:
         if not stream.is_amqp(self._settings.events):
             return False
         there = stream.declare(connection, self._exchange(), self._settings)
@@ -358,7 +365,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         return there
 
     def _note(self, source: Queue | Stream) -> None:
-        """Take over what the source knows about where it is."""
+        """Update ``ready``, and report missed messages, from the state of the source."""
         if isinstance(source, Queue):
             self.ready = True
         else:
@@ -368,8 +375,8 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
             self.ready = self.ready or source.idle or (source.next or 0) > source.tail
 
     def _decode(self, message: BusMessage) -> Decoded | None:
-        """Return a message's JSON object; None, and counted, if it has none."""
-        body: Any = message.body
+        """Return a message's JSON object; None if it has none, which counts as refused."""
+        body = message.body
         try:
             if len(body) <= MAX_MESSAGE:
                 decoded = STRICT.decode(body if isinstance(body, str) else body.decode())
@@ -383,7 +390,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
 
 
 class RedisJobsManager(JobsManager, socketio.RedisManager):
-    """Over Redis, on the channel of python-socketio's own ``RedisManager``."""
+    """Manager for Redis, on the channel of python-socketio's own ``RedisManager``."""
 
     def __init__(self, settings: Settings) -> None:
         url, options = tls.target(settings, settings.events)
@@ -401,37 +408,37 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
 
     @property
     def alive(self) -> bool:  # type: ignore[override]
-        """Whether Redis is being listened to now."""
+        """Whether the channel is subscribed to."""
         return bool(self.connected and self.pubsub is not None and self.pubsub.subscribed)
 
     @property
     def ready(self) -> bool:  # type: ignore[override]
-        """Whether Redis is being listened to: nothing older can be had."""
+        """The same as ``alive``: Redis keeps no messages that could be replayed."""
         return self.alive
 
     def _redis_connect(self) -> None:
         super()._redis_connect()
         try:
-            self.redis.ping()  # what is made here connects only when it is used
+            self.redis.ping()  # redis-py connects at the first command
         except Exception as error:
             logger.warning(AWAY, tls.explain(error))
             raise
         if self._was_connected:
-            self._break()  # what was published in between went by
+            self._break()  # messages published in between were missed
         self._was_connected = True
 
-    def _publish(self, data: Any) -> None:
+    def _publish(self, data: JSONObject) -> None:
         with self._publishing:
             self.publisher._publish(_identified(data))
 
 
-def _identified(data: Any) -> Any:
-    """Return a message with an id, by which servers know a copy of it."""
+def _identified(data: JSONObject) -> JSONObject:
+    """Return a message with an id, by which servers recognize a copy of it."""
     return {**data, "id": uuid.uuid4().hex} if data.get("method") == "emit" else data
 
 
-def _fits(data: Any) -> bool:
-    """Whether it is JSON that every client can read, and not too much of it."""
+def _fits(data: object) -> bool:
+    """Whether a value is JSON without NaN and Infinity of at most ``MAX_EVENT_BYTES``."""
     try:
         return len(finite_json(data)) <= MAX_EVENT_BYTES
     except (TypeError, ValueError, RecursionError):
@@ -444,11 +451,11 @@ def _delay(failures: int) -> float:
 
 
 def new_manager(settings: Settings, flow: Counters | None = None) -> JobsManager:
-    """Return the manager for the settings' broker; it listens once it is initialized.
+    """Return the manager for the events broker; it listens once it is initialized.
 
     Args:
-        settings: which broker.
-        flow: where is counted what goes through; default one that nobody reads.
+        settings: URL and channel of the events broker.
+        flow: counters of the server; default new ones.
     """
     embedded_transport.register()
     redis = settings.events.startswith(("redis:", "rediss:"))

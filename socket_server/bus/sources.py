@@ -1,4 +1,4 @@
-"""Reading the bus: from RabbitMQ's stream with its offsets, elsewhere from a queue of one's own."""
+"""Readers of the bus: RabbitMQ's stream, and elsewhere a queue for each server."""
 
 from __future__ import annotations
 
@@ -7,53 +7,54 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import kombu
 from amqp.transport import TCPTransport
 
 from bridge.bus import stream
+from bridge.bus.connection import Connection
 from bridge.settings import Settings
+from bridge.untyped import AMQPChannel, AMQPMessage
 from socket_server.bus.amqp_reader import Deliveries, Delivery, delivery_of
 
 __all__ = ["BusMessage", "Queue", "Stream"]
 
-#: Messages that the broker sends ahead of their acknowledgement; one is for half of them.
+#: Maximum unacknowledged messages that the broker sends; each half of them is acknowledged at once.
 PREFETCH = 500
-#: Messages, and bytes of them, that the broker keeps for a server that is behind before it drops
-#: the oldest.
+#: Maximum messages, and bytes, in a queue for a server that is behind; the broker drops the oldest.
 MAX_QUEUE, MAX_QUEUE_BYTES = 100_000, 64 * 1024 * 1024
-#: Seconds that are waited for a message before the heart is beaten.
+#: Maximum seconds to wait for a message before heartbeats are checked.
 WAIT = 1.0
-#: Seconds that an empty stream is given to show a last message.
+#: Maximum seconds to wait for a message at the end of the stream, which may be empty.
 LAST = 0.5
-#: Seconds that a stream which is not empty is given to show its first message.
+#: Maximum seconds to wait for the first message of a stream.
 SLOW = 5.0
-#: Bytes that are taken from the socket at a time. py-amqp asks for each part of each frame, nine
-#: calls a message; with much more than this it would copy what is left after each part too often.
+#: Bytes of one read from the socket. py-amqp reads each part of each frame by itself, nine reads a
+#: message; it copies the rest of its buffer after each part, so a much larger buffer costs time.
 READ_AHEAD = 8192
-#: Messages that are taken in before they are handled.
+#: Maximum messages that are read in a row before they are handled.
 BATCH = 50
 
 
 class BusMessage(NamedTuple):
-    """What came over the bus."""
+    """A message of the bus."""
 
-    body: bytes
-    #: Place in the stream; None for what came from a queue.
+    body: bytes | str
+    #: Offset in the stream; None for a message from a queue.
     offset: int | None
 
 
 class Queue:
-    """A queue of this server's alone: what is published while it is not there is missed.
+    """An exclusive queue of this server: messages published while it does not exist are missed.
 
     Args:
-        name: of the queue.
-        exchange: what it is bound to.
+        name: name of the queue.
+        exchange: exchange to which it is bound.
     """
 
     def __init__(self, name: str, exchange: kombu.Exchange) -> None:
-        # Exclusive: RabbitMQ 4.3 refuses transient queues that are not.
+        # RabbitMQ 4.3 refuses transient queues that are not exclusive.
         arguments = {
             "x-max-length": MAX_QUEUE,
             "x-max-length-bytes": MAX_QUEUE_BYTES,
@@ -68,9 +69,9 @@ class Queue:
             queue_arguments=arguments,
         )
 
-    def read(self, connection: Any) -> Iterator[BusMessage | None]:
-        """Yield messages until the connection fails; None whenever there is none for a while."""
-        inbox: deque[bytes] = deque()
+    def read(self, connection: Connection) -> Iterator[BusMessage | None]:
+        """Yield messages until the connection fails, and None before each read of it."""
+        inbox: deque[bytes | str] = deque()
         consumer = kombu.Consumer(
             connection.default_channel,
             queues=[self._queue],
@@ -86,31 +87,33 @@ class Queue:
 
 
 class Stream:
-    """The channel's stream, from some time ago on; after a reconnect, from the next message on.
+    """Reads the channel's stream, at first ``settings.replay`` seconds back.
+
+    After a reconnect it reads on from the next message.
 
     Args:
-        settings: which stream, and how far back it is read.
+        settings: channel, and seconds to replay.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._name = stream.name_of(settings.channel)
-        #: Offset of the message to be read next; None before the first.
+        #: Offset of the next message to be read; None before the first.
         self.next: int | None = None
-        #: Offset of the first message that was read; None before it.
+        #: Offset of the first message that was read; None before that.
         self.first: int | None = None
-        #: Offset at which the reader has caught up with what was there when it began.
+        #: Offset near the stream's end when reading began; -1 if it was empty.
         self.tail = -1
-        #: Whether the broker had nothing more to send for a while.
+        #: Whether the last read of the connection timed out without a message.
         self.idle = False
-        #: Whether messages were missed: the stream forgot them, or is another one.
+        #: Whether messages were missed: the stream dropped them, or was replaced by another one.
         self.broken = False
 
-    def read(self, connection: Any) -> Iterator[BusMessage | None]:
-        """Yield messages until the connection fails; None whenever there is none for a while."""
+    def read(self, connection: Connection) -> Iterator[BusMessage | None]:
+        """Yield messages until the connection fails, and None before each read of it."""
         self.tail = self._last(connection)
         if self.next is not None and self.tail < self.next - 1:
-            # Another stream of the same name: what was to be read next is far in its future.
+            # A new stream of the same name, which has not reached the next offset yet.
             self.next, self.broken = None, True
         inbox: deque[Delivery] = deque()
         read_ahead(connection)
@@ -131,54 +134,59 @@ class Stream:
                 if delivery.tag % (PREFETCH // 2) == 0:
                     channel.basic_ack(delivery.tag, multiple=True)
 
-    def _reader(self, connection: Any, channel: Any, inbox: deque[Delivery]) -> Callable[[], bool]:
-        """Return what puts deliveries into the inbox, and returns whether something had come."""
+    def _reader(
+        self, connection: Connection, channel: AMQPChannel, inbox: deque[Delivery]
+    ) -> Callable[[], bool]:
+        """Return a function that reads into the inbox, and returns whether data was received."""
         amqp = connection.connection
         if not (self._settings.fast_path and Deliveries.can_read(amqp)):
             return lambda: drain(connection)
         deliveries = Deliveries(amqp, channel.channel_id, inbox.append)
         return lambda: beating(connection, lambda: deliveries.read(WAIT))
 
-    def _take(self, connection: Any, delivery: Delivery) -> Iterator[BusMessage]:
+    def _take(self, connection: Connection, delivery: Delivery) -> Iterator[BusMessage]:
         offset = delivery.offset
         assert offset is not None, "a stream's messages have offsets"
         if self.next is not None and offset < self.next:
-            return  # a stream is read from the chunk on that has what was asked for
+            return  # the broker sends whole chunks: also messages before the requested offset
         if self.next is not None and offset > self.next:
             self.broken = self.broken or self._forgot(connection)
         self.next = offset + 1
         self.first = offset if self.first is None else self.first
         yield BusMessage(delivery.body, offset)
 
-    def _forgot(self, connection: Any) -> bool:
-        """Whether the stream may have forgotten messages before they were read.
+    def _forgot(self, connection: Connection) -> bool:
+        """Whether the stream may have dropped messages before they were read.
 
-        An offset that is passed over says nothing: the broker keeps records of its own in a stream,
-        one at the beginning of each of its files. But it forgets from the beginning on, so if a
-        message that was read is still there, then so is all that came after it.
+        A gap in the offsets alone proves nothing: the broker keeps records of its own in a stream,
+        one at the beginning of each of its files. It drops messages from the beginning on, so if a
+        message that was read is still there, all later ones are.
         """
         assert self.next is not None
         first = self.oldest(connection)
         return first < 0 or first >= self.next
 
-    def oldest(self, connection: Any) -> int:
+    def oldest(self, connection: Connection) -> int:
         """Return the offset of the oldest message that the stream has; -1 if it is empty."""
         return self._look(connection, "first", 1, SLOW, lambda found: True)
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self) -> dict[str, str | int]:
         if self.next is not None:
             return {"x-stream-offset": self.next}
-        # An interval, so that it is the broker's own clock that tells what lies so far back.
+        # An interval, not a time, so that only the broker's own clock counts.
         return {"x-stream-offset": f"{math.ceil(self._settings.replay)}s"}
 
-    def _last(self, connection: Any) -> int:
-        """Return an offset near the stream's end, and not before ``next``; -1 if it is empty."""
+    def _last(self, connection: Connection) -> int:
+        """Return an offset near the stream's end; -1 if the stream is empty.
+
+        It is less than ``next - 1`` only if the stream ends before that.
+        """
         wanted = 0 if self.next is None else self.next - 1
         return self._look(connection, "last", PREFETCH, LAST, lambda found: found >= wanted)
 
     def _look(
         self,
-        connection: Any,
+        connection: Connection,
         where: str,
         ahead: int,
         patience: float,
@@ -187,17 +195,17 @@ class Stream:
         """Return the offset of a message at one end of the stream; -1 if there is none.
 
         Args:
-            connection: to the broker.
-            where: ``first``, or ``last``, from which on it is read a little.
-            ahead: messages that the broker may send ahead.
-            patience: seconds that are waited for one, or for another.
-            enough: whether an offset need not be followed by another.
+            connection: connection to the broker.
+            where: ``first``, or ``last`` for the last chunk, whose messages are read in order.
+            ahead: maximum unacknowledged messages.
+            patience: maximum seconds to wait for each message.
+            enough: whether to stop at an offset.
         """
         found: list[int] = []
         channel = connection.channel()
         channel.basic_qos(0, ahead, False)
 
-        def take(message: Any) -> None:
+        def take(message: AMQPMessage) -> None:
             found.append(message.headers["x-stream-offset"])
             channel.basic_ack(message.delivery_tag)
 
@@ -213,12 +221,12 @@ class Stream:
         return found[-1] if found else -1
 
 
-def drain(connection: Any, timeout: float = WAIT) -> bool:
-    """Read what has come, waiting for so many seconds at most; return whether something had."""
+def drain(connection: Connection, timeout: float = WAIT) -> bool:
+    """Read through kombu; return whether there was anything within ``timeout`` seconds."""
     return beating(connection, lambda: _drain(connection, timeout))
 
 
-def _drain(connection: Any, timeout: float) -> None:
+def _drain(connection: Connection, timeout: float) -> None:
     transport = getattr(connection.connection, "transport", None)
     connection.drain_events(timeout=timeout)
     for _ in range(BATCH):
@@ -227,8 +235,8 @@ def _drain(connection: Any, timeout: float) -> None:
         connection.drain_events(timeout=timeout)
 
 
-def beating(connection: Any, read: Callable[[], None]) -> bool:
-    """Read, and beat the heart; return whether something had come."""
+def beating(connection: Connection, read: Callable[[], None]) -> bool:
+    """Call ``read``, then check heartbeats; return False if ``read`` timed out."""
     came = True
     try:
         read()
@@ -240,10 +248,9 @@ def beating(connection: Any, read: Callable[[], None]) -> bool:
     return came
 
 
-def read_ahead(connection: Any) -> None:
-    """Let py-amqp take more from its socket than the few bytes that it needs next."""
+def read_ahead(connection: Connection) -> None:
+    """Let py-amqp read more from a socket without TLS than the few bytes that it needs next."""
     transport = getattr(connection.connection, "transport", None)
-    # Not where it is encrypted: that transport asks for nothing that was not sent.
     if isinstance(transport, TCPTransport):
         receive = transport.sock.recv
         transport._quick_recv = lambda wanted: receive(max(wanted, READ_AHEAD))

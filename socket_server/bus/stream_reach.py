@@ -1,4 +1,4 @@
-"""How far back the stream of events reaches: what a server that starts now could still replay."""
+"""How far back the stream of events is complete: what a server that starts now could replay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from bridge.bus.connection import connect
 from bridge.settings import Settings
@@ -17,15 +16,15 @@ __all__ = ["Marks", "StreamReach"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the broker is given to answer.
+#: Maximum seconds to connect to the broker.
 PATIENCE = 2.0
 
 
 class Marks:
-    """Notes up to where the stream was written, and so when what it has forgotten was. Pure.
+    """Notes the offset of the stream's end over time, and so dates what the stream dropped. Pure.
 
     Args:
-        replay: seconds that the stream is to reach back.
+        replay: seconds for which the stream should reach back.
     """
 
     def __init__(self, replay: float) -> None:
@@ -33,28 +32,30 @@ class Marks:
         self._marks: deque[tuple[float, int]] = deque()
 
     def note(self, first: int, written: int, now: float) -> float:
-        """Return for how many seconds back the stream is whole, ``replay`` at most.
+        """Return the seconds back for which the stream is complete, as far as noted.
+
+        They are at most ``replay``.
 
         Args:
             first: offset of the oldest message that the stream still has.
-            written: offset of the message that will be written next.
-            now: seconds, monotonic.
+            written: offset of the next message to be written.
+            now: monotonic seconds.
         """
         self._marks.append((now, written))
         while self._marks[0][0] < now - self._replay:
             self._marks.popleft()
-        # What was written next after such a moment is forgotten already.
+        # Times after which the stream has dropped messages.
         gone = [at for at, offset in self._marks if offset < first]
         return now - gone[-1] if gone else self._replay
 
 
 class StreamReach:
-    """Asks the broker for the stream's oldest message, over a connection of its own.
+    """Asks the broker for the offset of the stream's oldest message, over a separate connection.
 
     Args:
-        settings: which stream, and how far it is to reach back.
-        written: returns the offset of the message to be read next; None before the first.
-        state_lock: which others have while the broker is asked.
+        settings: URL of the broker, channel, and seconds for which the stream should reach back.
+        written: returns the offset of the next message to be read; None before the first.
+        state_lock: the state lock, released while the broker is asked.
     """
 
     def __init__(
@@ -62,16 +63,16 @@ class StreamReach:
     ) -> None:
         self._settings, self._written, self._state_lock = settings, written, state_lock
         self._marks = Marks(settings.replay)
-        #: Seconds for which the stream is known to be whole; None while that is not known.
+        #: Seconds back for which the stream is complete; None before the first answer.
         self.seconds: float | None = None
 
     @property
     def part(self) -> float:
-        """The same, as a part of how far the stream is to reach back."""
+        """``seconds`` as a fraction of the seconds for which the stream should reach back."""
         return (self.seconds or 0.0) / self._settings.replay
 
     def look(self) -> None:
-        """Ask, and note the answer; what the broker does not tell leaves the last one."""
+        """Ask the broker and update ``seconds``, which stays as it is if there is no answer."""
         written = self._written()
         if written is None:
             return
@@ -84,7 +85,6 @@ class StreamReach:
             self.seconds = self._marks.note(first, written, time.monotonic())
 
     def _first(self) -> int:
-        options: dict[str, Any] = {"connect_timeout": PATIENCE}
-        with connect(self._settings, self._settings.events, **options) as connection:
+        with connect(self._settings, self._settings.events, connect_timeout=PATIENCE) as connection:
             connection.connect()
             return Stream(self._settings).oldest(connection)

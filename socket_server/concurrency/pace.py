@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 __all__ = ["Pace"]
 
@@ -25,7 +24,7 @@ class Pace:
     """
 
     def __init__(
-        self, sleep: Callable[[float], Any], clock: Callable[[], float] = time.monotonic
+        self, sleep: Callable[[float], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
         # eventlet and gevent replace it by their own lock.
         self._lock = threading.Lock()

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 __all__ = ["NoLock", "StateLock", "new_state_lock"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class StateLock:
@@ -31,7 +34,7 @@ class StateLock:
         if not self._mine.depth:
             self._lock.release()
 
-    def outside(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def outside(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make a call that may wait with the lock released; return what it returns."""
         depth, self._mine.depth = getattr(self._mine, "depth", 0), 0
         if depth:
@@ -56,7 +59,7 @@ class NoLock(StateLock):
     def __exit__(self, *_: object) -> None:
         pass
 
-    def outside(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def outside(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make a call; return what it returns."""
         return call(*arguments, **options)
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sized
-from socket import SHUT_RDWR
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence, Sized
+from socket import SHUT_RDWR, socket
+from typing import Protocol, TypeAlias
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from engineio import packet
 from simple_websocket import ConnectionClosed
 from wsproto.utilities import ProtocolError
 
 from bridge.settings import Settings
-from socket_server.connection.send_queue import FIRST_PAUSE, LONGEST_PAUSE, SendQueue
+from bridge.untyped import EngineIOServer, WebSocket
+from socket_server.connection.send_queue import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Frame,
+    Queued,
+    SendQueue,
+)
 from socket_server.limits.token_bucket import Bucket
 from socket_server.messages.answer import Answer
 from socket_server.messages.websocket_frame import BINARY, frame
@@ -24,6 +32,8 @@ __all__ = [
     "FIRST",
     "UPGRADED",
     "Shared",
+    "WSGIObject",
+    "WebSocketClass",
     "are_packets",
     "bounded_websocket_class",
     "framed",
@@ -60,6 +70,21 @@ SHORT = 6
 SEPARATOR, MOST_PACKETS = "\x1e", 16
 
 
+class WSGIObject(Protocol):
+    """A WSGI application; an object, since a call of its ``__call__`` keeps less of the stack."""
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse, /
+    ) -> Iterable[bytes]:
+        """Answer a request; see PEP 3333."""
+
+
+#: Serves a client's WebSocket until it ends.
+Handler: TypeAlias = Callable[[WebSocket], Iterable[bytes]]
+#: Returns a WSGI application that turns a request into a WebSocket, as an async mode's class does.
+WebSocketClass: TypeAlias = Callable[[Handler, EngineIOServer], WSGIObject]
+
+
 class Shared(packet.Packet):
     """A message for many clients: one WebSocket frame, whose bytes they share.
 
@@ -69,7 +94,7 @@ class Shared(packet.Packet):
             message that is never replaced.
     """
 
-    def __init__(self, text: str, latest: Any = None) -> None:
+    def __init__(self, text: str, latest: Hashable = None) -> None:
         self.packet_type, self.binary = packet.MESSAGE, False
         self.latest = latest
         payload = f"{packet.MESSAGE}{text}".encode()
@@ -78,7 +103,7 @@ class Shared(packet.Packet):
         self.size = len(self.data)
         self._begin = self.size - len(payload)
 
-    def encode(self, b64: bool = False) -> Any:
+    def encode(self, b64: bool = False) -> str | Shared:
         """Return the packet itself for :class:`BoundedWebSocket`; for polling, its text."""
         return self.text if b64 else self
 
@@ -93,7 +118,7 @@ class Framed:
 
     __slots__ = ("data", "size")
 
-    latest = None
+    latest: Hashable = None
 
     def __init__(self, one: packet.Packet) -> None:
         encoded = one.encode()
@@ -102,7 +127,7 @@ class Framed:
         self.size = len(self.data)
 
 
-def framed(one: Any) -> Any:
+def framed(one: Queued) -> Frame | Answer | None:
     """Return a packet with its ``data`` as a WebSocket frame; None (end of the queue) unchanged."""
     return one if one is None or isinstance(one, Shared | Framed | Answer) else Framed(one)
 
@@ -120,7 +145,7 @@ class BoundedSocket:
         sleep: sleep function of the async mode, in seconds.
     """
 
-    def __init__(self, socket: Any, most: int, sleep: Callable[[float], Any]) -> None:
+    def __init__(self, socket: socket, most: int, sleep: Callable[[float], object]) -> None:
         self._socket, self._most, self._sleep = socket, most, sleep
         self.received = 0
         self._reads = 0
@@ -152,7 +177,7 @@ class BoundedSocket:
         return data
 
     def _recv(self, size: int) -> bytes:
-        data: bytes = b"" if self._is_shut else self._socket.recv(size)
+        data = b"" if self._is_shut else self._socket.recv(size)
         self.received += len(data)
         return data
 
@@ -168,7 +193,7 @@ class BoundedSocket:
         """Return this socket, in place of eventlet's WSGI input in the environment."""
         return self
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._socket, name)
 
 
@@ -235,20 +260,20 @@ class BoundedWebSocket:
 
     def __init__(
         self,
-        websocket: Any,
+        websocket: WebSocket,
         bounded: BoundedSocket | None,
         bucket: Bucket,
-        sleep: Callable[[float], Any],
+        sleep: Callable[[float], object],
         backlog: SendQueue | None = None,
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
         self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
 
-    def wait(self) -> Any:
+    def wait(self) -> str | bytes | None:
         """Return the next message; None if the client has hung up or sent a malformed message."""
         if self._backlog is not None:
             self._backlog.await_taken(self._sleep)
-        message = self._websocket.wait()
+        message: str | bytes | None = self._websocket.wait()
         if self._bounded is not None:
             self._bounded.complete()
         if message is not None and not is_packet(message):
@@ -268,7 +293,7 @@ class BoundedWebSocket:
         if isinstance(self._bounded, PacedSocket):
             self._bounded.shut()
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Shared | Answer | str | bytes) -> None:
         """Send a message: a shared one without a copy, an answer in fragments."""
         if isinstance(message, Shared):
             self._send(message.data)
@@ -285,7 +310,7 @@ class BoundedWebSocket:
         else:
             self._websocket.ws.sock.send(data)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._websocket, name)
 
 
@@ -297,7 +322,9 @@ class Silence:
         """Write nothing."""
 
 
-def bounded_websocket_class(stock: Any, settings: Settings, sleep: Callable[[float], Any]) -> Any:
+def bounded_websocket_class(
+    stock: WebSocketClass, settings: Settings, sleep: Callable[[float], object]
+) -> WebSocketClass:
     """Return a replacement for an async mode's WebSocket class that enforces the limits.
 
     Args:
@@ -308,15 +335,15 @@ def bounded_websocket_class(stock: Any, settings: Settings, sleep: Callable[[flo
     rate = MESSAGES * settings.requests_per_second
     most = settings.max_message + settings.max_message // 8 + 1024  # with frame headers
 
-    def new(handler: Callable[[Any], Any], server: Any) -> Any:
-        def serve(environ: dict[str, Any], start_response: Any) -> Any:
+    def new(handler: Handler, server: EngineIOServer) -> WSGIObject:
+        def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             given = {key: environ[key] for key in SOCKETS if key in environ}
             bounded = _bounded(environ, most, sleep)
             environ[BOUNDED] = environ.get(FIRST, environ)[BOUNDED] = bounded
             burst = BURST * rate + settings.max_message / PIECE
             bucket = Bucket(rate, burst)
 
-            def handle(websocket: Any) -> Any:
+            def handle(websocket: WebSocket) -> Iterable[bytes]:
                 environ.get(UPGRADED, int)()
                 websocket.log = Silence
                 if isinstance(bounded, PacedSocket):
@@ -347,7 +374,7 @@ def bounded_websocket_class(stock: Any, settings: Settings, sleep: Callable[[flo
 
 
 def _bounded(
-    environ: dict[str, Any], most: int, sleep: Callable[[float], Any]
+    environ: WSGIEnvironment, most: int, sleep: Callable[[float], object]
 ) -> BoundedSocket | None:
     """Replace a connection's socket by a bounded one, and return it; None without access to one."""
     place = next((name for name in SOCKETS if name in environ), None)
@@ -385,7 +412,7 @@ def are_packets(body: bytes) -> bool:
     return len(packets) <= MOST_PACKETS and all(is_packet(one) for one in packets)
 
 
-def unmask(data: bytes, mask: Any, length: int | None = None, offset: int = 0) -> bytes:
+def unmask(data: bytes, mask: Sequence[int], length: int | None = None, offset: int = 0) -> bytes:
     """Undo a WebSocket frame's masking (RFC 6455, section 5.3), all bytes in one operation.
 
     eventlet's own loop takes a microsecond for every few bytes, and blocks all other clients.

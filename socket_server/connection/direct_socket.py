@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 import time
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from engineio import exceptions, packet, socket
 
+from bridge.untyped import WebSocket
 from socket_server.connection.bounded_websocket import framed
 from socket_server.connection.nonblocking_websocket import KeptOpen, NonBlockingWebSocket
 from socket_server.connection.send_queue import HANDED_OUT
@@ -25,10 +26,10 @@ PIECE = 16 * 1024
 WRITES = 4
 
 
-class DirectSockets(dict[str, Any]):
+class DirectSockets(dict[str, "DirectSocket"]):
     """An Engine.IO server's sockets by session id; a socket becomes a DirectSocket when added."""
 
-    def __setitem__(self, sid: str, client: Any) -> None:
+    def __setitem__(self, sid: str, client: socket.Socket) -> None:
         client.__class__ = DirectSocket
         client.server.writer.start()
         super().__setitem__(sid, client)
@@ -56,17 +57,19 @@ class DirectSocket(socket.Socket):
         """Whether the client's WebSocket can be written to directly."""
         return self._line is not None
 
-    def _websocket_handler(self, websocket: Any) -> Any:
+    def _websocket_handler(self, websocket: WebSocket) -> Iterable[bytes]:
         self._line = NonBlockingWebSocket.of(websocket)
         try:
-            return super()._websocket_handler(KeptOpen(websocket) if self._line else websocket)
+            line = KeptOpen(websocket) if self._line else websocket
+            answer: Iterable[bytes] = super()._websocket_handler(line)
+            return answer
         finally:
             self.direct, self._line = False, None
 
-    def poll(self) -> list[Any]:
+    def poll(self) -> list[packet.Packet]:
         """Return queued packets; [] for a direct WebSocket, to end python-engineio's writer."""
         if self._line is None or not self.upgraded:
-            packets: list[Any] = super().poll()
+            packets: list[packet.Packet] = super().poll()
             return packets
         self.direct = True
         self.queue.each(framed)
@@ -75,7 +78,7 @@ class DirectSocket(socket.Socket):
         self.server.writer.mark(self)
         return []
 
-    def send(self, pkt: Any) -> None:
+    def send(self, pkt: packet.Packet) -> None:
         """Send a packet; see ``engineio.Socket``."""
         if not self.direct:
             super().send(pkt)
@@ -84,7 +87,7 @@ class DirectSocket(socket.Socket):
         else:
             self.offer(pkt)
 
-    def offer(self, pkt: Any) -> None:
+    def offer(self, pkt: packet.Packet) -> None:
         """Send a packet; the socket must not be closed."""
         if not self.direct:
             self.queue.put(pkt)
@@ -96,7 +99,7 @@ class DirectSocket(socket.Socket):
         if queue.size >= PIECE and not self.blocked:
             self.flush()
 
-    def close(self, *args: Any, **options: Any) -> None:
+    def close(self, *args: object, **options: object) -> None:
         """Close; see ``engineio.Socket``."""
         super().close(*args, **options)
         if self.direct and not self.marked:
@@ -170,7 +173,7 @@ class DirectSocket(socket.Socket):
             self.server.start_background_task(self._line.close)
 
 
-def socket_of_writer(task: Any) -> DirectSocket | None:
+def socket_of_writer(task: Callable[..., object]) -> DirectSocket | None:
     """Return the direct socket of which a background task is the (needless) writer; else None."""
     if getattr(task, "__qualname__", "") != "Socket._websocket_handler.<locals>.writer":
         return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bridge.untyped import EngineIOServer
 
 if TYPE_CHECKING:
     from socket_server.connection.direct_socket import DirectSocket
@@ -24,7 +26,7 @@ class Flusher:
         engine: an ``engineio.Server`` on eventlet.
     """
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: EngineIOServer) -> None:
         from eventlet.hubs import get_hub
 
         self._engine, self._hub = engine, get_hub

@@ -12,11 +12,14 @@ import re
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypedDict
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import engineio
 import socketio
+from engineio.packet import Packet
+from engineio.socket import Socket
 from socketio import packet
 
 from bridge.protocol.event import NAMESPACE
@@ -26,13 +29,14 @@ from socket_server.connection.bounded_websocket import (
     BOUNDED,
     FIRST,
     SEPARATOR,
+    WebSocketClass,
     are_packets,
     bounded_websocket_class,
 )
 from socket_server.connection.direct_socket import DirectSockets, EndedTask, socket_of_writer
 from socket_server.connection.flusher import Flusher
 from socket_server.connection.guard_middleware import FULL, answer_with, is_websocket
-from socket_server.connection.send_queue import send_queue_class
+from socket_server.connection.send_queue import SendQueue, send_queue_class
 from socket_server.limits.addresses import AddressLimits, counted_as
 from socket_server.messages.answer import Answer, Body
 from socket_server.messages.requests import Refused
@@ -65,7 +69,7 @@ class Polled:
         around: python-engineio's body for no packets: empty, or the JSONP call around them.
     """
 
-    def __init__(self, packets: list[Any], around: bytes) -> None:
+    def __init__(self, packets: list[Packet], around: bytes) -> None:
         self._packets, self._around = packets, around
 
     def __len__(self) -> int:
@@ -86,12 +90,29 @@ class Polled:
             yield end
 
 
-def _pieces(one: Any) -> Iterator[bytes]:
+def _pieces(one: Packet) -> Iterator[bytes]:
     if not isinstance(one, Answer):
         yield one.encode(b64=True).encode()
         return
     while not one.done:
         yield one.piece()
+
+
+class PollingAnswer(TypedDict):
+    """python-engineio's answer to a polling request."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    response: bytes | Polled
+
+
+class AsyncMode(TypedDict):
+    """What is used here of what python-engineio knows of an async mode."""
+
+    queue: type
+    queue_empty: type[Exception]
+    websocket: WebSocketClass
+    sleep: Callable[[float], object]
 
 
 class Malformed(ValueError):
@@ -103,8 +124,8 @@ class StrictPacket(packet.Packet):
 
     json = FiniteJson
 
-    def decode(self, encoded_packet: Any) -> Any:
-        """Decode a packet from a client.
+    def decode(self, encoded_packet: object) -> int:
+        """Decode a packet from a client; return how many attachments follow it.
 
         Raises:
             Malformed: it is not a packet that a client may send.
@@ -112,7 +133,7 @@ class StrictPacket(packet.Packet):
         if not isinstance(encoded_packet, str):
             raise Malformed("an attachment without a message")
         try:
-            attachments = super().decode(encoded_packet)
+            attachments: int = super().decode(encoded_packet)
         except (ValueError, TypeError, IndexError, RecursionError) as error:
             raise Malformed(type(error).__name__) from None
         self._check(attachments)
@@ -141,12 +162,12 @@ class GuardedEngine(engineio.Server):
         options: options of ``engineio.Server``.
     """
 
-    def __init__(self, *, settings: Settings, flow: Counters, **options: Any) -> None:
+    def __init__(self, *, settings: Settings, flow: Counters, **options: object) -> None:
         super().__init__(**options)
         self._settings = settings
-        mode: dict[str, Any] = self._async
+        mode: AsyncMode = self._async
         websocket = bounded_websocket_class(mode["websocket"], settings, mode["sleep"])
-        self._async: dict[str, Any] = {**mode, "websocket": websocket}
+        self._async: AsyncMode = {**mode, "websocket": websocket}
         self._backlog = send_queue_class(
             mode["queue"], mode["queue_empty"], settings.max_backlog, flow
         )
@@ -154,20 +175,24 @@ class GuardedEngine(engineio.Server):
         self.addresses = AddressLimits(settings)
         if settings.fast_path and self.async_mode == "eventlet":
             self.writer = Flusher(self)
-            self.sockets: dict[str, Any] = DirectSockets()
+            self.sockets: dict[str, Socket] = DirectSockets()
 
-    def create_queue(self, *_: Any, **__: Any) -> Any:
+    def create_queue(self, *_: object, **__: object) -> SendQueue:
         """Return a send queue for one client."""
         return self._backlog()
 
-    def start_background_task(self, target: Any, *args: Any, **options: Any) -> Any:
+    def start_background_task(
+        self, target: Callable[..., object], *args: object, **options: object
+    ) -> object:
         """Run a background task; see ``engineio.Server``."""
         if socket_of_writer(target) is not None:
             target()  # returns at once: a direct socket needs no writer
             return EndedTask
         return super().start_background_task(target, *args, **options)
 
-    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def handle_request(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         """Handle a request; see ``engineio.Server``."""
         query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""))
         if "sid" not in query and self.addresses.is_full(_address(environ)):
@@ -179,16 +204,21 @@ class GuardedEngine(engineio.Server):
         answer = super().handle_request(environ, start_response)
         # The answer to a polling request is a list with one body.
         one = answer[0] if isinstance(answer, list) and answer else None
-        return iter(one) if isinstance(one, Polled) else answer
+        body: Iterable[bytes] = iter(one) if isinstance(one, Polled) else answer
+        return body
 
     def _ok(
-        self, packets: Any = None, headers: Any = None, jsonp_index: int | None = None
-    ) -> dict[str, Any]:
-        if not any(isinstance(one, Answer) for one in packets or ()):
-            answer: dict[str, Any] = super()._ok(packets, headers, jsonp_index)
+        self,
+        packets: list[Packet] | None = None,
+        headers: list[tuple[str, str]] | None = None,
+        jsonp_index: int | None = None,
+    ) -> PollingAnswer:
+        if packets is None or not any(isinstance(one, Answer) for one in packets):
+            answer: PollingAnswer = super()._ok(packets, headers, jsonp_index)
             return answer
         told = super()._ok([], headers, jsonp_index)
-        return {**told, "response": Polled(packets, told["response"])}
+        composed: PollingAnswer = told | {"response": Polled(packets, told["response"])}
+        return composed
 
     def too_slow(self) -> list[tuple[str, str]]:
         """Return ids of sessions that do not keep up, with the setting that each has exceeded."""
@@ -201,11 +231,11 @@ class GuardedEngine(engineio.Server):
         return found
 
 
-def _address(environ: dict[str, Any]) -> str:
+def _address(environ: WSGIEnvironment) -> str:
     return counted_as(environ.get("REMOTE_ADDR", ""))
 
 
-def _has_packets(environ: dict[str, Any]) -> bool:
+def _has_packets(environ: WSGIEnvironment) -> bool:
     """Whether a polling request's body has readable packets; the middleware limits its size."""
     try:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -224,7 +254,7 @@ class GuardedServer(socketio.Server):
         options: options of ``socketio.Server``.
     """
 
-    def __init__(self, settings: Settings, state_lock: StateLock, **options: Any) -> None:
+    def __init__(self, settings: Settings, state_lock: StateLock, **options: object) -> None:
         self._settings, self.state_lock = settings, state_lock
         #: Sessions in no namespace, and since when: monotonic seconds.
         self._strangers: dict[str, float] = {}
@@ -234,7 +264,9 @@ class GuardedServer(socketio.Server):
     def _engineio_server_class(self) -> type[GuardedEngine]:
         return GuardedEngine
 
-    def handle_request(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def handle_request(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         """Handle a request; see ``socketio.Server``."""
         sid = urllib.parse.parse_qs(environ.get("QUERY_STRING", "")).get("sid", [""])[0]
         if is_websocket(environ) and (first := self.environ.get(sid)) is not None:
@@ -243,20 +275,21 @@ class GuardedServer(socketio.Server):
                 # python-engineio would read from both WebSockets, and close neither at the end.
                 return NOT_AGAIN(start_response)
             environ[FIRST] = first
-        return super().handle_request(environ, start_response)
+        answer: Iterable[bytes] = super().handle_request(environ, start_response)
+        return answer
 
     def sleep(self, seconds: float = 0) -> None:
         """Sleep with the state lock released; see ``socketio.Server``."""
         self.state_lock.outside(super().sleep, seconds)
 
-    def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+    def _handle_eio_connect(self, eio_sid: str, environ: WSGIEnvironment) -> object:
         with self.state_lock:
             if not self.eio.addresses.enter(_address(environ)):
                 return False  # other sessions have begun since the check in handle_request
             self._strangers[eio_sid] = time.monotonic()
             return super()._handle_eio_connect(eio_sid, environ)
 
-    def _handle_eio_disconnect(self, eio_sid: str, *reason: Any) -> None:
+    def _handle_eio_disconnect(self, eio_sid: str, *reason: object) -> None:
         with self.state_lock:
             if (environ := self.environ.get(eio_sid)) is not None:
                 self.eio.addresses.leave(_address(environ))
@@ -265,7 +298,7 @@ class GuardedServer(socketio.Server):
             self._attempts.pop(eio_sid, None)
             self._binary_packet.pop(eio_sid, None)
 
-    def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+    def _send_packet(self, eio_sid: str, pkt: packet.Packet) -> None:
         if pkt.packet_type != packet.ACK or pkt.namespace != NAMESPACE:
             super()._send_packet(eio_sid, pkt)
             return
@@ -274,12 +307,12 @@ class GuardedServer(socketio.Server):
         begin = f"{packet.ACK}{NAMESPACE},{pkt.id}"
         self._send_eio_packet(eio_sid, Answer(begin, body, self.state_lock))
 
-    def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
+    def _trigger_event(self, event: str, namespace: str, *args: object) -> object:
         if namespace == NAMESPACE:
             return super()._trigger_event(event, namespace, *args)
         return self.state_lock.outside(super()._trigger_event, event, namespace, *args)
 
-    def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+    def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         # For polling requests; from a WebSocket, nothing is read while an answer waits.
         one = self.eio.sockets.get(eio_sid)
         if one is not None and not one.queue.await_taken(self.eio.sleep, self._settings.slow_after):
@@ -288,7 +321,7 @@ class GuardedServer(socketio.Server):
         with self.state_lock:
             self._take_message(eio_sid, data)
 
-    def _take_message(self, eio_sid: str, data: Any) -> None:
+    def _take_message(self, eio_sid: str, data: str | bytes) -> None:
         if eio_sid not in self.environ:
             return  # an earlier packet of the same request ended the session
         try:
@@ -305,7 +338,7 @@ class GuardedServer(socketio.Server):
         if namespace == NAMESPACE or known is None:
             raise Malformed("a binary message to a namespace that takes none")
 
-    def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+    def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
         self._attempts[eio_sid] += 1
         if self._attempts[eio_sid] > MAX_ATTEMPTS:
             self.drop(eio_sid, "attempts", "too many attempts to connect")
@@ -315,7 +348,7 @@ class GuardedServer(socketio.Server):
         if eio_sid in self.environ and self._is_stranger(eio_sid):
             self._strangers[eio_sid] = time.monotonic()
 
-    def _handle_disconnect(self, eio_sid: str, *rest: Any) -> None:
+    def _handle_disconnect(self, eio_sid: str, *rest: object) -> None:
         super()._handle_disconnect(eio_sid, *rest)
         self._note_stranger(eio_sid)
 
@@ -335,7 +368,9 @@ class GuardedServer(socketio.Server):
         if eio_sid in self.environ:
             self._strangers.setdefault(eio_sid, time.monotonic())
 
-    def _handle_event(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+    def _handle_event(
+        self, eio_sid: str, namespace: str | None, id: int | None, data: list[object]
+    ) -> None:
         if namespace != NAMESPACE or data[0] in REQUESTS:
             super()._handle_event(eio_sid, namespace, id, data)
         elif id is not None and not self._is_stranger(eio_sid):
@@ -347,7 +382,9 @@ class GuardedServer(socketio.Server):
                 self.packet_class(packet.ACK, namespace=NAMESPACE, id=id, data=answer),
             )
 
-    def _handle_ack(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+    def _handle_ack(
+        self, eio_sid: str, namespace: str | None, id: int | None, data: object
+    ) -> None:
         if namespace != NAMESPACE:  # the server asks for none on /jobs, and each would be logged
             super()._handle_ack(eio_sid, namespace, id, data)
 
@@ -388,7 +425,7 @@ class GuardedServer(socketio.Server):
 
 
 def new_guarded_server(
-    settings: Settings, flow: Counters, state_lock: StateLock, **options: Any
+    settings: Settings, flow: Counters, state_lock: StateLock, **options: object
 ) -> GuardedServer:
     """Return a server with the settings' limits.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import _socket
 import contextlib
-from socket import SHUT_WR
-from typing import Any
+from socket import SHUT_WR, socket
+
+from bridge.untyped import WebSocket
 
 __all__ = ["KeptOpen", "NonBlockingWebSocket"]
 
@@ -18,7 +19,7 @@ class NonBlockingWebSocket:
         plain: its non-blocking socket.
     """
 
-    def __init__(self, websocket: Any, plain: Any) -> None:
+    def __init__(self, websocket: WebSocket, plain: socket) -> None:
         self._websocket, self._send = websocket, plain.send
         websocket._msgs = ()  # for a protocol older than RFC 6455; saves over half a kilobyte
         self._lock = websocket._sendlock
@@ -26,12 +27,13 @@ class NonBlockingWebSocket:
         self._held = False
 
     @classmethod
-    def of(cls, websocket: Any) -> NonBlockingWebSocket | None:
+    def of(cls, websocket: WebSocket) -> NonBlockingWebSocket | None:
         """Return the line of a WebSocket; None if it is encrypted, or not eventlet's."""
         plain = getattr(getattr(websocket, "socket", None), "fd", None)
         # An encrypted socket is of a subclass of socket.socket.
-        is_plain = type(plain).__bases__ == (_socket.socket,)
-        return cls(websocket, plain) if is_plain and hasattr(websocket, "_sendlock") else None
+        if plain is None or type(plain).__bases__ != (_socket.socket,):
+            return None
+        return cls(websocket, plain) if hasattr(websocket, "_sendlock") else None
 
     def write(self, data: bytes) -> bool:
         """Write frames; return whether all bytes were taken. If not, ``finish`` writes the rest.
@@ -87,11 +89,11 @@ class KeptOpen:
 
     __slots__ = ("_websocket",)
 
-    def __init__(self, websocket: Any) -> None:
+    def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
 
     def close(self) -> None:
         """Do nothing: the writer of a direct socket ends at once, and would close it."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._websocket, name)

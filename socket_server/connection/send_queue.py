@@ -6,12 +6,14 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Protocol, TypeAlias, cast
+
+from engineio.packet import Packet
 
 from socket_server.messages.answer import PIECE, Answer
 from socket_server.observability.counters import Counters
 
-__all__ = ["SendQueue", "send_queue_class"]
+__all__ = ["Frame", "Queued", "SendQueue", "send_queue_class"]
 
 #: Bytes handed out before the client has taken them; the packets left in the queue can still be
 #: replaced by newer ones.
@@ -21,6 +23,20 @@ HANDED_OUT = 4 * 1024
 MUCH, PATIENCE = 0.125, 0.5
 #: Seconds between two checks whether an answer was taken: the first and the longest pause.
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
+
+
+class Frame(Hashable, Protocol):
+    """A packet as a WebSocket frame."""
+
+    data: bytes
+    #: Bytes.
+    size: int
+    #: It replaces the queued one with the same value; None for one that replaces none.
+    latest: Hashable
+
+
+#: What a send queue holds: packets (answers are some), or frames; None is the connection's end.
+Queued: TypeAlias = Packet | Frame | None
 
 
 class SendQueue:
@@ -38,7 +54,7 @@ class SendQueue:
     empty: type[Exception] = Exception
     clock = staticmethod(time.monotonic)
 
-    queue: OrderedDict[Hashable, Any]
+    queue: OrderedDict[Hashable, Queued]
 
     def _init(self, maxsize: int | None) -> None:
         self.queue = OrderedDict()
@@ -54,7 +70,7 @@ class SendQueue:
         self._number = 0
         self._taken_at: float | None = None
 
-    def _put(self, packet: Any) -> None:
+    def _put(self, packet: Queued) -> None:
         if packet is None:
             self._has_ended = True
         elif self.over:
@@ -83,12 +99,12 @@ class SendQueue:
         self.queue.clear()
         self.size = 0
 
-    def _get(self) -> Any:
+    def _get(self) -> Queued:
         _, packet = self.queue.popitem(last=False)
         self.size -= _size(packet)
         return packet
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> Queued:
         """Return the next packet; without blocking, only until ``HANDED_OUT`` bytes are out."""
         if not block and self._handed_out >= HANDED_OUT:
             raise self.empty
@@ -104,11 +120,11 @@ class SendQueue:
             self._taken_at = self.clock()
         return packet
 
-    def put_frame(self, frame: Any) -> None:
+    def put_frame(self, frame: Frame | Answer) -> None:
         """Put a frame into a queue that is read by ``take`` and not by ``get``.
 
         Args:
-            frame: object with ``data`` (bytes), ``size`` in bytes, and ``latest``; or an answer.
+            frame: a frame, or an answer.
         """
         if self.over:
             return
@@ -171,15 +187,15 @@ class SendQueue:
             return None
         del self.queue[key]
         self.size = 0
-        return frame.data  # type: ignore[no-any-return]
+        return frame.data
 
-    def each(self, change: Callable[[Any], Any]) -> None:
+    def each(self, change: Callable[[Queued], Queued]) -> None:
         """Replace each queued packet by the return value of ``change``."""
         for key, packet in self.queue.items():
             self.queue[key] = change(packet)
         self.size = sum(map(_size, self.queue.values()))
 
-    def await_taken(self, sleep: Callable[[float], Any], timeout: float = math.inf) -> bool:
+    def await_taken(self, sleep: Callable[[float], object], timeout: float = math.inf) -> bool:
         """Wait until the client has taken all answers; return whether it did in time.
 
         Args:
@@ -212,7 +228,7 @@ class SendQueue:
         """Return at once: a client that takes nothing would block it for ever."""
 
 
-def _size(packet: Any) -> int:
+def _size(packet: Queued) -> int:
     if (size := getattr(packet, "size", None)) is not None:
         return int(size)
     data = getattr(packet, "data", None)
@@ -221,7 +237,7 @@ def _size(packet: Any) -> int:
 
 def send_queue_class(
     queue: type, empty: type[Exception], most: int, flow: Counters | None = None
-) -> type:
+) -> type[SendQueue]:
     """Return a class of send queues for an async mode of python-engineio.
 
     Args:
@@ -231,4 +247,4 @@ def send_queue_class(
         flow: counters of replaced and dropped packets; default new ones.
     """
     names = {"most": most, "empty": empty, "flow": flow or Counters()}
-    return type("ClientBacklog", (SendQueue, queue), names)
+    return cast("type[SendQueue]", type("ClientBacklog", (SendQueue, queue), names))

@@ -1,4 +1,4 @@
-"""The dispatcher: an event is folded into the journal, and observers get what it changed."""
+"""``Dispatcher``: folds events into the journal, and passes changes to clients and observers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["Dispatcher"]
 
 
 class Dispatcher:
-    """Takes events from the bus, and those that the server makes itself.
+    """Takes events from the bus, and events that the server creates itself.
 
     Args:
         journal: folds events into snapshots.
         fan_out: sends changes to clients.
-        metrics: counts events, and what emitters report about themselves.
-        delivered: makes spans of deliveries; None for none.
+        metrics: counts events, and adds up the reports of emitters.
+        delivered: creates spans of deliveries; default None for no spans.
     """
 
-    #: Get each change after the clients, in this order.
+    #: Called with each change after it was sent to clients, in this order.
     observers: list[Observer]
 
     def __init__(
@@ -43,7 +43,7 @@ class Dispatcher:
 
         Args:
             event: as it was published.
-            offset: its offset in the stream; None if the bus is none.
+            offset: its offset in the stream; None without a stream.
             live: False while the server replays the stream.
             late: whether earlier events of its job may have been dropped from the stream.
         """
@@ -54,7 +54,7 @@ class Dispatcher:
             self._delivered(event, trace)
 
     def tell(self, event: Event, *, live: bool = True) -> None:
-        """Take an event that the server has made for its own clients.
+        """Take an event that the server has created for its own clients.
 
         Args:
             event: a verdict, an estimate or a disturbance.

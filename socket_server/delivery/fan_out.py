@@ -8,22 +8,22 @@ from socket_server.journal.change import Change
 
 __all__ = ["FanOut"]
 
-#: Events of which a client that is behind gets the newest alone.
+#: Types of events of which a client that is behind gets only the newest of each task.
 LATEST_WINS = frozenset({"progress", "estimate", "disturbed"})
 
 
 class FanOut:
-    """Sends changes to rooms.
+    """Sends changes to the rooms of a job and of its owner.
 
     Args:
-        manager: knows which clients are in which room.
+        manager: sends events to rooms.
     """
 
     def __init__(self, manager: JobsManager) -> None:
         self._manager = manager
 
     def __call__(self, change: Change) -> bool:
-        """Send a change; return whether a client of this server gets it."""
+        """Send a change; return whether a client gets it."""
         event, owner = change.event, change.snapshot.owner
         rooms = [room_of_job(event.job)]
         if owner:

@@ -1,4 +1,4 @@
-"""``EstimatesObserver``: keeps what estimates are made from, and estimates when a job ends."""
+"""``EstimatesObserver``: collects data for estimates; estimates the end of a job that starts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["EstimatesObserver"]
 
 
 class EstimatesObserver:
-    """Notes which jobs wait in which queue, and how long those took that succeeded.
+    """Notes the queues of waiting jobs, and the durations of jobs that succeeded.
 
     Args:
-        lines: the jobs that wait, by their queue.
-        history: the durations of jobs, by their name.
+        lines: the waiting jobs of each queue.
+        history: durations of jobs, by name.
     """
 
     def __init__(self, lines: WaitingJobs, history: Durations) -> None:
         self._lines, self._history = lines, history
 
     def __call__(self, change: Change) -> Iterable[Event]:
-        """Take in a change; return an estimate if a task has just begun."""
+        """Note a change; return an ``estimate`` event if a task has just started."""
         event, snapshot = change.event, change.snapshot
         if event.type in TALK:
             return ()

@@ -1,4 +1,4 @@
-"""How many tasks wait before a job in its queue, and whether anybody works on it."""
+"""Numbers of tasks ahead of a job in its queue, and whether a worker reads the queue."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ import logging
 import time
 from collections.abc import Container, Iterable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge.bus import embedded_transport, stream
-from bridge.bus.connection import connect
+from bridge.bus.connection import Connection, connect
 from bridge.settings import Settings
 
 __all__ = ["QueueDepth", "QueueDepths", "WaitingJobs"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the broker is given to answer.
+#: Maximum seconds for each step of an exchange with the broker.
 PATIENCE = 2.0
 #: Exchange on which Celery's remote control reaches the workers.
 WORKERS = "celery.pidbox"
-#: Bytes of a queue's name, as AMQP bounds it.
+#: Maximum bytes of a queue's name in AMQP.
 MAX_NAME = 255
-#: Names of queues that are held, and of those how many the broker is asked about at a time: that
-#: exist, and that are not known to.
+#: Maximum names of queues that are held, and of those that the broker is asked about in one round:
+#: queues known to exist, and other names.
 MAX_QUEUES, KNOWN_AT_ONCE, OTHERS_AT_ONCE = 1_000, 100, 10
-#: Seconds after which the broker is asked no more at a time.
+#: Seconds after which a round ends early.
 ROUND = 1.0
 
-#: The jobs that wait in a queue, and how many tasks were ahead of each.
+#: Ids of the jobs that wait in a queue, with the latest estimate of the tasks ahead of each.
 Line = dict[str, int | None]
 
 
 class QueueDepth(NamedTuple):
-    """What the broker tells about a queue."""
+    """State of a queue at the broker."""
 
-    #: Messages in it that nobody has taken yet.
+    #: Number of messages that were not delivered to a consumer yet.
     ready: int
-    #: Whether a worker takes them; None where the broker cannot tell.
+    #: Whether a worker reads the queue; None if the broker does not report it.
     workers: bool | None
 
 
 class WaitingJobs:
-    """Which jobs wait in which queue, in the order in which they came. Pure.
+    """The waiting jobs of each queue, in the order of their events. Pure.
 
-    Anybody who may publish events can name any number of queues. Those that the broker has been
-    found to have come first when it is asked, so that names of others hold up none of them.
+    Publishers of events can name any number of queues. Queues that the broker was found to have are
+    read first, so that invented names do not delay them.
     """
 
     def __init__(self) -> None:
-        # Each in the order in which their turn comes: queues that exist, and other names.
+        # Queues known to exist, and other names, each in the order in which they are read next.
         self._known: dict[str, Line] = {}
         self._other: dict[str, Line] = {}
         self._queue_of: dict[str, str] = {}
@@ -58,7 +58,10 @@ class WaitingJobs:
         return len(self._queue_of)
 
     def join(self, job: str, queue: str) -> None:
-        """Note that a job waits in a queue; not if no queue has such a name, or there are many."""
+        """Note that a job waits in a queue.
+
+        Ignored if AMQP does not allow the name, or if ``MAX_QUEUES`` queues are known to exist.
+        """
         if job in self._queue_of or not 0 < len(queue.encode(errors="replace")) <= MAX_NAME:
             return
         line = self._line(queue)
@@ -66,7 +69,7 @@ class WaitingJobs:
             if len(self._known) + len(self._other) >= MAX_QUEUES and not self._forget_one():
                 return
             line = {}
-            self._other = {queue: line, **self._other}  # what is new is looked at first
+            self._other = {queue: line, **self._other}  # new names are read first
         self._queue_of[job] = queue
         line[job] = None
 
@@ -74,7 +77,7 @@ class WaitingJobs:
         return self._known.get(queue, self._other.get(queue))
 
     def _forget_one(self) -> bool:
-        """Forget a name that no queue is known to have, new ones last; whether there was one."""
+        """Drop a name of no known queue, a new one last; return whether there was one."""
         if not self._other:
             return False
         for job in self._other.popitem()[1]:
@@ -82,7 +85,7 @@ class WaitingJobs:
         return True
 
     def leave(self, job: str) -> None:
-        """Note that a job waits no more."""
+        """Note that a job does not wait any more."""
         if (queue := self._queue_of.pop(job, None)) is not None:
             of = self._known if queue in self._known else self._other
             del of[queue][job]
@@ -90,15 +93,15 @@ class WaitingJobs:
                 del of[queue]
 
     def queues(self) -> list[str]:
-        """Return the queues in which jobs wait, and whose turn it is to be looked at."""
+        """Return the queues to read in the next round."""
         return [*islice(self._known, KNOWN_AT_ONCE), *islice(self._other, OTHERS_AT_ONCE)]
 
     def looked(self, queues: Iterable[str], found: Container[str]) -> None:
-        """Note that queues were looked at, whose turn comes last from now on.
+        """Note that queues were read; they move to the end of the order.
 
         Args:
-            queues: their names.
-            found: those that exist.
+            queues: names of the queues.
+            found: names of the queues that exist.
         """
         for queue in queues:
             line = self._known.pop(queue, None) or self._other.pop(queue, None)
@@ -116,13 +119,13 @@ class WaitingJobs:
     def ahead(self, queue: str, ready: int) -> dict[str, int]:
         """Return an estimate of the tasks ahead of each job that waits in a queue.
 
-        Nobody can ask a broker for the place of a message. Of those that wait, all but the jobs
-        that came later, and the job itself, may be ahead; what is enqueued past taskbridge, or with
-        a priority, is not known here, so an estimate never grows again.
+        Brokers do not report the place of a message. All waiting messages may be ahead of a job but
+        its own and those of jobs that came later. Tasks enqueued without taskbridge, or with a
+        priority, are not known here, so an estimate never grows.
 
         Args:
-            queue: its name.
-            ready: how many messages it holds.
+            queue: name of the queue.
+            ready: number of messages in the queue.
         """
         line = self._line(queue) or {}
         for behind, (job, before) in enumerate(reversed(line.items())):
@@ -132,25 +135,25 @@ class WaitingJobs:
 
 
 class QueueDepths:
-    """Asks the broker about its queues, over a connection of its own.
+    """Reads the lengths of queues from the broker, over a separate connection.
 
     Args:
-        settings: which broker.
+        settings: URL of the broker of tasks.
     """
 
     def __init__(self, settings: Settings) -> None:
         embedded_transport.register()
         self._settings = settings
-        self._connection: Any = None
+        self._connection: Connection | None = None
 
     def read(self, queues: list[str]) -> dict[str, QueueDepth | None]:
-        """Return what is known of queues, None for those that do not exist.
+        """Return the state of queues, with None for queues that do not exist.
 
-        Those that it did not come to within ``ROUND`` seconds, or while the broker is away, are
-        left out.
+        Queues that were not reached within ``ROUND`` seconds, or since the broker failed, are left
+        out.
 
         Args:
-            queues: their names, those that matter most first.
+            queues: names of the queues, in the order in which they are read.
         """
         levels: dict[str, QueueDepth | None] = {}
         deadline = time.monotonic() + ROUND
@@ -165,36 +168,38 @@ class QueueDepths:
         return levels
 
     def _level(self, queue: str) -> QueueDepth | None:
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             options = {"connect_timeout": PATIENCE, "transport_options": self._options()}
-            self._connection = connect(self._settings, self._settings.broker, **options)
-        # A channel of its own: the broker closes it when there is no such queue.
-        channel = self._connection.channel()
+            connection = connect(self._settings, self._settings.broker, **options)
+            self._connection = connection
+        # A new channel each time: the broker closes it if there is no such queue.
+        channel = connection.channel()
         try:
             _, ready, consumers = channel.queue_declare(queue, passive=True)
-        except self._connection.channel_errors:
+        except connection.channel_errors:
             return None
         finally:
             if getattr(channel, "is_open", True):
                 channel.close()
-        return QueueDepth(ready, self._workers(consumers))
+        return QueueDepth(ready, self._workers(connection, consumers))
 
     def _options(self) -> dict[str, float]:
         if not stream.is_amqp(self._settings.broker):
             return {}
         return {"read_timeout": PATIENCE, "write_timeout": PATIENCE}
 
-    def _workers(self, consumers: int) -> bool | None:
+    def _workers(self, connection: Connection, consumers: int) -> bool | None:
         if stream.is_amqp(self._settings.broker):
             return consumers > 0
         if not self._settings.embedded:
             return None
-        # Of one machine: whether there is a worker at all.
-        channel = self._connection.default_channel
+        # The embedded broker does not count consumers: whether there is any worker.
+        channel = connection.default_channel
         return bool(channel.get_table(WORKERS))
 
     def close(self) -> None:
-        """End the connection; it comes back when it is used."""
+        """Close the connection; the next read opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()

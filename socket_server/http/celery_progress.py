@@ -7,16 +7,46 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from bridge.client.status import IN_CELERY
+from bridge.protocol.json_types import BarData, SnapshotData
 
-__all__ = ["as_celery_progress"]
-
-COMPLETED = {"pending": False, "current": 100, "total": 100, "percent": 100}
+__all__ = ["CeleryProgress", "as_celery_progress"]
 
 
-def as_celery_progress(snapshot: dict[str, Any]) -> dict[str, Any]:
+class Progress(TypedDict):
+    """A bar of celery-progress."""
+
+    pending: bool
+    current: float
+    total: float
+    percent: float
+    description: NotRequired[str]
+
+
+class CeleryProgress(TypedDict):
+    """State of a task, as celery-progress's JavaScript reads it."""
+
+    state: str
+    complete: bool
+    success: bool | None
+    progress: Progress
+    #: Once it is complete: a result, the text of an error, or a :class:`Retry`.
+    result: NotRequired[object]
+
+
+class Retry(TypedDict):
+    """The ``result`` of a task that is to be tried again."""
+
+    next_retry_seconds: int | str
+    message: str
+
+
+COMPLETED: Progress = {"pending": False, "current": 100, "total": 100, "percent": 100}
+
+
+def as_celery_progress(snapshot: SnapshotData) -> CeleryProgress:
     """Return the JSON object that celery-progress's ``CeleryProgressBar`` reads.
 
     Args:
@@ -28,15 +58,19 @@ def as_celery_progress(snapshot: dict[str, Any]) -> dict[str, Any]:
         return {"state": state, "complete": True, "success": True, "progress": COMPLETED,
                 "result": result}  # fmt: skip
     if state in ("FAILURE", "REVOKED", "RETRY"):
-        told: Any = _waits(snapshot) if state == "RETRY" else _why(snapshot)
+        told: Retry | str = _waits(snapshot) if state == "RETRY" else _why(snapshot)
         return {"state": state, "complete": True, "success": False, "progress": COMPLETED,
                 "result": told}  # fmt: skip
     bar = next(iter(snapshot.get("bars") or []), None)
-    known = {"state": "PROGRESS" if bar else state, "complete": False, "success": None}
-    return {**known, "progress": _of_bar(bar) if bar else _unknown(state)}
+    return {
+        "state": "PROGRESS" if bar else state,
+        "complete": False,
+        "success": None,
+        "progress": _of_bar(bar) if bar else _unknown(state),
+    }
 
 
-def _of_bar(bar: dict[str, Any]) -> dict[str, Any]:
+def _of_bar(bar: BarData) -> Progress:
     done, total = bar.get("n") or 0, bar.get("total") or 0
     percent = round(max(0.0, min(100.0, 100 * done / total)), 2) if total else 0
     text = bar.get("desc") or ""
@@ -49,16 +83,17 @@ def _of_bar(bar: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unknown(state: str) -> dict[str, Any]:
+def _unknown(state: str) -> Progress:
     return {"pending": state == "PENDING", "current": 0, "total": 100, "percent": 0}
 
 
-def _why(snapshot: dict[str, Any]) -> str:
-    error = snapshot.get("error") or {}
-    return error.get("message") or snapshot.get("reason") or f"the job was {snapshot['state']}"
+def _why(snapshot: SnapshotData) -> str:
+    error = snapshot.get("error")
+    message = error.get("message") if error else None
+    return message or snapshot.get("reason") or f"the job was {snapshot['state']}"
 
 
-def _waits(snapshot: dict[str, Any]) -> dict[str, Any]:
+def _waits(snapshot: SnapshotData) -> Retry:
     at = snapshot.get("retry_at")
     seconds = max(0, math.ceil(at - time.time())) if at else "Unknown"
     return {"next_retry_seconds": seconds, "message": _why(snapshot)[:50]}

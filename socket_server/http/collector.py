@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -43,7 +42,7 @@ class Collector:
         estimates: Estimates,
         reach: StreamReach,
         ways: tuple[Path, Disturbances],
-        sleep: Callable[[float], Any],
+        sleep: Callable[[float], object],
     ) -> None:
         self._metrics, self._manager, self._journal = metrics, manager, journal
         self._jobs, self._gate, self._estimates, self._sleep = jobs, gate, estimates, sleep
@@ -103,7 +102,7 @@ class Collector:
             yield "stream_reach_ratio", REACH_PART, self._reach.part
 
     @staticmethod
-    def _by_label(name: str, text: str, label: str, values: dict[str, Any]) -> Metric:
+    def _by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
         family = GaugeMetricFamily(f"taskbridge_{name}", text, labels=[label])
         for key, value in values.items():
             family.add_metric([key], value)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, request
+from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
+from bridge.protocol.error_codes import error_object
 from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.size_budget import shorter
 from bridge.settings import Settings
@@ -23,7 +24,7 @@ from socket_server.watching.job_lookup import JobLookup
 __all__ = ["new_health", "new_http"]
 
 #: A snapshot, or an error with its HTTP status.
-Found = SnapshotData | dict[str, Any] | tuple[Response, int]
+Found = SnapshotData | tuple[Response, int]
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
 #: Status of a request for a job of another shard (RFC 9110, 15.5.20).
@@ -78,8 +79,8 @@ def _secure(response: Response) -> Response:
     return response
 
 
-def _index(http: Flask) -> Callable[[], Any]:
-    def index() -> Any:
+def _index(http: Flask) -> Callable[[], ResponseReturnValue]:
+    def index() -> ResponseReturnValue:
         if (STATIC / "index.html").exists():
             return http.send_static_file("index.html")
         text = "The page is not built: run `make web` where the server is installed.\n"
@@ -88,10 +89,10 @@ def _index(http: Flask) -> Callable[[], Any]:
     return index
 
 
-def _page(auth: Auth, settings: Settings) -> Callable[[], Any]:
+def _page(auth: Auth, settings: Settings) -> Callable[[], ResponseReturnValue]:
     """Return a view with what the page may offer: tasks to enqueue, and Flower's URL."""
 
-    def page() -> Any:
+    def page() -> ResponseReturnValue:
         try:
             grant = auth.grant(request.environ, _bearer())
         except TokenError as error:
@@ -109,8 +110,10 @@ def _bearer() -> dict[str, str] | None:
     return {"token": token} if scheme.lower() == "bearer" else None
 
 
-def _well(health: Health, reason: Callable[[], str | None], **facts: Any) -> Callable[[], Any]:
-    def well() -> Any:
+def _well(
+    health: Health, reason: Callable[[], str | None], **facts: object
+) -> Callable[[], ResponseReturnValue]:
+    def well() -> ResponseReturnValue:
         told = {**facts, "time": time.time(), "reach": health.reach}
         if (why_not := reason()) is None:
             return jsonify(status="ok", **told)
@@ -144,10 +147,12 @@ def _job(auth: Auth, journal: Journal, lookup: JobLookup) -> Callable[[str, Cred
     return job
 
 
-def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Callable[[str], Any]:
+def _progress(
+    job: Callable[[str, Credentials], Found], settings: Settings
+) -> Callable[[str], ResponseReturnValue]:
     """Return a view that answers celery-progress's script as celery-progress's own view does."""
 
-    def progress(id: str) -> Any:
+    def progress(id: str) -> ResponseReturnValue:
         # That script sends no Authorization header: it has a token in its URL, or a session cookie.
         token = request.args.get("token")
         if token and not settings.url_tokens:
@@ -164,4 +169,4 @@ def _progress(job: Callable[[str, Credentials], Any], settings: Settings) -> Cal
 
 
 def _error(status: int, code: str, message: str) -> tuple[Response, int]:
-    return jsonify(error={"code": code, "message": message}), status
+    return jsonify(error=error_object(code, message)), status

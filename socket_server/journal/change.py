@@ -1,12 +1,12 @@
-"""``Change``: what one event has changed in the journal."""
+"""``Change``: an event that was folded into the journal, and the job's snapshot after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any
 
 from bridge.protocol.event import Event, finite_json
+from bridge.protocol.json_types import JobEvent
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["TALK", "Change", "Observer"]
@@ -15,29 +15,29 @@ __all__ = ["TALK", "Change", "Observer"]
 TALK = frozenset({"progress", "log", "output"})
 
 
-class Change(dict[str, Any]):
+class Change(dict[str, object]):
     """The JSON object of an event with its cursor, as clients get it; observers only read it.
 
     Args:
         encoded: the event, with its cursor.
         event: the event as it was published.
-        snapshot: the job after it; the journal's own, which the next event changes.
-        ends: whether the job ends with it.
-        live: whether it was published just now; False while a server replays the stream.
+        snapshot: snapshot of the job; the journal's own, which the next event changes.
+        ends: whether the job ends with the event.
+        live: whether the event was published just now; False while a server replays the stream.
     """
 
     def __init__(
-        self, encoded: dict[str, Any], event: Event, snapshot: Snapshot, *, ends: bool, live: bool
+        self, encoded: JobEvent, event: Event, snapshot: Snapshot, *, ends: bool, live: bool
     ) -> None:
         super().__init__(encoded)
         self.event, self.snapshot, self.ends, self.live = event, snapshot, ends, live
 
     @cached_property
     def text(self) -> str:
-        """Its JSON, encoded once however many clients get it."""
+        """JSON of the event; encoded at the first use, and once for all clients."""
         return finite_json(self)
 
 
-#: Called with each change, in the server's state lock; returns events of the server's own that
-#: follow from it.
+#: Called with each change while the state lock is held; returns events that the server sends as a
+#: consequence.
 Observer = Callable[[Change], Iterable[Event]]

@@ -94,7 +94,7 @@ def _numbered(event: Event, below: int, like: Execution | None = None) -> Execut
 
     Args:
         event: the first event of the execution that has come.
-        below: a number.
+        below: number of an earlier execution.
         like: execution to copy if the event does not carry the attempt; None for none.
     """
     number, data = max(event.run, below + 1), event.data

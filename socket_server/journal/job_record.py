@@ -1,11 +1,11 @@
-"""A record: one job in the journal, with its snapshot and the events that are still held."""
+"""``JobRecord``: one job in the journal, with its snapshot and the events that are still held."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 from bridge.protocol.event import MAX_FOLLOWERS, Event, is_identifier
@@ -16,20 +16,20 @@ __all__ = ["BEGINNING", "JobRecord", "StreamPosition", "position_of"]
 
 
 class StreamPosition(NamedTuple):
-    """Place of an event. The checksum distinguishes two streams of one name with equal offsets."""
+    """Position of an event; the checksum tells apart equal offsets in two streams of one name."""
 
     offset: int
     check: int
 
 
-#: The place before the first event.
+#: The position before the first event.
 BEGINNING = StreamPosition(0, 0)
-#: The place of events that were missed; no client has a cursor to it.
+#: The position of events that were missed; no client has a cursor to it.
 GAP = StreamPosition(0, 1)
 
 
 def position_of(event: Event, offset: int) -> StreamPosition:
-    """Return the place of an event at an offset."""
+    """Return the position of an event at an offset."""
     return StreamPosition(offset, crc32(f"{event.task} {event.run} {event.seq}".encode()))
 
 
@@ -56,9 +56,9 @@ class JobRecord:
         self._events: list[tuple[int, int, str]] = []
         #: Ids of tasks that a canvas runs after others, as far as reported; None for none.
         self._followers: list[str] | None = None
-        #: Place of the newest event that was dropped.
+        #: Position of the newest event that was dropped.
         self.forgotten = GAP if headless else BEGINNING
-        #: Place of the newest event that must be delivered.
+        #: Position of the newest event that must be delivered.
         self.last = BEGINNING
         #: Characters of JSON of all events that are held.
         self.size = 0
@@ -89,7 +89,7 @@ class JobRecord:
         self.runs.keep(event, execution)
         return numbered
 
-    def _expect(self, followers: Any) -> None:
+    def _expect(self, followers: object) -> None:
         """Add the ids of tasks that are to follow; values that cannot be ids are left out."""
         known = self._followers or []
         told = followers if isinstance(followers, list) else []
@@ -127,7 +127,7 @@ class JobRecord:
         return size
 
     def after(self, place: StreamPosition) -> int | None:
-        """Return the offset of a place if all events after it are held, else None."""
+        """Return the offset of a position if all events after it are held, else None."""
         if place == self.last:
             return place.offset
         if place == BEGINNING and (self.forgotten != BEGINNING or self.snapshot.incomplete):

@@ -1,4 +1,4 @@
-"""The journal: what this server knows of all jobs. Pure, in memory, bounded."""
+"""``Journal``: snapshots and recent events of all jobs. Pure, in memory, bounded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
 
 from bridge.protocol.event import SERVER_MADE, Event, finite_json
-from bridge.protocol.json_types import SnapshotData
+from bridge.protocol.json_types import JobEvent, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.change import Change
 from socket_server.journal.job_record import BEGINNING, JobRecord, StreamPosition, position_of
@@ -21,40 +20,42 @@ from socket_server.messages.excerpt import Excerpt, Following
 
 __all__ = ["Journal", "Page", "View"]
 
-#: Jobs held at most, of which those that have ended go first, and jobs that have not ended.
+#: Maximum jobs that are held, beyond which ended ones are evicted, and maximum unfinished jobs.
 MAX_JOBS, MAX_UNFINISHED = 10_000, 100_000
-#: Events of one job held for those who come late.
+#: Maximum events of one job that are held for clients that watch it later.
 MAX_EVENTS = 1_000
-#: Bytes of JSON of the events held: of all jobs, and of one.
+#: Maximum bytes of JSON of held events: of all jobs, and of one.
 MAX_BYTES = 256 * 1024 * 1024
 MAX_JOB_BYTES = 8 * 1024 * 1024
-#: Bytes of JSON that an answer holds at most: of a snapshot, of the verdicts that come with it, and
-#: of the snapshots in a page.
+#: Maximum bytes of JSON in an answer: of a snapshot, of the verdicts that come with it, and of the
+#: snapshots in a page.
 MAX_SNAPSHOT, MAX_VERDICTS, MAX_PAGE = 28 * 1024, 4 * 1024, 30 * 1024
-#: Bytes of snapshots that are kept as JSON.
+#: Maximum bytes of snapshots that are cached as JSON.
 MAX_TEXTS = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a client gets that begins, or goes on, to watch a job."""
+    """The answer to a client that begins, or continues, to watch a job."""
 
     #: JSON of the snapshot.
     snapshot: Encoded
-    #: Events that are held.
+    #: Events that are held after the client's cursor; all held ones if ``recovered`` is False.
     excerpt: Excerpt
-    #: JSON of verdicts that still stand.
+    #: JSON of verdicts that no later event has overturned.
     verdicts: list[str]
+    #: Whether all events after the client's cursor are held.
     recovered: bool
+    #: Cursor of the newest event that must be delivered.
     cursor: str
 
-    def encode(self, **more: Any) -> Body:
-        """Return it as the answer of ``watch``, with more fields; its events can be read once."""
+    def encode(self, **more: object) -> Body:
+        """Return the answer of ``watch``, with more fields; its events can be read once."""
         told = {"snapshot": self.snapshot, "recovered": self.recovered, "cursor": self.cursor}
         return Body({**more, **told}, self.excerpt, ",".join(self.verdicts))
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[JobEvent]:
         """All events, decoded; they can be read once."""
         return [*self.excerpt.events(), *map(json.loads, self.verdicts)]
 
@@ -63,17 +64,17 @@ class View:
 class Page:
     """Some of an owner's jobs."""
 
-    #: JSON of their snapshots, those enqueued last first.
+    #: JSON of their snapshots, the newest job first.
     jobs: list[Encoded]
-    #: Where the next page begins; None if there is none.
+    #: Position of the next page; None if there is none.
     next: str | None
-    #: Jobs that were looked at for it.
+    #: Number of jobs that were examined.
     looked: int
 
 
 @dataclass(slots=True)
 class Evicted:
-    """Jobs that were forgotten before their time, so that others have room."""
+    """Numbers of jobs that were dropped before their retention ended, to make room for others."""
 
     ended: int = 0
     unfinished: int = 0
@@ -83,18 +84,18 @@ class Journal:
     """Folds events into snapshots and keeps the recent ones.
 
     Args:
-        retention: seconds that a finished job is kept.
-        epoch: what the offsets belong to; default a new one for this process.
-        max_jobs: jobs held at most; more only of those that have not ended.
-        max_unfinished: jobs held at most that have not ended.
-        max_events: events of one job held at most.
-        max_bytes: bytes of events held at most, of all jobs; jobs that have ended go first, then
-            the events, not the snapshots, of those that were silent longest.
-        max_job_bytes: bytes of events of one job held at most.
-        clock: seconds since the epoch.
+        retention: seconds for which an ended job is kept.
+        epoch: name of the sequence of offsets, for cursors; default a random one.
+        max_jobs: maximum jobs; unfinished ones are kept beyond it.
+        max_unfinished: maximum unfinished jobs.
+        max_events: maximum events of one job.
+        max_bytes: maximum bytes of the events of all jobs; ended jobs are evicted first, then the
+            events, not the snapshots, of the jobs without an event for the longest time.
+        max_job_bytes: maximum bytes of the events of one job.
+        clock: clock in seconds since the epoch.
     """
 
-    #: Called with each job that is not held any more.
+    #: Called with the id of each job that is dropped.
     on_forget: Callable[[str], None] = staticmethod(lambda job: None)
 
     def __init__(
@@ -119,17 +120,17 @@ class Journal:
         self._offset = 0
         #: Bytes of all events that are held.
         self.size = 0
-        #: Whether each job that has not ended is held, of those of which there were events.
+        #: Whether every unfinished job of which events came is held.
         self.whole = True
-        #: Jobs that made room for others: how many had ended, and how many had not.
+        #: Numbers of evicted jobs.
         self.evicted = Evicted()
-        # In the order of their last event, so that those silent longest come first: all jobs, those
-        # that have ended, and those that have not and hold events.
+        # In the order of the last events, the oldest first: all jobs, ended jobs, and unfinished
+        # jobs with held events.
         self._records: dict[str, JobRecord] = {}
         self._ended: dict[str, None] = {}
         self._holding: dict[str, None] = {}
         self._owners: dict[str, dict[str, None]] = {}
-        #: Snapshots as JSON, those that were asked for last and have not changed since.
+        #: JSON of unchanged snapshots, in the order in which they were encoded.
         self._texts: dict[str, Encoded] = {}
         self._texts_size = 0
 
@@ -138,7 +139,7 @@ class Journal:
 
     @property
     def unended(self) -> int:
-        """Jobs that are held and have not ended."""
+        """Number of unfinished jobs."""
         return len(self._records) - len(self._ended)
 
     def __contains__(self, job: object) -> bool:
@@ -152,16 +153,16 @@ class Journal:
         late: bool = False,
         past: bool = False,
     ) -> Change | None:
-        """Take an event in.
+        """Fold an event into its job's snapshot.
 
         Args:
-            event: what came over the bus.
-            offset: its place in the stream; default a count of this journal's own.
-            late: whether earlier events of its job may be there no more.
-            past: whether it is read of the past, so that only its own time tells its age.
+            event: event of the bus, or of this server.
+            offset: its offset in the stream; default the number of events folded in so far.
+            late: whether earlier events of its job may have been dropped from the stream.
+            past: whether it is replayed, so that its age is known only by its own time.
 
         Returns:
-            What it changed; None if it was a duplicate or stale.
+            The change; None if the event was a duplicate or stale.
         """
         self._drop_text(event.job)
         record = self._records.get(event.job) or JobRecord(
@@ -171,17 +172,17 @@ class Journal:
         if (numbered := record.fold(event)) is None:
             return None
         now = self._clock()
-        # What a server makes itself, again and again, is no sign of life.
+        # Events that servers send, again and again, are no sign of life.
         if event.type not in SERVER_MADE or not record.heard:
             record.heard = min(now, event.at) if past else now
         self._offset += 1
-        # Offsets of a stream begin at 0, which here stands for the beginning. The place has the
-        # worker's own number of the execution, which does not depend on what a server has seen.
+        # Plus 1, since offsets of a stream begin at 0, which stands for the beginning here. The
+        # position has the worker's own number of the execution, which is the same on all servers.
         place = position_of(event, self._offset if offset is None else offset + 1)
         passing = event.type == "progress" or event.verdict
         if passing:
-            place = record.last  # who has seen it needs nothing that came before
-        encoded = {**numbered.encode(), "cursor": self._cursor(place)}
+            place = record.last  # it is not held, so its cursor is that of the event before
+        encoded: JobEvent = {**numbered.encode(), "cursor": self._cursor(place)}
         ends = record.snapshot.ended and not ended
         change = Change(encoded, event, record.snapshot, ends=ends, live=not past)
         if not passing:
@@ -204,7 +205,7 @@ class Journal:
             self._owners.setdefault(record.snapshot.owner, {})[job] = None
 
     def _bound(self, job: str, record: JobRecord) -> None:
-        """Make room for what a job has just got; the job itself stays."""
+        """Make room for a job's new event; the job itself is not evicted."""
         while record.count > self._max_events or record.size > self._max_job_bytes:
             self.size -= record.forget_oldest()
         while len(self._records) > self._max_jobs and (ended := _first(self._ended, job)):
@@ -242,15 +243,15 @@ class Journal:
                 del self._owners[owner]
 
     def prune(self) -> None:
-        """Forget jobs that ended longer ago than the retention."""
+        """Drop the jobs whose retention has ended."""
         horizon = self._clock() - self._retention
         for job in list(self._ended):
-            # By this server's clock: that of a worker may be hours off.
+            # By this server's clock, since a worker's may be hours off.
             if self._records[job].heard <= horizon:
                 self._forget(job)
 
     def restart(self) -> None:
-        """Begin a new epoch: events were missed, so no earlier cursor is good any more."""
+        """Begin a new epoch: events were missed, so earlier cursors are not valid any more."""
         self.epoch = uuid.uuid4().hex[:12]
         self.whole = False
         self._holding.clear()
@@ -258,15 +259,15 @@ class Journal:
             self.size -= record.forget_all()
 
     def is_behind(self, job: str, cursor: str) -> bool:
-        """Whether a client has seen more of a job than this server, another server's client say."""
+        """Whether a cursor, got from another server, is ahead of this server's events of a job."""
         place, record = self._place_of(cursor), self._records.get(job)
         return bool(place and record and place.offset > record.last.offset)
 
     def of(self, job: str) -> Snapshot:
-        """Return a job's snapshot, which goes on to change.
+        """Return a job's snapshot, which later events change.
 
         Raises:
-            KeyError: it is not held.
+            KeyError: the job is not held.
         """
         return self._records[job].snapshot
 
@@ -275,30 +276,30 @@ class Journal:
         return [record.snapshot for record in self._records.values()]
 
     def silent(self, seconds: float) -> list[str]:
-        """Return the jobs that have not ended, and of which nothing was heard for so long."""
+        """Return the unfinished jobs of which no event came for so many seconds."""
         horizon, records = self._clock() - seconds, self._records.items()
         return [job for job, one in records if one.heard <= horizon and job not in self._ended]
 
     def unheard(self, job: str) -> list[str]:
-        """Return the ids of a job's tasks that are known to follow others, and no more of them."""
+        """Return the ids of a job's tasks that follow others and of which no event has come."""
         record = self._records.get(job)
         return record.unheard() if record else []
 
     def owner(self, job: str) -> str | None:
-        """Return whose job it is; None if it is nobody's or not held."""
+        """Return the owner of a job; None if it has none or is not held."""
         record = self._records.get(job)
         return record.snapshot.owner if record else None
 
     def snapshot(self, job: str) -> SnapshotData:
-        """Return a job's snapshot, as large as one may be.
+        """Return a job's snapshot of at most ``MAX_SNAPSHOT`` bytes.
 
         Raises:
-            KeyError: it is not held.
+            KeyError: the job is not held.
         """
         return self._records[job].snapshot.encode(MAX_SNAPSHOT)
 
     def view(self, job: str, cursor: str | None = None) -> View:
-        """Return what a client needs that has seen the job up to ``cursor``.
+        """Return the view of a job for a client that has its events up to ``cursor``.
 
         Raises:
             KeyError: the job is not held.
@@ -316,7 +317,7 @@ class Journal:
         )
 
     def _text(self, job: str) -> Encoded:
-        """Return a job's snapshot as JSON, which many ask for after a server's restart."""
+        """Return a job's snapshot as JSON, cached: after a restart many clients request it."""
         if (text := self._texts.get(job)) is not None:
             return text
         text = self._texts[job] = Encoded(finite_json(self.snapshot(job)))
@@ -329,7 +330,7 @@ class Journal:
         self._texts_size -= len(self._texts.pop(job, ""))
 
     def _reader(self, job: str) -> Following:
-        """Return what reads a job's events one by one, as long as nothing is missed."""
+        """Return a function that reads a job's events one by one, until one is missing."""
         epoch = self.epoch
 
         def following(after: int) -> tuple[int, str] | None:
@@ -341,7 +342,7 @@ class Journal:
         return following
 
     def _verdicts(self, snapshot: Snapshot, cursor: str) -> list[str]:
-        """Return the verdicts that still stand, as many as may be told at once."""
+        """Return JSON of the verdicts not overturned, as many as fit in ``MAX_VERDICTS`` bytes."""
         told, left = [], MAX_VERDICTS
         for verdict in snapshot.verdicts():
             text = finite_json({**verdict.encode(), "cursor": cursor})
@@ -354,16 +355,16 @@ class Journal:
     def jobs(
         self, owner: str, *, limit: int, state: str | None = None, after: str | None = None
     ) -> Page:
-        """Return an owner's jobs, those enqueued last first, as many as fit into a page.
+        """Return a page of an owner's jobs, the newest first, as many as fit in ``MAX_PAGE`` bytes.
 
         Args:
-            owner: whose.
-            limit: jobs at most.
-            state: of all of them; None for any.
-            after: the ``next`` of the page before; None for the first.
+            owner: owner of the jobs.
+            limit: maximum number of jobs.
+            state: state of the jobs; None for any.
+            after: ``next`` of the previous page; None for the first page.
 
         Raises:
-            ValueError: ``after`` is none.
+            ValueError: ``after`` is not the ``next`` of a page.
         """
         beyond = _decode_next(after) if after is not None else None
         held = [(one.queued_at or one.at, one.job, one) for one in self._of(owner)]
@@ -394,7 +395,7 @@ class Journal:
         return f"{self.epoch}:{place.offset}.{place.check}"
 
     def _place_of(self, cursor: str) -> StreamPosition | None:
-        """Return a cursor's place; None if it is not one of this epoch."""
+        """Return a cursor's position; None if the cursor is not of this epoch."""
         epoch, _, rest = cursor.rpartition(":")
         offset, _, check = rest.partition(".")
         if epoch != self.epoch or not (offset.isdecimal() and check.isdecimal()):
@@ -414,12 +415,12 @@ def _decode_next(text: str) -> tuple[float, str]:
 
 
 def _first(jobs: dict[str, None], but: str) -> str | None:
-    """Return the first of several jobs that is not a given one."""
+    """Return the first of several jobs other than ``but``; None if there is none."""
     return next((job for job in jobs if job != but), None)
 
 
 def _begins(event: Event) -> bool:
-    """Whether a job's first event is this one, and not another that was forgotten."""
+    """Whether an event is the first of its job, so that no earlier one was missed."""
     if event.type == "queued":
         return event.task == event.job or "total" in event.data
     first_attempt = event.seq == 0 and event.data.get("attempt", 1) == 1

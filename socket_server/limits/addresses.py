@@ -6,8 +6,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 from bridge.settings import Settings
 from socket_server.limits.counter import KeyedCounter
@@ -54,7 +60,7 @@ class Proxies:
         trusted: networks of the proxies; ``unix`` for proxies that connect to a Unix socket.
     """
 
-    def __init__(self, trusted: Iterable[Any]) -> None:
+    def __init__(self, trusted: Iterable[IPv4Network | IPv6Network | str]) -> None:
         self._trusted = tuple(trusted)
 
     def trusts(self, peer: str) -> bool:
@@ -65,7 +71,7 @@ class Proxies:
             return "unix" in self._trusted
         known = _parsed(peer)
         return known is not None and any(
-            known in network for network in self._trusted if network != "unix"
+            known in network for network in self._trusted if not isinstance(network, str)
         )
 
     def client(self, peer: str, forwarded: str) -> str:

@@ -7,16 +7,22 @@ import socket
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
+from wsgiref.types import WSGIEnvironment
 
 from bridge.settings import Settings
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.observability.metrics import hit
 
-__all__ = ["ConnectionLimits", "key_of"]
+__all__ = ["ConnectionLimits", "Peer", "key_of"]
 
 #: Seconds that the answer to a plain request may take; long polling takes up to 45.
 ANSWER = 60.0
+
+#: Address and port of a peer; IPv6 adds two numbers.
+Peer: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+#: eventlet's and gevent's sockets have the same methods.
+Socket: TypeAlias = socket.socket
 
 
 @dataclass(slots=True)
@@ -25,21 +31,22 @@ class Visit:
 
     #: Key of the limits; None for a proxy's connection, and for one not admitted by the gate.
     address: str | None
-    socket: Any
+    socket: Socket
     deadline: float | None
     #: Whether the gate admitted it; if not, it is known only while it has a request.
     admitted: bool = True
 
 
-def key_of(environ: dict[str, Any]) -> Hashable:
+def key_of(environ: WSGIEnvironment) -> Hashable:
     """Return the key of a request's connection: address and port, or the id of a Unix socket."""
     port = environ.get("REMOTE_PORT")
     return (environ.get("REMOTE_ADDR", ""), port) if port else id(_accepted(environ))
 
 
-def _accepted(environ: dict[str, Any]) -> Any:
+def _accepted(environ: WSGIEnvironment) -> Socket | None:
     """Return a request's socket under gunicorn or werkzeug, which accept without the gate."""
-    return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    accepted: Socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return accepted
 
 
 class ConnectionLimits:
@@ -61,7 +68,7 @@ class ConnectionLimits:
     def __len__(self) -> int:
         return len(self._visits)
 
-    def admit(self, peer: Any, connection: Any) -> bool:
+    def admit(self, peer: Peer, connection: Socket) -> bool:
         """Return whether a connection is admitted, and track it if so.
 
         Args:
@@ -86,12 +93,14 @@ class ConnectionLimits:
         """
         return self._clock() + (ANSWER if address is None else self._settings.connect_timeout)
 
-    def leave(self, peer: Any) -> None:
+    def leave(self, peer: Peer) -> None:
         """Remove a connection that has ended."""
         if (visit := self._visits.pop(_key(peer), None)) is not None:
             self._limits.leave(visit.address)
 
-    def begin(self, key: Hashable, environ: dict[str, Any], seconds: float | None = ANSWER) -> None:
+    def begin(
+        self, key: Hashable, environ: WSGIEnvironment, seconds: float | None = ANSWER
+    ) -> None:
         """Note that a connection has sent a request.
 
         Args:
@@ -133,10 +142,10 @@ class ConnectionLimits:
         self._limits.prune()
 
 
-def _key(peer: Any) -> tuple[str, str]:
+def _key(peer: Peer) -> tuple[str, str]:
     return str(peer[0]), str(peer[1])
 
 
-def _shut(connection: Any) -> None:
+def _shut(connection: Socket) -> None:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""An audit: finding out how tasks ended whose ends did not come over the bus."""
+"""``Audit``: looks up the results of tasks whose ends did not come over the bus."""
 
 from __future__ import annotations
 
@@ -6,44 +6,43 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from bridge.protocol.event import Event, EventType
 from bridge.protocol.snapshot import Snapshot
+from bridge.untyped import SocketIOServer
 from socket_server.journal.change import Change
 from socket_server.journal.journal import Journal
 from socket_server.liveness.verdicts import Verdicts
 
 __all__ = ["Audit"]
 
-#: Seconds after a notice of dropped ends at which the result backend is asked: at first, what was
-#: not dropped may still be on its way.
+#: Seconds from a report of dropped ends to each look-up: at first, ends that were not dropped may
+#: still be on their way.
 DELAYS = (5.0, 30.0, 120.0, 600.0)
-#: Seconds between two looks at jobs with ends that no task's id is known of.
+#: Seconds between two rounds over jobs with dropped ends, of which only counts are known.
 QUIET = 15.0
-#: Silent jobs that are looked up a second, and tasks of each that wait: of a large group, any.
+#: Maximum silent jobs that are looked up per second, and waiting tasks of each, chosen at random.
 JOBS, TASKS = 5, 4
 
 
 class Audit:
-    """Looks up tasks that seem to wait, and all open ones once an emitter has dropped ends.
+    """Looks up tasks that seem to wait, and all open tasks after an emitter has dropped ends.
 
-    A worker that dies takes with it what it could not publish before. If that was all that it had
-    to tell about a task, the task seems to wait, or is not known but as one that follows another in
-    a canvas. So each job with such tasks that is silent for long is looked up again and again, a
-    few jobs a second.
+    A worker that dies takes its unpublished events with it. If those were all events of a task, the
+    task seems to wait, or is known only as one that follows another in a canvas. So jobs with such
+    tasks and without events for a long time are looked up repeatedly, a few jobs per second.
 
-    An emitter whose outbox was full does not know of which tasks it has dropped the ends, only how
-    many of each job, and how they ended. Tasks that the server knows are looked up in the result
-    backend. Of tasks that it never heard of, the counts are taken, once the job has been quiet.
+    An emitter whose outbox was full does not know the tasks whose ends it dropped, only how many
+    of each type in each job. Tasks that the server knows are looked up in the result backend. For
+    tasks without any event, ends are created from the numbers, once the job's counts stay the same.
 
     Args:
-        journal: what the server knows.
-        verdicts: asks the result backend, and tells the clients.
-        notices: returns how often emitters told that ends were dropped.
-        sio: starts background tasks and lets others go on.
-        silent_after: seconds of silence after which a job with tasks that wait is looked up.
-        clock: monotonic seconds.
+        journal: the jobs that the server holds.
+        verdicts: asks the result backend, and sends verdicts.
+        notices: returns how often emitters reported dropped ends.
+        sio: starts background tasks, sleeps, and has the state lock.
+        silent_after: seconds without an event after which a job with waiting tasks is looked up.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Audit:
         journal: Journal,
         verdicts: Verdicts,
         notices: Callable[[], int],
-        sio: Any,
+        sio: SocketIOServer,
         silent_after: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,24 +59,24 @@ class Audit:
         self._seen = 0
         self._due: list[float] = []
         self._running = False
-        #: Ends of tasks of each job without the tasks' ids, by how they ended.
+        #: Number of dropped ends of each job, by type of end.
         self._unreported: dict[str, Counter[EventType]] = {}
-        #: What was known of each of these jobs at the last look, which was at ``_looked``.
+        #: ``done`` and ``total`` of each of these jobs in the last round, which was at ``_looked``.
         self._known: dict[str, tuple[int, int]] = {}
         self._looked = 0.0
         self._silent_after = silent_after
-        #: Silent jobs that are still to be looked up in this round, and when the next one is due.
+        #: Silent jobs still to be looked up in this round, and when the next round is due.
         self._round: deque[str] = deque()
         self._next_round = clock() + silent_after
 
     def __call__(self, change: Change) -> Iterable[Event]:
-        """Take in how many ends of a job's tasks were dropped, by how they ended."""
+        """Add the numbers of dropped ends that an event reports; return no events."""
         if ends := change.event.notes.get("unreported"):
             self._unreported.setdefault(change.event.job, Counter()).update(ends)
         return ()
 
     def look(self) -> None:
-        """Begin an audit if one is due; called every second."""
+        """Start a round of look-ups if one is due; called every second."""
         now = self._clock()
         if (notices := self._notices()) > self._seen:
             self._seen = notices
@@ -110,7 +109,7 @@ class Audit:
             self._settle(snapshot)
 
     def _settle(self, snapshot: Snapshot) -> None:
-        """Look up the tasks of a job that have not ended, as far as they are known."""
+        """Look up the known unfinished tasks of a job."""
         with self._sio.state_lock:
             tasks = [task.task for task in snapshot.open_tasks()]
         for task in tasks:
@@ -118,7 +117,7 @@ class Audit:
             self._sio.sleep(0)
 
     def _settle_silent(self) -> None:
-        """Look up some tasks that seem to wait, of some jobs that are silent."""
+        """Look up some waiting tasks of some jobs without recent events."""
         if not self._round:
             with self._sio.state_lock:
                 self._round.extend(self._journal.silent(self._silent_after))
@@ -146,7 +145,7 @@ class Audit:
                 self._fill(job, snapshot)
 
     def _fill(self, job: str, snapshot: Snapshot) -> None:
-        """End a quiet job of which nothing but dropped ends is missing."""
+        """Create a job's missing ends if its counts stay the same and only dropped ends miss."""
         known = snapshot.done, snapshot.total
         quiet = self._known.get(job) == known
         self._known[job] = known
@@ -154,7 +153,7 @@ class Audit:
         ends = self._unreported[job]
         if not quiet or snapshot.open_tasks() or missing > ends.total():
             return
-        # Those that did not succeed first: the job's state depends on them.
+        # Unsuccessful ends first: the job's state depends on them.
         states = sorted(ends.elements(), key=lambda state: state == "succeeded")
         for number, state in enumerate(states[:missing]):
             self._verdicts.fill(job, number, state)

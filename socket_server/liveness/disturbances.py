@@ -1,13 +1,13 @@
-"""``Disturbances``: clients are told while nothing comes through from the workers of a job."""
+"""``Disturbances``: notifies clients while no events arrive from the workers of a job."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from bridge.protocol.event import Event
+from bridge.untyped import SocketIOServer
 from socket_server.journal.journal import Journal
 from socket_server.liveness.watchdog import Watchdog
 
@@ -15,7 +15,7 @@ __all__ = ["Disturbances"]
 
 logger = logging.getLogger(__name__)
 
-#: Jobs that are told at a time before others have their turn.
+#: Jobs whose clients are notified between two pauses in which other greenlets or threads run.
 JOBS_AT_ONCE = 50
 NOTHING_COMES = (
     "what workers publish does not come through: the broker is away, or blocks publishers"
@@ -24,35 +24,39 @@ OUT_OF_TOUCH = "its worker is there, but nothing that it publishes comes through
 
 
 class Disturbances:
-    """Tells clients of running jobs that the way to the workers is disturbed, and when it is over.
+    """Sends ``disturbed`` events of running jobs when events stop and when they arrive again.
 
     Args:
-        tell: takes each event, as :meth:`.Dispatcher.tell` does.
-        journal: what the server knows.
-        watchdog: which jobs run.
-        sio: starts background tasks and sleeps.
+        tell: called with each event; see :meth:`.Dispatcher.tell`.
+        journal: the jobs that the server holds.
+        watchdog: knows the running jobs.
+        sio: sleeps, and has the state lock.
     """
 
     def __init__(
-        self, tell: Callable[[Event], None], journal: Journal, watchdog: Watchdog, sio: Any
+        self,
+        tell: Callable[[Event], None],
+        journal: Journal,
+        watchdog: Watchdog,
+        sio: SocketIOServer,
     ) -> None:
         self._send, self._journal, self._watchdog, self._sio = tell, journal, watchdog, sio
-        #: Whether nothing comes from any worker.
+        #: Whether no events arrive from any worker.
         self._is_general = False
-        #: Tasks that run, as their workers say, and from which nothing comes; by job.
+        #: Tasks of each job that their workers report as running, but from which no events arrive.
         self._out_of_touch: dict[str, set[str]] = {}
-        #: Jobs whose clients were told, and not yet that it is over.
+        #: Jobs whose latest ``disturbed`` event reports a disturbance.
         self._told: set[str] = set()
 
     def __len__(self) -> int:
-        """Return how many tasks run, as far as anybody knows, and are not heard."""
+        """Return the number of tasks that run, but from which no events arrive."""
         return sum(map(len, self._out_of_touch.values()))
 
     def tell_all(self, *, disturbed: bool) -> None:
-        """Tell the clients of all jobs that run.
+        """Notify the clients of all running jobs.
 
         Args:
-            disturbed: whether nothing comes from any worker, or it does again.
+            disturbed: True if no events arrive from any worker, False if they do again.
         """
         self._is_general = disturbed
         logger.warning("taskbridge: %s", NOTHING_COMES if disturbed else "workers are heard again")
@@ -60,16 +64,16 @@ class Disturbances:
             if number % JOBS_AT_ONCE == 0:
                 self._sio.state_lock.outside(self._sio.sleep, 0)
             if self._is_general != disturbed:
-                return  # it has changed meanwhile, and another round tells of that
+                return  # changed during the pause: another call reports that
             self._tell(job)
 
     def note(self, job: str, task: str) -> None:
-        """Note that a task runs and is not heard."""
+        """Note that a task runs but no events of it arrive, and notify clients."""
         self._out_of_touch.setdefault(job, set()).add(task)
         self._tell(job)
 
     def heard(self, job: str, task: str) -> Iterable[Event]:
-        """Note that a task was heard, or is over; return the event that tells clients so."""
+        """Note that an event of a task arrived, or that it ended; return the event for clients."""
         if (tasks := self._out_of_touch.get(job)) is None or task not in tasks:
             return ()
         tasks.remove(task)
@@ -79,7 +83,7 @@ class Disturbances:
         return () if event is None else (event,)
 
     def over(self, job: str, task: str) -> None:
-        """Note that a task was found to be over, and tell clients if nothing else is disturbed."""
+        """Note that a task was found to have ended, and notify clients."""
         for event in self.heard(job, task):
             self._send(event)
 
@@ -93,7 +97,7 @@ class Disturbances:
             self._send(event)
 
     def _event(self, job: str) -> Event | None:
-        """Return what is new to the clients of a job about the way to its workers."""
+        """Return a ``disturbed`` event of a job; None if its state has not changed."""
         if job not in self._journal:
             return None
         reason = NOTHING_COMES if self._is_general else OUT_OF_TOUCH

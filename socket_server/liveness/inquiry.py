@@ -1,11 +1,11 @@
-"""What is done before a silent task is called lost: its worker is asked another way."""
+"""``Inquiry``: asks the worker of a silent task about it before the task counts as lost."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
+from bridge.untyped import SocketIOServer
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.path import Path
 from socket_server.liveness.verdicts import Verdicts
@@ -16,21 +16,20 @@ __all__ = ["Inquiry"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two questions to workers.
+#: Seconds between two queries of workers.
 PAUSE = 1.0
 
 
 class Inquiry:
-    """Asks workers about tasks that it is time to call lost, many at a time, one question after
-    the other.
+    """Asks workers about tasks that are due to be lost: many in one query, one query at a time.
 
     Args:
-        workers: are asked.
-        verdicts: says what became of a task.
-        watchdog: is told which tasks are not lost.
-        disturbances: is told of tasks that run and are not heard.
-        path: whether workers can be heard at all.
-        sio: starts background tasks and sleeps.
+        workers: queries the workers.
+        verdicts: sends verdicts on tasks.
+        watchdog: watches the tasks on that are not lost.
+        disturbances: notes running tasks from which no events arrive.
+        path: knows whether events of workers can arrive at all.
+        sio: starts background tasks, sleeps, and has the state lock.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Inquiry:
         watchdog: Watchdog,
         disturbances: Disturbances,
         path: Path,
-        sio: Any,
+        sio: SocketIOServer,
     ) -> None:
         self._workers, self._verdicts, self._watchdog = workers, verdicts, watchdog
         self._disturbances, self._path, self._sio = disturbances, path, sio
@@ -48,7 +47,7 @@ class Inquiry:
         self._is_asking = False
 
     def add(self, silences: Iterable[Silence]) -> None:
-        """Ask about tasks; return at once."""
+        """Add tasks to ask about; return at once."""
         self._waiting.update({(one.job, one.task): one for one in silences})
         if self._waiting and not self._is_asking:
             self._is_asking = True
@@ -72,8 +71,8 @@ class Inquiry:
             self._sio.start_background_task(self._conclude, silence, there[silence.task])
 
     def _conclude(self, silence: Silence, there: bool | None) -> None:
-        """Say what became of a task; see ``WorkerInspection.ask``."""
-        # What is stored is looked up after the worker was asked: a task may end in between.
+        """Conclude from what ``WorkerInspection.ask`` returned for a task."""
+        # The stored result is read after the worker was asked, since the task may end in between.
         lost = there is False and self._path.is_open
         is_over = self._verdicts.judge(silence._replace(lost=lost)) or lost
         with self._sio.state_lock:

@@ -1,4 +1,4 @@
-"""``LivenessObserver``: the watchdog follows which tasks run, wait or have ended."""
+"""``LivenessObserver``: keeps the watchdog up to date on running, waiting and ended tasks."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class LivenessObserver:
 
     Args:
         watchdog: keeps the time since the last event of each running task.
-        disturbances: knows tasks that run and are not heard.
+        disturbances: knows the running tasks from which no events arrive.
     """
 
     def __init__(self, watchdog: Watchdog, disturbances: Disturbances) -> None:
         self._watchdog, self._disturbances = watchdog, disturbances
 
     def __call__(self, change: Change) -> Iterable[Event]:
-        """Take in a change; return an event if the way to the job's workers is open again."""
+        """Note a change; return an event if the path to the job's workers is open again."""
         event = change.event
         if event.verdict:
             return ()
         task = change.snapshot.task(event.task)
         if task is not None and task.state == "running":
-            # What is replayed was published long ago.
+            # A replayed event may be old.
             age = 0.0 if change.live else time.time() - event.at
             self._watchdog.heard(event.job, event.task, age, _node(event))
         else:
@@ -44,7 +44,7 @@ class LivenessObserver:
     def _expire(self, change: Change) -> None:
         event = change.event
         if event.type == "queued" and (at := event.data.get("expires_at")):
-            # Both times are by the publisher's clock, which may be hours off.
+            # Both times are by the publisher's clock, which may be hours off this server's.
             apart = time.time() - event.at if change.live else 0.0
             self._watchdog.expires(event.job, event.task, at + apart)
 
@@ -61,9 +61,9 @@ def sweep_cancelled(change: Change) -> Iterable[Event]:
 
 
 def _node(event: Event) -> str | None:
-    """Return the node name of the worker that begins to run a task.
+    """Return the node name of the worker if the event is the start of a task, else None.
 
-    It is empty if the event does not say it, as those of 0.1.0; None for other events.
+    It is empty if the event lacks it, as with workers of 0.1.0.
     """
     if event.type != "started":
         return None

@@ -1,4 +1,4 @@
-"""Whether what workers publish can reach this server: proven by probes, never assumed.
+"""``Path``: whether events of workers can reach this server, as probes prove.
 
 A task's silence means something only while this server could have heard it. A connection to the
 broker alone does not prove that: a broker with a memory or disk alarm blocks all publishers and
@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
+from bridge.bus.write_only_manager import WriteOnlyManager
 from socket_server.bus.managers import PROBE_NAMESPACE
 from socket_server.liveness.watchdog import MAX_GAP
 
@@ -19,58 +19,58 @@ __all__ = ["Path", "Prober"]
 
 logger = logging.getLogger(__name__)
 
-#: The part of ``TASKBRIDGE_STALLED_AFTER`` for which nothing may be heard at all before hearing
-#: counts as unproven, and the least number of seconds. With the interval of a task's own heartbeats
-#: (a third) it is less than the whole, so that a disturbance does not make a task stalled.
+#: Fraction of ``TASKBRIDGE_STALLED_AFTER`` without any message after which the path counts as
+#: disturbed, and its minimum in seconds. With the interval of a task's own heartbeats (a third) it
+#: is less than 1, so that a disturbance does not make a task stalled.
 PART, LEAST = 0.5, 1.0
-#: Probes that are published within that time.
+#: Number of probes in that time.
 PROBES = 3
 
 
 class Path:
-    """Keeps account of when something was last heard. Pure.
+    """Tracks when a message last arrived over the bus. Pure.
 
     Args:
-        stalled_after: seconds of silence after which a task is called stalled.
-        clock: monotonic seconds.
+        stalled_after: seconds without an event after which a task is stalled.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, stalled_after: float, clock: Callable[[], float] = time.monotonic) -> None:
-        #: Seconds for which nothing may be heard.
+        #: Seconds without a message after which the path counts as disturbed.
         self.limit = max(LEAST, PART * stalled_after)
-        #: Whether probes can be published: a server may have no right to write.
+        #: Whether the server may publish probes; if not, silence while it listens proves nothing.
         self.probing = True
-        #: Whether nothing was heard for too long.
+        #: Whether no message arrived for more than ``limit`` seconds.
         self.disturbed = False
         self._clock = clock
         self._looked = clock()
-        # Seconds in which this server could have heard something: its own pauses do not count.
+        # Seconds in which this server could have received messages: its own pauses do not count.
         self._now = self._heard = 0.0
-        #: What had come at the last look; None if the broker was not listened to then.
+        #: ``count`` at the last look; None if the server was not listening then.
         self._count: int | None = None
         self._proven = False
 
     @property
     def silent(self) -> float:
-        """Seconds since something was heard."""
+        """Seconds since a message arrived."""
         return self._now - self._heard
 
     @property
     def is_open(self) -> bool:
-        """Whether something was heard lately, so that the silence of one task means something."""
+        """Whether a message arrived lately, so that the silence of one task means something."""
         return self._proven and not self.disturbed
 
     def look(self, count: int, *, listening: bool) -> bool:
-        """Take in what has come since the last look; return whether ``disturbed`` has changed.
+        """Update the state; return whether ``disturbed`` has changed.
 
         Args:
-            count: events and own probes that have come so far, whatever they were.
-            listening: whether the broker is being listened to, and the past has been read.
+            count: number of events and own probes that have arrived so far.
+            listening: whether the server is connected to the broker, and has replayed the stream.
         """
         now = self._clock()
         self._now += min(now - self._looked, MAX_GAP)
         self._looked = now
-        # What has come since a look at which the past was still being read may be of the past.
+        # If the server was not listening at the last look, the messages since may be replayed ones.
         came = self._count is not None and count != self._count
         if listening and (came or not self.probing):
             self._heard, self._proven = self._now, True
@@ -80,15 +80,15 @@ class Path:
 
 
 class Prober:
-    """Publishes probes the way workers publish events, one at a time.
+    """Publishes probes in the way in which workers publish events, one at a time.
 
     Args:
-        writer: publishes, bounded in time; used by this prober alone.
-        id: of this server; its probes are in a room of that name.
-        path: is told when probes are refused.
+        writer: publishes, with limits of time; used by this prober alone.
+        id: id of this server, which is the room of its probes.
+        path: its ``probing`` is set to False when the broker refuses probes.
     """
 
-    def __init__(self, writer: Any, id: str, path: Path) -> None:
+    def __init__(self, writer: WriteOnlyManager, id: str, path: Path) -> None:
         self._writer, self._id, self._path = writer, id, path
         self._is_probing = False
 
@@ -98,7 +98,7 @@ class Prober:
         return self._path.limit / PROBES
 
     def probe(self) -> None:
-        """Publish one; return at once if the last is still on its way to the broker."""
+        """Publish a probe; return at once if the last one is still being published."""
         if self._is_probing or not self._path.probing:
             return
         self._is_probing = True
@@ -113,7 +113,7 @@ class Prober:
             self._is_probing = False
 
 
-#: AMQP's reply code for a missing right.
+#: AMQP's reply code for a missing permission.
 ACCESS_REFUSED = 403
 NO_RIGHT = (
     "taskbridge: this server may not publish events, so it cannot tell a broker that blocks "

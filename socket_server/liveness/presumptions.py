@@ -1,4 +1,4 @@
-"""``Presumptions``: ends that a server has presumed are compared with stored results."""
+"""``Presumptions``: compares ends that a server has presumed with stored results."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from bridge.protocol.event import Event
+from bridge.untyped import SocketIOServer
 from socket_server.journal.change import Change
 from socket_server.journal.journal import Journal
 from socket_server.liveness.verdicts import Verdicts
 
 __all__ = ["Presumptions"]
 
-#: Seconds from one look-up of a job to the next, from when an end of it was presumed: a worker that
-#: is cut off, or has not yet received a task that was cancelled, stores the end later.
+#: Seconds from the presumed end of a job's task to the first look-up, and between later ones: a
+#: worker that is cut off, or has not yet received a cancelled task, stores the end later.
 DELAYS = (15.0, 60.0, 300.0, 1800.0)
-#: Jobs that are looked up a second, and tasks of each: of a large group, any.
+#: Maximum jobs that are looked up per second, and tasks of each, chosen at random.
 JOBS, TASKS = 5, 4
 
 
 class Presumptions:
-    """Looks up the results of tasks that a server has called lost or cancelled.
+    """Looks up the results of tasks with a verdict ``lost`` or ``cancelled``.
 
     A worker may run such a task to its end and die before it could send a single event of it. Later
     events of the task would overturn the verdict; without them its stored result does.
 
     Args:
-        journal: what the server knows.
-        verdicts: asks the result backend, and tells the clients.
-        sio: starts background tasks, and has the state lock.
-        clock: monotonic seconds.
+        journal: the jobs that the server holds.
+        verdicts: asks the result backend, and sends verdicts.
+        sio: starts background tasks, sleeps, and has the state lock.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
         self,
         journal: Journal,
         verdicts: Verdicts,
-        sio: Any,
+        sio: SocketIOServer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal, self._verdicts, self._sio, self._clock = journal, verdicts, sio, clock
-        #: Jobs by the number of their look-ups so far, with the time of the next.
+        #: Jobs by the number of their look-ups so far, each with the time of the next one.
         self._due: list[deque[tuple[float, str]]] = [deque() for _ in DELAYS]
         self._jobs: set[str] = set()
         self._running = False
 
     def __call__(self, change: Change) -> Iterable[Event]:
-        """Note the job of a presumed end."""
+        """Note the job of a presumed end; return no events."""
         event = change.event
         if event.verdict and event.type in ("lost", "cancelled") and event.job not in self._jobs:
             self._jobs.add(event.job)
@@ -57,7 +57,7 @@ class Presumptions:
         return ()
 
     def look(self) -> None:
-        """Begin to look up some jobs if any is due; called every second."""
+        """Start looking up some jobs if any is due; called every second."""
         now = self._clock()
         if not self._running and any(queue and queue[0][0] <= now for queue in self._due):
             self._running = True

@@ -1,15 +1,15 @@
-"""``Supervision``: what is done once a second about tasks of which nothing comes."""
+"""``Supervision``: composes the parts of this folder, and runs them once per second."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.client.bridge import Bridge
 from bridge.protocol.event import Event
 from bridge.settings import Settings
+from bridge.untyped import SocketIOServer
 from socket_server.bus.managers import JobsManager
 from socket_server.journal.change import Observer
 from socket_server.journal.journal import Journal
@@ -28,17 +28,17 @@ __all__ = ["Supervision"]
 
 
 class Supervision:
-    """Puts the parts together that decide whether a task still runs.
+    """The parts that decide whether a task still runs.
 
     Args:
-        settings: limits of silence, and the brokers.
-        served: the same, with the channel of the shard that the server reads.
+        settings: limits of silence, and URLs of the brokers.
+        served: the same settings, with the channel of the shard that the server reads.
         manager: reads the bus.
-        journal: what the server knows.
-        bridge: through which the result backend is asked.
-        metrics: how many ends of tasks were dropped.
+        journal: the jobs that the server holds.
+        bridge: gives access to the result backend.
+        metrics: counts the reports of dropped ends.
         sio: starts background tasks, sleeps, and has the state lock.
-        tell: takes each event of the server's own, as :meth:`.Dispatcher.tell` does.
+        tell: called with each event that the server creates; see :meth:`.Dispatcher.tell`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Supervision:
         journal: Journal,
         bridge: Bridge,
         metrics: Metrics,
-        sio: Any,
+        sio: SocketIOServer,
         tell: Callable[[Event], None],
     ) -> None:
         self._manager, self._sio = manager, sio
@@ -67,12 +67,12 @@ class Supervision:
 
     @property
     def observers(self) -> list[Observer]:
-        """What gets each change of the journal."""
+        """Observers of the journal's changes."""
         hearing = LivenessObserver(self._watchdog, self.disturbances)
         return [hearing, sweep_cancelled, self._audit, self._presumptions]
 
     def probe_for_ever(self) -> None:
-        """Publish probes, in a background task of its own and without the state lock.
+        """Publish probes, in a separate background task and without the state lock.
 
         A publish may wait for the broker for seconds.
         """
@@ -81,7 +81,7 @@ class Supervision:
             self._prober.probe()
 
     def look(self) -> None:
-        """Look for tasks that are silent, expired or unaccounted for."""
+        """Check for silent and expired tasks, and for missing ends; called every second."""
         self._audit.look()
         self._presumptions.look()
         for expired in self._watchdog.expired(time.time()):
@@ -99,7 +99,7 @@ class Supervision:
         if not self.path.look(heard, listening=listening):
             return
         if not self.path.disturbed:
-            self._watchdog.refresh()  # before they are heard again, workers may need some time
+            self._watchdog.refresh()  # workers may need some time until their events arrive again
         self._sio.start_background_task(self._tell_path, self.path.disturbed)
 
     def _tell_path(self, disturbed: bool) -> None:

@@ -1,18 +1,19 @@
-"""``Verdicts``: what a server says of a task that is silent, and whose end did not arrive."""
+"""``Verdicts``: reports in place of tasks whose events, or ends, do not arrive."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 from bridge.client.bridge import Bridge
 from bridge.client.status import from_result
 from bridge.errors import ResultsUnavailable
 from bridge.instrumentation.outcomes import EXPIRED
 from bridge.protocol.event import TERMINAL, Event, EventType
+from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.task_state import TaskState
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
@@ -22,18 +23,18 @@ __all__ = ["Verdicts"]
 
 logger = logging.getLogger(__name__)
 
-#: Why a task failed whose end its worker had to drop.
+#: Reason of an end that was created from the number of dropped ends.
 DROPPED = "its end, with the reason, was dropped while the events broker was away"
 
 
 class Verdicts:
-    """Judges tasks of which nothing is heard.
+    """Sends verdicts on tasks from which no events arrive.
 
     Args:
-        tell: takes each verdict, as :meth:`.Dispatcher.tell` does.
-        journal: what the server knows.
-        bridge: through which the result backend is asked.
-        state_lock: which others have while the result backend is asked.
+        tell: called with each verdict; see :meth:`.Dispatcher.tell`.
+        journal: the jobs that the server holds.
+        bridge: gives access to the result backend.
+        state_lock: the state lock, released while the result backend is asked.
     """
 
     def __init__(
@@ -43,12 +44,12 @@ class Verdicts:
         self._bridge, self._state_lock = bridge, state_lock
 
     def judge(self, silence: Silence) -> bool:
-        """Say what became of a silent task: what its result says, else that it stalls or is lost.
+        """Report the end of a silent task by its stored result, else that it is stalled or lost.
 
         May take some seconds.
 
         Returns:
-            Whether it is known not to run any more.
+            Whether the task does not run any more, by its result or by the journal.
         """
         with self._state_lock:
             return self._judge(silence)
@@ -60,14 +61,14 @@ class Verdicts:
         task = snapshot.task(silence.task)
         if task is None or task.state != "running":
             return True
-        # Made before the backend is asked: if the task is heard meanwhile, it is out of date.
+        # Created first: if an event of the task arrives meanwhile, the verdict counts as stale.
         draft = snapshot.verdict(task, "stalled", time.time())
         found = self._result(silence.task)
         self._tell(_ended(draft, found) if found else _silent(draft, silence))
         return found is not None
 
     def settle(self, job: str, task: str) -> bool:
-        """Say how a task ended if its result tells that, and it has not said so itself.
+        """Report the end of a task by its stored result, unless the task has reported its end.
 
         May take some seconds.
 
@@ -90,7 +91,7 @@ class Verdicts:
             return True
 
     def _follower(self, job: str, task: str) -> TaskState | None:
-        """Return a task of which it is only known that it follows others, as begun after them."""
+        """Return the state of a task known only to follow others, as if begun after them."""
         if task not in self._journal.unheard(job):
             return None
         snapshot = self._journal.of(job)
@@ -99,12 +100,12 @@ class Verdicts:
         return state
 
     def fill(self, job: str, number: int, state: EventType) -> None:
-        """Say how a task ended of which nothing is known but that its end was dropped.
+        """Report the end of an unknown task whose end was dropped.
 
         Args:
-            job: its job.
-            number: of the task, among those of the job of which no more is known.
-            state: how it ended.
+            job: id of the job.
+            number: number of the task among the unknown tasks of the job.
+            state: how the task ended.
         """
         with self._state_lock:
             if job not in self._journal:
@@ -115,31 +116,31 @@ class Verdicts:
             self._tell(snapshot.verdict(task, state, time.time(), **reason))
 
     def expire(self, job: str, task: str) -> None:
-        """Say that a task which waited too long will not be run: the broker just drops it."""
+        """Report a waiting task that has expired as cancelled: the broker drops it silently."""
         if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
             now, told = time.time(), {"reason": EXPIRED}
             self._tell(self._journal.of(job).verdict(state, "cancelled", now, **told))
 
-    def _result(self, task: str) -> dict[str, Any] | None:
-        """Return how a task ended; None if that is not known, or not soon."""
+    def _result(self, task: str) -> SnapshotData | None:
+        """Return how a task ended; None if it is unknown, or the result backend does not answer."""
         try:
             return self._look_up(task)
         except ResultsUnavailable as error:
             logger.warning("taskbridge: cannot tell how task %s ended: %s", task, error)
             return None
 
-    def _look_up(self, task: str) -> dict[str, Any] | None:
-        answer: dict[str, Any] | None = self._state_lock.outside(
-            from_result, self._bridge.app, task
-        )
+    def _look_up(self, task: str) -> SnapshotData | None:
+        answer = self._state_lock.outside(from_result, self._bridge.app, task)
         return answer if answer and answer["state"] in TERMINAL else None
 
 
-def _ended(draft: Event, found: dict[str, Any]) -> Event:
-    told = {key: found[key] for key in ("result", "result_omitted", "error") if found.get(key)}
+def _ended(draft: Event, found: SnapshotData) -> Event:
+    fields: Mapping[str, object] = found
+    told = {key: fields[key] for key in ("result", "result_omitted", "error") if fields.get(key)}
     reason = {} if found["state"] == "succeeded" else {"reason": "its stored result says so"}
     at = found["ended_at"] or draft.at
-    return replace(draft, type=found["state"], at=at, data={"verdict": True, **told, **reason})
+    kind = cast("EventType", found["state"])
+    return replace(draft, type=kind, at=at, data={"verdict": True, **told, **reason})
 
 
 def _silent(draft: Event, silence: Silence) -> Event:

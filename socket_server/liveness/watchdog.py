@@ -1,4 +1,4 @@
-"""The watchdog: which running tasks have been silent for too long. Pure."""
+"""``Watchdog``: finds running tasks without an event for too long. Pure."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import NamedTuple
 __all__ = ["Silence", "Watchdog"]
 
 
-#: Seconds between two looks that count at most. Looks come every second: in a longer gap the server
-#: itself stood still (SIGSTOP, a suspended machine, a collection of garbage) and heard nobody.
+#: Maximum seconds between two looks that count. Looks come every second: in a longer gap the server
+#: itself stood still (SIGSTOP, a suspended machine, a garbage collection) and received nothing.
 MAX_GAP = 3.0
-#: Seconds after which a worker that has taken it in time would have told of it, and by which
-#: clocks of two machines may differ.
+#: Seconds to wait after the expiry of a task: an event of a worker that took the task in time may
+#: still arrive, and clocks of two machines may differ.
 EXPIRY_GRACE = 2.0
 
 
 class Silence(NamedTuple):
-    """A running task of which nothing was heard for too long."""
+    """A running task from which no event came for too long."""
 
     job: str
     task: str
-    #: Seconds.
+    #: Seconds since its last event.
     silent: float
-    #: Whether it is time to call it lost.
+    #: Whether it is silent for long enough to be lost; else it is stalled.
     lost: bool
-    #: Node name of its worker; None if it is not known.
+    #: Node name of its worker; None if unknown.
     node: str | None = None
 
 
 class Watchdog:
-    """Keeps the time since the last word of each running task.
+    """Tracks the time since the last event of each running task.
 
-    Only time in which the server could have heard something counts: while its broker is away or
-    blocks publishers, or the server stands still itself, every job is silent.
+    Only time in which the server could have received events counts: while its broker is away or
+    blocks publishers, or the server itself stands still, all tasks are silent.
 
     Args:
-        stalled_after: seconds of silence after which a task is called stalled.
-        lost_after: seconds of silence after which it is called lost.
-        clock: monotonic seconds.
+        stalled_after: seconds without an event after which a task is stalled.
+        lost_after: seconds without an event after which a task is lost.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -52,30 +52,30 @@ class Watchdog:
         self._limits = (stalled_after, lost_after)
         self._clock = clock
         self._looked = clock()
-        #: Seconds, since the beginning, in which something could have been heard.
+        #: Seconds, since the start, in which events could have been received.
         self._now = 0.0
-        # In the order in which they were last heard, so that those silent longest come first.
+        #: Time by ``_now`` of the last event of each running task.
         self._heard: dict[tuple[str, str], float] = {}
-        #: Seconds since the epoch at which a task that waits expires.
+        #: Seconds since the epoch at which a waiting task expires.
         self._expiring: dict[tuple[str, str], float] = {}
-        #: Limits that a silent task has passed.
+        #: Number of limits that a silent task has passed.
         self._passed: dict[tuple[str, str], int] = {}
-        #: Node name of the worker of a running task, where its events say it.
+        #: Node name of the worker of a running task, if its events carry it.
         self._nodes: dict[tuple[str, str], str] = {}
 
     def __len__(self) -> int:
         return len(self._heard)
 
     def heard(self, job: str, task: str, age: float = 0.0, node: str | None = None) -> None:
-        """Note that something came from a running task.
+        """Note an event of a running task.
 
         Args:
-            job: its job.
-            task: its id.
-            age: seconds ago by the clock of its host; more than none only for what is replayed.
-                That clock may be hours off, so a task is not lost before this server has
-                listened for ``stalled_after`` itself, in which a task that runs is heard.
-            node: name of its worker; empty if it is not known any more, None if nothing is said.
+            job: id of the job.
+            task: id of the task.
+            age: seconds since the event by the clock of its host; 0 unless it is replayed. That
+                clock may be hours off, so a task is not lost before this server has listened for
+                ``stalled_after`` seconds itself, in which a running task sends events.
+            node: node name of its worker; empty if it is unknown from now on, None for no change.
         """
         known = self._nodes.get((job, task)) if node is None else node
         self.over(job, task)
@@ -85,27 +85,29 @@ class Watchdog:
             self._nodes[job, task] = known
 
     def node(self, job: str, task: str) -> str | None:
-        """Return the node name of a running task's worker; None if it is not known."""
+        """Return the node name of a running task's worker; None if unknown."""
         return self._nodes.get((job, task))
 
     def jobs(self) -> list[str]:
-        """Return the jobs of which a task runs."""
+        """Return the ids of jobs with a running task."""
         return list(dict.fromkeys(job for job, _ in self._heard))
 
     def refresh(self) -> None:
-        """Begin the silence of each running task again: nothing could be heard for a while."""
+        """Restart the time of each running task, after no events could be received for a while."""
         self._heard = dict.fromkeys(self._heard, self._now)
 
     def vouch(self, job: str, task: str, node: str | None) -> None:
-        """Note that a task which was called lost is not: it is asked about again after a while.
+        """Watch a task again that ``look`` returned as lost, but that is not lost.
+
+        It is returned again after ``stalled_after`` more seconds without an event.
 
         Args:
-            job: its job.
-            task: its id.
-            node: name of its worker; None if it is not known.
+            job: id of the job.
+            task: id of the task.
+            node: node name of its worker; None if unknown.
         """
         if (job, task) in self._heard:
-            return  # something came from it meanwhile
+            return  # an event of it has arrived meanwhile
         stalled_after, lost_after = self._limits
         self._heard[job, task] = self._now - (lost_after - stalled_after)
         self._passed[job, task] = 1
@@ -113,24 +115,24 @@ class Watchdog:
             self._nodes[job, task] = node
 
     def over(self, job: str, task: str) -> None:
-        """Note that a task does not run, or not any more."""
+        """Stop watching a task."""
         self._heard.pop((job, task), None)
         self._passed.pop((job, task), None)
         self._nodes.pop((job, task), None)
         self._expiring.pop((job, task), None)
 
     def expires(self, job: str, task: str, at: float) -> None:
-        """Note that a task waits, and that nobody will run it after a time.
+        """Note that a waiting task expires.
 
         Args:
-            job: its job.
-            task: its id.
+            job: id of the job.
+            task: id of the task.
             at: seconds since the epoch.
         """
         self._expiring[job, task] = at
 
     def expired(self, now: float) -> list[tuple[str, str]]:
-        """Return the jobs and ids of tasks that have expired since the last time.
+        """Return job and task ids of tasks that have expired since the last call.
 
         Args:
             now: seconds since the epoch.
@@ -141,11 +143,11 @@ class Watchdog:
         return due
 
     def look(self, *, listening: bool) -> list[Silence]:
-        """Return the tasks that have passed a limit since the last time.
+        """Return the tasks that have passed a limit since the last call.
 
         Args:
-            listening: whether the server could hear something since then. While it could not, no
-                limit is passed, however long ago a task was heard.
+            listening: whether the server could receive events since then; if not, the time does
+                not count.
         """
         now, before = self._clock(), self._looked
         self._looked = now

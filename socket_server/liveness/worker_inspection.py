@@ -1,29 +1,29 @@
-"""Asking workers, over the broker of tasks, about tasks of which no events come."""
+"""``WorkerInspection``: asks workers by remote control which tasks they have."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import kombu
 from amqp.exceptions import AccessRefused, NotAllowed, NotFound, ResourceLocked
 from kombu.pidbox import Mailbox
 
 from bridge.bus import embedded_transport, stream
-from bridge.bus.connection import connect
+from bridge.bus.connection import Connection, connect
 from bridge.settings import Settings
+from bridge.untyped import AMQPChannel, KombuProducer
 
 __all__ = ["MAX_TASKS", "WorkerInspection"]
 
 logger = logging.getLogger(__name__)
 
-#: Tasks that are asked about at a time.
+#: Maximum tasks in one query.
 MAX_TASKS = 500
-#: Seconds that the broker has for each step, and workers for another answer.
+#: Maximum seconds for each step with the broker, and for each further answer of a worker.
 BROKER_TIMEOUT, ANSWER_TIMEOUT = 2.0, 1.0
-#: Bytes of a queue's name, as AMQP bounds it.
+#: Maximum bytes of a queue's name in AMQP.
 MAX_NAME = 255
 REFUSED = (
     "taskbridge: this server may not ask workers about silent tasks (see docs/protocol.md, Users "
@@ -32,23 +32,25 @@ REFUSED = (
 
 
 class _Producer(kombu.Producer):
-    """Publishes once: kombu's mailbox wants it tried again without end."""
+    """Publishes once; kombu's mailbox would retry without end."""
 
-    def publish(self, *arguments: Any, **options: Any) -> Any:
+    def publish(self, *arguments: object, **options: object) -> object:
         return super().publish(*arguments, **{**options, "retry": False})
 
 
 class _Mailbox(Mailbox):
     @contextlib.contextmanager
-    def producer_or_acquire(self, producer: Any = None, channel: Any = None) -> Iterator[Any]:
+    def producer_or_acquire(
+        self, producer: KombuProducer = None, channel: AMQPChannel = None
+    ) -> Iterator[KombuProducer]:
         yield producer or _Producer(channel, auto_declare=False)
 
 
 class WorkerInspection:
-    """Asks by Celery's remote control, over a connection of its own for each question.
+    """Asks by Celery's remote control, over a new connection for each query.
 
     Args:
-        settings: which broker of tasks.
+        settings: URL of the broker of tasks.
         exchange: Celery's ``control_exchange``.
     """
 
@@ -58,16 +60,16 @@ class WorkerInspection:
         self._is_refused = False
 
     def ask(self, tasks: Mapping[str, str | None]) -> dict[str, bool | None]:
-        """Return whether a worker is there that runs, or may still run, each of some tasks.
+        """Return, by task id, whether a worker runs, or may still run, the task.
 
-        It is if a worker says that it has the task. It also is if the task's worker says nothing,
-        but the broker still has its connection: a process that is suspended, or too busy to answer,
+        True if a worker answers that it has the task, and if the task's worker does not answer but
+        the broker still has its connection: a process that is suspended, or too busy to answer,
         keeps its connection until it misses Celery's heartbeats; one that dies loses it at once.
-        None where the broker cannot be asked. Takes some seconds at most.
+        None if the broker cannot be asked. Takes some seconds at most.
 
         Args:
-            tasks: ids, with the node name of the worker that began to run each; None if that is
-                not known.
+            tasks: task ids, with the node name of the worker that began to run each; None if
+                unknown.
         """
         try:
             with self._connect() as connection:
@@ -81,8 +83,8 @@ class WorkerInspection:
             logger.warning("taskbridge: the broker of tasks cannot be asked: %s", error)
             return dict.fromkeys(tasks)
 
-    def _connect(self) -> Any:
-        options: dict[str, Any] = {"connect_timeout": BROKER_TIMEOUT}
+    def _connect(self) -> Connection:
+        options: dict[str, object] = {"connect_timeout": BROKER_TIMEOUT}
         if stream.is_amqp(self._settings.broker):
             bounds = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
             options["transport_options"] = {
@@ -92,7 +94,9 @@ class WorkerInspection:
             }
         return connect(self._settings, self._settings.broker, **options)
 
-    def _ask(self, connection: Any, tasks: Mapping[str, str | None]) -> dict[str, bool | None]:
+    def _ask(
+        self, connection: Connection, tasks: Mapping[str, str | None]
+    ) -> dict[str, bool | None]:
         mailbox = _Mailbox(self._exchange, type="fanout", accept=["json"], serializer="json")
         answers = mailbox(connection).multi_call(
             "query_task", {"ids": list(tasks)}, timeout=ANSWER_TIMEOUT
@@ -102,22 +106,22 @@ class WorkerInspection:
         held = self._held(connection, silent)
         return {task: task in found.tasks or node in held for task, node in tasks.items()}
 
-    def _held(self, connection: Any, nodes: Iterable[str]) -> set[str]:
-        """Return the workers whose control queues are there, and so their connections."""
+    def _held(self, connection: Connection, nodes: Iterable[str]) -> set[str]:
+        """Return the workers whose control queues, and so their connections, exist."""
         if not stream.is_amqp(self._settings.broker):
             return set()
         return {node for node in nodes if self._is_held(connection, node)}
 
-    def _is_held(self, connection: Any, node: str) -> bool:
+    def _is_held(self, connection: Connection, node: str) -> bool:
         queue = f"{node}.{self._exchange}.pidbox"
         if len(queue.encode()) > MAX_NAME:
             return False
-        # A channel of its own: the broker closes it when it refuses.
+        # A new channel each time: the broker closes it on a refusal.
         channel = connection.channel()
         try:
             _, _, consumers = channel.queue_declare(queue, passive=True)
         except ResourceLocked:
-            return True  # exclusive to a connection that stands
+            return True  # exclusive to an open connection
         except NotFound:
             return False
         channel.close()
@@ -125,9 +129,13 @@ class WorkerInspection:
 
 
 class _Answers:
-    """What workers said: lists of ``{node: {task: ...}}``."""
+    """Nodes that answered, and the tasks that they have.
 
-    def __init__(self, answers: Any) -> None:
+    Args:
+        answers: answers of the workers, each ``{node: {task: ...}}``; None for none.
+    """
+
+    def __init__(self, answers: Iterable[object] | None) -> None:
         self.nodes: set[str] = set()
         self.tasks: set[str] = set()
         for answer in answers or ():

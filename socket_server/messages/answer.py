@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from engineio import packet
 
@@ -36,7 +35,7 @@ class Body:
     __slots__ = ("end", "excerpt", "head")
 
     def __init__(
-        self, fields: Mapping[str, Any], excerpt: Excerpt | None = None, more: str = ""
+        self, fields: Mapping[str, object], excerpt: Excerpt | None = None, more: str = ""
     ) -> None:
         inside = ",".join(f'"{name}":{_encode(value)}' for name, value in fields.items())
         self.excerpt = excerpt
@@ -52,7 +51,7 @@ class Body:
         return len(self.head) + len(self.end) + (self.excerpt.size if self.excerpt else 0)
 
 
-def _encode(value: Any) -> str:
+def _encode(value: object) -> str:
     if isinstance(value, Encoded):
         return value
     if isinstance(value, list):
@@ -82,7 +81,7 @@ class Answer(packet.Packet):
         self.done = False
         self._begun = False
 
-    def encode(self, b64: bool = False) -> Any:
+    def encode(self, b64: bool = False) -> Answer:
         """Return the answer itself, which is written by ``piece`` or ``frame``."""
         return self
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+
+from bridge.protocol.json_types import JobEvent
 
 __all__ = ["Excerpt", "Forgotten"]
 
@@ -65,7 +66,7 @@ class Excerpt:
                 self._after, self._position = offset, 0
         return "".join(parts)
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[JobEvent]:
         """Read all events, and return them decoded."""
-        events: list[dict[str, Any]] = json.loads(f"[{self.read(self.size or 1)}]")
+        events: list[JobEvent] = json.loads(f"[{self.read(self.size or 1)}]")
         return events

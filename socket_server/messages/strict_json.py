@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from engineio import json as engineio_json
 
@@ -34,7 +33,7 @@ class FiniteJson:
     dumps = staticmethod(engineio_json.dumps)
 
     @staticmethod
-    def loads(text: str | bytes) -> Any:
+    def loads(text: str | bytes) -> object:
         """Return the decoded value of a JSON text.
 
         Raises:

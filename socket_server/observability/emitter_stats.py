@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
+
+from bridge.protocol.json_types import JSONObject
 
 __all__ = ["EmitterStats"]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 #: Processes and hosts remembered at most; the totals keep the counts of forgotten ones.
 MAX_EMITTERS, MAX_HOSTS = 10_000, 1_000
@@ -66,13 +71,13 @@ class EmitterStats:
         self, began: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._known: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int], JSONObject] = OrderedDict()
         self._hosts: OrderedDict[str, Skew] = OrderedDict()
         #: Counts of all emitters since ``began``.
         self.totals = dict.fromkeys(COUNTS, 0)
         self._began = time.time() if began is None else began
 
-    def note(self, told: dict[str, Any], apart: float) -> float:
+    def note(self, told: JSONObject, apart: float) -> float:
         """Add an emitter's report to the totals.
 
         Args:
@@ -110,6 +115,6 @@ class EmitterStats:
         return {host: skew.seconds for host, skew in self._hosts.items()}
 
 
-def _bound(known: OrderedDict[Any, Any], most: int) -> None:
+def _bound(known: OrderedDict[K, V], most: int) -> None:
     if len(known) > most:
         known.popitem(last=False)

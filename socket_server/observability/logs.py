@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import Any
 
 from bridge.printable import printable, safe_record
 
@@ -71,7 +70,7 @@ class Second:
 _second = Second()
 
 
-def tell(what: str, **fields: Any) -> None:
+def tell(what: str, **fields: object) -> None:
     """Log an action of a client, up to ``MAX_LINES`` in a second.
 
     Args:

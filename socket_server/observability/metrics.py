@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -58,15 +58,14 @@ class Metrics:
             buckets=DELIVERY,
             registry=self.registry,
         )
-        self._ended = self._of_task(Counter, "taskbridge_jobs_ended_total", ENDED, ["state"])
-        self._wait = self._of_task(Histogram, "taskbridge_job_wait_seconds", WAITED, buckets=WAIT)
-        self._run = self._of_task(Histogram, "taskbridge_job_run_seconds", RAN, buckets=RUN)
+        self._ended = Counter(
+            "taskbridge_jobs_ended_total", ENDED, ["task", "state"], registry=self.registry
+        )
+        self._wait = self._seconds("taskbridge_job_wait_seconds", WAITED, WAIT)
+        self._run = self._seconds("taskbridge_job_run_seconds", RAN, RUN)
 
-    def _of_task(
-        self, kind: Any, name: str, text: str, labels: list[str] | None = None, **options: Any
-    ) -> Any:
-        names = ["task", *(labels or [])]
-        return kind(name, text, labelnames=names, registry=self.registry, **options)
+    def _seconds(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, text, ["task"], registry=self.registry, buckets=buckets)
 
     def took(self, event: Event, *, live: bool, news: bool, watched: bool) -> None:
         """Count an event of the bus, and take in what its emitter reports about itself.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bridge.protocol.event import Event
 from bridge.settings import Settings
@@ -11,7 +10,7 @@ from bridge.settings import Settings
 __all__ = ["Delivered", "new_tracer"]
 
 #: Called with an event that was sent to clients, and the trace context of its sender.
-Delivered = Callable[[Event, Any], None]
+Delivered = Callable[[Event, object], None]
 
 
 def new_tracer(settings: Settings) -> Delivered | None:
@@ -25,7 +24,7 @@ def new_tracer(settings: Settings) -> Delivered | None:
 
     tracer = trace.get_tracer("taskbridge")
 
-    def delivered(event: Event, carrier: Any) -> None:
+    def delivered(event: Event, carrier: object) -> None:
         if not isinstance(carrier, dict):
             return
         attributes = {"taskbridge.job": event.job, "taskbridge.task": event.task}

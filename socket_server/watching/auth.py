@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from wsgiref.types import WSGIEnvironment
 
 from bridge import tokens
 from bridge.bus.sharding import shard_of
@@ -19,7 +20,7 @@ __all__ = ["Admission", "Auth", "HookFailed"]
 
 logger = logging.getLogger(__name__)
 
-Hook = Callable[[dict[str, Any], Any], Grant | None]
+Hook = Callable[[WSGIEnvironment, object], Grant | None]
 
 REFUSED = "the server could not tell who you are: its log says why"
 
@@ -51,11 +52,11 @@ class Auth:
         #: Whether the function failed when it was last called.
         self._failing = False
 
-    def grant(self, environ: dict[str, Any], auth: Any) -> Grant:
+    def grant(self, environ: WSGIEnvironment, auth: object) -> Grant:
         """Return the grant of a client; see :meth:`admit`."""
         return self.admit(environ, auth).grant
 
-    def admit(self, environ: dict[str, Any], auth: Any) -> Admission:
+    def admit(self, environ: WSGIEnvironment, auth: object) -> Admission:
         """Return the grant of a client, and whether the ``TASKBRIDGE_AUTH`` function gave it.
 
         A grant of the function ends ``TASKBRIDGE_SESSION_TTL`` seconds from now at the latest.
@@ -81,7 +82,7 @@ class Auth:
         key = grant.owner or next(iter(sorted(grant.jobs)), None)
         return self._settings.shard if key is None else shard_of(key, self._settings.shards)
 
-    def _admit(self, environ: dict[str, Any], auth: Any) -> Admission:
+    def _admit(self, environ: WSGIEnvironment, auth: object) -> Admission:
         if self._hook is not None and (grant := self._ask(self._hook, environ, auth)) is not None:
             return Admission(self._bounded(grant), by_session=True)
         token = auth.get("token") if isinstance(auth, dict) else None
@@ -101,7 +102,7 @@ class Auth:
             raise TokenError("the session has expired: log in again")
         return replace(grant, expires=min(grant.expires, now + self._settings.session_ttl))
 
-    def _ask(self, hook: Hook, environ: dict[str, Any], auth: Any) -> Grant | None:
+    def _ask(self, hook: Hook, environ: WSGIEnvironment, auth: object) -> Grant | None:
         try:
             # A copy, since each renewal passes the same environment to the function again.
             grant = hook(dict(environ), auth)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView
 from dataclasses import dataclass, field
-from typing import Any
+
+import socketio
 
 from bridge.protocol.event import NAMESPACE, room_of_job, room_of_owner
 from bridge.tokens import Grant
@@ -54,7 +55,9 @@ class Clients:
         session_ttl: longest life of a session's grant, in seconds.
     """
 
-    def __init__(self, namespace: Any, limits: RateLimits, session_ttl: float) -> None:
+    def __init__(
+        self, namespace: socketio.Namespace, limits: RateLimits, session_ttl: float
+    ) -> None:
         self._namespace, self._limits = namespace, limits
         self._session_notice = min(NOTICE, LAST_PART * session_ttl)
         self._clients: dict[str, Client] = {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from bridge.client.bridge import Bridge
 from bridge.client.status import from_result
 from bridge.errors import JobNotFound
+from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from bridge.results.stored_result import can_read
 from bridge.tokens import Grant
@@ -55,7 +55,7 @@ class JobLookup:
         while cursor and self._journal.is_behind(job, cursor) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
 
-    def find(self, job: str, grant: Grant) -> dict[str, Any] | None:
+    def find(self, job: str, grant: Grant) -> SnapshotData | None:
         """Return the snapshot of a job that the journal does not hold; None if it holds the job.
 
         Raises:
@@ -74,7 +74,7 @@ class JobLookup:
             return found
         raise JobNotFound(f"no job {job} that this token names")
 
-    def _waiting(self, job: str) -> dict[str, Any] | None:
+    def _waiting(self, job: str) -> SnapshotData | None:
         """Return an empty, incomplete snapshot of a job without a result.
 
         None if the server holds every unfinished job, so that this one does not exist, or if the
@@ -88,6 +88,5 @@ class JobLookup:
     def _holds(self, job: str, grant: Grant) -> bool:
         return job in self._journal and grant.names(job, self._journal.owner(job))
 
-    def _from_result(self, job: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._state_lock.outside(from_result, self._bridge.app, job)
-        return found
+    def _from_result(self, job: str) -> SnapshotData | None:
+        return self._state_lock.outside(from_result, self._bridge.app, job)

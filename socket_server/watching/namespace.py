@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client.bridge import ENDINGS, Bridge
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
+from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import NAMESPACE, TERMINAL, Event
+from bridge.protocol.json_types import JSONObject, SnapshotData
 from bridge.protocol.size_budget import shorter
 from bridge.protocol.snapshot import Snapshot
 from bridge.tokens import Grant
@@ -83,7 +85,7 @@ class JobsNamespace(socketio.Namespace):
         self._starting = KeyedCounter()
         self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
-    def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+    def on_connect(self, sid: str, environ: WSGIEnvironment, auth: object = None) -> None:
         address = environ.get("REMOTE_ADDR")
         try:
             admission = self._auth.admit(environ, auth)
@@ -97,7 +99,7 @@ class JobsNamespace(socketio.Namespace):
         jobs = sorted(grant.jobs)[:SHOWN] or None
         tell("connect", sid=sid, owner=grant.owner, jobs=jobs, address=address)
 
-    def _add(self, sid: str, admission: Admission, auth: Any) -> None:
+    def _add(self, sid: str, admission: Admission, auth: object) -> None:
         # A client that disconnected meanwhile would stay for ever: on_disconnect has already run.
         if self.server.get_environ(sid, NAMESPACE) is None:
             raise Refused("unauthorized", "the connection has ended")
@@ -110,12 +112,12 @@ class JobsNamespace(socketio.Namespace):
                 raise Refused("unavailable", NOT_READY)
             self.server.sleep(INTERVAL)
 
-    def on_disconnect(self, sid: str, reason: Any = None, *_: Any) -> None:
+    def on_disconnect(self, sid: str, reason: object = None, *_: object) -> None:
         if client := self.clients.get(sid):
             tell("disconnect", sid=sid, owner=client.grant.owner, reason=str(reason))
         self.clients.remove(sid)
 
-    def refused(self, sid: str, request: str, code: str, job: Any) -> None:
+    def refused(self, sid: str, request: str, code: str, job: object) -> None:
         """Log a request that was refused; see ``requests.answered``."""
         client = self.clients.get(sid)
         # A value that is no id is not logged: it may be a token in the wrong place.
@@ -153,7 +155,7 @@ class JobsNamespace(socketio.Namespace):
             raise Refused("forbidden", f"the token's scope does not allow {scope}")
         return grant
 
-    def _named(self, sid: str, request: dict[str, Any], scope: str) -> tuple[str, Any]:
+    def _named(self, sid: str, request: JSONObject, scope: str) -> tuple[str, SnapshotData | None]:
         """Return the requested job, and its snapshot if the journal does not hold the job."""
         grant, job = self._grant(sid, scope), text(request, "job")
         found = self._lookup.find(job, grant)
@@ -170,7 +172,7 @@ class JobsNamespace(socketio.Namespace):
         self.server.state_lock.outside(self._pace.wait)
 
     @answered
-    def on_watch(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
+    def on_watch(self, sid: str, request: JSONObject) -> JSONObject | Body:
         cursor = text(request, "cursor", required=False) or None
         job, result = self._named(sid, request, "watch")
         if result is not None:
@@ -191,13 +193,13 @@ class JobsNamespace(socketio.Namespace):
         return view.encode(ok=True)
 
     @answered
-    def on_unwatch(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+    def on_unwatch(self, sid: str, request: JSONObject) -> JSONObject:
         self._grant(sid, "watch")
         self.clients.unwatch(sid, text(request, "job"))
         return {}
 
     @answered
-    def on_refresh(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+    def on_refresh(self, sid: str, request: JSONObject) -> JSONObject:
         try:
             admission = self._auth.admit(self.server.get_environ(sid, NAMESPACE) or {}, request)
             session = self.sessions.of(admission, request)
@@ -208,7 +210,7 @@ class JobsNamespace(socketio.Namespace):
         return {"expires": grant.expires if isfinite(grant.expires) else None}
 
     @answered
-    def on_jobs(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+    def on_jobs(self, sid: str, request: JSONObject) -> JSONObject:
         owner = self._grant(sid, "watch").owner
         if owner is None:
             raise Refused("forbidden", "the token names no owner, only single jobs")
@@ -226,7 +228,7 @@ class JobsNamespace(socketio.Namespace):
         return {"jobs": page.jobs, **({"next": page.next} if page.next else {})}
 
     @answered
-    def on_enqueue(self, sid: str, request: dict[str, Any]) -> dict[str, Any] | Body:
+    def on_enqueue(self, sid: str, request: JSONObject) -> JSONObject | Body:
         owner = self._grant(sid, "enqueue").owner
         if owner is None:
             raise Refused("forbidden", "the token names no owner, so nobody would own the job")
@@ -258,7 +260,7 @@ class JobsNamespace(socketio.Namespace):
         fresh = sum(one == owner for one, _ in self._fresh.values())
         return self._journal.unfinished(owner) + fresh + self._starting[owner]
 
-    def _first_view(self, job: str, name: str, owner: str) -> dict[str, Any] | Body:
+    def _first_view(self, job: str, name: str, owner: str) -> JSONObject | Body:
         if job in self._journal:
             return self._journal.view(job).encode(ok=True, job=job)
         # The job's `queued` event has not come back from the broker yet.
@@ -271,14 +273,14 @@ class JobsNamespace(socketio.Namespace):
         return {"job": job, **told}
 
     @answered
-    def on_cancel(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
+    def on_cancel(self, sid: str, request: JSONObject) -> JSONObject:
         try:
             job, result = self._named(sid, request, "cancel")
+            state = (result or self._journal.snapshot(job))["state"]
         except ResultsUnavailable:
             # Raised only if the token names the job. Workers can cancel without the result backend.
-            job, result = text(request, "job"), {"state": "queued"}
+            job, state = text(request, "job"), "queued"
             self._check_named(sid, job, "cancel")
-        state = (result or self._journal.snapshot(job))["state"]
         if state in TERMINAL:
             raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
         cancel, owner = self._bridge.request_cancel, self._journal.owner(job)
@@ -286,15 +288,15 @@ class JobsNamespace(socketio.Namespace):
         return {"job": job, "state": state}
 
 
-def _refusal(error: TokenError | WrongShard | Refused) -> dict[str, Any]:
+def _refusal(error: TokenError | WrongShard | Refused) -> JSONObject:
     if isinstance(error, Refused):
         return error.encode()
     if isinstance(error, WrongShard):
-        return {"code": "wrong_shard", "message": str(error), "shard": error.shard}
-    return {"code": "unauthorized", "message": str(error)}
+        return error_object("wrong_shard", str(error), shard=error.shard)
+    return error_object("unauthorized", str(error))
 
 
-def _call(request: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
+def _call(request: JSONObject) -> tuple[str, list[object], JSONObject]:
     given = {name: value for name, value in request.items() if value is not None}
     args, kwargs = given.get("args", []), given.get("kwargs", {})
     if not isinstance(args, list) or not isinstance(kwargs, dict):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from bridge.errors import TokenError, WrongShard
 from bridge.protocol.event import NAMESPACE
 from bridge.tokens import Grant
+from bridge.untyped import SocketIOServer
 from socket_server.messages.requests import Refused
 from socket_server.watching.auth import Admission, Auth, HookFailed
 from socket_server.watching.clients import Client, Clients, Session
@@ -42,7 +42,7 @@ class Sessions:
         self._auth, self._clients, self._owner_of, self._ttl = auth, clients, owner_of, ttl
         self._working = 0
 
-    def of(self, admission: Admission, auth: Any) -> Session | None:
+    def of(self, admission: Admission, auth: object) -> Session | None:
         """Return what renews a grant; None for that of a token, which the client itself renews.
 
         Args:
@@ -65,7 +65,7 @@ class Sessions:
         # life, and with it the interval, would shrink to nothing.
         return now + max(self._ttl / 20, (grant.expires - now) * random.uniform(*RENEWAL))
 
-    def renew(self, server: Any) -> None:
+    def renew(self, server: SocketIOServer) -> None:
         """Start background tasks that renew the grants that are due.
 
         Args:
@@ -76,14 +76,14 @@ class Sessions:
             self._working += 1
             server.start_background_task(self._work, server)
 
-    def _due(self) -> Any:
+    def _due(self) -> Iterator[tuple[float, str, Client, Session]]:
         now = time.time()
         for sid, client in self._clients.items():
             session = client.session
             if session is not None and not session.asking and session.renew_at <= now:
                 yield session.renew_at, sid, client, session
 
-    def _work(self, server: Any) -> None:
+    def _work(self, server: SocketIOServer) -> None:
         try:
             with server.state_lock:
                 while found := min(self._due(), default=None, key=lambda one: one[0]):
@@ -92,7 +92,7 @@ class Sessions:
         finally:
             self._working -= 1
 
-    def _ask(self, server: Any, sid: str, client: Client, session: Session) -> None:
+    def _ask(self, server: SocketIOServer, sid: str, client: Client, session: Session) -> None:
         if (environ := server.get_environ(sid, NAMESPACE)) is None:
             self._clients.remove(sid)  # its connection has ended
             return
@@ -115,7 +115,12 @@ class Sessions:
         return self._clients.get(sid) is client and client.session is session
 
     def _replace(
-        self, server: Any, sid: str, client: Client, session: Session, admission: Admission
+        self,
+        server: SocketIOServer,
+        sid: str,
+        client: Client,
+        session: Session,
+        admission: Admission,
     ) -> None:
         try:
             renewed = self.of(admission, json.loads(session.auth))
@@ -123,6 +128,6 @@ class Sessions:
         except Refused:  # the session belongs to another owner now
             self._end(server, sid, client, session)
 
-    def _end(self, server: Any, sid: str, client: Client, session: Session) -> None:
+    def _end(self, server: SocketIOServer, sid: str, client: Client, session: Session) -> None:
         if self._is_current(sid, client, session):
             server.disconnect(sid, namespace=NAMESPACE)
