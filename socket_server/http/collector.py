@@ -13,7 +13,7 @@ from socket_server.estimates.estimates import Estimates
 from socket_server.journal.journal import Journal
 from socket_server.limits.connections import ConnectionLimits
 from socket_server.liveness.disturbances import Disturbances
-from socket_server.liveness.path import Path
+from socket_server.liveness.event_path import EventPath
 from socket_server.observability.metrics import Metrics
 from socket_server.watching.namespace import JobsNamespace
 
@@ -41,7 +41,7 @@ class Collector:
         gate: ConnectionLimits,
         estimates: Estimates,
         reach: StreamReach,
-        ways: tuple[Path, Disturbances],
+        ways: tuple[EventPath, Disturbances],
         sleep: Callable[[float], object],
     ) -> None:
         self._metrics, self._manager, self._journal = metrics, manager, journal

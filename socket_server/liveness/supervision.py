@@ -13,14 +13,14 @@ from bridge.untyped import SocketIOServer
 from socket_server.bus.managers import JobsManager
 from socket_server.journal.change import Observer
 from socket_server.journal.journal import Journal
-from socket_server.liveness.audit import Audit
 from socket_server.liveness.disturbances import Disturbances
-from socket_server.liveness.inquiry import Inquiry
+from socket_server.liveness.event_path import EventPath, Prober
+from socket_server.liveness.missing_ends import MissingEnds
 from socket_server.liveness.observer import LivenessObserver, sweep_cancelled
-from socket_server.liveness.path import Path, Prober
 from socket_server.liveness.presumptions import Presumptions
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Watchdog
+from socket_server.liveness.worker_inquiry import WorkerInquiry
 from socket_server.liveness.worker_inspection import WorkerInspection
 from socket_server.observability.metrics import Metrics
 
@@ -55,13 +55,15 @@ class Supervision:
         self._manager, self._sio = manager, sio
         stalled, lost = settings.stalled_after, settings.lost_after
         self._watchdog = Watchdog(stalled_after=stalled, lost_after=lost)
-        self.path = Path(stalled)
+        self.path = EventPath(stalled)
         self._prober = Prober(new_write_only_manager(served), manager.host_id, self.path)
         self._verdicts = Verdicts(tell, journal, bridge, sio.state_lock)
         self.disturbances = Disturbances(tell, journal, self._watchdog, sio)
         asked = WorkerInspection(settings), self._verdicts, self._watchdog, self.disturbances
-        self._inquiry = Inquiry(*asked, self.path, sio)
-        self._audit = Audit(journal, self._verdicts, lambda: metrics.ends_lost, sio, lost)
+        self._inquiry = WorkerInquiry(*asked, self.path, sio)
+        self._missing_ends = MissingEnds(
+            journal, self._verdicts, lambda: metrics.ends_lost, sio, lost
+        )
 
         self._presumptions = Presumptions(journal, self._verdicts, sio)
 
@@ -69,7 +71,7 @@ class Supervision:
     def observers(self) -> list[Observer]:
         """Observers of the journal's changes."""
         hearing = LivenessObserver(self._watchdog, self.disturbances)
-        return [hearing, sweep_cancelled, self._audit, self._presumptions]
+        return [hearing, sweep_cancelled, self._missing_ends, self._presumptions]
 
     def probe_for_ever(self) -> None:
         """Publish probes, in a separate background task and without the state lock.
@@ -82,7 +84,7 @@ class Supervision:
 
     def look(self) -> None:
         """Check for silent and expired tasks, and for missing ends; called every second."""
-        self._audit.look()
+        self._missing_ends.look()
         self._presumptions.look()
         for expired in self._watchdog.expired(time.time()):
             self._verdicts.expire(*expired)

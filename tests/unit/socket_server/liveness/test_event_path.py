@@ -7,13 +7,13 @@ import socketio
 from amqp.exceptions import AccessRefused
 
 from socket_server.bus.managers import PROBE_NAMESPACE as NAMESPACE
-from socket_server.liveness.path import Path, Prober
+from socket_server.liveness.event_path import EventPath, Prober
 from support.clock import Clock
 
 
 def path(stalled_after=8.0):
     clock = Clock(0.0)
-    return Path(stalled_after, clock), clock
+    return EventPath(stalled_after, clock), clock
 
 
 def looks(path, clock, seconds, *, count=None, listening=True):

@@ -12,7 +12,7 @@ from bridge.protocol.event import Event
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.journal.journal import Journal
-from socket_server.liveness.audit import DELAYS, JOBS, QUIET, TASKS, Audit
+from socket_server.liveness.missing_ends import DELAYS, JOBS, QUIET, TASKS, MissingEnds
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.observability.metrics import Metrics
 from support.clock import Clock
@@ -42,7 +42,7 @@ class Server:
         bridge = SimpleNamespace(app=None)
         verdicts = Verdicts(self.dispatcher.tell, self.journal, bridge, state_lock)
         notices = lambda: self.metrics.ends_lost  # noqa: E731
-        self.audit = Audit(self.journal, verdicts, notices, sio, SILENT, self.clock)
+        self.audit = MissingEnds(self.journal, verdicts, notices, sio, SILENT, self.clock)
         self.dispatcher.observers = [self.audit]
 
     def _ask(self, _, app, task):

@@ -9,9 +9,9 @@ from bridge.protocol.snapshot import Snapshot
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
-from socket_server.liveness.inquiry import Inquiry
-from socket_server.liveness.path import Path
+from socket_server.liveness.event_path import EventPath
 from socket_server.liveness.watchdog import Silence, Watchdog
+from socket_server.liveness.worker_inquiry import WorkerInquiry
 from socket_server.liveness.worker_inspection import MAX_TASKS
 from support.clock import Clock
 
@@ -51,11 +51,13 @@ class Server:
     def __init__(self, answers=None):
         self.sio, self.journal, self.clock = Sio(), Journal(), Clock(0.0)
         self.watchdog = Watchdog(stalled_after=15, lost_after=60, clock=self.clock)
-        self.path = Path(15, self.clock)
+        self.path = EventPath(15, self.clock)
         self.delivery = Delivery(self.journal)
         self.disturbances = Disturbances(self.delivery.tell, self.journal, self.watchdog, self.sio)
         self.answers, self.asked, self.judged = answers, [], []
-        self.inquiry = Inquiry(self, self, self.watchdog, self.disturbances, self.path, self.sio)
+        self.inquiry = WorkerInquiry(
+            self, self, self.watchdog, self.disturbances, self.path, self.sio
+        )
         for count in (1, 2):
             self.path.look(count, listening=True)
 

@@ -1,4 +1,4 @@
-"""``Audit``: looks up the results of tasks whose ends did not come over the bus."""
+"""``MissingEnds``: looks up the results of tasks whose ends did not come over the bus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from socket_server.journal.change import Change
 from socket_server.journal.journal import Journal
 from socket_server.liveness.verdicts import Verdicts
 
-__all__ = ["Audit"]
+__all__ = ["MissingEnds"]
 
 #: Seconds from a report of dropped ends to each look-up: at first, ends that were not dropped may
 #: still be on their way.
@@ -25,7 +25,7 @@ QUIET = 15.0
 JOBS, TASKS = 5, 4
 
 
-class Audit:
+class MissingEnds:
     """Looks up tasks that seem to wait, and all open tasks after an emitter has dropped ends.
 
     A worker that dies takes its unpublished events with it. If those were all events of a task, the

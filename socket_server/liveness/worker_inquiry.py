@@ -1,4 +1,4 @@
-"""``Inquiry``: asks the worker of a silent task about it before the task counts as lost."""
+"""``WorkerInquiry``: asks the worker of a silent task about it before the task counts as lost."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from bridge.untyped import SocketIOServer
 from socket_server.liveness.disturbances import Disturbances
-from socket_server.liveness.path import Path
+from socket_server.liveness.event_path import EventPath
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Silence, Watchdog
 from socket_server.liveness.worker_inspection import MAX_TASKS, WorkerInspection
 
-__all__ = ["Inquiry"]
+__all__ = ["WorkerInquiry"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 PAUSE = 1.0
 
 
-class Inquiry:
+class WorkerInquiry:
     """Asks workers about tasks that are due to be lost: many in one query, one query at a time.
 
     Args:
@@ -38,7 +38,7 @@ class Inquiry:
         verdicts: Verdicts,
         watchdog: Watchdog,
         disturbances: Disturbances,
-        path: Path,
+        path: EventPath,
         sio: SocketIOServer,
     ) -> None:
         self._workers, self._verdicts, self._watchdog = workers, verdicts, watchdog

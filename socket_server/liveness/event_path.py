@@ -1,4 +1,4 @@
-"""``Path``: whether events of workers can reach this server, as probes prove.
+"""``EventPath``: whether events of workers can reach this server, as probes prove.
 
 A task's silence means something only while this server could have heard it. A connection to the
 broker alone does not prove that: a broker with a memory or disk alarm blocks all publishers and
@@ -15,7 +15,7 @@ from bridge.bus.write_only_manager import WriteOnlyManager
 from socket_server.bus.managers import PROBE_NAMESPACE
 from socket_server.liveness.watchdog import MAX_GAP
 
-__all__ = ["Path", "Prober"]
+__all__ = ["EventPath", "Prober"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ PART, LEAST = 0.5, 1.0
 PROBES = 3
 
 
-class Path:
+class EventPath:
     """Tracks when a message last arrived over the bus. Pure.
 
     Args:
@@ -88,7 +88,7 @@ class Prober:
         path: its ``probing`` is set to False when the broker refuses probes.
     """
 
-    def __init__(self, writer: WriteOnlyManager, id: str, path: Path) -> None:
+    def __init__(self, writer: WriteOnlyManager, id: str, path: EventPath) -> None:
         self._writer, self._id, self._path = writer, id, path
         self._is_probing = False
 
