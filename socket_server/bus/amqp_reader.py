@@ -6,6 +6,7 @@ It still gets all other frames, and messages in several body frames.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
@@ -16,6 +17,13 @@ from bridge.untyped import AMQPConnection, AMQPMessage
 
 __all__ = ["Deliveries", "Delivery", "delivery_of"]
 
+logger = logging.getLogger(__name__)
+
+#: Attributes that are used of py-amqp's transports, and of its connections.
+TRANSPORT, CONNECTION = (
+    ("_read_buffer", "sock", "having_timeout"),
+    ("on_inbound_frame", "bytes_recv"),
+)
 #: Maximum bytes of one read from the socket.
 PIECE = 64 * 1024
 #: Type, channel and size of a frame (AMQP 0-9-1, section 2.3.5); class and method, which follow
@@ -67,9 +75,15 @@ class Deliveries:
 
     @staticmethod
     def can_read(connection: AMQPConnection) -> bool:
-        """Whether a connection's transport is one of py-amqp's own, with TLS or without."""
+        """Whether a connection has what is used of py-amqp's own transports, TLS included."""
         transport = getattr(connection, "transport", None)
-        return isinstance(transport, TCPTransport | SSLTransport)
+        if not isinstance(transport, TCPTransport | SSLTransport):
+            return False
+        gone = [name for name in TRANSPORT if not hasattr(transport, name)]
+        gone += [name for name in CONNECTION if not hasattr(connection, name)]
+        if gone:
+            logger.warning("taskbridge: events are read slowly: py-amqp has no %s", ", ".join(gone))
+        return not gone
 
     def read(self, timeout: float) -> None:
         """Parse the frames that were received; if there are none, wait for more.

@@ -25,6 +25,7 @@ from socketio import packet
 from bridge.protocol.event import NAMESPACE
 from bridge.settings import Settings
 from socket_server.concurrency.state_lock import StateLock
+from socket_server.connection import fast_path
 from socket_server.connection.bounded_websocket import (
     BOUNDED,
     FIRST,
@@ -153,6 +154,17 @@ class StrictPacket(packet.Packet):
                 raise Malformed("an event without a name")
 
 
+def _is_known() -> bool:
+    """Whether the fast path knows the installed libraries; if not, log it."""
+    if changed := fast_path.moved():
+        logger.warning(
+            "taskbridge: the server runs without its fast path, for these parts of libraries have "
+            "changed: %s",
+            ", ".join(changed),
+        )
+    return not changed
+
+
 class GuardedEngine(engineio.Server):
     """An Engine.IO server that limits what is read from each client, and its send queue.
 
@@ -173,7 +185,7 @@ class GuardedEngine(engineio.Server):
         )
         #: Sessions per client address; a polling session counts between its requests too.
         self.addresses = AddressLimits(settings)
-        if settings.fast_path and self.async_mode == "eventlet":
+        if settings.fast_path and self.async_mode == "eventlet" and _is_known():
             self.writer = Flusher(self)
             self.sockets: dict[str, Socket] = DirectSockets()
 

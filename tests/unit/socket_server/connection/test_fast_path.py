@@ -11,20 +11,22 @@ from types import SimpleNamespace
 
 import amqp.connection
 import amqp.transport
-import engineio
 import pytest
 import socketio
 from engineio import packet
 from engineio import socket as eio_socket
 
 from bridge.protocol.event import Event
+from bridge.settings import Settings
 from socket_server.bus.amqp_reader import OFFSET, Deliveries
+from socket_server.connection import fast_path, guarded_server
 from socket_server.connection.bounded_websocket import Shared
 from socket_server.connection.direct_socket import PIECE, DirectSocket, DirectSockets
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
 from socket_server.connection.send_queue import SendQueue
 from socket_server.journal.journal import Journal
 from socket_server.messages.answer import Answer
+from socket_server.observability.counters import Counters
 
 CHANNEL = 2
 
@@ -32,27 +34,11 @@ CHANNEL = 2
 @pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
 def test_what_it_reaches_into_is_where_it_was():
     """A newer library that moves it must fail here; ``TASKBRIDGE_FAST_PATH=0`` goes without."""
-    import eventlet.hubs.hub
-    import eventlet.semaphore
+    assert fast_path.moved() == []
     import eventlet.websocket
 
-    assert "self.sockets[sid] = s" in inspect.getsource(engineio.Server._handle_connect)
-    handler = inspect.getsource(eio_socket.Socket._websocket_handler)
-    for used in ("packets = self.poll()", "if not packets:", "ws.close()", "writer_task.join()"):
-        assert used in handler, used
-    assert "writer_task = self.server.start_background_task(writer)" in handler
-    pinging = inspect.getsource(eio_socket.Socket.schedule_ping)
-    assert "self.last_ping = None" in pinging
-    assert "self._sendlock = semaphore.Semaphore()" in inspect.getsource(eventlet.websocket)
-    assert "self._sendlock.acquire()" in inspect.getsource(
-        eventlet.websocket.RFC6455WebSocket._send
-    )
-    assert "ignore_send_errors" in inspect.getsource(
-        eventlet.websocket.RFC6455WebSocket._send_closing_frame
-    )
     assert "_msgs" not in inspect.getsource(eventlet.websocket.RFC6455WebSocket)
     assert eventlet.semaphore.Semaphore().counter == 1
-    assert callable(eventlet.hubs.hub.BaseHub.schedule_call_global)
     assert "_fwdm" in inspect.getsource(socketio.base_manager)
     reading = inspect.getsource(amqp.transport)
     assert "self._read_buffer = EMPTY_BUFFER" in reading
@@ -60,6 +46,30 @@ def test_what_it_reaches_into_is_where_it_was():
     inside = inspect.getsource(amqp.connection)
     assert "self.on_inbound_frame" in inside
     assert "bytes_recv" in inside
+
+
+@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
+@pytest.mark.parametrize("gone", ["socket.Socket.poll_all", "Server._handle_connect"])
+def test_a_server_with_other_libraries_runs_without_it_and_says_so(monkeypatch, caplog, gone):
+    monkeypatch.setitem(fast_path.ENGINE, gone, ("what no library has",))
+    assert fast_path.moved() == [f"engineio.{gone}"]
+    engine = guarded_server.GuardedEngine(
+        settings=Settings(secret=("s" * 32,)), flow=Counters(), async_mode="eventlet"
+    )
+    assert not isinstance(engine.sockets, DirectSockets)
+    assert f"without its fast path, for these parts of libraries have changed: engineio.{gone}" in (
+        caplog.text
+    )
+
+
+def test_a_connection_whose_library_has_moved_is_read_by_the_library(monkeypatch, caplog):
+    transport = amqp.transport.TCPTransport.__new__(amqp.transport.TCPTransport)
+    connection = SimpleNamespace(transport=transport, on_inbound_frame=None, bytes_recv=0)
+    transport._read_buffer, transport.sock = b"", None
+    assert Deliveries.can_read(connection)
+    del connection.bytes_recv
+    assert not Deliveries.can_read(connection)
+    assert "py-amqp has no bytes_recv" in caplog.text
 
 
 def frame(kind, payload, channel=CHANNEL):

@@ -1,0 +1,55 @@
+"""Whether the parts of python-engineio and eventlet that direct sockets use are where they were.
+
+docs/private-reach.md lists them, and says why each is used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import reduce
+
+__all__ = ["moved"]
+
+#: Lines that direct sockets rely on, by the function, class or module that has them.
+ENGINE = {
+    "Server._handle_connect": ("self.sockets[sid] = s",),
+    "socket.Socket._websocket_handler": (
+        "packets = self.poll()",
+        "if not packets:",
+        "ws.close()",
+        "writer_task.join()",
+        "writer_task = self.server.start_background_task(writer)",
+    ),
+    "socket.Socket.schedule_ping": ("self.last_ping = None",),
+}
+EVENTLET = {
+    "websocket": ("self._sendlock = semaphore.Semaphore()",),
+    "websocket.RFC6455WebSocket._send": ("self._sendlock.acquire()",),
+    "websocket.RFC6455WebSocket._send_closing_frame": ("ignore_send_errors",),
+    "semaphore.Semaphore": ("self.counter",),
+    "hubs.hub.BaseHub.schedule_call_global": (),
+}
+
+
+def moved() -> list[str]:
+    """Return the names of the parts that the installed libraries do not have as expected."""
+    import engineio.socket
+    import eventlet.hubs.hub
+    import eventlet.semaphore
+    import eventlet.websocket
+
+    return [*_moved(engineio, ENGINE), *_moved(eventlet, EVENTLET)]
+
+
+def _moved(library: object, parts: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    for name, lines in parts.items():
+        try:
+            part = reduce(getattr, name.split("."), library)
+            source = inspect.getsource(part)  # type: ignore[arg-type]  # a module, class, function
+        except OSError:
+            continue  # installed without sources
+        except AttributeError:
+            source = ""
+        if not source or not all(line in source for line in lines):
+            yield f"{getattr(library, '__name__', '')}.{name}"
