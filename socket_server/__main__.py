@@ -29,10 +29,11 @@ from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
 from bridge.sending.emitter import flush_all  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
-from socket_server.connection.bounded_websocket import UPGRADED, unmask  # noqa: E402
+from socket_server.connection.bounded_websocket import UPGRADED  # noqa: E402
 from socket_server.connection.guard_middleware import HANG_UP  # noqa: E402
 from socket_server.draining import Draining  # noqa: E402
 from socket_server.limits.connections import ConnectionLimits, Peer  # noqa: E402
+from socket_server.messages.packet_checks import unmask  # noqa: E402
 from socket_server.observability import logs  # noqa: E402
 
 __all__ = ["main", "serve"]

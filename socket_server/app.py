@@ -15,7 +15,8 @@ from bridge.bus.sharding import served_by
 from bridge.client.bridge import Bridge
 from bridge.settings import Settings
 from bridge.untyped import SocketIOServer
-from socket_server.bus.managers import JobsManager, new_manager
+from socket_server.bus.jobs_manager import JobsManager
+from socket_server.bus.managers import new_manager
 from socket_server.bus.stream_reach import StreamReach
 from socket_server.concurrency.state_lock import StateLock, new_state_lock
 from socket_server.connection.guard_middleware import GuardMiddleware

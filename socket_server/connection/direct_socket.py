@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from engineio import exceptions, packet, socket
 
 from bridge.untyped import WebSocket
-from socket_server.connection.bounded_websocket import framed
 from socket_server.connection.nonblocking_websocket import KeptOpen, NonBlockingWebSocket
 from socket_server.connection.send_queue import HANDED_OUT
+from socket_server.connection.shared_packet import framed
 
 __all__ = ["DirectSocket", "DirectSockets", "EndedTask", "socket_of_writer"]
 

@@ -10,7 +10,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from bridge.protocol.error_codes import error_object
 from bridge.settings import Settings
-from socket_server.connection.bounded_websocket import BOUNDED, WSGIObject
+from socket_server.connection.bounded_socket import BOUNDED, WSGIObject
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.limits.connections import ANSWER, ConnectionLimits, key_of
 from socket_server.observability.metrics import hit

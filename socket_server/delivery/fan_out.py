@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.protocol.event import room_of_job, room_of_owner
-from socket_server.bus.managers import JobsManager
+from socket_server.bus.jobs_manager import JobsManager
 from socket_server.journal.change import Change
 
 __all__ = ["FanOut"]

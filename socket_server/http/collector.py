@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from socket_server.bus.managers import JobsManager
+from socket_server.bus.jobs_manager import JobsManager
 from socket_server.bus.stream_reach import StreamReach
 from socket_server.estimates.estimates import Estimates
 from socket_server.journal.journal import Journal

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from bridge.bus.write_only_manager import WriteOnlyManager
-from socket_server.bus.managers import PROBE_NAMESPACE
+from socket_server.bus.jobs_manager import PROBE_NAMESPACE
 from socket_server.liveness.watchdog import MAX_GAP
 
 __all__ = ["EventPath", "Prober"]

@@ -10,7 +10,7 @@ from bridge.client.bridge import Bridge
 from bridge.protocol.event import Event
 from bridge.settings import Settings
 from bridge.untyped import SocketIOServer
-from socket_server.bus.managers import JobsManager
+from socket_server.bus.jobs_manager import JobsManager
 from socket_server.journal.change import Observer
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.settings import Settings
 from socket_server.app import SocketServer, new_server
-from socket_server.connection.bounded_websocket import Shared
+from socket_server.connection.shared_packet import Shared
 from socket_server.messages.answer import Answer
 from support.stack import SECRET
 

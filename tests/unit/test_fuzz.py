@@ -16,7 +16,7 @@ from bridge import tokens
 from bridge.errors import EventError
 from bridge.protocol.event import TYPES, Event
 from bridge.protocol.snapshot import Snapshot
-from socket_server.connection.bounded_websocket import are_packets, is_packet
+from socket_server.messages.packet_checks import are_packets, is_packet
 from support.lone_server import SECRET, LoneClient, new_lone_server
 
 at_length = settings(

@@ -10,7 +10,9 @@ import socketio
 
 from bridge.protocol.event import MAX_EVENT_BYTES, Event
 from bridge.settings import Settings
-from socket_server.bus.managers import KombuJobsManager, RedisJobsManager, new_manager
+from socket_server.bus.kombu_manager import KombuJobsManager
+from socket_server.bus.managers import new_manager
+from socket_server.bus.redis_manager import RedisJobsManager
 
 GOOD = Event(job="j", task="t", type="started", at=1.5).encode()
 DEEP = []

@@ -9,21 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.settings import Settings
-from socket_server.connection.bounded_websocket import (
+from socket_server.connection.bounded_socket import (
     BOUNDED,
     READ_AHEAD,
     BoundedSocket,
-    BoundedWebSocket,
     PacedSocket,
-    Shared,
     TooLarge,
-    are_packets,
-    bounded_websocket_class,
-    is_packet,
-    unmask,
 )
+from socket_server.connection.bounded_websocket import BoundedWebSocket, bounded_websocket_class
+from socket_server.connection.shared_packet import Shared
 from socket_server.limits.token_bucket import Bucket
 from socket_server.messages.answer import Answer, Body
+from socket_server.messages.packet_checks import are_packets, is_packet, unmask
 from support.clock import Clock
 
 

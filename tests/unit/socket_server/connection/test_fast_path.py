@@ -20,10 +20,10 @@ from bridge.protocol.event import Event
 from bridge.settings import Settings
 from socket_server.bus.amqp_reader import OFFSET, Deliveries
 from socket_server.connection import fast_path, guarded_server
-from socket_server.connection.bounded_websocket import Shared
 from socket_server.connection.direct_socket import PIECE, DirectSocket, DirectSockets
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
 from socket_server.connection.send_queue import SendQueue
+from socket_server.connection.shared_packet import Shared
 from socket_server.journal.journal import Journal
 from socket_server.messages.answer import Answer
 from socket_server.observability.counters import Counters

@@ -7,8 +7,8 @@ import queue
 import pytest
 
 from bridge.protocol.event import Event
-from socket_server.connection.bounded_websocket import Shared
 from socket_server.connection.send_queue import HANDED_OUT, send_queue_class
+from socket_server.connection.shared_packet import Shared
 from socket_server.journal.journal import Journal
 from socket_server.messages.answer import Answer, Body
 from support.clock import Clock

@@ -6,7 +6,7 @@ import pytest
 import socketio
 from amqp.exceptions import AccessRefused
 
-from socket_server.bus.managers import PROBE_NAMESPACE as NAMESPACE
+from socket_server.bus.jobs_manager import PROBE_NAMESPACE as NAMESPACE
 from socket_server.liveness.event_path import EventPath, Prober
 from support.clock import Clock
 
