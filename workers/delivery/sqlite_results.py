@@ -13,7 +13,7 @@ import threading
 
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
-from sqlalchemy import Engine, event
+from sqlalchemy import Dialect, Engine, event
 
 __all__ = ["ForkSafeBackend"]
 
@@ -62,7 +62,19 @@ class _Sessions(SessionManager):
         if not event.contains(engine, "checkout", _connections.take):
             event.listen(engine, "checkout", _connections.take)
             event.listen(engine, "checkin", _connections.give_back)
+            # A connection that is being made takes SQLite's locks, too.
+            event.listen(engine, "do_connect", _connect)
         return engine
+
+
+def _connect(
+    dialect: Dialect, _: object, arguments: list[object], options: dict[str, object]
+) -> object:
+    _connections.take()
+    try:
+        return dialect.connect(*arguments, **options)
+    finally:
+        _connections.give_back()
 
 
 class ForkSafeBackend(DatabaseBackend):
