@@ -149,7 +149,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     health = Health(manager, lambda: reach.seconds)
-    flask = _in_turn(new_http(settings, auth, journal, lookup, health), core.state_lock)
+    flask = _with_state_lock(new_http(settings, auth, journal, lookup, health), core.state_lock)
     front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)
@@ -159,7 +159,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         bridge=core.bridge,
         sio=sio,
         wsgi=front,
-        health=_in_turn(new_health(settings, health, metrics.registry), core.state_lock),
+        health=_with_state_lock(new_health(settings, health, metrics.registry), core.state_lock),
         well=health,
         draining=Draining(sio, settings.drain_spread),
         manager=manager,
@@ -225,13 +225,15 @@ def _observe(core: Core) -> tuple[Supervision, Estimates]:
     return supervision, estimates
 
 
-def _in_turn(app: Flask, state_lock: StateLock) -> Flask:
+def _with_state_lock(app: Flask, state_lock: StateLock) -> Flask:
     """Hold the state lock while a Flask application answers."""
     answer = app.wsgi_app
 
-    def answer_in_turn(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def answer_with_state_lock(
+        environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         with state_lock:
             return answer(environ, start_response)
 
-    app.wsgi_app = answer_in_turn  # type: ignore[method-assign]
+    app.wsgi_app = answer_with_state_lock  # type: ignore[method-assign]
     return app

@@ -91,8 +91,8 @@ def _configuration(settings: Settings) -> dict[str, object]:
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": settings.stop_grace,
         "worker_enable_soft_shutdown_on_idle": False,
-        # A task goes on while the broker is away. OnceHere recognises its message when the broker
-        # redelivers it to this worker.
+        # A task goes on while the broker is away. DeduplicatedRequest recognises its message when
+        # the broker redelivers it to this worker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_deduplicate_successful_tasks": True,
         "worker_send_task_events": True,

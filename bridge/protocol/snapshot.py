@@ -1,6 +1,6 @@
 """``Snapshot``: the current state of a job, folded from its events. Pure.
 
-The server's journal and the Python client use it; the page's ``snapshot.js`` does the same.
+The server's journal and the Python client use it; the page's ``snapshot.ts`` does the same.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PATIENCE = 10.0
 
 
 class _Connections:
-    """Counts the connections in use in this process; a fork waits until there are none."""
+    """Counts the connections in use or being made; a fork waits until there are none."""
 
     def __init__(self) -> None:
         self._reset()
@@ -42,12 +42,12 @@ class _Connections:
         self._changed.release()
 
     def take(self, *_: object) -> None:
-        """Count a connection that was checked out."""
+        """Count a connection that was checked out, or is being made."""
         with self._changed:
             self._used += 1
 
     def give_back(self, *_: object) -> None:
-        """Count a connection that was returned."""
+        """Count a connection that was returned, or has been made."""
         with self._changed:
             self._used -= 1
             self._changed.notify_all()
