@@ -14,6 +14,7 @@ from _queue import SimpleQueue  # not queue's: eventlet and gevent replace that
 from collections.abc import Callable
 
 from bridge.errors import ResultsUnavailable
+from bridge.results import system_locks
 
 __all__ = ["SILENT", "Call", "CallThread"]
 
@@ -123,6 +124,7 @@ class CallThread:
 def _start(target: Callable[[], None]) -> None:
     """Run a function on an operating system thread, under eventlet and gevent as well."""
     if (eventlet := sys.modules.get("eventlet.patcher")) is not None:
+        system_locks.restore()
         eventlet.original("threading").Thread(target=target, daemon=True).start()
     elif (gevent := sys.modules.get("gevent.monkey")) is not None:
         gevent.get_original("_thread", "start_new_thread")(target, ())
