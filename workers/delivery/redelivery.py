@@ -8,6 +8,7 @@ first execution or after it.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from functools import cached_property, partial
 
@@ -17,7 +18,7 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.asynchronous import Hub, get_event_loop
 
-from bridge.instrumentation.publish_signals import stopped_clock
+from bridge.instrumentation.header import stopped_clock
 from bridge.results import parent_results
 from bridge.untyped import CeleryRequest, ExceptionInfo
 from workers.delivery import lost_tasks
@@ -31,8 +32,14 @@ logger = logging.getLogger(__name__)
 REMEMBERED = 10_000
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
-#: Requests whose pool process died and whose retry is being published, by their execution.
+#: Requests that Celery does not count as active any more, and that are not acknowledged yet, by
+#: their execution: those whose process died and whose retry is being published, and those whose
+#: failure is being handled.
 _retrying: dict[tuple[str, int], DeduplicatedRequest] = {}
+_failing: dict[tuple[str, int], DeduplicatedRequest] = {}
+#: Held while a request is acknowledged, or gets a delivery to acknowledge: in the pools of threads
+#: and greenlets, an execution ends while the worker receives its message again.
+_handover = threading.Lock()
 
 
 class DeduplicatedRequest(Request):
@@ -82,34 +89,49 @@ class DeduplicatedRequest(Request):
 
     def acknowledge(self) -> None:
         """Acknowledge the message, and remember that the execution is over."""
-        _finished[self._execution] = None
-        if len(_finished) > REMEMBERED:
-            _finished.popitem(last=False)
+        with _handover:
+            _finished[self._execution] = None
+            if len(_finished) > REMEMBERED:
+                _finished.popitem(last=False)
         super().acknowledge()
 
     def revoked(self) -> bool:
         """Whether the request must not run: revoked, or running or finished in this worker."""
-        if self.delivery_info.get("redelivered"):
-            if self._execution in _finished:
-                self.acknowledge()
-                state.task_ready(self)
-                return True
-            if running := self._running():
-                # The running request acknowledges this delivery: its own went with a connection.
+        return self._is_repeated() or bool(super().revoked())
+
+    def _is_repeated(self) -> bool:
+        """Whether this worker runs or has finished the execution; if so, settle this delivery."""
+        if not self.delivery_info.get("redelivered"):
+            return False
+        with _handover:
+            running = None if (finished := self._is_finished) else self._running()
+            if running is not None:
+                # It acknowledges this delivery: its own went with a connection.
                 running._on_ack, running._on_reject = self._on_ack, self._on_reject
-                state.task_ready(self)
-                if running in state.active_requests:
-                    state.requests[running.id] = running
-                return True
-        return bool(super().revoked())
+        if finished:
+            self.acknowledge()
+        elif running is None:
+            return False
+        state.task_ready(self)
+        if running is not None and running in state.active_requests:
+            state.requests[running.id] = running
+        return True
 
     def on_failure(
         self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False
     ) -> None:
         """Handle a failure, unless it is a hard time limit that does not count."""
         error = getattr(exc_info.exception, "exc", exc_info.exception)  # wrapped in another process
-        if not (isinstance(error, TimeLimitExceeded) and self._outlived_limit):
+        if isinstance(error, TimeLimitExceeded) and self._outlived_limit:
+            return
+        if self._already_cancelled or self._already_revoked:  # and so not acknowledged
             super().on_failure(exc_info, send_failed_event, return_ok)
+            return
+        _failing[self._execution] = self
+        try:
+            super().on_failure(exc_info, send_failed_event, return_ok)
+        finally:
+            del _failing[self._execution]
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Handle a time limit, unless it is a hard one that does not count."""
@@ -171,4 +193,10 @@ class DeduplicatedRequest(Request):
 
     def _running(self) -> CeleryRequest | None:
         same = (one for one in state.active_requests if one.id == self.id and one is not self)
-        return next(same, None) or _retrying.get(self._execution)
+        ending = _retrying.get(self._execution) or _failing.get(self._execution)
+        return next(same, None) or ending
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether this worker has finished the execution; it may be about to acknowledge it."""
+        return self._execution in _finished or self.id in state.successful_requests
