@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 
 #: Name of the remote control command.
 COMMAND = "taskbridge_cancel"
-#: Seconds: for a task that waited less than this in its queue, on a connection that is older, the
-#: result backend is not asked.
+#: Seconds: for a task that waited less than this in its queue, on a connection that is older and
+#: brings commands as well, the result backend is not asked.
 QUICK = 1.0
 
 #: The connection on which this worker receives tasks, and the time of the first task on it.
@@ -124,9 +124,9 @@ def refuse_cancelled(
         job: id of the job.
         published: time of publishing, in seconds since the epoch by the publisher's clock; None
             if it is unknown.
-        settings: settings with ``cancel_grace``.
+        settings: settings with the broker and ``cancel_grace``.
     """
-    missed = may_have_missed(consumer, published, settings.cancel_grace)
+    missed = may_have_missed(consumer, published, settings)
     if not cancelled_jobs.knows(job) and missed and is_marked(consumer.app, job):
         cancelled_jobs.remember(job)
     if cancelled_jobs.knows(job):
@@ -135,14 +135,15 @@ def refuse_cancelled(
         worker_state.revoked.add(request.id)
 
 
-def may_have_missed(consumer: CeleryConsumer, published: float | None, grace: float) -> bool:
+def may_have_missed(consumer: CeleryConsumer, published: float | None, settings: Settings) -> bool:
     """Whether the cancel command for a task's job may not have reached this worker.
 
     Args:
         consumer: the worker's consumer.
         published: time of publishing, in seconds since the epoch by the publisher's clock; None
             if it is unknown.
-        grace: seconds for which a cancelled task may run on, and publish other tasks of its job.
+        settings: settings with the broker, and with ``cancel_grace``, for which a cancelled task
+            may run on, and publish other tasks of its job.
     """
     # Remote control reaches workers that listen: at the latest, a worker does when the first task
     # arrives on its connection. One that is busy for longer than messages are kept misses some.
@@ -150,7 +151,11 @@ def may_have_missed(consumer: CeleryConsumer, published: float | None, grace: fl
     now = time.time()
     if _listening[0] is not consumer.connection:
         _listening = (consumer.connection, now)
-    if published is None or published < _listening[1] + grace + QUICK:
+    # The pools of greenlets take commands from another connection, and the embedded broker looks
+    # for tasks and commands in turn: a task may come before a command that was sent earlier.
+    if consumer.pool.is_green or settings.embedded:
+        return True
+    if published is None or published < _listening[1] + settings.cancel_grace + QUICK:
         return True
     return abs(now - published) > QUICK
 
