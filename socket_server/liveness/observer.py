@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from bridge.protocol.event import Event, is_identifier
+from bridge.protocol.event import Event
+from bridge.protocol.event_checks import is_identifier
 from socket_server.journal.change import TALK, Change
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.watchdog import Watchdog

@@ -15,8 +15,11 @@ from socket_server.liveness.verdicts import Verdicts
 
 __all__ = ["Presumptions"]
 
-#: Seconds from the presumed end of a job's task to the first look-up, and between later ones: a
-#: worker that is cut off, or has not yet received a cancelled task, stores the end later.
+#: Seconds: from the presumed end of a job's task to the first look-up of its stored result, then
+#: between look-ups. Each is longer than the one before, since a worker that was cut off for moments
+#: stores the end soon, and one whose network failed, or that has yet to receive a cancelled task,
+#: much later. The last look-up is 36 minutes after the presumed end, so that a job whose worker
+#: died does not cost reads of the result backend for ever.
 DELAYS = (15.0, 60.0, 300.0, 1800.0)
 #: Maximum jobs that are looked up per second, and tasks of each, chosen at random.
 JOBS, TASKS = 5, 4

@@ -73,22 +73,27 @@ class Verdicts:
         May take some seconds.
 
         Returns:
-            Whether the result backend has answered.
+            Whether the result backend has answered, or need not be asked.
         """
         with self._state_lock:
+            if (state := self._unreported(job, task)) is None:
+                return True
+            # Created first: if an event of the task arrives meanwhile, the verdict counts as stale.
+            draft = self._journal.of(job).verdict(state, "stalled", time.time())
             try:
                 found = self._look_up(task)
             except ResultsUnavailable:
                 return False
-            if not found or job not in self._journal:
-                return True
-            state = self._journal.of(job).task(task) or self._follower(job, task)
-            if state is None or found["state"] == state.state:
-                return True
-            if not state.ended or state.presumed:
-                draft = self._journal.of(job).verdict(state, "stalled", time.time())
+            if found and job in self._journal and found["state"] != state.state:
                 self._tell(_ended(draft, found))
             return True
+
+    def _unreported(self, job: str, task: str) -> TaskState | None:
+        """Return the state of a task that has not reported its end; None if it has."""
+        if job not in self._journal:
+            return None
+        state = self._journal.of(job).task(task) or self._follower(job, task)
+        return state if state and (not state.ended or state.presumed) else None
 
     def _follower(self, job: str, task: str) -> TaskState | None:
         """Return the state of a task known only to follow others, as if begun after them."""

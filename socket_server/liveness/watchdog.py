@@ -106,13 +106,17 @@ class Watchdog:
             task: id of the task.
             node: node name of its worker; None if unknown.
         """
-        if (job, task) in self._heard:
+        if self.watches(job, task):
             return  # an event of it has arrived meanwhile
         stalled_after, lost_after = self._limits
         self._heard[job, task] = self._now - (lost_after - stalled_after)
         self._passed[job, task] = 1
         if node:
             self._nodes[job, task] = node
+
+    def watches(self, job: str, task: str) -> bool:
+        """Return whether a task is watched: one that ``look`` returned as lost is not."""
+        return (job, task) in self._heard
 
     def over(self, job: str, task: str) -> None:
         """Stop watching a task."""

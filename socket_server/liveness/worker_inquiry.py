@@ -71,7 +71,13 @@ class WorkerInquiry:
             self._sio.start_background_task(self._conclude, silence, there[silence.task])
 
     def _conclude(self, silence: Silence, there: bool | None) -> None:
-        """Conclude from what ``WorkerInspection.ask`` returned for a task."""
+        """Conclude from what ``WorkerInspection.ask`` returned for a task.
+
+        If an event of the task has arrived meanwhile, others follow it, maybe its end: a verdict
+        would be ahead of them.
+        """
+        if self._watchdog.watches(silence.job, silence.task):
+            return
         # The stored result is read after the worker was asked, since the task may end in between.
         lost = there is False and self._path.is_open
         is_over = self._verdicts.judge(silence._replace(lost=lost)) or lost

@@ -31,8 +31,6 @@ OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "5"))
 STALLED, LOST = (1.5, 3.0) if OUTAGE < 60 else (3.0, 8.0)
 #: Seconds that a call to a broker which does not answer takes at most, where each step has one.
 SOON = 40.0
-#: Seconds for which jobs go on after it, and what raising and ending alarms may take.
-AFTER, CONTROL = 2.0, 4.0
 
 pytestmark = pytest.mark.timeout(120 + 4 * OUTAGE)
 
@@ -78,7 +76,7 @@ def alarm(node):
 
 
 def test_a_broker_that_blocks_publishers_makes_no_job_lost(distance, worker, alarm):
-    job = distance.watch(OUTAGE + AFTER + CONTROL)
+    job = distance.watch()
     until(job.speaks, 20, "the job to speak")
     alarm("memory")
     job.until_disturbed(OUTAGE + 10)
@@ -116,7 +114,7 @@ def test_what_is_on_its_way_to_a_broker_that_blocks_is_not_published_again(dista
 
 
 def test_workers_that_do_not_reach_the_broker_of_events_are_asked_another_way(distance, worker):
-    job = distance.watch(OUTAGE + AFTER)
+    job = distance.watch()
     until(job.speaks, 20, "the job to speak")
     distance.link.swallow()
     try:
@@ -130,7 +128,7 @@ def test_workers_that_do_not_reach_the_broker_of_events_are_asked_another_way(di
 
 
 def test_a_worker_that_is_suspended_is_not_dead(distance, worker):
-    job = distance.watch(OUTAGE + AFTER)
+    job = distance.watch()
     until(job.speaks, 20, "the job to speak")
     everyone = [worker.pid, *children_of(worker.pid)]
     for pid in everyone:
@@ -146,7 +144,7 @@ def test_a_worker_that_is_suspended_is_not_dead(distance, worker):
 
 
 def test_a_server_that_was_frozen_calls_nothing_lost(distance, worker):
-    job = distance.watch(3 * LOST + AFTER)
+    job = distance.watch()
     until(job.speaks, 20, "the job to speak")
     distance.server.freeze()
     last(3 * LOST)

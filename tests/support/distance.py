@@ -6,6 +6,8 @@ The server, and the broker of tasks, are reached directly.
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,12 @@ from support.stack import Stack
 from support.wait import until
 
 __all__ = ["Distance", "Seen"]
+
+
+def difference(seen: Iterable[Any], expected: Iterable[Any]) -> str:
+    """Return what came too seldom, and too often."""
+    seen, expected = Counter(seen), Counter(expected)
+    return f"missing: {list(expected - seen)}; too often: {list(seen - expected)}"
 
 
 class Distance:
@@ -43,9 +51,9 @@ class Distance:
         through += self._events.rpartition("/")[2]
         return self.stack.start_worker(*arguments, TASKBRIDGE_EVENTS_URL=through)
 
-    def watch(self, seconds: float) -> Seen:
-        """Enqueue a job that logs and pushes for so many seconds, and watch it."""
-        self._seen.append(Seen(self.stack, seconds))
+    def watch(self) -> Seen:
+        """Enqueue a job that logs and pushes until it is checked, and watch it."""
+        self._seen.append(Seen(self.stack, self.stack.home / f"over-{len(self._seen)}"))
         return self._seen[-1]
 
     def stop(self) -> None:
@@ -59,8 +67,9 @@ class Distance:
 class Seen:
     """What a client is told of one job: events by ``bridge.watch``, pushes by a plain client."""
 
-    def __init__(self, stack: Stack, seconds: float) -> None:
-        self.id = stack.bridge.enqueue("support.announces", [seconds], owner="me").id
+    def __init__(self, stack: Stack, file: Path) -> None:
+        self._file = file
+        self.id = stack.bridge.enqueue("support.announces", [str(file)], owner="me").id
         self.pushes: list[int] = []
         self._client = socketio.Client(handle_sigint=False)
         self._client.on("notice", self.pushes.append, namespace="/jobs")
@@ -103,20 +112,29 @@ class Seen:
         )
 
     def check(self, timeout: float = 60.0) -> None:
-        """Assert that it ended once, well, and that each line and push came exactly once."""
+        """End the job when it has spoken again, and assert that it ended once, well.
+
+        Each line and push has to come exactly once.
+        """
+        count = len(self.lines) + 10
+        until(lambda: len(self.lines) > count, timeout, "the job to speak again")
+        self._file.touch()
         until(lambda: self.over, timeout, "the end of the watch")
         encoded = self.watcher.snapshot.encode()
         assert encoded["state"] == "succeeded", (encoded, self.types)
         assert "lost" not in self.types
         assert self.types.count("succeeded") == 1
-        count = encoded["result"]
-        assert self.lines == [f"line {number}" for number in range(count)]
-        until(lambda: self.pushes[-1] == count - 1, 10, "the last push")
-        first = self.pushes[0]  # what is pushed before anybody watches reaches nobody
-        assert self.pushes == list(range(first, count))
         assert self.watcher.recovered
         assert not encoded["incomplete"]
         assert encoded["disturbed"] is None
+        count = encoded["result"]
+        expected = [f"line {number}" for number in range(count)]
+        assert self.lines == expected, difference(self.lines, expected)
+        until(lambda: self.pushes[-1] == count - 1, 10, "the last push")
+        first = self.pushes[0]  # what is pushed before anybody watches reaches nobody
+        assert self.pushes == list(range(first, count)), difference(
+            self.pushes, range(first, count)
+        )
 
     def close(self) -> None:
         """Watch no longer."""

@@ -69,7 +69,7 @@ def await_ends(client: OwnerClient, jobs: list[str], patience: float, what: str)
     try:
         until(lambda: not going_on(), patience, "all jobs to end", interval=0.5)
     except AssertionError:
-        left = {job: client.jobs[job].encode() for job in going_on() if job in client.jobs}
+        left = {job: client.found(job) for job in going_on()}
         raise AssertionError(f"{what}: these go on: {going_on()} {left}") from None
 
 

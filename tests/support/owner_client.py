@@ -11,6 +11,7 @@ import socketio
 from bridge.client.socket_client import SocketClient
 from bridge.protocol.event import NAMESPACE, TERMINAL, Event
 from bridge.protocol.snapshot import Snapshot
+from support.bus import Bus
 from support.stack import Stack
 from support.wait import until
 
@@ -39,6 +40,8 @@ class OwnerClient:
         self._client.on("connect", self._connected, namespace=NAMESPACE)
         self._thread = threading.Thread(target=self._stay_connected, daemon=True)
         self._thread.start()
+        #: Jobs that the list in progress has not named, and that go on as far as is known.
+        self._unlisted: set[str] = set()
         until(lambda: self._listening, 30, "the owner's jobs to be listed")
 
     def _stay_connected(self) -> None:
@@ -55,17 +58,46 @@ class OwnerClient:
         self._ask(None)
 
     def _ask(self, page: str | None) -> None:
+        if page is None:
+            self._unlisted = {job for job, one in self.jobs.items() if not one.ended}
         request = {"limit": 200, **({"next": page} if page else {})}
         self._client.emit("jobs", request, namespace=NAMESPACE, callback=self._list)
 
     def _list(self, answer: dict[str, Any]) -> None:
         assert answer["ok"], answer
-        with self._lock:
-            for data in answer["jobs"]:
-                self.jobs[data["job"]] = Snapshot.decode(data)
+        for data in answer["jobs"]:
+            self._know(data)
         self._listening = True
         if answer.get("next"):
             self._ask(answer["next"])
+            return
+        # A broker that was killed may have lost events: the server then knows of results alone.
+        for job in self._unlisted:
+            self._client.emit("watch", {"job": job}, namespace=NAMESPACE, callback=self._watched)
+
+    def _watched(self, answer: dict[str, Any]) -> None:
+        if answer["ok"]:
+            self._know(answer["snapshot"])
+
+    def _know(self, data: dict[str, Any]) -> None:
+        with self._lock:
+            self.jobs[data["job"]] = Snapshot.decode(data)
+            self._unlisted.discard(data["job"])
+
+    def found(self, job: str) -> dict[str, Any]:
+        """Return what is known of a job: here, at the server, in the stream and to Celery."""
+        asked: list[Any] = []
+        self._client.emit("watch", {"job": job}, namespace=NAMESPACE, callback=asked.append)
+        with suppress(AssertionError):
+            until(lambda: asked, 10)
+        settings = self._stack.settings
+        events = [one for one in Bus(settings, settings.events).events() if one.job == job]
+        return {
+            "client": self.jobs[job].encode() if job in self.jobs else None,
+            "server": asked,
+            "stream": [(one.task, one.type, one.order, one.at) for one in events],
+            "celery": self._stack.bridge.app.AsyncResult(job).state,
+        }
 
     def _take(self, message: dict[str, Any]) -> None:
         event = Event.decode(message)

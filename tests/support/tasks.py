@@ -393,11 +393,10 @@ def hostile(text: str, seconds: float) -> None:
 
 
 @shared_task(name="support.announces")
-def announces(seconds: float) -> int:
-    """Log a numbered line, and push an event of the same number, twenty times a second."""
+def announces(over: str) -> int:
+    """Log a numbered line and push its number, 20 times a second, until a file exists."""
     bridge, number = Bridge(), 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while not Path(over).exists():
         job.log(f"line {number}")
         bridge.push("notice", number, job=job.id)
         number += 1

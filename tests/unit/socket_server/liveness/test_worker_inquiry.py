@@ -92,6 +92,17 @@ def test_only_a_task_whose_worker_is_not_there_is_called_lost(there, called_lost
     assert len(server.watchdog) == len(server.disturbances) == (0 if called_lost else 1)
 
 
+def test_a_task_from_which_an_event_came_meanwhile_is_left_to_its_own_events():
+    server = Server(False)
+    server.run("j")
+    server.watchdog.over("j", "j")
+    server.inquiry.add([lost("j")])
+    server.watchdog.heard("j", "j")
+    server.sio.run()
+    assert server.judged == []
+    assert len(server.watchdog) == 1
+
+
 def test_nothing_is_called_lost_while_nothing_can_be_heard():
     server = Server(False)
     server.run("j")
@@ -108,6 +119,7 @@ def test_many_are_asked_about_at_a_time_one_question_after_the_other():
     jobs = [str(number) for number in range(2 * MAX_TASKS + 1)]
     for job in jobs:
         server.run(job)
+        server.watchdog.over(job, job)
     server.inquiry.add(map(lost, jobs[:5]))
     server.inquiry.add(map(lost, jobs))
     server.sio.run()
