@@ -149,7 +149,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     sio.register_namespace(jobs)
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     health = Health(manager, lambda: reach.seconds)
-    flask = _with_state_lock(new_http(settings, auth, journal, lookup, health), core.state_lock)
+    flask = _with_state_lock(new_http(settings, auth, lookup, health), core.state_lock)
     front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)

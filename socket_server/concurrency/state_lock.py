@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import ParamSpec, TypeVar
 
 __all__ = ["NoLock", "StateLock", "new_state_lock"]
@@ -47,17 +48,8 @@ class StateLock:
             self._mine.depth = depth
 
 
-class NoLock(StateLock):
+class NoLock(nullcontext[None], StateLock):
     """The state lock for greenlets, which does nothing."""
-
-    def __init__(self) -> None:
-        """Create no lock."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def outside(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make a call; return what it returns."""

@@ -57,7 +57,7 @@ class BoundedWebSocket:
         bounded: its socket, which counts bytes; None where the mode gives no access to it.
         bucket: token bucket for messages.
         sleep: sleep function of the async mode, in seconds.
-        backlog: the client's send queue; None to read without waiting for answers.
+        send_queue: the client's send queue; None to read without waiting for answers.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class BoundedWebSocket:
         bounded: BoundedSocket | None,
         bucket: Bucket,
         sleep: Callable[[float], object],
-        backlog: SendQueue | None = None,
+        send_queue: SendQueue | None = None,
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
-        self._bucket, self._sleep, self._backlog = bucket, sleep, backlog
+        self._bucket, self._sleep, self._send_queue = bucket, sleep, send_queue
 
     def wait(self) -> str | bytes | None:
         """Return the next message; None if the client has hung up or sent a malformed message."""
-        if self._backlog is not None:
-            self._backlog.await_taken(self._sleep)
+        if self._send_queue is not None:
+            self._send_queue.await_taken(self._sleep)
         message: str | bytes | None = self._websocket.wait()
         if self._bounded is not None:
             self._bounded.complete()
@@ -151,10 +151,10 @@ def bounded_websocket_class(
                 if isinstance(bounded, PacedSocket):
                     bounded.unread = websocket.ws.input_buffer
                 # The handler is a bound method of python-engineio's socket.
-                backlog = handler.__self__.queue  # type: ignore[attr-defined]
+                queue = handler.__self__.queue  # type: ignore[attr-defined]
                 # python-engineio does not catch the errors that a client causes during an upgrade.
                 with contextlib.suppress(OSError, ValueError):
-                    return handler(BoundedWebSocket(websocket, bounded, bucket, sleep, backlog))
+                    return handler(BoundedWebSocket(websocket, bounded, bucket, sleep, queue))
                 return []
 
             try:

@@ -133,7 +133,7 @@ class DirectSocket(socket.Socket):
             self.server.writer.mark(self)
 
     def _take(self, most: int) -> bytes:
-        """Return bytes of queued frames; see ``Backlog.take``."""
+        """Return bytes of queued frames; see ``SendQueue.take``."""
         try:
             taken, ends = self.queue.take(most)
         except OSError:  # the journal has dropped the rest of an answer

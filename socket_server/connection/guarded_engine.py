@@ -111,7 +111,7 @@ class GuardedEngine(engineio.Server):
         mode: AsyncMode = self._async
         websocket = bounded_websocket_class(mode["websocket"], settings, mode["sleep"])
         self._async: AsyncMode = {**mode, "websocket": websocket}
-        self._backlog = send_queue_class(
+        self._send_queue_class = send_queue_class(
             mode["queue"], mode["queue_empty"], settings.max_backlog, flow
         )
         #: Sessions per client address; a polling session counts between its requests too.
@@ -122,7 +122,7 @@ class GuardedEngine(engineio.Server):
 
     def create_queue(self, *_: object, **__: object) -> SendQueue:
         """Return a send queue for one client."""
-        return self._backlog()
+        return self._send_queue_class()
 
     def start_background_task(
         self, target: Callable[..., object], *args: object, **options: object

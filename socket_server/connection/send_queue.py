@@ -247,4 +247,4 @@ def send_queue_class(
         flow: counters of replaced and dropped packets; default new ones.
     """
     names = {"most": most, "empty": empty, "flow": flow or Counters()}
-    return cast("type[SendQueue]", type("ClientBacklog", (SendQueue, queue), names))
+    return cast("type[SendQueue]", type("ClientSendQueue", (SendQueue, queue), names))

@@ -5,32 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from operator import itemgetter
-from typing import NamedTuple
-from zlib import crc32
 
-from bridge.protocol.event import MAX_FOLLOWERS, Event, is_identifier
+from bridge.protocol.event import MAX_FOLLOWERS, Event
+from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.executions import Executions
+from socket_server.journal.stream_position import BEGINNING, GAP, StreamPosition
 
-__all__ = ["BEGINNING", "JobRecord", "StreamPosition", "position_of"]
-
-
-class StreamPosition(NamedTuple):
-    """Position of an event; the checksum tells apart equal offsets in two streams of one name."""
-
-    offset: int
-    check: int
-
-
-#: The position before the first event.
-BEGINNING = StreamPosition(0, 0)
-#: The position of events that were missed; no client has a cursor to it.
-GAP = StreamPosition(0, 1)
-
-
-def position_of(event: Event, offset: int) -> StreamPosition:
-    """Return the position of an event at an offset."""
-    return StreamPosition(offset, crc32(f"{event.task} {event.run} {event.seq}".encode()))
+__all__ = ["JobRecord"]
 
 
 class JobRecord:

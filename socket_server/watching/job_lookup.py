@@ -4,23 +4,63 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from bridge.client.bridge import Bridge
 from bridge.client.status import from_result
 from bridge.errors import JobNotFound
 from bridge.protocol.json_types import SnapshotData
+from bridge.protocol.size_budget import shorter
 from bridge.protocol.snapshot import Snapshot
 from bridge.results.stored_result import can_read
 from bridge.tokens import Grant
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
+from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
 
-__all__ = ["JobLookup"]
+__all__ = ["FoundJob", "HeldJob", "JobLookup", "StoredJob"]
 
 #: Seconds to wait for the first event of a job, which may have been enqueued a moment ago.
 FIRST_EVENT = 2.0
 #: Seconds between two checks.
 INTERVAL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A requested job that the journal holds, so that its events can be sent."""
+
+    #: The journal's own snapshot, which later events change.
+    current: Snapshot
+
+    @property
+    def state(self) -> str:
+        """State of the job."""
+        return self.current.state
+
+    def encode(self) -> SnapshotData:
+        """Return the job's snapshot, as short as an answer needs it."""
+        return self.current.encode(MAX_SNAPSHOT)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A requested job that the journal does not hold, as the result backend has it."""
+
+    #: Snapshot without events.
+    snapshot: SnapshotData
+
+    @property
+    def state(self) -> str:
+        """State of the job."""
+        return self.snapshot["state"]
+
+    def encode(self) -> SnapshotData:
+        """Return the job's snapshot, as short as an answer needs it."""
+        return shorter(self.snapshot)
+
+
+FoundJob = HeldJob | StoredJob
 
 
 class JobLookup:
@@ -55,8 +95,8 @@ class JobLookup:
         while cursor and self._journal.is_behind(job, cursor) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
 
-    def find(self, job: str, grant: Grant) -> SnapshotData | None:
-        """Return the snapshot of a job that the journal does not hold; None if it holds the job.
+    def find(self, job: str, grant: Grant) -> FoundJob:
+        """Return a job that the token names, from the journal or else from the result backend.
 
         Raises:
             JobNotFound: there is no such job, or the token does not name it.
@@ -69,9 +109,9 @@ class JobLookup:
         while not (held := self._holds(job, grant)) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
         if held:
-            return None
-        if job in grant.jobs and (found := self._from_result(job) or self._waiting(job)):
-            return found
+            return HeldJob(self._journal.of(job))
+        if job in grant.jobs and (stored := self._from_result(job) or self._waiting(job)):
+            return StoredJob(stored)
         raise JobNotFound(f"no job {job} that this token names")
 
     def _waiting(self, job: str) -> SnapshotData | None:

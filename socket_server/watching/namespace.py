@@ -16,20 +16,20 @@ from bridge.client.bridge import ENDINGS, Bridge
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import NAMESPACE, TERMINAL, Event
-from bridge.protocol.json_types import JSONObject, SnapshotData
-from bridge.protocol.size_budget import shorter
+from bridge.protocol.json_types import JSONObject
+from bridge.protocol.request_types import ErrorObject
 from bridge.protocol.snapshot import Snapshot
 from bridge.tokens import Grant
 from socket_server.concurrency.pace import Pace
 from socket_server.journal.journal import Journal
-from socket_server.limits.counter import KeyedCounter
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.answer import Body
 from socket_server.messages.requests import Refused, answered, text, whole
 from socket_server.observability.logs import tell
 from socket_server.watching.auth import Admission, Auth
 from socket_server.watching.clients import Clients
-from socket_server.watching.job_lookup import JobLookup
+from socket_server.watching.fresh_jobs import FreshJobs
+from socket_server.watching.job_lookup import FoundJob, JobLookup, StoredJob
 from socket_server.watching.sessions import Sessions
 
 __all__ = ["JobsNamespace"]
@@ -37,8 +37,6 @@ __all__ = ["JobsNamespace"]
 #: Seconds that a connecting client waits for the server to be ready, and between two checks.
 PATIENCE, INTERVAL = 5.0, 0.05
 NOT_READY = "the server does not listen to the broker yet, or still reads what it missed: try again"
-#: Seconds for which a job that was enqueued here counts as unfinished without an event of it.
-FRESH = 60.0
 #: Most job ids of a token in the log line of a connection.
 SHOWN = 3
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -79,10 +77,7 @@ class JobsNamespace(socketio.Namespace):
         self.clients = Clients(self, limits, ttl)
         #: Renews the grants that the ``TASKBRIDGE_AUTH`` function gave.
         self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
-        #: Owner and time (monotonic seconds) of each job that was enqueued here a moment ago.
-        self._fresh: dict[str, tuple[str, float]] = {}
-        #: Number of jobs of each owner that are being published.
-        self._starting = KeyedCounter()
+        self._fresh = FreshJobs(journal)
         self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
     def on_connect(self, sid: str, environ: WSGIEnvironment, auth: object = None) -> None:
@@ -155,8 +150,8 @@ class JobsNamespace(socketio.Namespace):
             raise Refused("forbidden", f"the token's scope does not allow {scope}")
         return grant
 
-    def _named(self, sid: str, request: JSONObject, scope: str) -> tuple[str, SnapshotData | None]:
-        """Return the requested job, and its snapshot if the journal does not hold the job."""
+    def _named(self, sid: str, request: JSONObject, scope: str) -> tuple[str, FoundJob]:
+        """Return the id of the requested job, and the job."""
         grant, job = self._grant(sid, scope), text(request, "job")
         found = self._lookup.find(job, grant)
         self._check_named(sid, job, scope)
@@ -174,11 +169,11 @@ class JobsNamespace(socketio.Namespace):
     @answered
     def on_watch(self, sid: str, request: JSONObject) -> JSONObject | Body:
         cursor = text(request, "cursor", required=False) or None
-        job, result = self._named(sid, request, "watch")
-        if result is not None:
-            if result["state"] not in TERMINAL:
+        job, found = self._named(sid, request, "watch")
+        if isinstance(found, StoredJob):
+            if found.state not in TERMINAL:
                 self.clients.watch(sid, job)  # its events come once it starts, or goes on
-            return {"snapshot": shorter(result), "events": [], "recovered": False, "cursor": None}
+            return {"snapshot": found.encode(), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)
         self._await_turn()
         if job not in self._journal:
@@ -238,27 +233,15 @@ class JobsNamespace(socketio.Namespace):
                 "task_not_allowed", f"{name} may not be enqueued by clients: see TASKBRIDGE_TASKS"
             )
         self.clients.check_watched(sid)
-        self._limits.enqueue(owner, self._unfinished(owner))
+        self._limits.enqueue(owner, self._journal.unfinished(owner) + self._fresh.count(owner))
         # The state lock is released while the task is published; other requests count this job.
-        self._starting.enter(owner)
-        try:
+        with self._fresh.publishing(owner):
             job = self.server.state_lock.outside(
                 self._bridge.enqueue, name, args, kwargs, owner=owner
             )
-            self._fresh[job.id] = owner, time.monotonic()
-        finally:
-            self._starting.leave(owner)
+            self._fresh.add(job.id, owner)
         self.clients.watch(sid, job.id)
         return self._first_view(job.id, name, owner)
-
-    def _unfinished(self, owner: str) -> int:
-        """Return how many unfinished jobs an owner has, including those without any event yet."""
-        horizon = time.monotonic() - FRESH
-        gone = [job for job, (_, at) in self._fresh.items() if job in self._journal or at < horizon]
-        for job in gone:
-            del self._fresh[job]
-        fresh = sum(one == owner for one, _ in self._fresh.values())
-        return self._journal.unfinished(owner) + fresh + self._starting[owner]
 
     def _first_view(self, job: str, name: str, owner: str) -> JSONObject | Body:
         if job in self._journal:
@@ -275,8 +258,8 @@ class JobsNamespace(socketio.Namespace):
     @answered
     def on_cancel(self, sid: str, request: JSONObject) -> JSONObject:
         try:
-            job, result = self._named(sid, request, "cancel")
-            state = (result or self._journal.snapshot(job))["state"]
+            job, found = self._named(sid, request, "cancel")
+            state = found.state
         except ResultsUnavailable:
             # Raised only if the token names the job. Workers can cancel without the result backend.
             job, state = text(request, "job"), "queued"
@@ -288,7 +271,7 @@ class JobsNamespace(socketio.Namespace):
         return {"job": job, "state": state}
 
 
-def _refusal(error: TokenError | WrongShard | Refused) -> JSONObject:
+def _refusal(error: TokenError | WrongShard | Refused) -> ErrorObject:
     if isinstance(error, Refused):
         return error.encode()
     if isinstance(error, WrongShard):

@@ -17,6 +17,7 @@ from bridge.errors import EventError
 from bridge.protocol.event import TYPES, Event
 from bridge.protocol.snapshot import Snapshot
 from socket_server.messages.packet_checks import are_packets, is_packet
+from socket_server.watching.job_lookup import StoredJob
 from support.lone_server import SECRET, LoneClient, new_lone_server
 
 at_length = settings(
@@ -60,7 +61,7 @@ def a_server():
     server = new_lone_server(requests_per_second=1e9, owner_requests_per_second=1e9, tasks=("*",))
     # What is enqueued and cancelled is not what is tested here.
     server.jobs._bridge.enqueue = lambda *_, **__: (_ for _ in ()).throw(EventError("no"))
-    server.jobs._lookup.find = lambda job, grant: {"state": "succeeded"}
+    server.jobs._lookup.find = lambda job, grant: StoredJob({"state": "succeeded"})
     return server
 
 

@@ -1,20 +1,27 @@
-"""Whatever version 0.1.0 offered is there: names, methods, errors, settings, commands, the wire."""
+"""What version 0.1.0 offered is there: names, errors, settings, commands, exit codes, the wire."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import bridge
 import support
 from bridge import tokens
 from bridge.cli import commands
 from bridge.protocol import event
+from bridge.protocol.snapshot import Snapshot
 from bridge.settings import reference
 
 RECORDED = json.loads(
@@ -53,6 +60,67 @@ def missing(before: Any, now: Any, place: str) -> list[str]:
     return [] if before == now else [f"{place}: {before} is {now}"]
 
 
+class Ended:
+    """A bridge whose jobs have ended in a state; or Ctrl-C comes while one is watched."""
+
+    recovered, cursor = True, None
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+        self.snapshot = Snapshot.decode({**Snapshot("j").encode(), "state": state})
+
+    def watch(self, *_: object, **__: object) -> Ended:
+        """Return the watcher of a job."""
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._state == "interrupted":
+            raise KeyboardInterrupt
+        return iter(())
+
+
+def exit_code(group: click.Command, line: str) -> int:
+    """Return the exit code of a command line without the word ``taskbridge``."""
+    with TemporaryDirectory() as home:
+        environ = {"TASKBRIDGE_SECRET": "k" * 40, "TASKBRIDGE_HOME": home}
+        return CliRunner().invoke(group, shlex.split(line), env=environ).exit_code
+
+
+def exit_code_of_error(name: str) -> int:
+    """Return the exit code of a command that ends with an error of this name."""
+    kind = getattr(bridge.errors, name, KeyboardInterrupt)
+    fail = mock.Mock(side_effect=kind.__new__(kind))
+    return exit_code(commands.Group("t", {"fail": click.Command("fail", callback=fail)}), "fail")
+
+
+def exit_code_of_watch(state: str) -> int:
+    """Return the exit code of ``watch`` for a job that ends in a state."""
+    with mock.patch.object(commands, "Bridge", return_value=Ended(state)):
+        return exit_code(commands.cli, "watch j --json")
+
+
+def exit_code_of_stack(process: str) -> int:
+    """Return the exit code of ``up`` when one of its processes ends with a code."""
+    from bridge.cli import stack
+
+    manager = SimpleNamespace(
+        add_process=mock.Mock(), loop=mock.Mock(), returncode=json.loads(process)
+    )
+    with (
+        mock.patch("honcho.manager.Manager", return_value=manager),
+        mock.patch.multiple(stack, _note=mock.Mock(), _ports=lambda *_: [8000]),
+    ):
+        return exit_code(commands.cli, "up --no-flower")
+
+
+EXIT_CODES = {
+    "errors": exit_code_of_error,
+    "lines": lambda line: exit_code(commands.cli, line),
+    "watched": exit_code_of_watch,
+    "stack": exit_code_of_stack,
+}
+
+
 def public_now() -> dict[str, Any]:
     """Return the same of this version as was recorded."""
     group = next(one for one in vars(commands).values() if isinstance(one, click.Group))
@@ -67,6 +135,10 @@ def public_now() -> dict[str, Any]:
             "version": event.VERSION,
             "namespace": event.NAMESPACE,
             "scopes": sorted(tokens.SCOPES),
+        },
+        "exits": {
+            part: {case: EXIT_CODES[part](case) for case in cases}
+            for part, cases in RECORDED["exits"].items()
         },
     }
 

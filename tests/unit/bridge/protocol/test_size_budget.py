@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.protocol.event import Event, finite_json
 from bridge.protocol.size_budget import shorter, size
 from bridge.protocol.snapshot import Snapshot
-from socket_server.journal.journal import MAX_SNAPSHOT
+from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
 
 LONG = "\U0001f600" * 15_000
 BAR = {"position": 0, "desc": "d", "unit": "it", "n": 1, "total": None, "rate": 1.5}

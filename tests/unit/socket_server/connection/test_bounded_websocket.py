@@ -199,7 +199,7 @@ def test_unmasking_is_what_the_standard_says(data, mask, offset):
 
 
 class Slow:
-    """A backlog whose answer is taken after so many looks."""
+    """A send queue whose answer is taken after so many looks."""
 
     def __init__(self, looks):
         self.looks = looks

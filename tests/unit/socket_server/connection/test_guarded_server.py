@@ -271,7 +271,7 @@ def test_jobs_that_the_broker_is_just_being_given_count_as_unfinished(fails):
     # Of those that failed nothing is left.
     code = clients[0].ask("enqueue", {"name": "n"})["error"]["code"]
     assert code == ("unavailable" if fails else "too_many_jobs")
-    assert not server.jobs._starting
+    assert not server.jobs._fresh._publishing
 
 
 def test_a_list_goes_on_where_its_last_page_ended():

@@ -50,6 +50,7 @@ class Asking(NoLock):
     """Answers in the place of the result backend."""
 
     def __init__(self, server):
+        super().__init__()
         self._server = server
 
     def outside(self, call, *arguments):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.protocol.event import Event, finite_json
-from socket_server.journal.journal import MAX_PAGE, MAX_VERDICTS, Journal
+from socket_server.journal.journal import Journal
 from support.clock import Clock
 
 
@@ -34,11 +34,6 @@ def fill(journal, count, job="j", **options):
 
 def listed(journal, owner, limit=9, **options):
     return [json.loads(one)["job"] for one in journal.jobs(owner, limit=limit, **options).jobs]
-
-
-def whole(body):
-    """Return all of an answer, which can be read once."""
-    return body.head + (body.excerpt.read(10**9) if body.excerpt else "") + body.end
 
 
 def seqs(view):
@@ -239,12 +234,6 @@ def test_each_journal_has_an_epoch_of_its_own():
     assert Journal().epoch != Journal().epoch
 
 
-def test_the_answer_of_watch_has_four_fields(journal):
-    fill(journal, 1)
-    answer = json.loads(whole(journal.view("j").encode()))
-    assert answer.keys() == {"snapshot", "events", "recovered", "cursor"}
-
-
 def test_a_job_that_is_not_held_is_a_key_error(journal):
     assert "j" not in journal
     assert journal.owner("j") is None
@@ -358,90 +347,11 @@ def test_jobs_are_listed_by_owner_newest_first(journal):
     assert listed(journal, "nobody") == []
 
 
-def test_a_job_without_an_owner_is_listed_for_nobody(journal):
-    journal.fold(event("started", owner=None))
-    assert journal.owner("j") is None
-    assert listed(journal, "") == []
-    assert journal._owners == {}
-
-
-def test_nothing_is_left_of_an_owner_whose_jobs_are_forgotten(journal, clock):
-    for number in range(20):
-        journal.fold(event("succeeded", job=f"j{number}", owner=f"o{number}"))
-    assert len(journal._owners) == 5
-    clock.now += 1000
-    journal.prune()
-    assert (len(journal), journal._owners) == (0, {})
-
-
 def test_an_owner_who_becomes_known_later_finds_the_job(journal):
     journal.fold(event("log", owner=None))
     journal.fold(event("log", seq=1, owner="o"))
     assert journal.owner("j") == "o"
     assert listed(journal, "o") == ["j"]
-
-
-def queued(journal, job, at, owner="o"):
-    journal.fold(event("queued", job=job, run=0, at=at, owner=owner))
-
-
-def pages_of(journal, **options):
-    """Return the jobs of each page."""
-    found, after = [], None
-    while not found or after:
-        page = journal.jobs("o", after=after, **options)
-        found.append([json.loads(one)["job"] for one in page.jobs])
-        after = page.next
-    return found
-
-
-@pytest.mark.parametrize("limit", [1, 3, 7, 200])
-def test_all_pages_together_are_all_jobs_each_once(limit):
-    journal = Journal()
-    for number in range(40):
-        # Some at the same moment, and large enough for several pages.
-        queued(journal, f"{number:02}", 1000.0 + number // 3)
-        bars = [{"position": 0, "n": 1, "desc": "x" * 1_500}]
-        journal.fold(event("progress", job=f"{number:02}", tick=1, bars=bars))
-    pages = pages_of(journal, limit=limit)
-    assert [job for page in pages for job in page] == [f"{n:02}" for n in reversed(range(40))]
-    assert max(map(len, pages)) <= limit
-    assert max(len(finite_json(journal.snapshot(job))) for job in pages[0]) < MAX_PAGE
-    assert sum(map(len, journal.jobs("o", limit=limit).jobs)) <= MAX_PAGE
-
-
-def test_a_page_goes_on_where_the_last_ended_whatever_came_meanwhile(journal):
-    for number in range(4):
-        queued(journal, f"j{number}", 1000.0 + number)
-    page = journal.jobs("o", limit=2)
-    queued(journal, "new", 2000.0)
-    assert listed(journal, "o", after=page.next) == ["j1", "j0"]
-
-
-def test_a_page_of_jobs_in_a_state_is_followed_by_others_in_it(journal):
-    for number in range(5):
-        queued(journal, f"j{number}", 1000.0 + number)
-    for number in (0, 2, 4):
-        journal.fold(event("started", job=f"j{number}"))
-    assert pages_of(journal, limit=2, state="running") == [["j4", "j2"], ["j0"]]
-
-
-@pytest.mark.parametrize("after", ["", "x", ":", "1.0", "1.0:", ":j", "nan:j", "inf:j", "1e999:j"])
-def test_what_is_no_place_in_the_list_is_refused(journal, after):
-    queued(journal, "j", 1000.0)
-    with pytest.raises(ValueError, match=r"no place|could not convert"):
-        journal.jobs("o", limit=9, after=after)
-
-
-def test_verdicts_that_are_told_again_are_bounded():
-    journal = Journal()
-    for number in range(300):
-        task = f"t{number}"
-        journal.fold(Event(job="j", task=task, type="started", run=1, at=1000.0, owner="o"))
-        snapshot = journal.of("j")
-        journal.fold(snapshot.verdict(snapshot.task(task), "lost", 1001.0, reason="x" * 100))
-    view = journal.view("j")
-    assert 0 < sum(map(len, view.verdicts)) <= MAX_VERDICTS
 
 
 def test_who_is_to_be_told_hears_of_each_job_that_is_forgotten(journal, clock):
@@ -456,19 +366,18 @@ def test_who_is_to_be_told_hears_of_each_job_that_is_forgotten(journal, clock):
     assert gone == ["j0", "j5"]
 
 
-def test_a_snapshot_that_many_ask_for_is_encoded_once_until_it_changes(journal, monkeypatch):
+def test_the_json_of_a_snapshot_is_the_same_object_until_the_job_changes(journal):
     fill(journal, 2)
     encoded = journal.view("j").snapshot
     assert journal.view("j").snapshot is encoded
     assert journal.jobs("o", limit=1).jobs[0] is encoded
     journal.fold(event("progress", seq=1, tick=1))
     assert json.loads(journal.view("j").snapshot) == journal.snapshot("j") != json.loads(encoded)
-    monkeypatch.setattr("socket_server.journal.journal.MAX_TEXTS", 2 * len(encoded))
-    for number in range(5):
-        journal.fold(event("started", job=f"j{number}"))
-        journal.view(f"j{number}")
-        assert journal._texts_size == sum(map(len, journal._texts.values())) <= 2 * len(encoded)
-    journal.restart()
-    for job in [one.job for one in journal.snapshots()]:
-        journal._forget(job)
-    assert (journal._texts, journal._texts_size) == ({}, 0)
+
+
+def test_no_json_is_left_of_a_job_that_is_forgotten(journal, clock):
+    journal.fold(event("succeeded", job="done"))
+    journal.view("done")
+    clock.now += 1000
+    journal.prune()
+    assert (len(journal._texts), journal._texts.size) == (0, 0)

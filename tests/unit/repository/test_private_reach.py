@@ -1,0 +1,266 @@
+"""Private parts of libraries that no other test uses; the table that names the test of each.
+
+Each test fails when the library renames the part, or does not use it any more.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import multiprocessing.util
+import re
+import socket
+import ssl
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import celery
+import engineio
+import pytest
+import socketio
+import tqdm
+import websocket
+from celery.worker.request import Request
+from engineio import packet
+from engineio import socket as eio_socket
+from engineio.async_drivers import _websocket_wsgi
+from kombu import Connection as KombuConnection
+from kombu import pidbox
+
+from bridge.bus.connection import Connection, Pool
+from bridge.client.socket_client import SocketClient
+from bridge.reporting.progress import Bar
+from socket_server.bus.kombu_manager import KombuJobsManager
+from socket_server.connection import direct_socket
+from socket_server.connection.guarded_server import GuardedServer
+from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
+from socket_server.liveness.worker_inspection import _Mailbox
+from support.lone_server import LoneClient, new_lone_server
+
+ROOT = Path(__file__).resolve().parents[3]
+TABLE = (ROOT / "docs" / "private-reach.md").read_text()
+
+on_eventlet = pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
+
+
+def test_every_test_that_the_table_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)?::(test_\w+)`", TABLE)
+    file = ""
+    for path, test in named:
+        file = path or file  # a name without a file is of the file before
+        functions = ast.walk(ast.parse((ROOT / file).read_text()))
+        assert test in {one.name for one in functions if isinstance(one, ast.FunctionDef)}, file
+    assert len(named) > 50
+
+
+# python-socketio
+
+
+class Recording:
+    """A state lock that notes which calls are made with it released."""
+
+    def __init__(self):
+        self.outside_of = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def outside(self, call, *arguments):
+        self.outside_of.append(arguments[:2])
+        return call(*arguments)
+
+
+@pytest.fixture
+def server():
+    server = new_lone_server()
+    server.sio.namespaces = ["/jobs", "/own"]
+    server.sio.on("connect", lambda *_: None, namespace="/own")
+    return server
+
+
+@pytest.fixture
+def client(server):
+    return LoneClient(server)
+
+
+@pytest.mark.parametrize(("ours", "lines"), [(True, 0), (False, 1)])
+def test_an_acknowledgement_that_was_not_asked_for_is_logged_by_python_socketio_alone(
+    server, client, caplog, monkeypatch, ours, lines
+):
+    if not ours:
+        monkeypatch.setattr(GuardedServer, "_handle_ack", socketio.Server._handle_ack)
+    client.say("3/jobs,5[]")
+    assert caplog.text.count("Unknown callback") == lines
+
+
+def test_an_applications_handler_runs_without_the_state_lock(server, client):
+    server.sio.state_lock = Recording()
+    client.say("0/own,")
+    assert ("connect", "/own") in server.sio.state_lock.outside_of
+
+
+def test_an_unfinished_binary_message_is_forgotten_with_its_client(server, client):
+    server.sio.state_lock = Recording()
+    client.say("0/own,")
+    client.say('51-/own,["x",{"_placeholder":true,"num":0}]')
+    assert list(server.sio._binary_packet) == [client.sid]
+    client.pipe.close()
+    assert server.sio._binary_packet == {}
+
+
+def test_a_server_that_listens_from_its_start_does_not_begin_to_listen_again(server):
+    server.sio.manager.initialize = Mock()
+    assert server.sio.manager_initialized  # new_lone_server sets it, as SocketServer.start does
+    LoneClient(server)
+    server.sio.manager.initialize.assert_not_called()
+    server.sio.manager_initialized = False
+    LoneClient(server)
+    server.sio.manager.initialize.assert_called_once_with()
+
+
+def test_python_socketio_publishes_by_the_function_that_is_overridden():
+    assert "self._producer_publish(" in inspect.getsource(socketio.KombuManager._publish)
+    assert KombuJobsManager._producer_publish is not socketio.KombuManager._producer_publish
+
+
+# python-engineio
+
+
+@pytest.fixture
+def connection():
+    """The connection of a client program."""
+    return SocketClient().eio
+
+
+def test_a_client_handles_each_message_on_the_thread_that_reads(connection):
+    threads = []
+    connection.on("message", lambda _: threads.append(threading.current_thread()))
+    connection._receive_packet(packet.Packet(packet.MESSAGE, data="x"))
+    assert threads == [threading.current_thread()]
+
+
+def test_a_client_reads_by_the_method_that_closes_the_socket(connection):
+    assert "self._read_loop_websocket" in inspect.getsource(engineio.Client._connect_websocket)
+    assert "_read_loop_websocket" in vars(type(connection))
+    assert "self.ws = ws" in inspect.getsource(engineio.Client._connect_websocket)
+    assert callable(websocket.WebSocket.shutdown)
+
+
+def test_a_servers_socket_has_the_attributes_that_are_read():
+    names = vars(eio_socket.Socket(engineio.Server(async_mode="threading"), "sid"))
+    assert names.keys() >= {"queue", "closed", "upgrading", "upgraded"}
+
+
+def test_the_writer_of_a_direct_socket_is_recognised():
+    server = engineio.Server(async_mode="threading")
+    server.start_background_task = Mock()
+    hung_up = Mock(wait=Mock(return_value=None))
+    one = eio_socket.Socket(server, "sid")
+    one.__class__ = type("Lined", (direct_socket.DirectSocket,), {"has_line": True})
+    eio_socket.Socket._websocket_handler(one, hung_up)
+    [writer] = [call.args[0] for call in server.start_background_task.call_args_list]
+    assert direct_socket.socket_of_writer(writer) is one
+    assert direct_socket.socket_of_writer(print) is None
+
+
+def test_options_of_simple_websocket_are_those_of_the_driver():
+    driver = _websocket_wsgi.SimpleWebSocketWSGI(print, None)
+    assert driver.server_args == {}
+    assert "**self.server_args" in inspect.getsource(_websocket_wsgi)
+
+
+# eventlet
+
+
+@on_eventlet
+def test_a_socket_of_eventlet_that_is_not_encrypted_can_be_written_to_directly():
+    from eventlet.greenio import GreenSocket
+
+    near, far = socket.socketpair()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with near, context.wrap_socket(far, do_handshake_on_connect=False, server_hostname="x") as tls:
+        green = SimpleNamespace(socket=GreenSocket(near), _sendlock=Mock())
+        assert NonBlockingWebSocket.of(green) is not None
+        encrypted = SimpleNamespace(socket=SimpleNamespace(fd=tls), _sendlock=Mock())
+        assert NonBlockingWebSocket.of(encrypted) is None
+
+
+@on_eventlet
+def test_an_eventlet_queue_and_websocket_have_the_attributes_that_are_set():
+    import eventlet.queue
+    import eventlet.websocket
+
+    assert {"getters", "putters"} <= vars(eventlet.queue.Queue()).keys()
+    assert "self.log.write(" in inspect.getsource(eventlet.websocket.WebSocket.close)
+
+
+@on_eventlet
+def test_eventlets_http_server_uses_what_is_overridden():
+    import eventlet.wsgi
+
+    protocol = eventlet.wsgi.HttpProtocol
+    source = inspect.getsource(protocol)
+    for used in ("if self.close_connection:", "self.headers", "self.get_environ()"):
+        assert used in source, used
+    assert "env['headers_raw'] = " in inspect.getsource(protocol.get_environ)
+    # The size of the buffers of a connection; see socketserver.StreamRequestHandler.
+    assert {"rbufsize", "wbufsize"} <= set(dir(protocol))
+    assert "pool.spawn(" in inspect.getsource(eventlet.wsgi.server)
+
+
+# Celery and kombu
+
+
+def test_celery_notes_the_result_of_the_pool_and_that_a_task_was_revoked():
+    source = inspect.getsource(Request)
+    for used in ("self._apply_result = ", "if self._already_revoked:"):
+        assert used in source, used
+
+
+def test_celerys_control_forgets_its_producers_after_a_fork():
+    mailbox = celery.Celery(broker="memory://").control.mailbox
+    mailbox.producer_pool = "of the parent"
+    control = SimpleNamespace(mailbox=mailbox)
+    celery.app.control.Control._after_fork(control)
+    assert "producer_pool" not in vars(mailbox)
+
+
+def test_kombus_pool_drops_a_failed_connection_by_the_method_that_is_overridden():
+    pool = Pool(Connection("memory://"), limit=1)
+    failed = pool.acquire()
+    failed.collect = Mock()
+    pool.replace(failed)
+    failed.collect.assert_called_once_with()
+
+
+def test_a_kombu_connection_has_the_connection_of_its_transport():
+    with KombuConnection("memory://") as connection:
+        assert connection._connection is None
+        assert connection.connect() is connection._connection
+
+
+def test_kombus_mailbox_publishes_with_the_producer_that_is_overridden():
+    assert "self.producer_or_acquire(" in inspect.getsource(pidbox.Mailbox._publish)
+    assert "producer_or_acquire" in vars(_Mailbox)
+
+
+# tqdm and Python
+
+
+def test_tqdm_takes_the_lock_and_the_position_of_the_class_of_a_bar():
+    assert Bar.get_lock() is Bar._lock is not tqdm.tqdm.get_lock()
+    assert "self._get_free_pos(" in inspect.getsource(tqdm.tqdm)
+
+
+def test_a_child_of_multiprocessing_calls_its_finalizers():
+    called = Mock()
+    finalizer = multiprocessing.util.Finalize(None, called, exitpriority=0)
+    assert finalizer.still_active()
+    finalizer()
+    called.assert_called_once_with()
+    assert "_run_finalizers(0)" in inspect.getsource(multiprocessing.util._exit_function)
