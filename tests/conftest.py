@@ -86,7 +86,6 @@ ON_RABBITMQ = (
     "test_page.py",
     "test_refusals.py",
     "test_secrets.py",
-    "test_snapshot_twin.py",
 )
 
 

@@ -79,7 +79,8 @@ def shown(output: bytes) -> str:
     """Return a line of a job's output as text that is safe for a terminal."""
     # A terminal would write the text after a carriage return over the text before it.
     line = output.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2]
-    return printable(line.replace("\t", "    "))
+    # Spaces may be a part of an escape sequence, and tabs may not, so they are replaced at the end.
+    return printable(line, lines=True).replace("\t", "    ")
 
 
 def confirm(question: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Literal, Self, TypeAlias, TypedDict
 
 import socketio
 
-from bridge.client.socket_client import Auth, SocketClient, refusal
+from bridge.client.novelty import Novelty
+from bridge.client.socket_client import Auth, SocketClient, is_temporary, refusal
 from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.protocol.event import NAMESPACE, Event
 from bridge.protocol.json_types import JobEvent, SnapshotData
@@ -21,7 +22,7 @@ __all__ = ["Watcher"]
 
 #: Seconds between attempts to reconnect, first and longest, and the random fraction of the delay.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
-#: Seconds before ``watch`` is sent again to a server that could not read the result backend.
+#: Seconds before ``watch`` is sent again to a server that refused temporarily.
 AGAIN = 1.0
 
 
@@ -80,10 +81,8 @@ class Watcher:
         #: False once events were missed that the server could not replay.
         self.recovered = True
         self.connected = False
-        #: ``order`` of the newest event that was yielded, by task.
-        self._seen: dict[str, tuple[int, int, int]] = {}
-        #: Yielded events without an ``order`` of their own: ``cancelling``, and servers' verdicts.
-        self._told: set[tuple[str, str, float]] = set()
+        #: After a reconnect a server may send events again that were yielded.
+        self._novelty = Novelty()
         self._url, self._token, self._timeout, self._path = url, token, timeout, path
         self._refused_since: float | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -115,7 +114,8 @@ class Watcher:
             ServerUnavailable: no server answered for ``timeout`` seconds.
             ResultsUnavailable: for ``timeout`` seconds, no server knew the job, and the result
                 backend did not answer.
-            JobNotFound, TokenError: the server refused.
+            JobNotFound, TokenError, TaskbridgeError: the server refused, or refused temporarily
+                for ``timeout`` seconds.
         """
         self._connect()
         try:
@@ -138,7 +138,7 @@ class Watcher:
     def _fold(self, message: JobEvent) -> Iterator[JobEvent]:
         if (event := self._event(message)) and self.snapshot.apply(event):
             self.cursor = message.get("cursor") or self.cursor
-            if self._is_news(event):
+            if self._novelty.take(event):
                 yield message
 
     def _next(self) -> Message:
@@ -156,18 +156,18 @@ class Watcher:
     def _start(self, answer: Answer) -> Iterator[JobEvent]:
         if not answer.get("ok"):
             error = answer.get("error", {})
-            if error.get("code") != "unavailable":
-                raise refusal(error)
-            if self._may_ask_again():
+            if is_temporary(error) and self._may_ask_again():
                 return
-            raise ResultsUnavailable(str(error.get("message")))
+            if error.get("code") == "unavailable":
+                raise ResultsUnavailable(str(error.get("message")))
+            raise refusal(error)
         self._refused_since = None
         self.recovered = self.recovered and answer["recovered"]
         # The snapshot includes the events of the answer.
-        self.snapshot = Snapshot.decode(answer["snapshot"])
+        self.snapshot = Snapshot.decode(answer["snapshot"], self.snapshot)
         for message in answer["events"]:
             event = self._event(message)
-            if event and self._is_news(event):
+            if event and self._novelty.take(event):
                 yield message
         self.cursor = answer["cursor"]
 
@@ -177,17 +177,6 @@ class Watcher:
         except EventError:
             return None
         return event if event.job == self.snapshot.job else None
-
-    def _is_news(self, event: Event) -> bool:
-        """Whether an event was not yielded before; after a reconnect a server may send it again."""
-        if event.verdict or event.type == "cancelling":
-            told, news = len(self._told), (event.task, event.type, event.at)
-            self._told.add(news)
-            return len(self._told) > told
-        if event.order <= self._seen.get(event.task, (-1, -1, -1)):
-            return False
-        self._seen[event.task] = event.order
-        return True
 
     def _connect(self) -> None:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout

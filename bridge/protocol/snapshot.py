@@ -323,7 +323,9 @@ class Snapshot:
     @property
     def bars(self) -> list[BarData]:
         """Bars to draw: the only task's, or one that counts tasks, then those of running tasks."""
-        if self.total == 1:
+        if self._given.encoded is not None:
+            return self._given.encoded["bars"]
+        if self.total <= 1:
             return next((task.bars for task in self._tasks.values()), [])
         running = [bar for one in self._listed() if one.state == "running" for bar in one.bars]
         return [self._combined(), *running]
@@ -353,7 +355,9 @@ class Snapshot:
             merged |= task.meta
         # Meta of a task that is not listed stands until a listed task sets a new value.
         before, given = self._given.listed_meta, self._given.meta.items()
-        return merged | {name: v for name, v in given if merged.get(name) == before.get(name)}
+        unset = object()  # None is a value
+        stands = {name for name, _ in given if merged.get(name, unset) == before.get(name, unset)}
+        return merged | {name: value for name, value in given if name in stands}
 
     @property
     def incomplete(self) -> bool:
@@ -363,6 +367,8 @@ class Snapshot:
     @property
     def stalled(self) -> bool:
         """Whether a server reported a running task as stalled, and no event of it came since."""
+        if self._given.encoded is not None:
+            return self._given.encoded["stalled"]
         return not self.ended and self._tasks.count("stalled") > 0
 
     @property
@@ -443,6 +449,8 @@ class Snapshot:
     @property
     def ended_at(self) -> float | None:
         """Seconds since the epoch at which the job ended; None while it has not."""
+        if self._given.encoded is not None:
+            return self._given.encoded["ended_at"]
         if not self.ended:
             return None
         if failure := self._failure():
@@ -513,8 +521,16 @@ class Snapshot:
         }
 
     @classmethod
-    def decode(cls, data: SnapshotData) -> Snapshot:
-        """Return a snapshot from an encoded one, to fold later events in, as a client does."""
+    def decode(cls, data: SnapshotData, before: Snapshot | None = None) -> Snapshot:
+        """Return a snapshot from an encoded one, to fold later events in, as a client does.
+
+        Args:
+            data: the encoded snapshot.
+            before: the job's snapshot so far; its times are kept where ``data`` has none, since a
+                server that was restarted may not have seen the first events.
+        """
+        if before is not None:
+            data = _with_times(data, before)
         new = cls(data["job"])
         new.name, new.owner, new.at = data["name"], data["owner"], data["at"]
         new.queued_at, new.started_at = data["queued_at"], data["started_at"]
@@ -559,6 +575,15 @@ class Snapshot:
     def _listed(self) -> list[TaskState]:
         """Return the tasks to list: unfinished ones, then failed ones, then succeeded ones."""
         return self._tasks.listed(MAX_TASKS)
+
+
+def _with_times(data: SnapshotData, before: Snapshot) -> SnapshotData:
+    data = data.copy()
+    if data["queued_at"] is None:
+        data["queued_at"] = before.queued_at
+    if data["started_at"] is None:
+        data["started_at"] = before.started_at
+    return data
 
 
 def _reasons(why: Why) -> Outcome:

@@ -3,6 +3,8 @@ import { io, type Socket } from "socket.io-client";
 import { RequestError, refusal, type ErrorObject } from "./errors.js";
 import { Novelty } from "./novelty.js";
 import type { JobEvent, SnapshotData, State, View } from "./protocol.js";
+import type * as sent from "./protocol.generated.js";
+import type { AnyReply, Payload, Reply, Requests } from "./requests.js";
 import { targetOf } from "./target.js";
 import { WatchedJob } from "./watched-job.js";
 
@@ -30,9 +32,11 @@ export interface ClientEvents {
   /** A job is not followed: the server refused for good, for example with `not_found`. */
   missing: { job: string; error: RequestError };
   job: JobEvent;
-  token_expiring: { expires?: number };
+  /** An event that was dispatched before, from a server that is behind: its snapshot lacked the event. */
+  repeated: JobEvent;
+  token_expiring: Partial<sent.TokenExpiring>;
   /** The server stops: it ends the connection after `after` seconds; the client reconnects. */
-  draining: { after?: number };
+  draining: Partial<sent.Draining>;
 }
 
 export interface ConnectOptions {
@@ -45,8 +49,7 @@ export interface ConnectOptions {
   transports?: ("websocket" | "polling")[];
 }
 
-type Reply = { ok?: boolean; error?: ErrorObject } & Record<string, unknown>;
-type Refusal = Error & { data?: ErrorObject & { shard?: number } };
+type Refusal = Error & { data?: ErrorObject };
 
 function passing(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, AGAIN * (0.5 + Math.random())));
@@ -121,8 +124,7 @@ export class Client extends targetOf<ClientEvents>() {
 
   // The job is followed already: only the new watcher gets the reply.
   async #join(watched: WatchedJob): Promise<void> {
-    await this.#request("watch", { job: watched.job }, (reply) => {
-      const view = reply as unknown as View;
+    await this.#request("watch", { job: watched.job }, (view) => {
       watched.begin(view.snapshot, view.events ?? [], view.recovered);
     });
   }
@@ -139,11 +141,11 @@ export class Client extends targetOf<ClientEvents>() {
     const all: SnapshotData[] = [];
     const limit = options.limit ?? LISTED;
     let next: string | undefined;
-    const apply = (reply: Reply) => {
+    const apply = (reply: Reply<"jobs">) => {
       const first = next === undefined;
-      const jobs = reply["jobs"] as SnapshotData[];
+      const { jobs } = reply;
       all.push(...jobs);
-      next = jobs.length && all.length < limit ? (reply["next"] as string | undefined) : undefined;
+      next = jobs.length && all.length < limit ? reply.next : undefined;
       this.#dispatch("jobs", { jobs, first, last: next === undefined });
     };
     await this.#request("jobs", options, apply);
@@ -151,7 +153,7 @@ export class Client extends targetOf<ClientEvents>() {
     return all;
   }
 
-  async #nextPage(payload: object, apply: (reply: Reply) => void): Promise<void> {
+  async #nextPage(payload: Payload<"jobs">, apply: (reply: Reply<"jobs">) => void): Promise<void> {
     try {
       await this.#request("jobs", payload, apply);
     } catch (error) {
@@ -164,17 +166,17 @@ export class Client extends targetOf<ClientEvents>() {
   async enqueue(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}): Promise<WatchedJob> {
     let watched!: WatchedJob;
     await this.#request("enqueue", { name, ...call }, (reply) => {
-      const job = reply["job"] as string;
+      const { job } = reply;
       watched = new WatchedJob(job, this, () => this.#unwatch(watched));
       this.#watches.set(job, (this.#watches.get(job) ?? new Set()).add(watched));
-      this.#watched(job, { events: [], recovered: true, cursor: null, ...reply } as unknown as View, null);
+      this.#watched(job, { events: [], recovered: true, cursor: null, ...reply }, null);
     });
     return watched;
   }
 
   /** Request the cancellation of a job; returns its state before. */
   async cancel(job: string): Promise<State> {
-    return (await this.#request("cancel", { job }))["state"] as State;
+    return (await this.#request("cancel", { job })).state;
   }
 
   /** Replace the token without a reconnect. */
@@ -203,7 +205,7 @@ export class Client extends targetOf<ClientEvents>() {
 
   async #untilAnswered(job: string, cursor: string | null): Promise<void> {
     const payload = cursor === null ? { job } : { job, cursor };
-    const apply = (reply: Reply) => this.#watched(job, reply as unknown as View, cursor);
+    const apply = (view: View) => this.#watched(job, view, cursor);
     for (;;) {
       try {
         await this.#request("watch", payload, apply);
@@ -240,17 +242,23 @@ export class Client extends targetOf<ClientEvents>() {
 
   // `apply` runs as soon as the reply arrives, before any later event; the promise resolves only in
   // a later microtask.
-  #request(name: string, payload: object, apply: (reply: Reply) => void = () => {}): Promise<Reply> {
+  #request<Name extends keyof Requests>(
+    name: Name,
+    payload: Payload<Name>,
+    apply: (reply: Reply<Name>) => void = () => {},
+  ): Promise<Reply<Name>> {
     return new Promise((resolve, reject) => {
       // Rejected now: socket.io would buffer the request and send it on a later connection.
       if (!this.#socket.connected)
         throw new RequestError("unavailable", "The server cannot be reached right now: try again in a moment.");
-      this.#socket.timeout(REQUEST_TIMEOUT).emit(name, payload, (late: Error | null, reply: Reply | undefined) => {
-        if (late) return reject(new RequestError("unavailable", "The server did not answer in time: try again."));
-        if (!reply?.ok) return reject(refusal(reply?.error));
-        apply(reply);
-        return resolve(reply);
-      });
+      this.#socket
+        .timeout(REQUEST_TIMEOUT)
+        .emit(name, payload, (late: Error | null, reply: AnyReply<Name> | undefined) => {
+          if (late) return reject(new RequestError("unavailable", "The server did not answer in time: try again."));
+          if (!reply?.ok) return reject(refusal(reply?.error));
+          apply(reply);
+          return resolve(reply);
+        });
     });
   }
 
@@ -261,11 +269,8 @@ export class Client extends targetOf<ClientEvents>() {
     // since the cursor. A newer event taken first would make those look like duplicates.
     if (this.#asked.has(event.job)) return;
     if (followed && event.cursor) this.#cursors.set(event.job, event.cursor);
-    if (!followed || this.#isNews(event)) this.#give(event);
-  }
-
-  #give(event: JobEvent): void {
-    this.#dispatch("job", event);
+    const news = !followed || this.#isNews(event);
+    this.#dispatch(news ? "job" : "repeated", event);
     for (const one of [...(this.#watches.get(event.job) ?? [])]) one.take(event);
   }
 

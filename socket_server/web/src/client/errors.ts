@@ -1,12 +1,12 @@
-/** The `error` object of a reply. */
-export interface ErrorObject {
+import type * as sent from "./protocol.generated.js";
+
+/** The `error` object of a reply; later servers may send other codes. */
+export interface ErrorObject extends Partial<Omit<sent.ErrorObject, "code">> {
   code?: string;
-  message?: string;
-  temporary?: boolean;
 }
 
 /** Codes of temporary errors, for servers of 0.1.0, which do not say which errors are. */
-const TEMPORARY: ReadonlySet<string> = new Set([
+const TEMPORARY: ReadonlySet<string> = new Set<sent.ErrorCode>([
   "unavailable",
   "too_many_requests",
   "too_many_connections",

@@ -3,6 +3,13 @@ import { legible } from "./legible.js";
 import type { JobEvent, LogLine } from "./protocol.js";
 
 const MAX_CHARACTERS = 4096; // of a line
+/** Characters of an unfinished line that are kept: escape sequences take some, and are not shown. */
+const MAX_RAW = 4 * MAX_CHARACTERS;
+const LEVELS = new Map<unknown, "WARNING" | "ERROR">([
+  ["WARNING", "WARNING"],
+  ["ERROR", "ERROR"],
+  ["CRITICAL", "ERROR"],
+]);
 
 /** A line; `level` is "" for output. */
 export interface TailLine {
@@ -54,20 +61,20 @@ export class LogTail {
   #line(line: Partial<LogLine> | null): void {
     const { at, level, message } = line ?? {};
     if (typeof message !== "string") return;
-    const shown = level === "WARNING" || level === "ERROR" ? level : "INFO";
-    this.#push(clean(message), shown, Number.isFinite(at) ? (at as number) : null);
+    this.#push(clean(message), LEVELS.get(level) ?? "INFO", Number.isFinite(at) ? (at as number) : null);
   }
 
   #output({ task, data }: JobEvent): void {
     const text = listOf(data?.["chunks"])
       .map((chunk) => this.#text(task, chunk))
       .join("");
-    const rows = text.replaceAll("\r\n", "\n").split("\n");
+    const rows = text.split("\n");
     rows.forEach((row, index) => this.#row(task, row, index < rows.length - 1));
   }
 
   #text(task: string, chunk: unknown): string {
-    if (typeof chunk === "string") return chunk;
+    // A string begins with a whole character, so bytes that wait for the rest of theirs are invalid.
+    if (typeof chunk === "string") return chunk && (this.#decoders.get(task)?.decode() ?? "") + chunk;
     const { base64 } = (chunk ?? {}) as { base64?: unknown };
     if (typeof base64 !== "string") return "";
     const decoder = this.#decoders.get(task) ?? new TextDecoder();
@@ -78,10 +85,9 @@ export class LogTail {
   #row(task: string, row: string, ended: boolean): void {
     const before = this.#partial.get(task);
     if (before === undefined && row === "" && !ended) return;
-    const raw = before === undefined ? row : (before.raw + row).slice(0, MAX_CHARACTERS);
+    const raw = visible((before?.raw ?? "") + row);
     const shown = before?.shown ?? this.#push("");
-    // As on a terminal, text after a carriage return overwrites the line.
-    shown.text = clean(raw.slice(raw.lastIndexOf("\r", raw.length - 2) + 1));
+    shown.text = clean(raw.replace(/\r$/, ""));
     if (ended) this.#partial.delete(task);
     else this.#partial.set(task, { raw, shown });
   }
@@ -107,6 +113,17 @@ function bytesOf(base64: string): Uint8Array {
   }
 }
 
+// As on a terminal, text after a carriage return overwrites the line. Returns at the end may belong to the
+// line's end: one of them is kept, in case text follows.
+function visible(row: string): string {
+  let end = row.length;
+  while (row[end - 1] === "\r") end -= 1;
+  const start = row.lastIndexOf("\r", end - 1) + 1;
+  return row.slice(start, Math.min(end, start + MAX_RAW)) + (end < row.length ? "\r" : "");
+}
+
 function clean(text: string): string {
-  return legible(text).slice(0, MAX_CHARACTERS);
+  return legible(text)
+    .slice(0, MAX_CHARACTERS)
+    .replace(/[\ud800-\udbff]$/, "");
 }

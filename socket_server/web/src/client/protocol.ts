@@ -1,154 +1,55 @@
-/** Types of the messages between server and client; docs/protocol.md describes each field. */
+/**
+ * The types of the messages between server and client, as this client reads them.
+ *
+ * `npm run generate` makes protocol.generated.ts from the types in bridge/protocol. Here are the
+ * public names, and the fields that a client can do without: older servers do not send all of them.
+ */
+import type * as sent from "./protocol.generated.js";
 
-export type Ending = "succeeded" | "failed" | "cancelled" | "lost";
-export type State = "queued" | "running" | "retrying" | "cancelling" | Ending;
-export type EventType =
-  | "queued"
-  | "started"
-  | "progress"
-  | "log"
-  | "output"
-  | "retrying"
-  | "cancelling"
-  | "stalled"
-  | "estimate"
-  | "disturbed"
-  | Ending;
+export type {
+  BarData as Bar,
+  Ending,
+  EventType,
+  Expectation,
+  JobEvent,
+  JobFailure,
+  JobState as State,
+  LogLine,
+  QueuePlace,
+} from "./protocol.generated.js";
 
-/** A progress bar; `eta` and `elapsed` in seconds, `rate` per second. */
-export interface Bar {
-  position: number;
-  desc: string;
-  n: number;
-  total: number | null;
-  unit: string;
-  unit_scale: boolean | number;
-  rate: number | null;
-  eta: number | null;
-  elapsed: number;
-  postfix: string;
-  closed: boolean;
-  /** Set on the placeholder that is drawn for a job without bars that waits or is stalled. */
-  idle?: boolean;
-}
-
-export interface LogLine {
-  /** Seconds since the epoch. */
-  at: number;
-  level: string;
-  message: string;
-}
-
-export interface JobFailure {
-  class: string;
-  message: string;
-  traceback?: string;
-}
-
-/** The queue of a waiting job: estimated tasks ahead, whether it has workers; null: unknown. */
-export interface QueuePlace {
-  name: string;
-  ahead: number | null;
-  workers: boolean | null;
-}
-
-/** Expected end of a job, in seconds since the epoch, estimated from `jobs` earlier ones. */
-export interface Expectation {
-  earliest: number;
-  latest: number;
-  jobs: number;
-}
-
-/** One event of one task of a job. Its place is (run, seq, tick). */
-export interface JobEvent {
-  v: number;
-  job: string;
-  task: string;
-  name: string;
-  owner: string | null;
-  type: EventType;
-  run: number;
-  seq: number;
-  tick: number;
-  /** Seconds since the epoch. */
-  at: number;
-  data: Record<string, unknown>;
-  cursor?: string | null;
-}
+/** `Type` with all fields optional but those of `Names`. */
+type Needs<Type, Names extends keyof Type> = Pick<Type, Names> & Partial<Omit<Type, Names>>;
 
 /** A task as a server's snapshot lists it. */
-export interface TaskData {
-  task: string;
-  name: string;
-  state?: State;
-  attempt?: number;
-  bars?: Bar[];
-  meta?: Record<string, unknown>;
-  run?: number;
-  seq?: number;
-  tick?: number;
-  incomplete?: boolean;
-  stalled?: boolean;
-  presumed?: boolean;
-  ended_at?: number | null;
-  error?: JobFailure | null;
-  reason?: string | null;
-  retry_at?: number | null;
-}
+export interface TaskData extends Needs<sent.TaskData, "task" | "name"> {}
+
+type Times = "at" | "queued_at" | "started_at" | "ended_at";
+type Needed = Needs<Omit<sent.SnapshotData, "tasks">, "job" | "name" | "owner" | "state" | "bars" | Times>;
 
 /** The state of a job, folded by the server from its events. */
-export interface SnapshotData {
-  job: string;
-  name: string;
-  owner: string | null;
-  state: State;
-  at: number;
-  queued_at: number | null;
-  started_at: number | null;
-  ended_at: number | null;
-  bars: Bar[];
+export interface SnapshotData extends Needed {
   tasks: TaskData[];
-  total?: number;
-  done?: number;
-  planned?: number;
-  spawned?: number;
-  meta?: Record<string, unknown>;
-  result?: unknown;
-  result_omitted?: boolean;
-  error?: JobFailure | null;
-  reason?: string | null;
-  retry_at?: number | null;
-  queue?: QueuePlace | null;
-  eta?: Expectation | null;
-  dropped?: number;
-  incomplete?: boolean;
-  cancelling?: boolean;
-  stalled?: boolean;
-  /** Why no events come from its workers; null while they do. */
-  disturbed?: string | null;
-  source?: string;
 }
 
 /** A server's reply to `watch`. */
-export interface View {
+export interface View extends Omit<sent.WatchAnswer, "ok" | "snapshot"> {
   snapshot: SnapshotData;
-  events: JobEvent[];
-  /** Whether no event since the request's cursor is missing, progress apart. */
-  recovered: boolean;
-  cursor: string | null;
 }
 
-const ENDINGS: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled", "lost"]);
+// `satisfies` has the compiler find an ending that is missing.
+const ALL_ENDINGS = { succeeded: true, failed: true, cancelled: true, lost: true } satisfies Record<sent.Ending, true>;
+const ENDINGS: ReadonlySet<string> = new Set(Object.keys(ALL_ENDINGS));
 /** Types of events that only servers send. */
-const SERVER_MADE: ReadonlySet<string> = new Set(["stalled", "estimate", "disturbed"]);
+const SERVER_MADE: ReadonlySet<string> = new Set<sent.EventType>(["stalled", "estimate", "disturbed"]);
 
 /** Whether a state is final for a job or task. */
-export function isEnd(state: string): state is Ending {
+export function isEnd(state: string): state is sent.Ending {
   return ENDINGS.has(state);
 }
 
 /** Whether a server concluded the event, instead of a task reporting it. */
-export function isVerdict(event: JobEvent): boolean {
+export function isVerdict(event: sent.JobEvent): boolean {
   return SERVER_MADE.has(event.type) || (isEnd(event.type) && event.data?.["verdict"] === true);
 }
 

@@ -29,8 +29,11 @@ interface Failure extends Why {
   ended_at: number | null;
 }
 
+// As Python's `round`, which takes the even one of two digits that are equally near. Only odd multiples
+// of 2 ** -(digits + 1) are exactly between two.
 function rounded(number: number, digits: number): number {
-  return Math.round(number * 10 ** digits) / 10 ** digits;
+  if ((number * 2 ** (digits + 1)) % 2 !== 1) return Number(number.toFixed(digits));
+  return (2 * Math.round((number * 10 ** digits) / 2)) / 10 ** digits;
 }
 
 export class Snapshot {
@@ -44,8 +47,6 @@ export class Snapshot {
   started_at: number | null = null;
   /** Log lines and chunks of output that were dropped before they were sent. */
   dropped = 0;
-  /** "events", or "result" if only Celery's result backend had the job. */
-  source = "events";
   #tasks = new TaskTable();
   /** The server's snapshot; null once an event has changed the state. */
   #given: SnapshotData | null = null;
@@ -73,16 +74,18 @@ export class Snapshot {
     this.job = job;
   }
 
-  /** A snapshot decoded from a server's, to fold later events in. */
-  static from(given: SnapshotData): Snapshot {
+  /**
+   * A snapshot decoded from a server's, to fold later events in. `before` is the job's snapshot so far; its
+   * times are kept where the server has none: a restarted server may not have seen the first events.
+   */
+  static from(given: SnapshotData, before?: Snapshot): Snapshot {
     const self = new Snapshot(given.job);
     self.name = given.name ?? "";
     self.owner = given.owner ?? null;
     self.at = given.at ?? 0;
-    self.queued_at = given.queued_at ?? null;
-    self.started_at = given.started_at ?? null;
+    self.queued_at = given.queued_at ?? before?.queued_at ?? null;
+    self.started_at = given.started_at ?? before?.started_at ?? null;
     self.dropped = given.dropped ?? 0;
-    self.source = given.source ?? "events";
     self.#tasks = new TaskTable(objects<TaskData>(given.tasks).map((task) => new TaskState(task)));
     self.#goOn(given);
     return self;
@@ -224,6 +227,11 @@ export class Snapshot {
     return this.#tasks.count("retrying") ? "retrying" : "queued";
   }
 
+  /** "events", or "result" as long as only Celery's result backend has the job. */
+  get source(): string {
+    return this.#given?.source ?? "events";
+  }
+
   /** Whether the job is over. */
   get ended(): boolean {
     return isEnd(this.state);
@@ -231,6 +239,7 @@ export class Snapshot {
 
   /** Whether the server reported a task as stalled, and no event of that task came since. */
   get stalled(): boolean {
+    if (this.#given) return this.#given.stalled ?? false;
     return !this.ended && this.#tasks.count("stalled") > 0;
   }
 
@@ -298,7 +307,8 @@ export class Snapshot {
   get meta(): Meta {
     const merged: Meta = Object.assign({}, ...this.#tasks.withMeta().map((task) => task.meta));
     for (const [name, value] of Object.entries(this.#givenMeta))
-      if (merged[name] === this.#listedMeta[name]) merged[name] = value;
+      // Tasks send all of their meta each time, so an equal value is not a new one.
+      if (JSON.stringify(merged[name]) === JSON.stringify(this.#listedMeta[name])) merged[name] = value;
     return merged;
   }
 
@@ -326,7 +336,7 @@ export class Snapshot {
   /** Bars to draw: the only task's, or one that counts tasks, then those of running tasks. */
   get bars(): Bar[] {
     if (this.#given) return objects<Bar>(this.#given.bars);
-    if (this.total === 1) return this.#tasks.first?.bars ?? [];
+    if (this.total <= 1) return this.#tasks.first?.bars ?? [];
     const bars = [this.#combined()];
     for (const task of this.tasks) if (task.state === "running") bars.push(...task.bars);
     return bars;

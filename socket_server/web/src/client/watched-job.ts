@@ -1,6 +1,7 @@
 /** `WatchedJob`: the live events and the current snapshot of a job. */
 import type { Client } from "./client.js";
 import { RequestError } from "./errors.js";
+import { Novelty } from "./novelty.js";
 import type { EventType, JobEvent, SnapshotData, State } from "./protocol.js";
 import { Snapshot } from "./snapshot.js";
 import { targetOf } from "./target.js";
@@ -39,6 +40,8 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
   #client: Client;
   #stop: () => void;
   #readers = new Set<Reader>();
+  /** The client's own begins anew where a server is asked without a cursor. */
+  #given = new Novelty();
   #error: RequestError | null = null;
   #closed = false;
 
@@ -92,11 +95,7 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
 
   /** Called by the client with the server's snapshot and the events since the last one. */
   begin(given: SnapshotData, events: JobEvent[], recovered: boolean): void {
-    const before = this.snapshot;
-    this.snapshot = Snapshot.from(given);
-    // A server that was restarted may not have seen the job's first events.
-    this.snapshot.queued_at ??= before.queued_at;
-    this.snapshot.started_at ??= before.started_at;
+    this.snapshot = Snapshot.from(given, this.snapshot);
     this.known = true;
     this.#dispatch("snapshot", { snapshot: this.snapshot, recovered });
     for (const event of events) this.#give(event);
@@ -104,7 +103,7 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
     this.#wake();
   }
 
-  /** Called by the client, once for each event. */
+  /** Called by the client for each event; one that was given out before only changes the snapshot. */
   take(event: JobEvent): void {
     if (!this.known) return; // the server's reply will contain it
     this.snapshot.apply(event);
@@ -121,6 +120,7 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
   }
 
   #give(event: JobEvent): void {
+    if (!this.#given.take(event)) return;
     for (const reader of this.#readers) reader.queue.push(event);
     this.#dispatch("event", event);
     this.#dispatch(event.type, event);

@@ -50,6 +50,7 @@ export class Board {
     client.addEventListener("watched", ({ detail }) => this.#watched(detail));
     client.addEventListener("missing", ({ detail }) => this.#missing(detail.job));
     client.addEventListener("job", ({ detail }) => this.#event(detail));
+    client.addEventListener("repeated", ({ detail }) => this.#event(detail));
     this.#clock = setInterval(() => this.#tick(), 1000);
     this.#filter = new Filter(() => this.#showAll());
   }
@@ -115,11 +116,7 @@ export class Board {
 
   #take(job: string, given: SnapshotData): Entry {
     const entry = this.#entry(job);
-    const known = entry.snapshot;
-    entry.snapshot = Snapshot.from(given);
-    // A server that was restarted may not have seen the job's first events.
-    entry.snapshot.queued_at ??= known.queued_at;
-    entry.snapshot.started_at ??= known.started_at;
+    entry.snapshot = Snapshot.from(given, entry.snapshot);
     entry.missing = false;
     this.#changed(entry);
     return entry;
