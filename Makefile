@@ -9,11 +9,13 @@ BIN := .venv/bin
 WEB := socket_server/web
 PAGE := $(WEB)/static/index.html
 SOURCES := $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html \
-  $(WEB)/vite.config.ts $(WEB)/package.json $(WEB)/package-lock.json
+  $(WEB)/vite.config.ts $(WEB)/package.json $(WEB)/package-lock.json $(WEB)/generate.mjs
+# What the protocol's JSON Schema is made from, and of that the client's TypeScript.
+SCHEMA := scripts/protocol_schema.py bridge/protocol/json_types.py bridge/protocol/request_types.py
 BENCHMARKS := fanout latency import_time enqueue progress job_time outage sender journal canvas attacks page \
   hung_results
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
-MADE_FROM := pyproject.toml constraints.txt | $(BIN)/python
+MADE_FROM := pyproject.toml constraints.txt | .venv/schema.stamp
 
 .DELETE_ON_ERROR:
 .PHONY: help demo up check unit test long chaos compatibility canvas rabbitmq4 lint format audit web bench docs dist
@@ -30,7 +32,7 @@ up: .venv/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url am
 check: .venv/lint.stamp $(PAGE)  ## lint and the unit tests, in a minute and a half
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint unit
 
-unit: .venv/lint.stamp
+unit: .venv/lint.stamp $(PAGE)
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
 
 # A whole file goes to one process, and so is made once what its tests share.
@@ -86,8 +88,13 @@ web: $(PAGE)  ## the page, its client and the element
 bench: .venv/lint.stamp $(PAGE)  ## each benchmark in benchmarks/; an hour
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
-$(PAGE): $(SOURCES) scripts/build_web.py scripts/npm.py | $(BIN)/python
+$(PAGE): $(SOURCES) $(SCHEMA) scripts/build_web.py scripts/npm.py | .venv/schema.stamp
 	@$(BIN)/python scripts/build_web.py
+
+# Others come after it, for pip may not run twice at a time.
+.venv/schema.stamp: constraints.txt | $(BIN)/python
+	@$(INSTALL) msgspec
+	@touch $@
 
 .venv/all.stamp: $(MADE_FROM)
 	@echo "taskbridge: installing into .venv"

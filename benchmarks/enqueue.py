@@ -26,7 +26,7 @@ from kombu import Connection, Queue  # noqa: E402
 from report import Samples, compare, report  # noqa: E402
 
 from bridge import Bridge  # noqa: E402
-from bridge.sending.emitter import flush_all  # noqa: E402
+from bridge.sending.process_emitters import flush_all  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 
 NAME = "benchmark.task"

@@ -20,7 +20,7 @@ import socketio
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
 
 __all__ = ["job_of", "main", "messages"]

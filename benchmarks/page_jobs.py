@@ -9,7 +9,7 @@ import uuid
 from bridge import progress
 from bridge.reporting import current_job
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
 
 #: Seconds between two steps of each bar; the emitter looks ten times a second.

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from bridge import job, progress
 from bridge.reporting import current_job
 from bridge.reporting.run import Run
-from bridge.sending.emitter import Emitter, emitter_for
+from bridge.sending.emitter import Emitter
+from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
 
 #: Wall and CPU seconds.

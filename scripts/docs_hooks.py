@@ -1,4 +1,4 @@
-"""What MkDocs does beside its own: the settings' table, and pages that live outside of docs/."""
+"""What MkDocs does beside its own: the settings' table, the schema, pages from outside of docs/."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bridge.settings import reference  # noqa: E402
+from scripts import protocol_schema  # noqa: E402
 
 #: Files of the repository that have a page, by what docs link to them as.
 OUTSIDE = {
@@ -20,22 +21,26 @@ OUTSIDE = {
     "../benchmarks/README.md": "benchmarks.md",
 }
 TABLE = "<!-- settings -->"
+#: The file with the JSON Schema; a link only on the site, since the repository does not have it.
+SCHEMA = "protocol.schema.json"
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that live outside of docs/."""
+    """Add the pages that live outside of docs/, and the JSON Schema of the protocol."""
     from mkdocs.structure.files import File
 
     for source, name in OUTSIDE.items():
         text = (ROOT / source.removeprefix("../")).read_text()
         files.append(File.generated(config, name, content=_inside(text)))
+    files.append(File.generated(config, SCHEMA, content=protocol_schema.as_json()))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in the table of settings, and let links lead to pages."""
+    """Fill in the table of settings, and let links lead to pages and to the schema."""
     for source, name in OUTSIDE.items():
         markdown = markdown.replace(f"]({source}", f"]({name}")
+    markdown = markdown.replace(f"`{SCHEMA}`", f"[`{SCHEMA}`]({SCHEMA})")
     return markdown.replace(TABLE, reference.as_markdown())
 
 

@@ -1,6 +1,7 @@
 """Run npm in the web folder: the machine's, or where its node is missing or too old, PyPI's.
 
-``python scripts/npm.py test`` runs ``npm test`` there.
+``python scripts/npm.py test`` runs ``npm test`` there. npm's scripts find this Python, which some
+of them run, in the variable ``PYTHON``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def npm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [program, *arguments],
         cwd=WEB,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, "PYTHON": sys.executable},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

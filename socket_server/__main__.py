@@ -26,7 +26,7 @@ import eventlet.wsgi  # noqa: E402
 
 from bridge import tracing  # noqa: E402
 from bridge.errors import SettingsError, TaskbridgeError  # noqa: E402
-from bridge.sending.emitter import flush_all  # noqa: E402
+from bridge.sending.process_emitters import flush_all  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
 from socket_server.connection.bounded_websocket import UPGRADED  # noqa: E402

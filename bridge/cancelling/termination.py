@@ -11,7 +11,7 @@ from celery.worker import state as worker_state
 from celery.worker.request import Request
 
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
 from bridge.untyped import CeleryConsumer, CeleryPool, CeleryRequest, ControlState
 

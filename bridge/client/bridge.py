@@ -8,24 +8,16 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, Self
 
 from bridge import forking, tokens
-from bridge.bus.sharding import job_id, shard_of
+from bridge.bus.sharding import shard_of
 from bridge.client.celery_app import away, broker_errors, new_app
-from bridge.client.validation import as_json, check
+from bridge.client.validation import check, check_push
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
 from bridge.identifiers import check_identifier
-from bridge.protocol.event import (
-    MAX_EVENT_BYTES,
-    NAMESPACE,
-    RESERVED,
-    TERMINAL,
-    is_identifier,
-    room_of_job,
-    room_of_owner,
-)
-from bridge.protocol.json_types import JSONObject, SnapshotData
+from bridge.protocol.event import NAMESPACE, TERMINAL, room_of_job, room_of_owner
+from bridge.protocol.json_types import SnapshotData
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp, Signature
 
@@ -38,16 +30,6 @@ logger = logging.getLogger(__name__)
 
 #: Phrases for the endings of a job in error messages; other states are used as they are.
 ENDINGS = {"cancelled": "been cancelled", "lost": "been lost"}
-#: Types of signatures that stand for several tasks.
-SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
-
-
-class Asked(TypedDict):
-    """How messages are to be published; see ``publish_signals.enqueuing``."""
-
-    owner: str | None
-    settings: Settings
-    redact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,76 +136,21 @@ class Bridge:
             QueueUnavailable: the queue does not exist, or is full.
         """
         from bridge.bus.confirms import refusal
+        from bridge.client.new_job import NewJob
 
         check(task, args, kwargs, owner, self.settings.argument_bytes)
-        # A frozen signature has a task id, which other signatures may refer to.
-        frozen = None
-        if isinstance(task, str) or task.get("subtask_type") not in SEVERAL:
-            frozen = getattr(task, "options", {}).get("task_id")
-            frozen = options.pop("task_id", frozen)
-        job = job_id(owner, self.settings.shards, frozen if is_identifier(frozen) else None)
-        send = self._send_name if isinstance(task, str) else self._send_signature
-        asked: Asked = {"owner": owner, "settings": self.settings, "redact": redact}
+        job = NewJob.of(task, options, owner=owner, settings=self.settings, redact=redact)
+        # Only a canvas needs the application with the result backend.
+        app = self._sender if isinstance(task, str) else self.app
         try:
-            send(job, task, list(args or ()), dict(kwargs or {}), asked, options)
+            job.send(app, task, list(args or ()), dict(kwargs or {}), options)
         except broker_errors() as error:
             if refused := refusal(error):
                 raise refused from error
             raise BrokerUnavailable(away(self.settings, error)) from error
         except RecursionError:
             raise EnqueueError("the signature is nested too deeply for Celery") from None
-        return Job(job, task if isinstance(task, str) else task.task, owner, self)
-
-    def _send_name(
-        self,
-        job: str,
-        name: str,
-        args: list[object],
-        kwargs: JSONObject,
-        asked: Asked,
-        options: dict[str, object],
-    ) -> None:
-        from bridge.instrumentation.calls import Call, calling
-        from bridge.instrumentation.publish_signals import enqueuing
-
-        call = calling(Call(job=job), name, asked["owner"], self.settings)
-        with enqueuing(**asked), call:
-            self._sender.send_task(
-                name,
-                args,
-                kwargs,
-                task_id=job,
-                root_id=job,
-                add_to_parent=False,
-                **options,
-            )
-
-    def _send_signature(
-        self,
-        job: str,
-        signature: Signature,
-        args: list[object],
-        kwargs: JSONObject,
-        asked: Asked,
-        options: dict[str, object],
-    ) -> None:
-        from celery.canvas import chunks
-
-        from bridge.instrumentation.calls import Call, calling, nothing_published
-        from bridge.instrumentation.canvas import bound
-        from bridge.instrumentation.publish_signals import enqueuing
-
-        # Chunks are sent as the group that they expand to.
-        grouped = signature.group() if isinstance(signature, chunks) else signature
-        signature = bound(grouped, self.app)
-        call = Call(signature, job)
-        if call.total == 1 and not call.lazy:
-            options = {**options, "task_id": job}
-        of_job = signature.task, asked["owner"], self.settings
-        with enqueuing(**asked), calling(call, *of_job):
-            signature.apply_async(args, kwargs, root_id=job, **options)
-        if not call.published:
-            nothing_published(job, *of_job)
+        return Job(job.id, task if isinstance(task, str) else task.task, owner, self)
 
     def preload(self) -> None:
         """Import what the first calls need, so that a server's first clients do not wait for it.
@@ -243,7 +170,7 @@ class Bridge:
 
         A service that runs until it is killed need not call it.
         """
-        from bridge.sending.emitter import close
+        from bridge.sending.process_emitters import close
 
         close(self.settings)
         apps, self._apps = self._apps, {}
@@ -401,7 +328,7 @@ class Bridge:
         check_identifier(job, "a job's id", JobNotFound)
         from bridge.cancelling import cancel_request
         from bridge.reporting.run import Run
-        from bridge.sending.emitter import emitter_for
+        from bridge.sending.process_emitters import emitter_for
 
         run = Run(job=job, task=job, name="", owner=owner, begun=0)
         emitter_for(self.settings).put(run, "cancelling")
@@ -439,21 +366,11 @@ class Bridge:
         Raises:
             EnqueueError: not exactly one destination is given, or the event cannot be sent.
         """
-        from bridge.sending.emitter import emitter_for
         from bridge.sending.outbox import Push
+        from bridge.sending.process_emitters import emitter_for
 
-        given = [name for name in (owner, job, room, everyone or None) if name is not None]
-        if len(given) != 1 or not given[0]:
-            raise EnqueueError("push needs one destination: owner, job, room or everyone=True")
-        named = {"an event's name": event, "an owner": owner, "a job's id": job, "a room": room}
-        for what, value in named.items():
-            if value is not None:
-                check_identifier(value, what, EnqueueError)
-        if event in RESERVED:
-            raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
-        # Measured as it is sent, as the list of the event's arguments.
-        if len(as_json([data], "the event's data")) > MAX_EVENT_BYTES:
-            raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
+        given = {"owner": owner, "job": job, "room": room, "everyone": everyone or None}
+        check_push(event, data, given)
         ours = room_of_owner(owner) if owner else room_of_job(job) if job else None
         shard = self.shard(owner) if owner else None
         where = NAMESPACE if ours else namespace

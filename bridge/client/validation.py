@@ -1,4 +1,4 @@
-"""Checks of the arguments of ``Bridge.enqueue``, made before anything is sent."""
+"""Checks of the arguments of ``Bridge.enqueue`` and ``Bridge.push``, before anything is sent."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from bridge.errors import EnqueueError
 from bridge.identifiers import check_identifier
-from bridge.protocol.event import finite_json
+from bridge.protocol.event import MAX_EVENT_BYTES, RESERVED, finite_json
 from bridge.protocol.nesting import MAX_DEPTH, is_deep, shallow_json
 from bridge.untyped import Signature
 
-__all__ = ["MAX_ARGUMENTS", "as_json", "check"]
+__all__ = ["MAX_ARGUMENTS", "check", "check_push"]
 
 #: Maximum number of arguments of one task, positional and keyword arguments together.
 MAX_ARGUMENTS = 1000
@@ -45,13 +45,39 @@ def check(
     if args is not None and isinstance(args, str | bytes | Mapping):
         raise EnqueueError("args must be a list, kwargs an object with names")
     listed, named = list(args or ()), dict(kwargs or {})
-    size = len(as_json(listed, "args")) + len(as_json(named, "kwargs"))
+    size = len(_as_json(listed, "args")) + len(_as_json(named, "kwargs"))
     _check_amount("the task", len(listed) + len(named), size, most)
     if not isinstance(task, str):
         _check_signature(task, most)
 
 
-def as_json(value: object, what: str) -> str:
+def check_push(event: str, data: object, destinations: Mapping[str, object]) -> None:
+    """Check that an application's own event can be sent.
+
+    Args:
+        event: name of the event.
+        data: data of the event.
+        destinations: ``owner``, ``job``, ``room`` and ``everyone`` of :meth:`bridge.Bridge.push`;
+            None if not given.
+
+    Raises:
+        EnqueueError: it cannot; the message says what must change.
+    """
+    given = {name: one for name, one in destinations.items() if one is not None}
+    if len(given) != 1 or not all(given.values()):
+        raise EnqueueError("push needs one destination: owner, job, room or everyone=True")
+    check_identifier(event, "an event's name", EnqueueError)
+    for name, what in (("owner", "an owner"), ("job", "a job's id"), ("room", "a room")):
+        if name in given:
+            check_identifier(given[name], what, EnqueueError)
+    if event in RESERVED:
+        raise EnqueueError(f"an event cannot be called {event}: the protocol uses that name")
+    # Measured as it is sent, as the list of the event's arguments.
+    if len(_as_json([data], "the event's data")) > MAX_EVENT_BYTES:
+        raise EnqueueError(f"an event's data must be at most {MAX_EVENT_BYTES} bytes of JSON")
+
+
+def _as_json(value: object, what: str) -> str:
     """Return a value as JSON.
 
     Raises:

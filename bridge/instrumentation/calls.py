@@ -16,7 +16,7 @@ from celery.canvas import group
 from bridge.instrumentation import canvas, outcomes
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
 from bridge.untyped import Signature
 

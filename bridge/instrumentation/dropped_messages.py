@@ -16,8 +16,8 @@ from celery.exceptions import TaskError
 from kombu import Consumer, Queue
 from kombu.common import ignore_errors
 
-from bridge.instrumentation import installed, outcomes, poison, publish_signals
-from bridge.protocol.event import is_identifier
+from bridge.instrumentation import installed, outcomes, poison
+from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.json_types import JSONObject
 from bridge.results.bounded_calls import bounded_calls_for
 from bridge.results.parent_results import PATIENCE
@@ -140,13 +140,11 @@ def _settle(parent: CeleryConsumer, message: KombuMessage) -> None:
     known = _state(parent.app, str(task))
     if known in states.READY_STATES and not (known == states.FAILURE and _redelivered(message)):
         return
-    execution, store = None, known != states.STARTED
-    if reason_of(message) in FINAL:
-        delivery = {"delivery_info": {"redelivered": True}}
-        execution, store = publish_signals.execution({**fields, **delivery}), True
+    final = reason_of(message) in FINAL
     error = error_of(message)
     logger.error("taskbridge: task %s has failed, unless it runs: %s", task, error)
-    poison.fail(parent, message, error, execution, store=store)
+    store = final or known != states.STARTED
+    poison.fail(parent, message, error, redelivered=True if final else None, store=store)
 
 
 def _is_here(task: object) -> bool:

@@ -14,13 +14,12 @@ from celery import bootsteps
 from celery.app.task import Context
 from celery.exceptions import InvalidTaskError
 
-from bridge.instrumentation import installed, outcomes, publish_signals
-from bridge.instrumentation.publish_signals import HEADER, INTERNAL
-from bridge.protocol.event import is_counter, is_identifier, is_number
+from bridge.instrumentation import installed, outcomes
+from bridge.instrumentation.header import HEADER, run_of, sound
+from bridge.protocol.event_checks import is_counter, is_identifier, is_number
 from bridge.protocol.json_types import JSONObject
 from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
-from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from bridge.untyped import CeleryConsumer, KombuMessage
 
 __all__ = ["Guard", "fail", "on_rejected", "read_fields"]
@@ -79,7 +78,7 @@ def _refuse(consumer: CeleryConsumer, message: KombuMessage, error: object) -> N
 
 
 def _end(consumer: CeleryConsumer, message: KombuMessage, error: object) -> None:
-    if not is_identifier(read_fields(message).get("id")):
+    if not is_identifier(task := read_fields(message).get("id")):
         logger.error("taskbridge: rejected a message that is no task: %.500s", error)
         return
     flaw = (
@@ -87,17 +86,16 @@ def _end(consumer: CeleryConsumer, message: KombuMessage, error: object) -> None
         if isinstance(error, InvalidTaskError)
         else InvalidTaskError(f"the task's message cannot be used: {error}")
     )
-    fields = publish_signals.fields_of(message, read_fields(message))
-    logger.error("taskbridge: task %s has failed before it began: %.500s", fields["id"], flaw)
-    fail(consumer, message, flaw, publish_signals.execution(fields))
+    logger.error("taskbridge: task %s has failed before it began: %.500s", task, flaw)
+    fail(consumer, message, flaw, redelivered=bool(message.delivery_info.get("redelivered")))
 
 
 def fail(
     consumer: CeleryConsumer,
     message: KombuMessage,
     error: Exception,
-    execution: JSONObject | None,
     *,
+    redelivered: bool | None,
     store: bool = True,
 ) -> None:
     """Report a task as failed whose message no worker runs; the message must have an id.
@@ -106,24 +104,21 @@ def fail(
         consumer: the worker's consumer.
         message: kombu message of the task.
         error: reason of the failure.
-        execution: attempt that failed, as :func:`publish_signals.execution` returns it. With None,
-            servers ignore the failure of a task that they know to run.
+        redelivered: whether the execution that failed was one of a redelivered message; None if a
+            worker may be running the task: servers then ignore the failure while it runs.
         store: whether to store the failure in the result backend too; default True.
     """
     fields = read_fields(message)
     task, name = str(fields["id"]), fields.get("task")
     if store:
         _store(consumer, task, {**fields, **_embedded(message)}, error)
-    name = name[:255] if isinstance(name, str) else ""
-    if (header := publish_signals.sound(fields.get(HEADER))) is not None and name not in INTERNAL:
-        job = fields.get("root_id")
-        job = str(job if is_identifier(job) else task)
-        # 1 is greater than the 0 of `queued`, and smaller than the number of any execution.
-        begun = publish_signals.run_after(header) if execution else 1
-        run = Run(job=job, task=task, name=name, owner=header.get("owner"), begun=begun,
-                  execution=execution)  # fmt: skip
-        told = {"error": outcomes.error(error)}
-        emitter_for(installed.settings()).put(run, "failed", told)
+    fields |= {HEADER: sound(fields.get(HEADER)), "delivery_info": {"redelivered": redelivered}}
+    if not is_identifier(fields.get("root_id")):
+        fields["root_id"] = task
+    # 1 is greater than the 0 of `queued`, and smaller than the number of any execution.
+    begun = 1 if redelivered is None else None
+    if run := run_of(fields, name[:255] if isinstance(name, str) else "", begun=begun):
+        emitter_for(installed.settings()).put(run, "failed", {"error": outcomes.error(error)})
 
 
 def _store(consumer: CeleryConsumer, task: str, request: JSONObject, error: Exception) -> None:
@@ -203,7 +198,7 @@ def _check(message: KombuMessage) -> None:
     _check_embedded(embed)
     for place in (message.headers, payload):
         if isinstance(place, dict) and HEADER in place:
-            place[HEADER] = publish_signals.sound(place[HEADER])
+            place[HEADER] = sound(place[HEADER])
 
 
 def _is_deep(message: KombuMessage, payload: object) -> bool:

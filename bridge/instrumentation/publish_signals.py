@@ -9,82 +9,39 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+from typing import TYPE_CHECKING
 
 from celery import current_task, signals
 
 from bridge.instrumentation import calls, canvas, flower_progress, installed, outcomes
-from bridge.protocol.event import is_counter, is_identifier, is_number
+from bridge.instrumentation.header import (
+    HEADER,
+    INTERNAL,
+    Header,
+    header_of,
+    repeated,
+    run_after,
+    run_of,
+)
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting import current_job
-from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
-from bridge.untyped import CeleryRequest, KombuMessage
 
 if TYPE_CHECKING:
     from kombu import Queue
 
-__all__ = [
-    "HEADER",
-    "INTERNAL",
-    "Header",
-    "connect",
-    "enqueuing",
-    "execution",
-    "fields_of",
-    "header_of",
-    "run_after",
-    "sound",
-    "stopped_clock",
-    "told",
-]
+__all__ = ["connect", "enqueuing"]
 
-#: Header of a task's message that makes it, and what it spawns, part of a job.
-HEADER = "taskbridge"
 #: Text that Flower and Celery's events show to operators instead of arguments.
 REDACTED = "<redacted>"
-#: Names of Celery's own helper tasks, for which no events are sent.
-INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
-#: Fields of the header that the ``queued`` and ``started`` events repeat.
-ToldField = Literal["total", "more", "queue", "expires_at"]
-TOLD: tuple[ToldField, ...] = get_args(ToldField)
-#: Bound of the numbers of tasks in a header: a job that waits for more would never end.
-MAX_TASKS = 10_000_000
-#: Bound of ``run`` in a header; the clock, in microseconds, reaches it in 2112.
-MAX_RUN = 2**52
 #: Microseconds by which ``run`` in the header of a retry is ahead of the clock: a worker's parent
 #: publishes the retry before it reports the execution that has failed.
 AHEAD = 1_000_000
-#: Checks of the values in a header, by name; values of other names are left alone.
-SOUND: dict[str, Callable[[Any], bool]] = {
-    "owner": lambda value: value is None or is_identifier(value),
-    **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
-    **dict.fromkeys(("at", "expires_at"), is_number),
-    "queue": lambda value: isinstance(value, str),
-    "run": lambda value: is_counter(value) and value < MAX_RUN,
-}
-
-
-class Header(TypedDict, total=False):
-    """The value of the header ``taskbridge`` of a task's message."""
-
-    owner: str | None
-    #: Time of publishing, in seconds since the epoch.
-    at: float
-    #: Tasks of the call's job, or tasks that the message adds to a job.
-    total: int
-    more: int
-    #: Number of the publishing run, which this task's runs exceed; see :func:`run_after`.
-    run: int
-    queue: str
-    expires_at: float
-    #: Whether arguments are hidden, those of the tasks that it spawns too.
-    redact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +54,6 @@ class Enqueuing:
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
-#: Time in microseconds that :func:`run_after` uses in this context; None for the clock.
-_stopped: ContextVar[int | None] = ContextVar("taskbridge_stopped", default=None)
 
 
 @contextlib.contextmanager
@@ -234,10 +189,10 @@ def _after_publish(sender: str, headers: JSONObject, body: object = None, **_: o
         # A task that is retried or replaced publishes a message with its own id.
         here[0].republished = True
         return
-    run = Run(job=headers["root_id"], task=headers["id"], name=sender, owner=asked.owner, begun=0)
-    follow = canvas.first_ids(canvas.followers(_embedded(body), headers.get("group_index")))
-    data = {**told(headers[HEADER]), **({"followers": follow} if follow else {})}
-    emitter_for(asked.settings).put(run, "queued", data)
+    if run := run_of(headers, sender, begun=0):
+        follow = canvas.first_ids(canvas.followers(_embedded(body), headers.get("group_index")))
+        data = {**repeated(headers[HEADER]), **({"followers": follow} if follow else {})}
+        emitter_for(asked.settings).put(run, "queued", data)
 
 
 def _embedded(body: object) -> JSONObject:
@@ -245,78 +200,11 @@ def _embedded(body: object) -> JSONObject:
     return body[2] if isinstance(body, tuple | list) and len(body) == 3 else {}
 
 
-def run_after(header: Header, by: int = 1) -> int:
-    """Return a number for an execution: the clock in microseconds, but greater than ``run``.
-
-    The attempts of a task, and the tasks of a chain, are so in order even if hosts' clocks differ.
-
-    Args:
-        header: taskbridge header of the task's message; its ``run`` is from the publisher.
-        by: minimum distance to ``run``; default 1.
-    """
-    return max(_stopped.get() or time.time_ns() // 1000, header.get("run", 0) + by)
-
-
-@contextlib.contextmanager
-def stopped_clock() -> Iterator[None]:
-    """Make :func:`run_after` use the time at which the ``with`` block begins.
-
-    An execution that is reported after its retry was published has so the smaller number.
-    """
-    token = _stopped.set(time.time_ns() // 1000)
-    try:
-        yield
-    finally:
-        _stopped.reset(token)
-
-
-def execution(fields: JSONObject | CeleryRequest) -> JSONObject:
-    """Return which execution of a task this is: ``attempt``, ``redelivered``, maybe ``replaced``.
-
-    Args:
-        fields: fields of the task's message, or its request; read with ``get``.
-    """
-    retries, delivery = fields.get("retries", 0), fields.get("delivery_info") or {}
-    attempt = retries + 1 if is_counter(retries) else 1
-    told = {"attempt": attempt, "redelivered": bool(delivery.get("redelivered"))}
-    replaced = fields.get("replaced_task_nesting")
-    # Celery counts the attempts of a task that replaces another from 1 again.
-    return {**told, "replaced": replaced} if is_counter(replaced) and replaced else told
-
-
-def fields_of(message: KombuMessage, fields: JSONObject | None = None) -> JSONObject:
-    """Return the fields of a message that has no request yet, with its ``delivery_info``.
-
-    Args:
-        message: kombu message.
-        fields: fields of its task; default its headers.
-    """
-    return {**(fields or message.headers or {}), "delivery_info": message.delivery_info}
-
-
 def _order() -> Header:
     """Return the ``run`` of a spawned task's header, which orders it after the current task."""
     if _enqueuing.get() is not None:
         return {}
     return {"run": run_after(getattr(current_task.request, HEADER))}
-
-
-def told(header: Header) -> JSONObject:
-    """Return the fields of a header that the ``queued`` and ``started`` events repeat."""
-    return {name: header[name] for name in TOLD if name in header}
-
-
-def header_of(value: object) -> Header | None:
-    """Return the header of a message that :func:`sound` has checked; None if it has none."""
-    return cast("Header", value) if isinstance(value, dict) else None
-
-
-def sound(header: object) -> Header | None:
-    """Return a header without values of a wrong type; None if it is no header."""
-    if not isinstance(header, dict):
-        return None
-    right = {name: one for name, one in header.items() if name not in SOUND or SOUND[name](one)}
-    return cast("Header", right)
 
 
 def _spawning() -> Enqueuing | None:

@@ -23,13 +23,13 @@ from bridge.instrumentation import (
     publish_signals,
     result_progress,
 )
-from bridge.instrumentation.publish_signals import HEADER, INTERNAL, Header, header_of
+from bridge.instrumentation.header import HEADER, header_of, repeated, run_of
 from bridge.protocol.event import EventType
 from bridge.protocol.json_types import JobFailure, JSONObject
 from bridge.reporting import current_job
 from bridge.reporting.run import Run
 from bridge.sending import fork_relay
-from bridge.sending.emitter import emitter_for, flush_all
+from bridge.sending.process_emitters import emitter_for, flush_all
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp, CeleryConsumer, CeleryRequest, CeleryTask, KombuMessage
 
@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the end of a task waits for its last event to be sent.
 TASK_FLUSH = 2.0
+#: Distance of the number of a run that a worker's parent reports, in place of a child's, to that of
+#: the publishing run: greater than the child's.
+PARENT_AHEAD = 2
 #: Signal that Celery sends to a pool process at a task's soft time limit; None on Windows.
 SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
 
@@ -67,42 +70,21 @@ def install(app: CeleryApp, settings: Settings | None = None) -> None:
     fork_relay.install()
 
 
-def _run_of(task: CeleryTask) -> Run | None:
-    """Return a new run of a task that is about to run; None if it is not tracked."""
-    request = task.request
-    header = header_of(getattr(request, HEADER, None))
-    if header is None or task.name in INTERNAL:
-        return None
-    job, owner = request.root_id or request.id, header.get("owner")
-    return Run(
-        job=job,
-        task=request.id,
-        name=task.name,
-        owner=owner,
-        begun=publish_signals.run_after(header),
-        execution=publish_signals.execution(request),
-        is_cancelled=cancelled_jobs.watch(job),
-        capture=capture.kinds_for(task, owner, installed.settings()),
-        node=getattr(request, "hostname", None),
-    )
-
-
 def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
-    if run := _run_of(task):
+    if run := run_of(task.request, task.name):
+        run.is_cancelled = cancelled_jobs.watch(run.job)
+        run.capture = capture.kinds_for(task, run.owner, installed.settings())
+        run.node = task.request.hostname
         emitter = emitter_for(installed.settings())
         emitter.add(run)
         current_job.enter(run, emitter)
-        emitter.put(run, "started", _beginning(task.request))
+        # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
+        emitter.put(run, "started", repeated(task.request.get(HEADER)))
         cancel_request.follow(run)
         capture.attach(run.capture, installed.settings())
         if installed.settings().store_progress:
             result_progress.track(run, task)
         flower_progress.track(run, task)
-
-
-def _beginning(request: CeleryRequest) -> JSONObject:
-    # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
-    return publish_signals.told(getattr(request, HEADER))
 
 
 def _on_postrun(
@@ -133,51 +115,27 @@ def _report(
         fork_relay.settle(run)
         run.over = True
         emitter.put(run, kind, data)
-    elif parent := (_run_told(request, name) if request else _parent_run(task_id)):
-        # No pool process runs the task (any more): the parent reports a run of its own.
+    elif parent := _parent_run(task_id, request, name):
         emitter_for(installed.settings()).put(parent, kind, data)
 
 
-def _parent_run(task_id: str) -> Run | None:
-    request = _received.get(task_id)
-    if request is None:
-        return None
-    header = header_of(request.request_dict.get(HEADER))
-    if header is None or request.type in INTERNAL:
-        return None
-    job = request.root_id or task_id
-    return _parents(job, task_id, request.type, header, request.request_dict)
-
-
-def _parents(
-    job: str, task: str, name: str, header: Header, fields: JSONObject | CeleryRequest
-) -> Run:
-    """Return a run under which a worker's parent reports the end of an execution.
+def _parent_run(task_id: str, request: CeleryRequest | None, name: str) -> Run | None:
+    """Return a run for the report of a worker's parent: no pool process runs the task (any more).
 
     Args:
-        job: id of the job.
-        task: id of the task.
-        name: name of the task.
-        header: taskbridge header of the task's message.
-        fields: fields of the message; see :func:`publish_signals.execution`.
+        task_id: id of the task.
+        request: request of a signal; default the one that the worker has received.
+        name: name of the request's task.
+
+    Returns:
+        The run; None if the task is not tracked, or not known.
     """
-    return Run(
-        job=job,
-        task=task,
-        name=name,
-        owner=header.get("owner"),
-        begun=publish_signals.run_after(header, 2),  # greater than the child's number
-        execution=publish_signals.execution(fields),
-    )
-
-
-def _run_told(request: CeleryRequest, name: str) -> Run | None:
-    """Return a run for the parent's report, from the request of a signal; None if not tracked."""
-    header = header_of(getattr(request, HEADER, None))
-    if header is None or name in INTERNAL:
+    if request is not None:
+        return run_of(request, name, ahead=PARENT_AHEAD)
+    received = _received.get(task_id)
+    if received is None:
         return None
-    job = request.root_id or request.id
-    return _parents(job, request.id, name, header, request)
+    return run_of(received.request_dict, received.type, ahead=PARENT_AHEAD)
 
 
 def _on_received(sender: CeleryConsumer, request: CeleryRequest, **_: object) -> None:
@@ -234,10 +192,8 @@ def _on_revoked(
 
 
 def _on_unknown(name: str, id: str, message: KombuMessage, **_: object) -> None:
-    headers = message.headers or {}
-    if (header := header_of(headers.get(HEADER))) is not None:
-        job, fields = headers.get("root_id") or id, publish_signals.fields_of(message)
-        run = _parents(job, id, name[:255], header, fields)
+    fields = {**(message.headers or {}), "id": id, "delivery_info": message.delivery_info}
+    if run := run_of(fields, name[:255], ahead=PARENT_AHEAD):
         text = (
             f"no worker knows a task named {name}: check the name, or add its module to the worker"
         )

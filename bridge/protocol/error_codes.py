@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from bridge.protocol.json_types import JSONObject
+from typing import cast
+
+from bridge.protocol.request_types import ErrorCode, ErrorObject
 
 __all__ = ["TEMPORARY", "error_object"]
 
 #: Codes of errors after which the same request may succeed later.
-TEMPORARY = frozenset({"unavailable", "too_many_requests", "too_many_connections", "internal"})
+TEMPORARY: frozenset[ErrorCode] = frozenset(
+    {"unavailable", "too_many_requests", "too_many_connections", "internal"}
+)
 
 
-def error_object(code: str, message: str, **more: object) -> JSONObject:
+def error_object(code: ErrorCode, message: str, **more: object) -> ErrorObject:
     """Return an error as the JSON object of the protocol.
 
     Args:
@@ -18,4 +22,5 @@ def error_object(code: str, message: str, **more: object) -> JSONObject:
         message: one sentence for a person.
         more: further fields of errors with this code.
     """
-    return {"code": code, "message": message, "temporary": code in TEMPORARY, **more}
+    told = {"code": code, "message": message, "temporary": code in TEMPORARY, **more}
+    return cast("ErrorObject", told)

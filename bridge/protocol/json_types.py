@@ -1,13 +1,16 @@
-"""Types of the JSON objects that clients get; docs/protocol.md says what each field means.
+"""Types of events and snapshots, as JSON; docs/protocol.md says what each field means.
 
 Times are seconds since the epoch. ``NotRequired`` fields are left out where they do not apply, and
-by servers of 0.1.0.
+by servers of 0.1.0. ``scripts/protocol_schema.py`` makes the protocol's JSON Schema of the types,
+their docstrings and ``#:`` comments; the client's TypeScript is generated from that.
 """
 
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 __all__ = [
     "BarData",
+    "Ending",
+    "EventType",
     "Expectation",
     "JSONObject",
     "JobEvent",
@@ -22,8 +25,25 @@ __all__ = [
 #: A JSON object whose fields depend on something else: an event's type, or an application.
 JSONObject: TypeAlias = dict[str, Any]
 
-JobState = Literal[
-    "queued", "running", "retrying", "cancelling", "succeeded", "failed", "cancelled", "lost"
+#: A state after which a job or a task sends nothing more.
+Ending = Literal["succeeded", "failed", "cancelled", "lost"]
+
+#: The state of a job or a task.
+JobState = Literal["queued", "running", "retrying", "cancelling", Ending]
+
+#: The type of an event; servers alone send ``stalled``, ``estimate`` and ``disturbed``.
+EventType = Literal[
+    "queued",
+    "started",
+    "progress",
+    "log",
+    "output",
+    "retrying",
+    "cancelling",
+    Ending,
+    "stalled",
+    "estimate",
+    "disturbed",
 ]
 
 
@@ -41,13 +61,14 @@ class BarData(TypedDict):
     elapsed: float
     postfix: str
     closed: bool
-    #: Whether its task waits for others.
+    #: Whether the bar is drawn in place of those of a job without bars, which waits or is stalled.
     idle: NotRequired[bool]
 
 
 class LogLine(TypedDict):
     """A line of a task's log."""
 
+    #: Seconds since the epoch.
     at: float
     level: str
     message: str
@@ -62,14 +83,14 @@ class QueuePlace(TypedDict):
     """The queue in which a job waits."""
 
     name: str
-    #: Tasks ahead of it, an estimate; None if that is not known.
+    #: Tasks ahead of it, an estimate; null while unknown.
     ahead: int | None
-    #: Whether a worker reads the queue; None if that is not known.
+    #: Whether a worker reads the queue; null while unknown.
     workers: bool | None
 
 
 class Expectation(TypedDict):
-    """When a job is expected to end, from the durations of ``jobs`` earlier ones."""
+    """When a job is expected to end, in seconds since the epoch, by ``jobs`` earlier ones."""
 
     earliest: float
     latest: float
@@ -79,18 +100,21 @@ class Expectation(TypedDict):
 class JobEvent(TypedDict):
     """One event of one task of a job; events of a task are ordered by (run, seq, tick)."""
 
+    #: Version of the protocol.
     v: int
     job: str
     task: str
     name: str
     owner: str | None
-    type: str
+    type: EventType
     run: int
     seq: int
     tick: int
+    #: Seconds since the epoch.
     at: float
-    #: By type, as docs/protocol.md lists it.
+    #: Its fields depend on ``type``, as docs/protocol.md lists them.
     data: JSONObject
+    #: Place of the event among those of its job, for a later ``watch``.
     cursor: NotRequired[str | None]
 
 
@@ -110,9 +134,11 @@ class TaskData(TypedDict):
     stalled: bool
     #: Whether its end is what a server concluded, and not the task's own event.
     presumed: bool
+    #: Seconds since the epoch; null before its end.
     ended_at: float | None
     error: JobFailure | None
     reason: str | None
+    #: Seconds since the epoch of the earliest next attempt.
     retry_at: float | None
 
 
@@ -123,13 +149,18 @@ class SnapshotData(TypedDict):
     name: str
     owner: str | None
     state: JobState
+    #: Seconds since the epoch of the newest event.
     at: float
     queued_at: float | None
     started_at: float | None
     ended_at: float | None
+    #: Tasks that the job is known to have.
     total: int
+    #: Tasks that have ended.
     done: int
+    #: Tasks that the job was enqueued with.
     planned: int
+    #: Tasks that its tasks added.
     spawned: int
     bars: list[BarData]
     meta: JSONObject
@@ -141,7 +172,7 @@ class SnapshotData(TypedDict):
     retry_at: float | None
     cancelling: bool
     stalled: bool
-    #: Why nothing comes from the job's workers; None while events come.
+    #: Why no events of the job's workers arrive; null while they arrive.
     disturbed: NotRequired[str | None]
     queue: QueuePlace | None
     eta: Expectation | None

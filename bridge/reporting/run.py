@@ -46,7 +46,7 @@ class Run:
         task: id of the task.
         name: name of the task.
         owner: owner of the job; None without one.
-        begun: number of the execution, see ``publish_signals.run_after``; 0 for events that are
+        begun: number of the execution, see ``header.run_after``; 0 for events that are
             not of an execution (``queued``, ``cancelling``); default the time in microseconds
             since the epoch.
         execution: ``attempt``, ``redelivered`` and ``replaced`` as Celery knows them, sent with
@@ -78,7 +78,8 @@ class Run:
         #: Execution fields of all events; empty for a first execution, where only lifecycle
         #: events carry them.
         self._later = {} if self.execution == FIRST else self.execution
-        self.capture, self.node = capture, node
+        #: As the arguments say; a worker sets them before the run begins.
+        self.is_cancelled, self.capture, self.node = is_cancelled, capture, node
         self.clock = clock
         self.cancelled = False
         #: Whether the end of the run was reported.
@@ -95,7 +96,6 @@ class Run:
         #: Values of ``job.set_meta`` by name; the dict is replaced, never changed in place.
         self.meta: JSONObject = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
-        self._is_cancelled = is_cancelled
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
@@ -159,8 +159,8 @@ class Run:
 
     def notice_cancel(self) -> None:
         """Check whether the job was cancelled, and stop its bars if so; called by the sender."""
-        if not self.cancelled and self._is_cancelled is not None:
-            self.cancelled = self._is_cancelled()
+        if not self.cancelled and self.is_cancelled is not None:
+            self.cancelled = self.is_cancelled()
         if self.cancelled:
             self._stop_bars()
 

@@ -6,17 +6,14 @@ The sender thread samples the bars, gathers log lines, and publishes.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import random
-import sys
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from bridge import forking, tracing
+from bridge import tracing
 from bridge.bus.sharding import channel_of, shard_of
 from bridge.protocol.event import NAMESPACE, Event, EventType, room_of_job
 from bridge.protocol.json_types import JSONObject
@@ -30,7 +27,7 @@ from bridge.settings import Settings
 if TYPE_CHECKING:
     from bridge.bus.write_only_manager import WriteOnlyManager
 
-__all__ = ["Emitter", "close", "emitter_for", "flush_all"]
+__all__ = ["Emitter"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +35,6 @@ logger = logging.getLogger(__name__)
 HEARTBEATS = 3
 #: Seconds between attempts to reach an unreachable broker: first and longest.
 BACKOFF = (0.2, 5.0)
-#: Seconds that an exiting process waits until its events are sent.
-EXIT_FLUSH = 5.0
 
 
 class Emitter:
@@ -263,45 +258,3 @@ class Emitter:
 
             self._writers[channel] = new_write_only_manager(self._settings.replace(channel=channel))
         return self._writers[channel]
-
-
-_emitters: dict[tuple[int, str, str], Emitter] = {}
-
-
-def emitter_for(settings: Settings) -> Emitter:
-    """Return this process's emitter for a broker and channel.
-
-    Keyed on the pid: connections and threads of before a fork cannot be used after it.
-    """
-    key = (os.getpid(), settings.events, settings.channel)
-    if key not in _emitters:
-        _flush_at_exit()
-        _emitters[key] = Emitter(settings)
-    return _emitters[key]
-
-
-def _flush_at_exit() -> None:
-    """Flush at the end of a multiprocessing child, which runs no ``atexit`` handlers."""
-    util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util and process and process.parent_process() is not None:
-        util.Finalize(None, flush_all, exitpriority=0)
-
-
-def flush_all(timeout: float = EXIT_FLUSH) -> None:
-    """Flush all emitters of this process, within ``timeout`` seconds in all."""
-    deadline = time.monotonic() + timeout
-    for (pid, *_), emitter in list(_emitters.items()):
-        if pid == os.getpid():
-            emitter.flush(max(0.0, deadline - time.monotonic()), patient=True)
-
-
-def close(settings: Settings, timeout: float = EXIT_FLUSH) -> None:
-    """Close this process's emitter for a broker and channel, if there is one."""
-    emitter = _emitters.pop((os.getpid(), settings.events, settings.channel), None)
-    if emitter is not None:
-        emitter.close(timeout)
-
-
-atexit.register(flush_all)
-forking.call_in_child(_emitters.clear)  # they have the parent's sockets

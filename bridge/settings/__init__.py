@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.settings.settings import PREFIX, Settings, without_keys
+from bridge.settings.settings import Settings
+from bridge.settings.variables import PREFIX, without_keys
 
 __all__ = ["PREFIX", "Settings", "without_keys"]

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 from bridge.errors import SettingsError
 from bridge.settings import broker_url
 from bridge.settings import parsers as types
+from bridge.settings.variables import read
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
-__all__ = ["PREFIX", "Settings", "without_keys"]
-
-PREFIX = "TASKBRIDGE_"
+__all__ = ["Settings"]
 
 T = TypeVar("T")
 
@@ -207,15 +206,7 @@ class Settings:
             SettingsError: a ``TASKBRIDGE_*`` variable is unknown, its value cannot work, or the
                 file that it names cannot be read.
         """
-        parsers = {PREFIX + f.name.upper(): f for f in fields(cls)}
-        source = _with_files(os.environ if environ is None else environ, parsers)
-        values: dict[str, Any] = {}
-        for name in sorted(key for key in source if key.startswith(PREFIX)):
-            if name not in parsers:
-                raise SettingsError(_unknown(name, list(parsers)))
-            if source[name]:
-                values[parsers[name].name] = _parse(name, source[name], parsers[name])
-        settings = cls(**values)
+        settings = cls(**read(os.environ if environ is None else environ, fields(cls)))
         settings._check()
         return settings
 
@@ -328,48 +319,3 @@ class Settings:
     def socket_path(self) -> str:
         """Path of Socket.IO at the server, below the path of the server's URL."""
         return f"{urlsplit(self.server_url).path}/socket.io".strip("/")
-
-
-def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return variables without token keys, for a process that neither signs nor verifies tokens."""
-    keys = (f"{PREFIX}SECRET", f"{PREFIX}SECRET_FILE")
-    return {name: value for name, value in environ.items() if name not in keys}
-
-
-def _with_files(environ: Mapping[str, str], known: Mapping[str, Field[object]]) -> dict[str, str]:
-    """Return variables, each ``NAME_FILE`` replaced by ``NAME`` with the content of the file."""
-    values = dict(environ)
-    for name, setting in known.items():
-        file = values.pop(f"{name}_FILE", "") if not setting.repr else ""
-        if not file:
-            continue
-        if values.get(name):
-            raise SettingsError(f"{name} and {name}_FILE are both set: unset one of them")
-        try:
-            values[name] = Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise SettingsError(f"{name}_FILE={file} cannot be read: {reason}") from None
-        if not values[name]:
-            raise SettingsError(f"{name}_FILE={file} is empty")
-    return values
-
-
-def _parse(name: str, text: str, setting: Field[object]) -> object:
-    try:
-        return setting.metadata["parse"](text)
-    except ValueError as error:
-        reason = str(error)
-        if reason.startswith(("invalid literal", "could not convert")):
-            reason = "must be a number"
-        # The message may land in a log, so it never quotes a value that may contain a password.
-        shown = f"={text!r}" if setting.repr else ""
-        raise SettingsError(f"{name}{shown} {reason}") from None
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-    return f"unknown setting {name}: {hint}"

@@ -13,11 +13,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.json_types import SnapshotData
-from bridge.protocol.size_budget import shorter
+from bridge.protocol.request_types import ErrorCode
 from bridge.settings import Settings
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.health import Health
-from socket_server.journal.journal import Journal
 from socket_server.watching.auth import Auth
 from socket_server.watching.job_lookup import JobLookup
 
@@ -41,15 +40,13 @@ SECURITY_HEADERS = {
 }
 
 
-def new_http(
-    settings: Settings, auth: Auth, journal: Journal, lookup: JobLookup, health: Health
-) -> Flask:
+def new_http(settings: Settings, auth: Auth, lookup: JobLookup, health: Health) -> Flask:
     """Return the WSGI application that is served beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
     http.after_request(_secure)
     http.get("/")(_index(http))
     http.get("/api/page")(_page(auth, settings))
-    job = _job(auth, journal, lookup)
+    job = _job(auth, lookup)
     http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
     http.get("/api/progress/<id>", endpoint="progress")(_progress(job, settings))
     _add_health(http, settings, health)
@@ -125,7 +122,7 @@ def _well(
 Credentials = dict[str, str] | None
 
 
-def _job(auth: Auth, journal: Journal, lookup: JobLookup) -> Callable[[str, Credentials], Found]:
+def _job(auth: Auth, lookup: JobLookup) -> Callable[[str, Credentials], Found]:
     """Return a function that finds a job's snapshot, or else returns an error response."""
 
     def job(job: str, credentials: Credentials) -> Found:
@@ -133,8 +130,7 @@ def _job(auth: Auth, journal: Journal, lookup: JobLookup) -> Callable[[str, Cred
             grant = auth.grant(request.environ, credentials)
             if not grant.allows("watch"):
                 return _error(403, "forbidden", "the token's scope does not allow watch")
-            found = lookup.find(job, grant)
-            return shorter(found) if found else journal.snapshot(job)
+            return lookup.find(job, grant).encode()
         except TokenError as error:
             return _error(401, "unauthorized", str(error))
         except WrongShard as error:
@@ -168,5 +164,5 @@ def _progress(
     return progress
 
 
-def _error(status: int, code: str, message: str) -> tuple[Response, int]:
+def _error(status: int, code: ErrorCode, message: str) -> tuple[Response, int]:
     return jsonify(error=error_object(code, message)), status

@@ -18,6 +18,7 @@ from bridge.errors import (
 from bridge.identifiers import MAX_CHARACTERS, flaw
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.json_types import JSONObject
+from bridge.protocol.request_types import ErrorCode, ErrorObject
 from bridge.untyped import SocketIOServer
 from socket_server.messages.answer import Body
 
@@ -30,7 +31,7 @@ MAX_PAUSE = 1.0
 
 FAILED = "the server failed to answer; its log says why"
 
-CODES: dict[type[TaskbridgeError], str] = {
+CODES: dict[type[TaskbridgeError], ErrorCode] = {
     BrokerUnavailable: "unavailable",
     EnqueueError: "bad_request",
     JobNotFound: "not_found",
@@ -48,12 +49,12 @@ class Refused(Exception):
         retry_after: seconds after which the request may be repeated; default None for unknown.
     """
 
-    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.retry_after = retry_after
 
-    def encode(self) -> JSONObject:
+    def encode(self) -> ErrorObject:
         """Return it as the protocol's error."""
         more = {} if self.retry_after is None else {"retry_after": self.retry_after}
         return error_object(self.code, str(self), **more)

@@ -19,6 +19,7 @@ from bridge.cli.commands import cli
 from support.documents import DOCUMENTS, blocks
 from support.process import ROOT
 from support.tools import need
+from support.wire import schema
 
 #: Of these a block is known what to do with; `text` is read by people alone.
 LANGUAGES = {"python", "sh", "console", "html", "js", "jsx", "json", "text"}
@@ -205,6 +206,8 @@ def test_the_documentation_is_built_and_its_links_lead_somewhere(tmp_path):
     assert "TASKBRIDGE_MAX_BACKLOG" in settings
     api = (tmp_path / "site/api.html").read_text()
     assert "create_app" in api
+    assert json.loads((tmp_path / "site/protocol.schema.json").read_text()) == schema()
+    assert 'href="protocol.schema.json"' in (tmp_path / "site/protocol.html").read_text()
     loaded = r"<(?:script|link|img)[^>]*(?:src|href)=\"(https?://[^\"]+)"
     pages = [page.read_text() for page in (tmp_path / "site").glob("*.html")]
     elsewhere = {url for page in pages for url in re.findall(loaded, page)}

@@ -13,12 +13,16 @@ from celery import chain, chord, group, signature
 
 from bridge.errors import JobNotFound
 from support.wait import until
+from support.wire import event_flaws, flaws
 
 
 def watched(stack, job, timeout=30):
-    """Watch a job to its end; return its events and its snapshot."""
+    """Watch a job to its end; return its events and its snapshot, which fit the JSON Schema."""
     watcher = stack.bridge.watch(job.id, timeout=timeout)
-    return list(watcher), watcher.snapshot.encode()
+    events, snapshot = list(watcher), watcher.snapshot.encode()
+    assert [flaw for event in events for flaw in event_flaws(event)] == []
+    assert flaws(snapshot, "SnapshotData") == []
+    return events, snapshot
 
 
 def kinds(events):

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import JobNotFound, ServerUnavailable
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from support.planted import encoded, plant, planted
 from support.wait import until
 from workers.app import new_app

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.protocol.event import SERVER_MADE, TYPES
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from support.raw import Raw
 from support.stack import Stack
 

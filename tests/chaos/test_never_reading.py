@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import JobNotFound
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from support.largest import REQUESTS, history_of, publish_largest
 from support.raw import Raw
 from support.wait import until

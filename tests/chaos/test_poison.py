@@ -9,7 +9,7 @@ from kombu import Connection
 
 from bridge.errors import JobNotFound
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from support.poison import NAMELESS, ODD, POISONS, Poisoner
 from support.process import children_of
 from support.stack import Stack

@@ -17,7 +17,8 @@ from bridge.cli import doctor
 from bridge.errors import BrokerUnavailable
 from bridge.protocol.event import Event
 from bridge.reporting.run import Run
-from bridge.sending.emitter import Emitter, close
+from bridge.sending.emitter import Emitter
+from bridge.sending.process_emitters import close
 from bridge.settings import Settings
 from socket_server.bus.managers import new_manager
 from socket_server.estimates.queue_depth import QueueDepths

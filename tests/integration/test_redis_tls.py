@@ -13,7 +13,7 @@ from bridge.bus import tls
 from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.client.celery_app import new_app
 from bridge.errors import BrokerUnavailable
-from bridge.sending.emitter import close
+from bridge.sending.process_emitters import close
 from bridge.settings import Settings
 from socket_server.bus.managers import new_manager
 from socket_server.observability.counters import Counters

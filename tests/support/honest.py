@@ -17,7 +17,7 @@ from bridge import Bridge
 from bridge.client.socket_client import SocketClient
 from bridge.protocol.event import NAMESPACE
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 
 #: Seconds between two events, and for which the last is waited for.
 INTERVAL, PATIENCE = 0.005, 20.0

@@ -11,7 +11,7 @@ import sys
 from celery import group, shared_task
 
 from bridge import Bridge, Settings, job
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 
 #: Bytes of an own event.
 PUSHED = 48 * 1024

@@ -9,7 +9,7 @@ import uuid
 from contextlib import ExitStack
 
 from bridge.reporting.run import Run
-from bridge.sending.emitter import emitter_for
+from bridge.sending.process_emitters import emitter_for
 from support.attacks import Target, attack
 from support.attacks.proxies import is_within_the_rate
 from support.wait import until

@@ -179,7 +179,7 @@ def flood_of_watches(target: Target) -> None:
 
 def _make_jobs(target: Target, owner: str, jobs: list[str]) -> None:
     from bridge.reporting.run import Run
-    from bridge.sending.emitter import emitter_for
+    from bridge.sending.process_emitters import emitter_for
 
     for job in jobs:
         run = Run(job=job, task=job, name="support.nobody", owner=owner, begun=0)

@@ -11,7 +11,7 @@ from celery import Celery, signals
 from kombu import pools
 
 from bridge import Bridge
-from bridge.sending.emitter import _emitters
+from bridge.sending.process_emitters import _emitters
 
 #: Where other tests of the process have imported eventlet, it warns of each fork; the children
 #: here run nothing of it.

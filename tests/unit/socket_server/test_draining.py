@@ -10,6 +10,7 @@ from socket_server import draining
 from socket_server.draining import Draining
 from socket_server.http.health import Health
 from support.clock import Clock
+from support.wire import flaws
 
 
 class Server:
@@ -31,6 +32,7 @@ class Server:
         return SimpleNamespace(close=close)
 
     def emit(self, event, told, to, **_):
+        assert (event, flaws(told, "Draining")) == ("draining", [])
         self.told[to] = told["after"]
 
     def sleep(self, seconds):

@@ -14,6 +14,7 @@ from bridge import Bridge, Settings
 from bridge.client.validation import check
 from bridge.instrumentation import calls, publish_signals
 from bridge.instrumentation.canvas import bound, size
+from bridge.instrumentation.header import HEADER, INTERNAL
 
 
 class Events:
@@ -59,7 +60,7 @@ def messages():
     found = []
 
     def seen(sender, headers, **_):
-        if sender not in publish_signals.INTERNAL:
+        if sender not in INTERNAL:
             found.append(headers)
 
     signals.after_task_publish.connect(seen)
@@ -70,7 +71,7 @@ def messages():
 
 
 def told(headers):
-    return headers[publish_signals.HEADER]["total"]
+    return headers[HEADER]["total"]
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def test_canvases_outside_of_a_block_are_left_alone(one):
     with messages() as found:
         group(one.si(), one.si()).apply_async()
     assert [headers["root_id"] for headers in found] == [headers["id"] for headers in found]
-    assert not any(publish_signals.HEADER in headers for headers in found)
+    assert not any(HEADER in headers for headers in found)
 
 
 def test_a_root_id_of_the_application_stays(bridge, one):

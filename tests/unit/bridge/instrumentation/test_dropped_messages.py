@@ -12,7 +12,8 @@ from celery import Celery, states
 from celery.worker import state as worker_state
 from kombu.message import Message
 
-from bridge.instrumentation import dropped_messages, installed, publish_signals
+from bridge.instrumentation import dropped_messages, installed
+from bridge.instrumentation.header import HEADER
 from bridge.protocol.event import Event
 from bridge.settings import Settings
 from socket_server.journal.journal import Journal
@@ -51,7 +52,7 @@ def message(*deaths, redelivered=False, **headers):
         json.dumps([[], {}, {}]).encode(),
         content_type="application/json",
         content_encoding="utf-8",
-        headers={**own, publish_signals.HEADER: {"owner": "o"}, **headers},
+        headers={**own, HEADER: {"owner": "o"}, **headers},
         delivery_info={"redelivered": redelivered},
         accept={"application/json"},
     )

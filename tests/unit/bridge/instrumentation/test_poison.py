@@ -13,7 +13,8 @@ from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 from kombu.message import Message
 
-from bridge.instrumentation import poison, publish_signals
+from bridge.instrumentation import poison
+from bridge.instrumentation.header import HEADER, sound
 from support.poison import ODD, POISONS
 
 #: What Celery itself ends, by its signals, or what is wrong before a message has a body.
@@ -29,7 +30,7 @@ CELERYS = {
 def message(wrong=None, **header):
     """Return what a consumer is handed; see ``support.poison``."""
     wrong = wrong or {}
-    headers = {"id": "t", "root_id": "t", "task": "support.add", publish_signals.HEADER: header}
+    headers = {"id": "t", "root_id": "t", "task": "support.add", HEADER: header}
     body = wrong.get("body", [[1, 2], {}, {}])
     return Message(
         body if isinstance(body, bytes) else json.dumps(body).encode(),
@@ -84,19 +85,19 @@ def test_messages_of_the_first_protocol_pass_too():
 def test_what_is_wrong_in_our_own_header_is_dropped(name):
     odd = message(None, redact=True, at=1.0, **{k: v for k, v in ODD[name].items() if k != "at"})
     poison._check(odd)
-    assert odd.headers[publish_signals.HEADER] == {"redact": True, "at": 1.0}
+    assert odd.headers[HEADER] == {"redact": True, "at": 1.0}
 
 
 @pytest.mark.parametrize("header", ["me", ["me"], 7, None])
 def test_a_header_that_is_none_of_ours_leaves_the_task_alone(header):
-    one = message({"headers": {publish_signals.HEADER: header}})
+    one = message({"headers": {HEADER: header}})
     poison._check(one)
-    assert one.headers[publish_signals.HEADER] is None
+    assert one.headers[HEADER] is None
 
 
 def test_numbers_that_are_none_are_dropped():
     header = {"total": float("nan"), "more": True, "at": float("inf"), "new": [1]}
-    assert publish_signals.sound(header) == {"new": [1]}
+    assert sound(header) == {"new": [1]}
 
 
 def test_the_insides_of_celery_that_are_reached_into_are_where_they_were():

@@ -1,4 +1,4 @@
-"""What a worker says about which execution an event is from, and how it numbers executions."""
+"""What a published message says: numbers by which the executions of a task are in order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from celery import Celery, signals
 from celery._state import _task_stack
 
 from bridge.instrumentation import installed, publish_signals
-from bridge.reporting.meter import Meter, Reading
-from bridge.reporting.run import Run
+from bridge.instrumentation.header import HEADER, run_after, stopped_clock
 from bridge.settings import Settings
 
 #: A number of an execution by a clock that is an hour ahead.
@@ -39,7 +38,7 @@ def published():
     seen = []
 
     def note(headers, **_):
-        seen.append(headers[publish_signals.HEADER])
+        seen.append(headers[HEADER])
 
     signals.before_task_publish.connect(note, weak=False)
     yield seen
@@ -64,7 +63,7 @@ def test_a_task_that_comes_after_another_has_a_greater_number_whatever_its_host_
     with running(task, run=AHEAD):
         task.apply_async()
     [header] = published
-    assert publish_signals.run_after(header) > publish_signals.run_after({"run": AHEAD}) > AHEAD
+    assert run_after(header) > run_after({"run": AHEAD}) > AHEAD
 
 
 def test_a_task_that_is_tried_again_has_a_greater_number_than_all_reports_of_its_failure(
@@ -74,9 +73,9 @@ def test_a_task_that_is_tried_again_has_a_greater_number_than_all_reports_of_its
     monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
     for run in ({}, {"run": AHEAD}):
         header = {"owner": "o", "at": 1.0, "total": 1, **run}
-        app.tasks["executions.task"].apply_async(headers={publish_signals.HEADER: header})
-        report = publish_signals.run_after(header, 2)
-        assert publish_signals.run_after(published[-1]) > report
+        app.tasks["executions.task"].apply_async(headers={HEADER: header})
+        report = run_after(header, 2)
+        assert run_after(published[-1]) > report
         assert published[-1]["total"] == 1
     assert header == {"owner": "o", "at": 1.0, "total": 1, "run": AHEAD}, "not changed in place"
 
@@ -86,12 +85,12 @@ def test_a_report_that_comes_long_after_the_retry_has_the_smaller_number(
 ):
     monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
     header = {"owner": "o", "at": 1.0}
-    with publish_signals.stopped_clock():
-        app.tasks["executions.task"].apply_async(headers={publish_signals.HEADER: header})
+    with stopped_clock():
+        app.tasks["executions.task"].apply_async(headers={HEADER: header})
         hour = time.time_ns() + 3_600_000_000_000
         monkeypatch.setattr(time, "time_ns", lambda: hour)
-        assert publish_signals.run_after(header, 2) < publish_signals.run_after(published[-1])
-    assert publish_signals.run_after(header, 2) == hour // 1000
+        assert run_after(header, 2) < run_after(published[-1])
+    assert run_after(header, 2) == hour // 1000
 
 
 class Sink:
@@ -99,35 +98,3 @@ class Sink:
 
     def put(self, *_):
         """Drop it."""
-
-
-@pytest.mark.parametrize("run", [-1, 2**52, "1", None, 1.5, True])
-def test_a_number_in_a_message_that_is_none_is_left_out(run):
-    assert publish_signals.sound({"owner": "o", "run": run}) == {"owner": "o"}
-
-
-@pytest.mark.parametrize(
-    ("fields", "known"),
-    [
-        ({}, (1, False)),
-        ({"retries": None, "delivery_info": None}, (1, False)),
-        ({"retries": 2, "delivery_info": {"redelivered": True}}, (3, True)),
-        ({"retries": "2", "delivery_info": {"redelivered": None}}, (1, False)),
-    ],
-)
-def test_an_execution_is_what_celery_knows_of_its_message(fields, known):
-    told = publish_signals.execution(fields)
-    assert (told["attempt"], told["redelivered"]) == known
-
-
-@pytest.mark.parametrize(
-    ("attempt", "redelivered", "always"), [(1, False, False), (2, False, True), (1, True, True)]
-)
-def test_all_events_of_a_later_execution_say_which_it_is(attempt, redelivered, always):
-    known = {"attempt": attempt, "redelivered": redelivered}
-    run = Run(job="j", task="t", name="n", begun=7, execution=known)
-    assert run.event("started", {"total": 1}).data == {"total": 1, **known}
-    assert run.event("log", {"lines": []}).data == {"lines": [], **(known if always else {})}
-    run.show(None, Meter(lambda: Reading(1, 2, "bar"), leave=True))
-    assert (known.items() <= run.sample().data.items()) is always
-    assert run.event("failed", {}).data == known

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
-import os
 import threading
 from itertools import pairwise
 
@@ -14,8 +12,7 @@ import pytest
 from bridge.protocol.event import Event, finite_json
 from bridge.reporting.meter import Meter, Reading
 from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
-from bridge.sending import emitter as module
-from bridge.sending.emitter import BACKOFF, HEARTBEATS, Emitter, emitter_for
+from bridge.sending.emitter import BACKOFF, HEARTBEATS, Emitter
 from bridge.sending.outbox import Line, Push
 from bridge.settings import Settings
 from support.clock import Clock
@@ -394,41 +391,3 @@ def test_closing_sends_what_is_left_and_ends_the_thread_and_the_connection(threa
     assert broker.types == ["started"]
     assert broker.closed
     assert not thread.is_alive()
-
-
-def test_an_emitter_is_kept_for_each_broker_and_channel(monkeypatch):
-    monkeypatch.setattr(module, "_emitters", {})
-    one, other = Settings(channel="one"), Settings(channel="other")
-    assert emitter_for(one) is emitter_for(Settings(channel="one"))
-    assert emitter_for(one) is not emitter_for(other)
-
-
-def test_a_forked_process_gets_an_emitter_of_its_own(monkeypatch):
-    monkeypatch.setattr(module, "_emitters", {})
-    mine = emitter_for(Settings())
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert emitter_for(Settings()) is not mine
-
-
-def test_a_real_fork_sends_by_itself_what_its_parent_had_nothing_to_do_with(broker, monkeypatch):
-    monkeypatch.setattr(module, "_emitters", {})
-    parent = emitter_for(Settings())
-    parent.put(new_run(task="parent"), "started")
-    assert parent.flush(5)
-    reading, writing = os.pipe()
-    gc.collect()
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover - in the child
-        try:
-            child = emitter_for(Settings())
-            child.put(new_run(task="child"), "started")
-            sent = child.flush(5)
-            told = f"{child is not parent} {sent} {[event.task for event in broker.events]}"
-            os.write(writing, told.encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(pid, 0)
-    with os.fdopen(reading) as pipe:
-        assert pipe.read() == "True True ['parent', 'child']"
-    parent.close(5)

@@ -81,25 +81,6 @@ def test_every_variable_is_read_into_its_type():
     assert (settings.store_progress, settings.show_tracebacks) == (False, True)
 
 
-def test_an_empty_variable_counts_as_unset():
-    assert read(PORT="", SECRET="", BROKER_URL="", CAPTURE="", CAPTURE_LEVEL="") == Settings()
-
-
-def test_an_unknown_variable_names_the_nearest_known_one():
-    message = refusal(BROKER_UR="amqp://")
-    assert message == "unknown setting TASKBRIDGE_BROKER_UR: did you mean TASKBRIDGE_BROKER_URL?"
-
-
-def test_an_unknown_variable_is_refused_even_if_it_is_empty():
-    assert "TASKBRIDGE_PROT" in refusal(PROT="")
-
-
-def test_an_unknown_variable_that_is_like_no_other_gets_the_list_of_known_ones():
-    message = refusal(XQZWKJ="1")
-    assert message.startswith("unknown setting TASKBRIDGE_XQZWKJ")
-    assert "TASKBRIDGE_" in message.partition(":")[2]
-
-
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http", "80.5", "nan"])
 def test_a_port_that_cannot_be_is_refused(port):
     message = refusal(PORT=port)
@@ -259,29 +240,6 @@ def test_every_setting_is_described():
     assert "| `TASKBRIDGE_SHARDS` | `1` | Into how many parts" in reference.as_markdown()
 
 
-def test_what_may_hold_a_password_can_be_in_a_file(tmp_path):
-    file = tmp_path / "secret"
-    file.write_text(f"{KEY}\n")
-    assert read(SECRET_FILE=str(file)).secret == (KEY,)
-    url = tmp_path / "url"
-    url.write_text("amqp://u:p@h/v\n")
-    assert read(BROKER_URL_FILE=str(url)).broker == "amqp://u:p@h/v"
-
-
-def test_a_file_that_cannot_be_used_is_named_and_what_is_in_it_is_not(tmp_path):
-    file = tmp_path / "secret"
-    assert refusal(SECRET_FILE=str(file)) == (
-        f"TASKBRIDGE_SECRET_FILE={file} cannot be read: No such file or directory"
-    )
-    file.write_text("\n")
-    assert refusal(SECRET_FILE=str(file)) == f"TASKBRIDGE_SECRET_FILE={file} is empty"
-    file.write_text("hush")
-    assert "hush" not in refusal(SECRET_FILE=str(file))
-    assert "both set" in refusal(SECRET_FILE=str(file), SECRET=KEY)
-    file.write_bytes(b"\xff\xfe")
-    assert "not text" in refusal(SECRET_FILE=str(file))
-
-
 def test_roots_and_databases_are_read(tmp_path):
     settings = read(
         INPUT_ROOTS=f"{tmp_path}/a , {tmp_path}/b/../c,",
@@ -331,10 +289,6 @@ def test_roots_and_the_home_folder_are_not_inside_one_another(tmp_path, inner):
 
 def test_an_input_root_may_contain_the_output_root_and_the_home_folder(tmp_path):
     read(HOME=f"{tmp_path}/h", OUTPUT_ROOT=f"{tmp_path}/o", INPUT_ROOTS=str(tmp_path))
-
-
-def test_what_holds_no_password_is_in_no_file():
-    assert "TASKBRIDGE_CHANNEL" in refusal(CHANNEL_FILE="x")
 
 
 @pytest.mark.parametrize(

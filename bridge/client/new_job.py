@@ -1,0 +1,137 @@
+"""``NewJob``: a job that is being enqueued, whose tasks are published under its id."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bridge.bus.sharding import job_id
+from bridge.protocol.event_checks import is_identifier
+from bridge.protocol.json_types import JSONObject
+from bridge.settings import Settings
+from bridge.untyped import CeleryApp, Signature
+
+if TYPE_CHECKING:
+    from bridge.instrumentation.calls import Call
+
+__all__ = ["NewJob"]
+
+#: Types of signatures that stand for several tasks.
+SEVERAL = frozenset({"chain", "group", "chord", "chunks"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job that is not published yet."""
+
+    id: str
+    owner: str | None
+    #: Broker and channel of its events.
+    settings: Settings
+    #: Whether the arguments of its tasks are hidden from operators.
+    redact: bool
+
+    @classmethod
+    def of(
+        cls,
+        task: str | Signature,
+        options: dict[str, object],
+        *,
+        owner: str | None,
+        settings: Settings,
+        redact: bool,
+    ) -> NewJob:
+        """Return a job with an id for a task or a signature.
+
+        Args:
+            task: name of a task, or a signature.
+            options: Celery's options; a single task's ``task_id`` is removed, and becomes the id of
+                the job.
+            owner: owner of the job; None for none.
+            settings: broker, channel and shards.
+            redact: whether arguments are hidden from operators.
+        """
+        # A frozen signature has a task id, which other signatures may refer to.
+        frozen = None
+        if isinstance(task, str) or task.get("subtask_type") not in SEVERAL:
+            frozen = getattr(task, "options", {}).get("task_id")
+            frozen = options.pop("task_id", frozen)
+        job = job_id(owner, settings.shards, frozen if is_identifier(frozen) else None)
+        return cls(id=job, owner=owner, settings=settings, redact=redact)
+
+    def send(
+        self,
+        app: CeleryApp,
+        task: str | Signature,
+        args: list[object],
+        kwargs: JSONObject,
+        options: dict[str, object],
+    ) -> None:
+        """Publish the messages of the job's tasks.
+
+        Args:
+            app: the Celery application to publish through.
+            task: name of a task, or a signature.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            options: Celery's options.
+
+        Raises:
+            RecursionError: the signature is nested too deeply. A broker's library raises errors
+                of its own.
+        """
+        if isinstance(task, str):
+            self._send_name(app, task, args, kwargs, options)
+        else:
+            self._send_signature(app, task, args, kwargs, options)
+
+    def _send_name(
+        self,
+        app: CeleryApp,
+        name: str,
+        args: list[object],
+        kwargs: JSONObject,
+        options: dict[str, object],
+    ) -> None:
+        from bridge.instrumentation.calls import Call
+
+        ids = {"task_id": self.id, "root_id": self.id}
+        with self._publishing(Call(job=self.id), name):
+            app.send_task(name, args, kwargs, **ids, add_to_parent=False, **options)
+
+    def _send_signature(
+        self,
+        app: CeleryApp,
+        signature: Signature,
+        args: list[object],
+        kwargs: JSONObject,
+        options: dict[str, object],
+    ) -> None:
+        from celery.canvas import chunks
+
+        from bridge.instrumentation.calls import Call, nothing_published
+        from bridge.instrumentation.canvas import bound
+
+        # Chunks are sent as the group that they expand to.
+        grouped = signature.group() if isinstance(signature, chunks) else signature
+        signature = bound(grouped, app)
+        call = Call(signature, self.id)
+        if call.total == 1 and not call.lazy:
+            options = {**options, "task_id": self.id}
+        with self._publishing(call, signature.task):
+            signature.apply_async(args, kwargs, root_id=self.id, **options)
+        if not call.published:
+            nothing_published(self.id, signature.task, self.owner, self.settings)
+
+    @contextlib.contextmanager
+    def _publishing(self, call: Call, name: str) -> Iterator[None]:
+        from bridge.instrumentation.calls import calling
+        from bridge.instrumentation.publish_signals import enqueuing
+
+        with (
+            enqueuing(self.owner, self.settings, self.redact),
+            calling(call, name, self.owner, self.settings),
+        ):
+            yield

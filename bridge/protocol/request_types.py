@@ -1,0 +1,188 @@
+"""Types of requests, answers and notices, as JSON; docs/protocol.md says what each field means.
+
+Their docstrings and ``#:`` comments are in the protocol's JSON Schema, as those of ``json_types``.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from bridge.protocol.json_types import JobEvent, JobState, JSONObject, SnapshotData
+
+__all__ = [
+    "CancelAnswer",
+    "CancelRequest",
+    "Draining",
+    "EnqueueAnswer",
+    "EnqueueRequest",
+    "ErrorAnswer",
+    "ErrorCode",
+    "ErrorObject",
+    "JobsAnswer",
+    "JobsRequest",
+    "PushesDropped",
+    "RefreshAnswer",
+    "RefreshRequest",
+    "TokenExpiring",
+    "UnwatchAnswer",
+    "UnwatchRequest",
+    "WatchAnswer",
+    "WatchRequest",
+]
+
+#: Why a request or a connection was refused.
+ErrorCode = Literal[
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "bad_request",
+    "task_not_allowed",
+    "ended",
+    "unavailable",
+    "internal",
+    "too_many_requests",
+    "too_many_jobs",
+    "too_many_connections",
+    "wrong_shard",
+]
+
+
+class ErrorObject(TypedDict):
+    """Why a request or a connection was refused; ``data`` of ``connect_error``, too."""
+
+    code: ErrorCode
+    #: One sentence for a person.
+    message: str
+    #: Whether the same request may succeed later.
+    temporary: NotRequired[bool]
+    #: Seconds after which the request may be repeated, of ``too_many_requests``.
+    retry_after: NotRequired[float]
+    #: The shard to connect with, of ``wrong_shard``.
+    shard: NotRequired[int]
+
+
+class ErrorAnswer(TypedDict):
+    """The answer to a request that was refused."""
+
+    ok: Literal[False]
+    error: ErrorObject
+
+
+class WatchRequest(TypedDict):
+    """``watch``: get a job's snapshot and all its later events."""
+
+    job: str
+    #: Place up to which the client has seen the job's events.
+    cursor: NotRequired[str | None]
+
+
+class WatchAnswer(TypedDict):
+    """The answer to ``watch``."""
+
+    ok: Literal[True]
+    snapshot: SnapshotData
+    events: list[JobEvent]
+    #: Whether the client, with these events, has seen every event of the job except progress.
+    recovered: bool
+    cursor: str | None
+
+
+class UnwatchRequest(TypedDict):
+    """``unwatch``: get no more events of a job."""
+
+    job: str
+
+
+class UnwatchAnswer(TypedDict):
+    """The answer to ``unwatch``."""
+
+    ok: Literal[True]
+
+
+class JobsRequest(TypedDict):
+    """``jobs``: list the owner's jobs, newest first, and get the events of all of them."""
+
+    #: Most jobs in the answer, from 1 to 200; default 50.
+    limit: NotRequired[int]
+    #: State of the jobs to list; default any.
+    state: NotRequired[JobState | None]
+    #: ``next`` of the answer before, to get the next page.
+    next: NotRequired[str | None]
+
+
+class JobsAnswer(TypedDict):
+    """The answer to ``jobs``: a page of them."""
+
+    ok: Literal[True]
+    jobs: list[SnapshotData]
+    #: For a request of the next page; left out on the last one.
+    next: NotRequired[str]
+
+
+class CancelRequest(TypedDict):
+    """``cancel``: request the cancellation of a job."""
+
+    job: str
+
+
+class CancelAnswer(TypedDict):
+    """The answer to ``cancel``."""
+
+    ok: Literal[True]
+    job: str
+    #: The job's state before.
+    state: JobState
+
+
+class RefreshRequest(TypedDict):
+    """``refresh``: continue with another token of the same owner."""
+
+    token: NotRequired[str]
+
+
+class RefreshAnswer(TypedDict):
+    """The answer to ``refresh``."""
+
+    ok: Literal[True]
+    #: Seconds since the epoch; null for never.
+    expires: float | None
+
+
+class EnqueueRequest(TypedDict):
+    """``enqueue``: enqueue a job by the name of its task, and watch it."""
+
+    name: str
+    args: NotRequired[list[Any] | None]
+    kwargs: NotRequired[JSONObject | None]
+
+
+class EnqueueAnswer(TypedDict):
+    """The answer to ``enqueue``: the id of the job, and the same as for ``watch``."""
+
+    ok: Literal[True]
+    job: str
+    snapshot: SnapshotData
+    events: list[JobEvent]
+    recovered: bool
+    cursor: str | None
+
+
+class TokenExpiring(TypedDict):
+    """``token_expiring``: the connection ends with its token, unless ``refresh`` replaces it."""
+
+    #: Seconds since the epoch.
+    expires: float
+    #: Seconds until then.
+    seconds: float
+
+
+class Draining(TypedDict):
+    """``draining``: the server stops, and ends this connection."""
+
+    #: Seconds until then.
+    after: float
+
+
+class PushesDropped(TypedDict):
+    """``pushes_dropped``: events of the application's own were dropped before they were sent."""
+
+    #: How many of the job or the owner.
+    count: int
