@@ -30,8 +30,8 @@ class JobRecord:
         #: The current execution of each task.
         self.runs = Executions()
         #: Seconds since the epoch at which the newest event was folded in, by this server's clock;
-        #: of a replayed event, its own time if that is earlier. Events that only servers send
-        #: (``SERVER_MADE``) do not count.
+        #: of replayed events, the latest of their own times that is not ahead of it. Events that
+        #: only servers send (``SERVER_MADE``) do not count.
         self.heard = 0.0
         #: Events that must be delivered: offset, check and JSON, which takes a third of the memory
         #: of a decoded event. A list, since even an empty deque takes more than most jobs need.

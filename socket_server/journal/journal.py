@@ -125,7 +125,8 @@ class Journal:
         now = self._clock()
         # Events that servers send, again and again, are no sign of life.
         if event.type not in SERVER_MADE or not record.heard:
-            record.heard = min(now, event.at) if past else now
+            # A replayed event is not older than those before it, whatever its host's clock says.
+            record.heard = max(record.heard, min(now, event.at)) if past else now
         self._offset += 1
         # Plus 1, since offsets of a stream begin at 0, which stands for the beginning here. The
         # position has the worker's own number of the execution, which is the same on all servers.

@@ -336,6 +336,18 @@ def test_a_worker_whose_clock_is_ahead_does_not_keep_all_others_jobs(journal, cl
     assert "done" not in journal
 
 
+def test_a_worker_whose_clock_is_behind_does_not_make_a_replayed_job_old(journal, clock):
+    clock.now = 1020.0
+    journal.fold(event("queued", at=1000.0, run=0), past=True)
+    for kind, seq in (("started", 1), ("succeeded", 2)):
+        journal.fold(event(kind, seq=seq, at=1010.0 - 3600), past=True)
+    journal.prune()
+    assert "j" in journal
+    clock.now = 1061.0
+    journal.prune()
+    assert "j" not in journal
+
+
 def test_jobs_are_listed_by_owner_newest_first(journal):
     for number, owner in enumerate("aba"):
         journal.fold(event("queued", job=f"j{number}", owner=owner, at=1000.0 + number, run=0))
