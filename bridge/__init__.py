@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bridge.application import install as install
     from bridge.client.bridge import Bridge as Bridge
     from bridge.client.bridge import Job as Job
     from bridge.client.watcher import Watcher as Watcher
+    from bridge.durable.durability import Durability as Durability
     from bridge.errors import BrokerUnavailable as BrokerUnavailable
     from bridge.errors import EnqueueError as EnqueueError
     from bridge.errors import EventError as EventError
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from bridge.errors import TaskbridgeError as TaskbridgeError
     from bridge.errors import TokenError as TokenError
     from bridge.errors import WrongShard as WrongShard
-    from bridge.instrumentation.worker_signals import install as install
     from bridge.protocol.json_types import BarData as BarData
     from bridge.protocol.json_types import Expectation as Expectation
     from bridge.protocol.json_types import JobEvent as JobEvent
@@ -56,7 +57,8 @@ _HOMES = {
     "progress": "reporting.progress",
     "progress_range": "reporting.progress",
     # A Celery application
-    "install": "instrumentation.worker_signals",
+    "install": "application",
+    "Durability": "durable.durability",
     # What a client gets
     "BarData": "protocol.json_types",
     "Expectation": "protocol.json_types",

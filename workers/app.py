@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 
-from celery import Celery, Task, signals
+from celery import Celery, signals
 
 from bridge import install, tracing
 from bridge.bus import embedded_transport
@@ -16,49 +16,13 @@ from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.printable import SafeFormatter
 from bridge.settings import Settings, without_keys
-from bridge.untyped import CeleryTask, CeleryWorker
-from workers import stopping
-from workers.delivery.retries import stored_first
-from workers.delivery.task_producer import RETRY_POLICY
+from bridge.untyped import CeleryWorker
 
 __all__ = ["app", "new_app"]
 
 logger = logging.getLogger(__name__)
 
-#: Retries of storing a result. Celery draws each pause at random below a bound that doubles from
-#: 20 milliseconds to 10 seconds: two minutes in all at most, one on average.
-RESULT_RETRIES = 20
-#: Seconds before a task whose pool process died is retried; also before a retry of a task that
-#: names no delay.
-LOST_RETRY_DELAY = 5
-
-#: Celery's names of its database result backend, and the class that replaces it for SQLite.
-DATABASE, SQLITE = ("db", "database"), "workers.delivery.sqlite_results:ForkSafeBackend"
-
 JOBS = ("workers.jobs.checksum", "workers.jobs.import_csv", "workers.jobs.thumbnails")
-
-
-class Durable:
-    """Task annotation of the shipped worker, for tasks of every class."""
-
-    def annotate(self, task: CeleryTask) -> dict[str, object]:
-        """Return attributes to set on ``task``; one that begins with ``@`` decorates a method."""
-        told: dict[str, object] = {
-            # Logged without a traceback: a cancelled job or unusable input is no bug.
-            "throws": (*task.throws, TaskbridgeError),
-            "@retry": stored_first,
-        }
-        if task.Request == Task.Request:
-            told["Request"] = "workers.delivery.redelivery:DeduplicatedRequest"
-        # Celery's default delay of 180 seconds is too long for a user who watches a bar. Celery's
-        # own tasks (``celery.chord_unlock``) keep their own delay.
-        unsaid = task.default_retry_delay == Task.default_retry_delay
-        if unsaid and not task.name.startswith("celery."):
-            told["default_retry_delay"] = LOST_RETRY_DELAY
-        return told
-
-    def annotate_any(self) -> None:
-        """Return None: no attribute has the same value on all tasks."""
 
 
 def new_app(settings: Settings) -> Celery:
@@ -70,39 +34,18 @@ def new_app(settings: Settings) -> Celery:
     embedded_transport.register()
     if settings.embedded or settings.result_url is None:
         make_home(settings.home)
-    app = Celery("workers", amqp="workers.delivery.task_producer:AMQP")
-    if settings.results.startswith(tuple(f"{kind}+sqlite" for kind in DATABASE)):
-        app.loader.override_backends = dict.fromkeys(DATABASE, SQLITE)
+    app = Celery("workers", amqp="bridge.bus.connection:AMQP")
     app.conf.update(_configuration(settings))
-    install(app, settings)
-    stopping.install(settings.stop_grace)
+    install(app, settings, durable=True)
     return app
 
 
 def _configuration(settings: Settings) -> dict[str, object]:
     return {
         "include": [*JOBS, *settings.include],
-        # A job outlives its worker: acknowledged at its end, retried when its pool process dies.
-        "task_acks_late": True,
-        "task_retry_on_worker_lost": True,
-        "task_publish_retry_policy": RETRY_POLICY,
-        "task_annotations": (Durable(),),
-        "task_track_started": True,
         "worker_prefetch_multiplier": 1,
-        "worker_soft_shutdown_timeout": settings.stop_grace,
-        "worker_enable_soft_shutdown_on_idle": False,
-        # A task goes on while the broker is away. DeduplicatedRequest recognises its message when
-        # the broker redelivers it to this worker.
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_deduplicate_successful_tasks": True,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
-        "broker_connection_retry_on_startup": True,
-        # A restarted worker finds its predecessor's exclusive control queue locked for a while.
-        "broker_channel_error_retry": True,
-        # A database that is restarted must not fail the jobs that end meanwhile.
-        "result_backend_always_retry": True,
-        "result_backend_max_retries": RESULT_RETRIES,
         **JSON_ONLY,
         **connection_configuration(settings, settings.results),
         **queue_configuration(settings),

@@ -3,7 +3,7 @@
 Each task message is published with a publisher confirm and with AMQP's ``mandatory``: if no queue
 takes it, or a full queue refuses it, the publishing call raises an error, and no job waits for
 ever. Celery's own applications use neither. Services publish with this module; the shipped worker
-with ``workers.delivery.task_producer``, which waits longer.
+with ``bridge.durable.task_producer``, which waits longer.
 """
 
 from __future__ import annotations

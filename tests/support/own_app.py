@@ -7,5 +7,10 @@ from celery import Celery
 from bridge import Settings, install
 
 settings = Settings.from_environ()
-app = Celery("own", broker=settings.broker, backend=settings.results, include=["support.tasks"])
+app = Celery(
+    "own",
+    broker=settings.broker,
+    backend=settings.results,
+    include=["support.tasks", "support.counted"],
+)
 install(app, settings)

@@ -15,10 +15,12 @@ from support.ports import free_port
 from support.process import ROOT, Process
 from support.wait import until
 
-__all__ = ["MODE", "SECRET", "Stack"]
+__all__ = ["MODE", "SECRET", "WORKER", "Stack"]
 
 #: What serves: eventlet, or gunicorn with threading or gevent.
 MODE = os.environ.get("SERVER_MODE", "eventlet")
+#: Application of workers that name none: the shipped one, or one of somebody's own.
+WORKER = os.environ.get("WORKER_APP", "workers.app")
 SECRET = "a secret for tests that is long enough to sign with"
 
 
@@ -53,7 +55,7 @@ class Stack:
             # The reference jobs read what tests make beside the stack's folder.
             "TASKBRIDGE_INPUT_ROOTS": str(home.parent),
             "TASKBRIDGE_OUTPUT_ROOT": str(self.output),
-            "TASKBRIDGE_INCLUDE": "support.tasks",
+            "TASKBRIDGE_INCLUDE": "support.tasks,support.counted",
             "TASKBRIDGE_CANCEL_GRACE": "2",
             **({"TASKBRIDGE_BROKER_URL": broker_url} if broker_url else {}),
             **variables,
@@ -104,7 +106,7 @@ class Stack:
         options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]
         return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 
-    def start_worker(self, *arguments: str, app: str = "workers.app", **variables: str) -> Process:
+    def start_worker(self, *arguments: str, app: str = WORKER, **variables: str) -> Process:
         """Start a worker of two processes and wait until it is ready."""
         command = [sys.executable, "-m", "celery", "-A", app, "worker"]
         quick = ["--loglevel", "INFO", "--concurrency", "2", "--without-mingle", "--without-gossip"]

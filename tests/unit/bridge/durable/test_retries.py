@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
 
-from workers.delivery.retries import stored_first
+from bridge.durable.retries import stored_first
 
 PUBLISHED = "published"
 NOT_YET = ValueError("not yet")

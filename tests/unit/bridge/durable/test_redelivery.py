@@ -9,8 +9,8 @@ import pytest
 from celery.worker import state
 from celery.worker.request import Request
 
-from workers.delivery import redelivery
-from workers.delivery.redelivery import DeduplicatedRequest
+from bridge.durable import redelivery
+from bridge.durable.redelivery import DeduplicatedRequest
 
 
 def request_of(get_state):

@@ -18,11 +18,11 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.asynchronous import Hub, get_event_loop
 
+from bridge.durable import lost_tasks
+from bridge.durable.retries import leave_stored
 from bridge.instrumentation.header import stopped_clock
 from bridge.results import parent_results
 from bridge.untyped import CeleryRequest, ExceptionInfo
-from workers.delivery import lost_tasks
-from workers.delivery.retries import leave_stored
 
 __all__ = ["DeduplicatedRequest"]
 

@@ -13,7 +13,6 @@ import threading
 from types import FrameType
 
 from celery import signals
-from celery.apps.worker import REMAP_SIGTERM
 
 from bridge.untyped import CeleryPool, CeleryWorker
 
@@ -28,18 +27,26 @@ PATIENCE = 10.0
 def install(grace: float) -> None:
     """Make workers of this process exit ``PATIENCE`` seconds after the grace at the latest.
 
-    The time runs from SIGQUIT, or from SIGTERM where Celery maps it to SIGQUIT.
+    SIGTERM stops a worker as SIGQUIT does: with Celery's own handler of SIGTERM it would wait for
+    its tasks without a limit, until what sent the signal kills it.
 
     Args:
         grace: seconds that running jobs are given to end.
     """
 
     def arm(sender: CeleryWorker, **_: object) -> None:
-        for name in ("SIGQUIT", *(["SIGTERM"] if REMAP_SIGTERM == "SIGQUIT" else [])):
-            if (number := getattr(signal, name, None)) is not None:
-                _wrap(number, sender.pool, grace + PATIENCE)
+        # Not in a thread of a test, nor on Windows.
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGQUIT"):
+            _wrap(signal.SIGQUIT, sender.pool, grace + PATIENCE)
+            signal.signal(signal.SIGTERM, _quit)
 
     signals.worker_ready.connect(arm, weak=False, dispatch_uid="taskbridge.stopping")
+
+
+def _quit(_: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM as SIGQUIT; Celery gives that another handler once the worker stops."""
+    if callable(handle := signal.getsignal(signal.SIGQUIT)):
+        handle(signal.SIGQUIT, frame)
 
 
 def _wrap(number: int, pool: CeleryPool, seconds: float) -> None:

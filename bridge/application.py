@@ -1,0 +1,33 @@
+"""``install``: makes the jobs of a Celery application watchable, and durable where it asks."""
+
+from __future__ import annotations
+
+from bridge.durable.durability import Durability
+from bridge.instrumentation import installed, worker_signals
+from bridge.settings import Settings
+from bridge.untyped import CeleryApp
+
+__all__ = ["install"]
+
+
+def install(
+    app: CeleryApp, settings: Settings | None = None, *, durable: bool | Durability = False
+) -> None:
+    """Make the jobs of a Celery application watchable. A second call replaces the settings.
+
+    Args:
+        app: the Celery application.
+        settings: default ``Settings.from_environ()``.
+        durable: whether its tasks survive a dead process, worker or connection, and run once, as
+            those of the shipped worker; a :class:`Durability` has the parts. Default False: nothing
+            of it is changed.
+
+    Raises:
+        SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
+    """
+    worker_signals.install(app, settings)
+    if durable:
+        from bridge.durable import installation
+
+        parts = Durability() if durable is True else durable
+        installation.install(app, parts, installed.settings())

@@ -1,0 +1,113 @@
+"""What becomes of a task whose process, worker or connection dies, in each kind of worker.
+
+``pytest -m '' tests/chaos/test_durable.py -s`` causes each fault in each kind of worker, pool and
+broker, and prints what the client saw, what Celery says, and how often the task came to its end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import pytest
+
+from support.counted import Counted
+from support.link import Link
+from support.process import kill_all
+from support.stack import Stack
+from support.wait import until
+from support.watched import Watched
+
+pytestmark = pytest.mark.timeout(240)
+
+WORKERS = {"shipped": "workers.app", "durable": "support.durable_app", "plain": "support.own_app"}
+#: Seconds until the server calls a silent task stalled, and lost; that a stopped worker has; and
+#: after which what stops it loses its patience.
+LIMITS = {
+    "TASKBRIDGE_STALLED_AFTER": "3",
+    "TASKBRIDGE_LOST_AFTER": "8",
+    "TASKBRIDGE_STOP_GRACE": "1",
+}
+IMPATIENT = 10.0
+
+
+class Fault:
+    """Causes a fault while a task runs, and starts another worker where it ends one.
+
+    Args:
+        stack: where the task runs.
+        link: the way of the worker to the broker.
+        start: starts a worker.
+    """
+
+    def __init__(self, stack, link, start):
+        self.stack, self.link, self.start = stack, link, start
+        self.worker = stack.processes[-1]
+
+    def child_killed(self, job):
+        os.kill(job.pid(), signal.SIGKILL)
+
+    def worker_killed(self, job):
+        kill_all(self.worker)
+        self.start()
+
+    def container_stopped(self, job):
+        self.start()
+        os.kill(self.worker.pid, signal.SIGTERM)
+        with suppress(AssertionError):
+            until(lambda: not self.worker.running, IMPATIENT)
+        kill_all(self.worker)
+
+    def connection_cut(self, job):
+        self.link.cut()
+        received = self.worker.output.count("received")
+        with suppress(AssertionError):  # nothing comes again where it was acknowledged early
+            until(lambda: self.worker.output.count("received") > received, 20)
+
+
+FAULTS = ["child_killed", "worker_killed", "container_stopped", "connection_cut"]
+
+
+def cases():
+    """Yield each combination; those of every run are few, for each takes seconds."""
+    for broker in ("rabbitmq", "redis"):
+        for pool in ("prefork", "threads"):
+            for kind in WORKERS:
+                for fault in FAULTS:
+                    if (pool, fault) == ("threads", "child_killed"):
+                        continue  # it has no children
+                    quick = (broker, pool, kind) == ("rabbitmq", "prefork", "durable")
+                    marks = [] if quick else [pytest.mark.long]
+                    yield pytest.param(broker, pool, kind, fault, marks=marks)
+
+
+@pytest.mark.parametrize(("broker", "pool", "kind", "fault"), [*cases()])
+def test_a_durable_task_comes_to_its_end_once(request, tmp_path, broker, pool, kind, fault):
+    node = request.getfixturevalue("rabbitmq" if broker == "rabbitmq" else "redis_server")
+    url = node.new_vhost() if broker == "rabbitmq" else node.url
+    stack, runs = Stack(tmp_path / "stack", url, **LIMITS), Counted(tmp_path)
+    with Link(node.port) as link:
+        over_link = url.replace(f":{node.port}", f":{link.port}")
+
+        def start():
+            name = f"--hostname=worker-{len(stack.processes)}@%h"
+            options = {"app": WORKERS[kind], "TASKBRIDGE_BROKER_URL": over_link}
+            return stack.start_worker("--pool", pool, name, **options)
+
+        try:
+            stack.start_server()
+            start()
+            job = Watched(stack, "support.counted", str(tmp_path), 2)
+            job.pid()
+            getattr(Fault(stack, link, start), fault)(job)
+            runs.go()
+            seen = job.end()["state"]
+            said = job.celerys
+            row = f"{broker} {pool} {kind} {fault}: {seen}, {said}, {runs.over} of {runs.begun}"
+            sys.stdout.write(f"\n{row}\n")
+            if kind != "plain" and (broker, fault) != ("redis", "worker_killed"):
+                assert (seen, said, runs.over) == ("succeeded", "SUCCESS", 1), row
+        finally:
+            stack.stop()
