@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import Field
 from pathlib import Path
@@ -11,7 +14,18 @@ from bridge.errors import SettingsError
 
 __all__ = ["PREFIX", "read", "without_keys"]
 
+logger = logging.getLogger(__name__)
+
 PREFIX = "TASKBRIDGE_"
+
+#: Variables, as ``NAME=value``, that Kubernetes sets in containers for a Service whose name is
+#: taskbridge, or begins with taskbridge-.
+INJECTED = re.compile(
+    rf"{PREFIX}(\w+_)?("
+    r"SERVICE_HOST=[\da-f.:]+|SERVICE_PORT(_\w+)?=\d+|PORT(_\d+_[A-Z]+)?=(tcp|udp|sctp)://\S+"
+    r"|PORT_\d+_[A-Z]+_(PROTO=(tcp|udp|sctp)|PORT=\d+|ADDR=[\da-f.:]+))",
+    re.ASCII,
+)
 
 #: A field of ``Settings``: ``metadata["parse"]`` reads its text, and a value that may contain a
 #: secret has ``repr`` False.
@@ -22,7 +36,8 @@ def read(environ: Mapping[str, str], settings: Iterable[Setting]) -> dict[str, A
     """Return the values of the settings that have a variable, by the names of the fields.
 
     Args:
-        environ: variables to read; an empty value counts as unset.
+        environ: variables to read; an empty value counts as unset, and so does a variable that
+            Kubernetes sets for a Service.
         settings: fields of ``Settings``.
 
     Raises:
@@ -30,7 +45,7 @@ def read(environ: Mapping[str, str], settings: Iterable[Setting]) -> dict[str, A
             that it names cannot be read.
     """
     known = {PREFIX + one.name.upper(): one for one in settings}
-    source = _with_files(environ, known)
+    source = _with_files(_without_injected(environ), known)
     values: dict[str, Any] = {}
     for name in sorted(key for key in source if key.startswith(PREFIX)):
         if name not in known:
@@ -38,6 +53,24 @@ def read(environ: Mapping[str, str], settings: Iterable[Setting]) -> dict[str, A
         if source[name]:
             values[known[name].name] = _parse(name, source[name], known[name])
     return values
+
+
+def _without_injected(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those that Kubernetes sets for Services; they are logged, once."""
+    named = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    injected = {name for name, value in named.items() if INJECTED.fullmatch(f"{name}={value}")}
+    if injected:
+        _note_injected(frozenset(injected))
+    return {name: value for name, value in named.items() if name not in injected}
+
+
+@functools.cache
+def _note_injected(names: frozenset[str]) -> None:
+    logger.info(
+        "taskbridge: variables that Kubernetes sets for Services are no settings, and are ignored: "
+        "%s (enableServiceLinks: false in the pod leaves them out)",
+        ", ".join(sorted(names)),
+    )
 
 
 def without_keys(environ: Mapping[str, str]) -> dict[str, str]:

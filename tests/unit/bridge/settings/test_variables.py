@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.errors import SettingsError
-from bridge.settings import Settings, without_keys
+from bridge.settings import Settings, variables, without_keys
 
 KEY = "k" * 32
 
@@ -70,3 +70,50 @@ def test_a_process_without_keys_gets_neither_them_nor_their_file():
     other = {"TASKBRIDGE_PORT": "8000", "HOME": "x"}
     keys = {"TASKBRIDGE_SECRET": KEY, "TASKBRIDGE_SECRET_FILE": "y"}
     assert without_keys({**other, **keys}) == other
+
+
+#: What Kubernetes sets in each container for Services named taskbridge, taskbridge-health and
+#: taskbridge-redis, the last with a named port and IPv6.
+INJECTED = {
+    "PORT": "tcp://10.0.0.1:80",
+    "SERVICE_HOST": "10.0.0.1",
+    "SERVICE_PORT": "80",
+    "SERVICE_PORT_HTTP": "80",
+    "PORT_80_TCP": "tcp://10.0.0.1:80",
+    "PORT_80_TCP_PROTO": "tcp",
+    "PORT_80_TCP_PORT": "80",
+    "PORT_80_TCP_ADDR": "10.0.0.1",
+    "PORT_53_UDP": "udp://10.0.0.1:53",
+    "HEALTH_PORT": "tcp://10.0.0.2:8001",
+    "REDIS_SERVICE_HOST": "fd00::2",
+    "REDIS_PORT": "tcp://[fd00::2]:6379",
+    "REDIS_PORT_6379_TCP_ADDR": "fd00::2",
+}
+
+
+def test_what_kubernetes_injects_for_services_counts_as_unset(caplog):
+    variables._note_injected.cache_clear()
+    with caplog.at_level("INFO"):
+        assert read(**INJECTED) == read(**INJECTED) == Settings()
+    assert caplog.text.count("enableServiceLinks") == 1
+    assert "TASKBRIDGE_PORT" in caplog.text
+    assert read(**INJECTED, CHANNEL="x").channel == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_HOTS", "10.0.0.1"),
+        ("SERVICE_HOST", "my host"),
+        ("SERVICE_PORT", "http"),
+        ("PORT_80_TCP", "80"),
+        ("PROT", "tcp://10.0.0.1:80"),
+        ("URL_PORTS", "tcp://10.0.0.1:80"),
+    ],
+)
+def test_what_only_resembles_it_is_an_unknown_setting(name, value):
+    assert refusal(**{name: value}).startswith(f"unknown setting TASKBRIDGE_{name}:")
+
+
+def test_a_port_that_is_no_url_of_a_service_is_still_checked():
+    assert "TASKBRIDGE_PORT" in refusal(PORT="http://10.0.0.1:80")
