@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.protocol.json_types import BarData
 
-__all__ = ["COLOURS", "amount", "counts", "duration", "percent", "speed"]
+__all__ = ["COLOURS", "amount", "counts", "duration", "percent", "speed", "total_of"]
 
 COLOURS = {
     "queued": "dim",
@@ -40,9 +40,15 @@ def amount(value: float, *, scale: bool) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def total_of(bar: BarData) -> float | None:
+    """Return a bar's total; None for 0 too, of work that was not counted yet or has no size."""
+    total = bar.get("total")
+    return total if total is not None and total > 0 else None
+
+
 def counts(bar: BarData) -> str:
     """Return how far a bar is: ``12/40 file``, or with SI prefixes ``193M/823MB``."""
-    scale, total = bool(bar.get("unit_scale")), bar.get("total")
+    scale, total = bool(bar.get("unit_scale")), total_of(bar)
     done = amount(bar["n"], scale=scale)
     most = "" if total is None else f"/{amount(total, scale=scale)}"
     unit = bar.get("unit") or "it"
@@ -50,8 +56,8 @@ def counts(bar: BarData) -> str:
 
 
 def percent(bar: BarData) -> int | None:
-    """Return whole percent, or None for a bar without a total."""
-    if not (total := bar.get("total")):
+    """Return whole percent, or None for a bar without a total, or with one of 0."""
+    if (total := total_of(bar)) is None:
         return None
     return max(0, min(100, int(100 * bar["n"] / total)))
 

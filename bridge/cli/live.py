@@ -8,7 +8,7 @@ from typing import TypedDict
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID
 
 from bridge.cli.console import Cell, SafeConsole, cell, shown
-from bridge.cli.format import counts, duration, percent, speed
+from bridge.cli.format import counts, duration, percent, speed, total_of
 from bridge.cli.lines import Lines
 from bridge.printable import MAX_CHARACTERS
 from bridge.protocol.json_types import BarData, JobEvent
@@ -83,12 +83,15 @@ class LiveView:
             return
         indent = "  " * min(bar["position"], 4)
         postfix = f" {bar['postfix']}" if bar["postfix"] else ""
+        done, total = bar["n"], total_of(bar)
+        if total is None and bar["closed"]:
+            done = total = max(done, 1)  # rich would draw a bar of unknown length that never stops
         self._progress.update(
             row,
             visible=True,
             description=f"{indent}{bar['desc'] or 'progress'}{postfix}",
-            completed=bar["n"],
-            total=bar["total"],
+            completed=done,
+            total=total,
             **_fields(bar),
         )
 

@@ -106,7 +106,7 @@ def describe(reading: Reading) -> str:
     """Return a bar's reading as one line of text."""
     done, total = _number(reading.n), _number(reading.total)
     count = f"{done:,.10g}"
-    if total:
+    if total > 0:
         count = f"{max(0.0, min(1.0, done / total)):.0%} · {count}/{total:,.10g}"
     rest = [str(reading.unit or ""), f"· {reading.desc}" if reading.desc else ""]
     return " ".join(part for part in [count, *rest] if part)

@@ -53,6 +53,18 @@ test("a bar has the role and the values of one", async () => {
   expect(root.querySelector("[role=status]")?.textContent).toBe("work running");
 });
 
+test("a bar with a total of 0 is one of unknown length", async () => {
+  const node = element();
+  begin(given({ bars: [bar({ n: 0, total: 0, rate: null, eta: null })] as never }));
+  const root = await shown(node, "work");
+  await vi.waitFor(() => expect(root.querySelector("[role=progressbar]")).not.toBeNull());
+  const track = root.querySelector("[role=progressbar]");
+  expect(track?.getAttribute("data-look")).toBe("unknown");
+  expect(track?.hasAttribute("aria-valuenow")).toBe(false);
+  expect(track?.getAttribute("aria-valuetext")).toBe("working");
+  expect(root.textContent).not.toMatch(/100%|0 \/ 0/);
+});
+
 test("its end is told, once, and shown", async () => {
   const node = element();
   const ends: string[] = [];

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
+import type { Bar } from "../src/client/protocol.js";
 import { Snapshot } from "../src/client/snapshot.js";
 import * as format from "../src/view/format.js";
 import { badge, facts, hints, notes, shortName, time } from "../src/view/words.js";
-import { event, given } from "./events.js";
+import { bar, event, given } from "./events.js";
 
 test.each([
   [0, "0"],
@@ -24,6 +25,11 @@ test.each([
 
 test("100% is said only when all is done", () => {
   expect([0.999, 1, null].map(format.percent)).toEqual(["99%", "100%", ""]);
+});
+
+test.each([0, -4, null, Number.NaN])("a total of %s is not known", (total) => {
+  const empty = bar({ n: 0, total }) as Bar;
+  expect([format.fraction(empty), format.count(empty)]).toEqual([null, "0"]);
 });
 
 test("a task's name is short, and a job without one is a job", () => {

@@ -52,15 +52,15 @@ function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
   const numbers = bar.idle ? "" : figures(bar, share, snapshot.ended);
   const label = legible(bar.desc || "");
   const look = share !== null ? "share" : bar.idle ? "idle" : snapshot.ended || bar.closed ? "done" : "unknown";
-  const most = (bar.total ?? 0) > 0 ? (bar.total as number) : 1;
-  const now = (bar.total ?? 0) > 0 ? Math.min(Math.max(bar.n, 0), most) : 1;
+  const most = share === null ? nothing : (bar.total as number);
+  const now = share === null ? nothing : Math.min(Math.max(bar.n, 0), bar.total as number);
   return html`<div class="bar" part="bar" data-depth=${level}>
     <div class="what"><span class="desc" part="description" dir="auto">${label}</span>
       <span class="postfix" dir="auto">${legible(bar.postfix ?? "")}</span></div>
     <div class="numbers" part="numbers">${numbers}</div>
     <div class="track" part="track" role="progressbar" data-look=${look}
       aria-label=${label || shortName(snapshot.name)} aria-valuemin="0"
-      aria-valuemax=${share === null ? nothing : most} aria-valuenow=${share === null ? nothing : now}
+      aria-valuemax=${most} aria-valuenow=${now}
       aria-valuetext=${numbers || (bar.idle ? "waiting" : "working")}><div class="fill" part="fill" ${at(share)}></div></div>
   </div>`;
 }

@@ -59,10 +59,14 @@ export function clock(at: Maybe, now = Date.now() / 1000): string {
   return `${then.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${time}`;
 }
 
-/** Share of a bar that is done, 0 to 1; null when its total is not known. */
+// A total of 0 is one that is not known: of work that has not been counted yet, or has no size.
+function known(total: Maybe): total is number {
+  return finite(total) && total > 0;
+}
+
+/** Share of a bar that is done, 0 to 1; null when its total is not known, or 0. */
 export function fraction({ n, total }: Pick<Bar, "n" | "total">): number | null {
-  if (!finite(total) || !finite(n)) return null;
-  return total <= 0 ? 1 : Math.min(1, Math.max(0, n / total));
+  return known(total) && finite(n) ? Math.min(1, Math.max(0, n / total)) : null;
 }
 
 /** "45%": rounded down, so that 100% appears only when all is done. */
@@ -78,10 +82,10 @@ function unitOf(bar: Bar): string {
   return typeof bar.unit === "string" ? legible(bar.unit) : "";
 }
 
-/** "1,234 / 5,000", "1.2 GB / 3.4 GB", or "1,234" without a total. */
+/** "1,234 / 5,000", "1.2 GB / 3.4 GB", or "1,234" without a total, or with one of 0. */
 export function count(bar: Bar): string {
   const done = amount(bar, bar.n);
-  return finite(bar.total) ? `${done} / ${amount(bar, bar.total)}` : done;
+  return known(bar.total) ? `${done} / ${amount(bar, bar.total)}` : done;
 }
 
 /** "312 row/s", "52.3 MB/s", or below one a second "2.5 s/row". */

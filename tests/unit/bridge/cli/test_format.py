@@ -52,7 +52,8 @@ def test_an_amount(value, plain, scaled):
         ({"n": 12, "total": 40, "unit": "file"}, "12/40 file"),
         ({"n": 12, "total": None, "unit": "file"}, "12 file"),
         ({"n": 12}, "12 it"),
-        ({"n": 0, "total": 0, "unit": ""}, "0/0 it"),
+        ({"n": 0, "total": 0, "unit": ""}, "0 it"),
+        ({"n": 3, "total": 0, "unit": "row"}, "3 row"),
         ({"n": 193e6, "total": 823e6, "unit": "B", "unit_scale": True}, "193M/823MB"),
     ],
 )
