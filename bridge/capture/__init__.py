@@ -1,4 +1,4 @@
-"""Capture of the bars, log records and printed output of code that does not use taskbridge.
+"""Capture of bars, stored progress, log records and printed output of code without taskbridge.
 
 Each hook looks up the current job by context and does nothing outside a job, so jobs in the same
 process do not capture each other's output. The kinds that a run captures are chosen when it begins;
@@ -20,8 +20,9 @@ __all__ = ["attach", "kinds_for", "prepare"]
 
 def prepare(settings: Settings) -> None:
     """Set the hooks for bars, in a worker before its pool forks. Calling it again does nothing."""
-    from bridge.capture import tqdm_bars
+    from bridge.capture import state_updates, tqdm_bars
 
+    state_updates.install()
     tqdm_bars.install()
     if importlib.util.find_spec("rich"):
         from bridge.capture import rich_bars

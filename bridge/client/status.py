@@ -13,7 +13,7 @@ from bridge.bus.sharding import shard_of
 from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import TERMINAL
-from bridge.protocol.json_types import JSONObject, SnapshotData
+from bridge.protocol.json_types import BarData, JSONObject, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
@@ -21,7 +21,15 @@ from bridge.untyped import CeleryApp
 if TYPE_CHECKING:
     from bridge.results.stored_result import StoredResult
 
-__all__ = ["IN_CELERY", "from_result", "read_result", "shard_of_job", "state_of", "status"]
+__all__ = [
+    "IN_CELERY",
+    "from_result",
+    "read_result",
+    "shard_of_job",
+    "state_of",
+    "status",
+    "stored_progress",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -182,6 +190,7 @@ def from_result(app: CeleryApp, job: str) -> SnapshotData | None:
     if found is None or found.state == "PENDING":  # Celery's state of unknown tasks
         return None
     outcome = _outcome(found)
+    bar = _progress(found)
     told = {
         "name": found.name,
         "at": found.ended_at,
@@ -189,9 +198,27 @@ def from_result(app: CeleryApp, job: str) -> SnapshotData | None:
         "total": 1,
         "done": int(outcome["state"] in TERMINAL),
         **outcome,
+        **({"bars": [bar]} if bar else {}),
         "source": "result",
     }
     return cast("SnapshotData", {**Snapshot(job).encode(), **told})
+
+
+def stored_progress(app: CeleryApp, task: str) -> BarData | None:
+    """Return the progress that a running task has stored with ``update_state``; None without it.
+
+    Raises:
+        ResultsUnavailable: the result backend does not answer within two seconds, or cannot be
+            read.
+    """
+    found = read_result(app, task)
+    return None if found is None else _progress(found)
+
+
+def _progress(found: StoredResult) -> BarData | None:
+    from bridge.reporting import state_meta
+
+    return state_meta.bar_of(found.result) if state_meta.is_progress(found.state) else None
 
 
 def read_result(app: CeleryApp, task: str) -> StoredResult | None:

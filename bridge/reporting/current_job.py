@@ -13,7 +13,7 @@ from bridge.protocol.nesting import shallow_json
 from bridge.reporting.reporter import Reporter
 from bridge.reporting.run import Run
 
-__all__ = ["CurrentJob", "enter", "here", "job", "leave", "leave_all", "running"]
+__all__ = ["CurrentJob", "enter", "here", "job", "leave", "leave_all", "put_meta", "running"]
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +137,13 @@ class CurrentJob:
         if place := here():
             run, _ = place
             run.check()
-            meta = {name: value for name, value in (run.meta | values).items() if value is not None}
-            run.meta = _fitting({name: _json(value) for name, value in meta.items()})
+            put_meta(run, values)
+
+
+def put_meta(run: Run, values: JSONObject) -> None:
+    """Set values of a run's meta, as ``job.set_meta`` does."""
+    meta = {name: value for name, value in (run.meta | values).items() if value is not None}
+    run.meta = _fitting({name: _json(value) for name, value in meta.items()})
 
 
 def put_output(run: Run, emitter: Reporter, chunk: str | bytes) -> None:

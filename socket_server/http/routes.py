@@ -48,7 +48,7 @@ def new_http(settings: Settings, auth: Auth, lookup: JobLookup, health: Health) 
     http.get("/api/page")(_page(auth, settings))
     job = _job(auth, lookup)
     http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
-    http.get("/api/progress/<id>", endpoint="progress")(_progress(job, settings))
+    http.get("/api/progress/<id>", endpoint="progress")(_progress(job, lookup, settings))
     _add_health(http, settings, health)
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
@@ -144,7 +144,7 @@ def _job(auth: Auth, lookup: JobLookup) -> Callable[[str, Credentials], Found]:
 
 
 def _progress(
-    job: Callable[[str, Credentials], Found], settings: Settings
+    job: Callable[[str, Credentials], Found], lookup: JobLookup, settings: Settings
 ) -> Callable[[str], ResponseReturnValue]:
     """Return a view that answers celery-progress's script as celery-progress's own view does."""
 
@@ -154,7 +154,10 @@ def _progress(
         if token and not settings.url_tokens:
             return _error(401, "unauthorized", NO_URL_TOKENS)
         found = job(id, {"token": token} if token else _bearer())
-        answer = make_response(as_celery_progress(found) if isinstance(found, dict) else found)
+        if isinstance(found, dict):
+            answer = make_response(as_celery_progress(_with_bar(found, lookup)))
+        else:
+            answer = make_response(found)
         if (origin := request.headers.get("Origin")) in settings.origins:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Allow-Credentials"] = "true"
@@ -162,6 +165,14 @@ def _progress(
         return answer
 
     return progress
+
+
+def _with_bar(snapshot: SnapshotData, lookup: JobLookup) -> SnapshotData:
+    """Return a job's snapshot; without a bar of its own, with the progress that its task stores."""
+    if snapshot["bars"] or snapshot["state"] not in ("queued", "running", "cancelling"):
+        return snapshot
+    bar = lookup.stored_progress(snapshot["job"])
+    return {**snapshot, "bars": [bar]} if bar else snapshot
 
 
 def _error(status: int, code: ErrorCode, message: str) -> tuple[Response, int]:

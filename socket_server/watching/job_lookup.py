@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.client.bridge import Bridge
-from bridge.client.status import from_result
-from bridge.errors import JobNotFound
-from bridge.protocol.json_types import SnapshotData
+from bridge.client.status import from_result, stored_progress
+from bridge.errors import JobNotFound, ResultsUnavailable
+from bridge.protocol.json_types import BarData, SnapshotData
 from bridge.protocol.size_budget import shorter
 from bridge.protocol.snapshot import Snapshot
 from bridge.results.stored_result import can_read
@@ -113,6 +113,17 @@ class JobLookup:
         if job in grant.jobs and (stored := self._from_result(job) or self._waiting(job)):
             return StoredJob(stored)
         raise JobNotFound(f"no job {job} that this token names")
+
+    def stored_progress(self, job: str) -> BarData | None:
+        """Return the progress of a job that was found, as its task has stored it; None without it.
+
+        For a task that sends no bars: its worker does not report, or captures none. It is None,
+        too, if the result backend does not answer.
+        """
+        try:
+            return self._state_lock.outside(stored_progress, self._bridge.app, job)
+        except ResultsUnavailable:
+            return None
 
     def _waiting(self, job: str) -> SnapshotData | None:
         """Return an empty, incomplete snapshot of a job without a result.

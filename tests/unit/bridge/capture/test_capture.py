@@ -16,11 +16,12 @@ import tqdm.asyncio
 import tqdm.auto
 import tqdm.contrib
 import tqdm.std
+from celery import Task
 from rich.console import Console
 from rich.progress import Progress, TextColumn, track
 
 from bridge import capture, progress
-from bridge.capture import log_records, rich_bars, streams, tqdm_bars
+from bridge.capture import log_records, rich_bars, state_updates, streams, tqdm_bars
 from bridge.errors import JobCancelled
 from bridge.protocol.event import MAX_LOG_BYTES
 from bridge.reporting.progress import Bar
@@ -42,12 +43,15 @@ def unhooked(monkeypatch):
     """Take all hooks away after a test."""
     keep(monkeypatch, plain, "__new__", "write")
     keep(monkeypatch, Progress, *rich_bars.HOOKS)
+    keep(monkeypatch, Task, "update_state")
     rich_bars.install.cache_clear()
+    state_updates.install.cache_clear()
     monkeypatch.setattr(log_records._handler, "level", logging.NOTSET)
     monkeypatch.setattr(log_records._handler, "show_tracebacks", False)
     yield
     logging.root.removeHandler(log_records._handler)
     rich_bars.install.cache_clear()
+    state_updates.install.cache_clear()
 
 
 @pytest.fixture

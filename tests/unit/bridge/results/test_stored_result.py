@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLo
 
 from bridge import Bridge, Settings
 from bridge.cancelling import cancel_mark
-from bridge.client.status import from_result
+from bridge.client.status import from_result, stored_progress
 from bridge.instrumentation import outcomes
 from bridge.protocol.event import MAX_RESULT_BYTES
 from bridge.results import stored_result
@@ -107,6 +107,18 @@ def test_each_state_is_read(stored, celerys, ours, done):
     backend.store_result("t", cause, celerys)
     found = from_result(app, "t")
     assert (found["state"], found["done"]) == (ours, done)
+
+
+def test_progress_that_a_running_task_has_stored_is_a_bar(stored):
+    backend, app = stored
+    backend.store_result("t", {"current": 37, "total": 100, "status": "rows"}, "PROGRESS")
+    (bar,) = from_result(app, "t")["bars"]
+    assert (bar["n"], bar["total"], bar["desc"], bar["closed"]) == (37, 100, "rows", False)
+    assert stored_progress(app, "t")["n"] == 37
+    for state in (states.STARTED, states.SUCCESS):
+        backend.store_result("t", {"current": 37, "total": 100}, state)
+        assert (from_result(app, "t")["bars"], stored_progress(app, "t")) == ([], None)
+    assert stored_progress(app, "unknown") is None
 
 
 class Nested:

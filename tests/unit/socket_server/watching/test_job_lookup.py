@@ -113,3 +113,14 @@ def test_a_result_backend_that_does_not_answer_shows_for_a_named_job_alone(looku
         lookup.find("j", JOB_J)
     with pytest.raises(JobNotFound):
         lookup.find("j", ADA)
+
+
+def test_progress_that_a_task_has_stored_is_read_and_a_silent_backend_has_none(lookup, monkeypatch):
+    monkeypatch.setattr(job_lookup, "stored_progress", lambda app, job: {"n": 3, "of": job})
+    assert lookup.stored_progress("j") == {"n": 3, "of": "j"}
+
+    def silent(app, job):
+        raise ResultsUnavailable("silent")
+
+    monkeypatch.setattr(job_lookup, "stored_progress", silent)
+    assert lookup.stored_progress("j") is None
