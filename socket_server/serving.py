@@ -18,6 +18,7 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bridge.errors import SettingsError
+from bridge.instrumentation import installed
 from bridge.settings import Settings
 from socket_server.app import SocketServer, new_server
 
@@ -43,7 +44,8 @@ def create_app(
     :meth:`Application.start` to start earlier.
 
     Args:
-        settings: settings; default ``Settings.from_environ()``.
+        settings: settings; default ``Settings.from_environ()``, and where they name no broker that
+            of a Celery application which was installed in this process.
         wsgi_app: application for all requests but those below ``prefix`` and ``/socket.io/``.
             Without one the server answers at ``/`` itself.
         prefix: path prefix of page, scripts and API beside ``wsgi_app``.
@@ -55,7 +57,7 @@ def create_app(
     """
     if not prefix.strip("/"):
         raise SettingsError("the prefix must name a path, such as /taskbridge")
-    settings = settings or Settings.from_environ()
+    settings = settings or installed.with_application(Settings.from_environ())
     return Application(new_server(settings, async_mode=async_mode or _mode()), wsgi_app, prefix)
 
 

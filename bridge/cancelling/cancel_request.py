@@ -177,8 +177,13 @@ def unfollow(task: str) -> None:
     _ticker.remove(task)
 
 
-def install(app: CeleryApp, settings: Settings) -> None:
-    """Register the command, and the shared memory, in workers of ``app`` when they start."""
+def install(app: CeleryApp, settings: Callable[[], Settings]) -> None:
+    """Register the command, and the shared memory, in workers of ``app`` when they start.
+
+    Args:
+        app: the Celery application.
+        settings: returns the settings; called when a command arrives.
+    """
 
     def register(sender: CeleryWorker, **_: object) -> None:
         # Imported here: a service does not need celery.worker.
@@ -191,7 +196,7 @@ def install(app: CeleryApp, settings: Settings) -> None:
         @Panel.register(type="control", name=COMMAND, args=[("job", str)], signature="<job>")
         def taskbridge_cancel(state: ControlState, job: str, **_: object) -> dict[str, str]:
             cancelled_jobs.remember(job)
-            return cancel(state, job, settings)
+            return cancel(state, job, settings())
 
     def on_ready(sender: CeleryWorker, **_: object) -> None:
         global _deaf

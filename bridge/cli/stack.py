@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shlex
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
-from bridge.cli.console import echo, printer
+from bridge.cli.console import echo, echo_json, printer
 from bridge.errors import SettingsError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
 
-__all__ = ["SERVER", "execute", "flower_command", "prepare", "run_flower", "up", "worker_command"]
+__all__ = [
+    "SERVER",
+    "execute",
+    "flower_command",
+    "prepare",
+    "print_variables",
+    "run_flower",
+    "up",
+    "variables_of",
+    "worker_command",
+]
 
+#: Application whose broker is that of the settings.
+SHIPPED = "workers.app"
 SERVER = [sys.executable, "-m", "socket_server"]
+#: Seconds that the import of an application may take.
+IMPORT_PATIENCE = 60.0
 FLOWER_PORT = 5555
 #: Loopback address.
 HERE = "127.0.0.1"
@@ -105,6 +121,40 @@ def prepare(settings: Settings) -> Settings:
     return settings
 
 
+def variables_of(app: str) -> dict[str, str]:
+    """Return variables that name an application's broker and results where no setting does.
+
+    The application is imported in a process of its own, for it may patch the standard library. If
+    that fails, there are no variables, and the worker says why.
+
+    Args:
+        app: module of the application, as for ``celery -A``.
+    """
+    code = "import sys; from bridge.cli import stack; stack.print_variables(sys.argv[1])"
+    command, quiet = [sys.executable, "-c", code, app], subprocess.DEVNULL
+    try:
+        told = subprocess.check_output(command, stderr=quiet, timeout=IMPORT_PATIENCE)
+        found: dict[str, str] = json.loads(told.splitlines()[-1])
+    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
+        return {}
+    return found
+
+
+def print_variables(app: str) -> None:
+    """Print the variables of :func:`variables_of`, as a line of JSON."""
+    from celery.app.utils import find_app
+
+    from bridge.bus.app_broker import settings_with_app
+
+    given = Settings.from_environ()
+    found = settings_with_app(given, find_app(app)).settings
+    urls = {
+        "TASKBRIDGE_BROKER_URL": None if given.broker_url else found.broker_url,
+        "TASKBRIDGE_RESULT_URL": None if given.result_url else found.result_url,
+    }
+    echo_json({name: url for name, url in urls.items() if url})
+
+
 def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: bool = True) -> int:
     """Run the stack until a signal, or until one of its processes ends.
 
@@ -115,6 +165,8 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
 
     if broker_url:
         os.environ["TASKBRIDGE_BROKER_URL"] = broker_url
+    if app != SHIPPED:
+        os.environ.update(variables_of(app))  # the server must read the broker that workers use
     settings = prepare(Settings.from_environ())
     if settings.shards > 1:
         raise SettingsError(

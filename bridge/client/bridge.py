@@ -16,6 +16,7 @@ from bridge.client.celery_app import away, broker_errors, new_app
 from bridge.client.validation import check, check_push
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
 from bridge.identifiers import check_identifier
+from bridge.instrumentation import installed
 from bridge.protocol.event import NAMESPACE, TERMINAL, room_of_job, room_of_owner
 from bridge.protocol.json_types import SnapshotData
 from bridge.settings import Settings
@@ -59,6 +60,9 @@ class Bridge:
         secret: key that signs tokens, or several separated by commas; default
             ``TASKBRIDGE_SECRET``.
         app: Celery application to enqueue through and read results with; default one of its own.
+            Where neither an argument nor the environment names a broker, or a result backend, those
+            of ``app`` are used, and without ``app`` those of an application that was installed in
+            this process.
         settings: settings to use instead of the environment; the other arguments override them.
 
     Raises:
@@ -75,18 +79,35 @@ class Bridge:
     ) -> None:
         given = {"TASKBRIDGE_BROKER_URL": broker_url or "", "TASKBRIDGE_SECRET": secret or ""}
         explicit = Settings.from_environ(given)
+        self._is_explicit = settings is not None
         settings = settings or Settings.from_environ()
         if broker_url:
             settings = settings.replace(broker_url=explicit.broker_url)
         if secret:
             settings = settings.replace(secret=explicit.secret)
-        self.settings = settings
+        self._given = settings
+        self._settings: Settings | None = None
         self._app = app
         #: Celery applications that this bridge has made, by the URL of the result backend, and
         #: the id of the process that made them.
         self._apps: dict[str, CeleryApp] = {}
         self._pid = os.getpid()
         forking.install()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with the application's broker and result backend where they name none."""
+        # At the first use: the application may be configured after this object is made.
+        if self._settings is None:
+            self._settings = self._complete()
+        return self._settings
+
+    def _complete(self) -> Settings:
+        if self._app is not None:
+            from bridge.bus.app_broker import settings_with_app
+
+            return settings_with_app(self._given, self._app).settings
+        return self._given if self._is_explicit else installed.with_application(self._given)
 
     @property
     def app(self) -> CeleryApp:

@@ -52,19 +52,20 @@ def install(app: CeleryApp, settings: Settings | None = None) -> None:
     """Make the jobs of a Celery application watchable. A second call replaces the settings.
 
     Args:
-        app: the Celery application.
+        app: the Celery application. Where the settings name no broker or no result backend, those
+            of the application are used, as it has them at the first use.
         settings: default ``Settings.from_environ()``.
 
     Raises:
         SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
     """
     embedded_transport.register()
-    installed.replace_settings(settings or Settings.from_environ())
+    installed.replace_settings(settings or Settings.from_environ(), app)
     publish_signals.connect()
     app.steps["consumer"].update({poison.Guard, dropped_messages.DroppedConsumer})
     for signal, handler in _HANDLERS:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
-    cancel_request.install(app, installed.settings())
+    cancel_request.install(app, installed.settings)
     flower_progress.install()
     probe_task.install(app)
     fork_relay.install()
@@ -212,6 +213,10 @@ def _on_worker_init(**_: object) -> None:
     capture.prepare(installed.settings())
 
 
+def _on_ready(**_: object) -> None:
+    installed.announce()
+
+
 _HANDLERS = [
     (signals.task_prerun, _on_prerun),
     (signals.task_postrun, _on_postrun),
@@ -224,6 +229,7 @@ _HANDLERS = [
     (signals.task_rejected, poison.on_rejected),
     (signals.worker_init, _on_worker_init),
     (signals.worker_process_init, _on_worker_init),
+    (signals.worker_ready, _on_ready),
     (signals.worker_process_shutdown, _on_shutdown),
     (signals.worker_shutdown, _on_shutdown),
 ]

@@ -39,8 +39,9 @@ class Settings:
 
     #: Folder of the embedded broker, the SQLite results and the generated secret.
     home: Path = _setting(Path, Path(".taskbridge"))
-    #: Broker of tasks and events; None means the embedded broker in ``home``. Several URLs of
-    #: RabbitMQ, separated by semicolons: any one that answers is used.
+    #: Broker of tasks and events; None means that of the Celery application, or without one the
+    #: embedded broker in ``home``. Several URLs of RabbitMQ, separated by semicolons: any one that
+    #: answers is used.
     broker_url: str | None = _setting(types.broker, None, hidden=True)
     #: Broker of events, if it is not the broker of tasks: another virtual host, for example.
     events_url: str | None = _setting(types.broker, None, hidden=True)
@@ -58,7 +59,8 @@ class Settings:
     #: worker's main process and for each of its pool processes. Beyond it log lines are dropped
     #: first, then own events, and lifecycle events last.
     outbox_bytes: int = _setting(types.outbox_bytes, 32 * 1024 * 1024)
-    #: Celery's result backend; None means SQLite in ``home``.
+    #: Celery's result backend; None means that of the Celery application, or without one SQLite in
+    #: ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
     #: Type of the task queue on RabbitMQ: classic, or quorum, which a cluster replicates.
     queue_type: str = _setting(types.queue_type, "classic")
@@ -180,8 +182,9 @@ class Settings:
     fast_path: bool = _setting(types.flag, True)
     #: Names (fnmatch wildcards allowed) of tasks whose arguments are hidden from operators.
     redact: tuple[str, ...] = _setting(types.listed, ())
-    #: Output that is captured in jobs with an owner: bars of ``tqdm`` and ``rich``, records of
-    #: ``logging``, and what is printed to ``stdout`` and ``stderr``.
+    #: Output that is captured in jobs with an owner: bars of ``tqdm`` and ``rich`` (with either of
+    #: them, Celery's ``update_state`` too), records of ``logging``, and what is printed to
+    #: ``stdout`` and ``stderr``.
     capture: tuple[str, ...] = _setting(types.capture, ("tqdm", "rich", "logging"))
     #: Level below which log records are not captured.
     capture_level: int = _setting(types.level, logging.INFO)

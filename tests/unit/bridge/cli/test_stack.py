@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from bridge import Settings
 from bridge.cli import stack
 from bridge.cli.commands import cli
+from bridge.cli.stack import variables_of
 
 KEY = {"TASKBRIDGE_SECRET": "k" * 40}
 FILES = ("TASKBRIDGE_SECRET_FILE", "TASKBRIDGE_RESULT_URL_FILE")
@@ -71,3 +73,24 @@ def test_the_shipped_worker_reads_no_key_whatever_its_environment_has(tmp_path):
             [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stderr
+
+
+APPLICATION = """
+from celery import Celery
+print("imported")
+app = Celery("shop", broker="redis://u:p@h/1", backend="db+sqlite:///results.sqlite")
+"""
+
+
+def test_the_stack_uses_the_broker_of_its_application_where_no_setting_names_one(
+    tmp_path, monkeypatch
+):
+    for name in [name for name in os.environ if name.startswith("TASKBRIDGE_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    monkeypatch.chdir(tmp_path)
+    results = {"TASKBRIDGE_RESULT_URL": "db+sqlite:///results.sqlite"}
+    assert variables_of("shop") == {"TASKBRIDGE_BROKER_URL": "redis://u:p@h/1", **results}
+    monkeypatch.setenv("TASKBRIDGE_BROKER_URL", "amqp://set")
+    assert variables_of("shop") == results
+    assert variables_of("no_such_module") == {}
