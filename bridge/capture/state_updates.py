@@ -35,10 +35,11 @@ class _Bar:
 _bars: weakref.WeakKeyDictionary[Run, _Bar] = weakref.WeakKeyDictionary()
 
 
-def _run(task: CeleryTask, task_id: str | None, state: object) -> Run | None:
+def _run(task_id: str | None, state: object) -> Run | None:
     if not state_meta.is_progress(state):
         return None
-    place = current_job.running(task_id or task.request.id)
+    # As for other captured bars, the context tells the job, unless the call names another task.
+    place = current_job.running(task_id) if task_id else current_job.here()
     return place[0] if place is not None and place[0].capture & BARS else None
 
 
@@ -66,7 +67,7 @@ def install() -> None:
         meta: object = None,
         **options: object,
     ) -> None:
-        run = _run(self, task_id, state)
+        run = _run(task_id, state)
         if run is not None:
             run.check()
         # First: from then on, the info that taskbridge stores does not replace the task's own.

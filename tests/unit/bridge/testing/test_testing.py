@@ -45,6 +45,17 @@ def test_bars_of_libraries_and_their_logging_are_recorded_too(reported):
     assert reported.messages == ["hm"] * 3
 
 
+def test_progress_that_a_task_stores_is_recorded_too(reported):
+    app = Celery("kit", backend="cache+memory://", set_as_current=False)
+
+    @app.task(bind=True, shared=False)
+    def work(self):
+        self.update_state(state="PROGRESS", meta={"current": 2, "total": 4, "status": "rows"})
+
+    work.apply()
+    assert_progress(reported, desc="rows", total=4, n=2, finished=False)
+
+
 def test_a_bar_that_is_not_there_fails_with_a_list_of_those_that_are(reported):
     for _ in progress(range(3), desc="rows"):
         break
