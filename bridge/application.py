@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.durable.durability import Durability
-from bridge.instrumentation import installed, worker_signals
+from bridge.instrumentation import worker_signals
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
 
@@ -16,7 +16,8 @@ def install(
     """Make the jobs of a Celery application watchable. A second call replaces the settings.
 
     Args:
-        app: the Celery application.
+        app: the Celery application. Where the settings name no broker or no result backend, those
+            of the application are used, as it has them at the first use.
         settings: default ``Settings.from_environ()``.
         durable: whether its tasks survive a dead process, worker or connection, and run once, as
             those of the shipped worker; a :class:`Durability` has the parts. Default False: nothing
@@ -25,9 +26,9 @@ def install(
     Raises:
         SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
     """
-    worker_signals.install(app, settings)
+    told = settings or Settings.from_environ()
+    worker_signals.install(app, told)
     if durable:
         from bridge.durable import installation
 
-        parts = Durability() if durable is True else durable
-        installation.install(app, parts, installed.settings())
+        installation.install(app, Durability() if durable is True else durable, told)

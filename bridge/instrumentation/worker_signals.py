@@ -48,19 +48,15 @@ SOFT_LIMIT = getattr(os_signals, "SIGUSR1", None)
 _received: WeakValueDictionary[str, CeleryRequest] = WeakValueDictionary()
 
 
-def install(app: CeleryApp, settings: Settings | None = None) -> None:
-    """Make the jobs of a Celery application watchable. A second call replaces the settings.
+def install(app: CeleryApp, settings: Settings) -> None:
+    """Connect the handlers, for ``bridge.install``; see there.
 
     Args:
-        app: the Celery application. Where the settings name no broker or no result backend, those
-            of the application are used, as it has them at the first use.
-        settings: default ``Settings.from_environ()``.
-
-    Raises:
-        SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
+        app: the Celery application.
+        settings: what they name wins over the application's broker and result backend.
     """
     embedded_transport.register()
-    installed.replace_settings(settings or Settings.from_environ(), app)
+    installed.replace_settings(settings, app)
     publish_signals.connect()
     app.steps["consumer"].update({poison.Guard, dropped_messages.DroppedConsumer})
     for signal, handler in _HANDLERS:
