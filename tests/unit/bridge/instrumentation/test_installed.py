@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from bridge import Bridge, Settings
-from bridge.bus import audience
+from bridge.bus import audience, embedded_transport
 from bridge.instrumentation import installed
 
 
@@ -69,6 +69,7 @@ def test_on_the_embedded_broker_a_bound_queue_is_a_server(tmp_path):
 
     from bridge.bus.connection import connect
 
+    embedded_transport.register()
     settings = Settings(home=tmp_path)
     assert audience.is_heard(settings, "taskbridge") is False
     with connect(settings, settings.events) as connection:
