@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple, SupportsFloat
 
 from bridge.protocol.event import cut
 from bridge.protocol.json_types import BarData
+from bridge.reporting.moving_average import MovingAverage
 
 __all__ = ["Meter", "Reading", "finite"]
 
-#: Time constant of the smoothed rate, in seconds: after it, old samples have lost two thirds of
-#: their weight. Intervals between samples are uneven, so the weight depends on time, not number.
+#: Time constant of the rate that is shown, in seconds.
 SMOOTHING = 3.0
+#: Time constant of the rate that the remaining time follows from, in seconds, and as a part of the
+#: time since the first step, where that is longer: what comes resembles the whole run more than
+#: its last seconds. ``benchmarks/estimates.py --constants`` compares other values.
+MEMORY = 10.0
+MEMORY_SHARE = 0.25
 #: Longest text of a bar, in characters and in bytes of JSON, so that a runaway postfix cannot fill
 #: an event: 32 bars of three texts each fit.
 MAX_TEXT = 200
@@ -42,6 +46,10 @@ class Reading(NamedTuple):
 class Meter:
     """Samples a bar: smooths its rate, and computes its remaining time.
 
+    An interval ends when a sample finds that the bar has moved. The first one is left out of the
+    remaining time as soon as there is a second: it holds what is done only once, as a model that
+    is loaded. The steps of a slow bar, and short pauses, do not change the remaining time.
+
     Args:
         read: returns the bar's reading; None once the bar is garbage-collected.
         leave: whether the finished bar stays visible until another bar takes its line; None
@@ -67,8 +75,14 @@ class Meter:
         self._restart()
 
     def _restart(self) -> None:
-        self._started = self._rated_at = self._clock()
-        self._rated_n = self._reading.n
+        self._started = self._clock()
+        self._forget(self._started)
+
+    def _forget(self, now: float) -> None:
+        self._moved_at, self._moved_to = now, self._reading.n
+        self._intervals = 0
+        self._recent = MovingAverage(SMOOTHING)
+        self._lasting = MovingAverage(MEMORY, MEMORY_SHARE)
 
     def reset(self) -> None:
         """Restart elapsed time and rate from now."""
@@ -77,8 +91,8 @@ class Meter:
         self._restart()
 
     def unpause(self) -> None:
-        """Leave the time since the last sample out of the rate."""
-        self._rated_at = self._clock()
+        """Leave the time since the last sample that found the bar moved out of the rate."""
+        self._moved_at = self._clock()
 
     def close(self) -> None:
         """Take a last reading of the bar, and drop the reference to it."""
@@ -132,18 +146,29 @@ class Meter:
 
     def _advance(self, n: float) -> float:
         now = self._clock()
-        if (passed := now - self._rated_at) > 0:
-            rate = finite((n - self._rated_n) / passed) or 0.0
-            weight = 1.0 if self.rate is None else 1.0 - math.exp(-passed / SMOOTHING)
-            self.rate = weight * rate + (1.0 - weight) * (self.rate or 0.0)
-            self._rated_at, self._rated_n = now, n
+        if (passed := now - self._moved_at) > 0:
+            if n < self._moved_to:
+                self._forget(now)
+            elif n > self._moved_to:
+                self._move(n, now, passed)
+            self.rate = self._recent.rate(now - self._moved_at) or 0.0
         return now - self._started
 
+    def _move(self, n: float, now: float, passed: float) -> None:
+        rate = finite((n - self._moved_to) / passed) or 0.0
+        self._moved_at, self._moved_to = now, n
+        self._intervals += 1
+        if self._intervals == 2:
+            self._lasting = MovingAverage(MEMORY, MEMORY_SHARE)
+        self._recent.add(rate, passed)
+        self._lasting.add(rate, passed)
+
     def _eta(self, reading: Reading) -> float | None:
-        if reading.total is None or not self.rate or self.rate < 0:
+        rate = self._lasting.rate(self._clock() - self._moved_at)
+        if reading.total is None or not rate:
             return None
-        eta = max(0.0, reading.total - reading.n) / self.rate
-        return round(eta, 1) if eta < MAX_ETA else None
+        left = max(0.0, reading.total - reading.n)
+        return round(left / rate, 1) if left < MAX_ETA * rate else None
 
 
 def _clean(reading: Reading) -> Reading:

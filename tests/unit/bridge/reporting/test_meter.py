@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
@@ -100,12 +101,111 @@ def test_a_bar_that_slows_down_shows_it_within_seconds(clock):
     assert sample["rate"] == pytest.approx(10, rel=0.5)
 
 
+def follow(clock, bar, meter, steps, *, every=0.1):
+    """Move a bar at given seconds to given counts, sample it, and yield seconds and samples."""
+    begun, moment, steps = clock.now, 0.0, list(steps)
+    while steps:
+        moment += every
+        clock.now = begun + moment
+        while steps and steps[0][0] <= moment:
+            bar.n = steps.pop(0)[1]
+        if meter.changed():
+            yield moment, meter.sample(0)
+
+
+@pytest.mark.parametrize("every", [0.02, 0.1])
+def test_the_time_left_of_a_steady_bar_is_right_from_its_first_second(clock, every):
+    bar, meter = metered(clock, total=1000)
+    steps = [(n / 40, n) for n in range(1, 1001)]
+    seen = [(at, one) for at, one in follow(clock, bar, meter, steps, every=every) if at >= 1]
+    for moment, sample in seen:
+        assert sample["eta"] == pytest.approx(25 - moment, rel=0.1, abs=0.2)
+        assert sample["rate"] == pytest.approx(40, rel=0.1)
+    assert len(seen) > 200
+
+
+def test_a_slow_first_step_does_not_spoil_the_time_left(clock):
+    bar, meter = metered(clock, total=400)
+    steps = [(8 + n / 10, 1 + n) for n in range(400)]
+    for moment, sample in follow(clock, bar, meter, steps):
+        if moment >= 9:
+            assert sample["eta"] == pytest.approx(48 - moment, rel=0.1, abs=0.2)
+
+
+def test_a_pause_of_seconds_leaves_the_time_left_as_it_is(clock):
+    bar, meter = metered(clock, total=1000)
+    for _, sample in follow(clock, bar, meter, [(n / 40, n) for n in range(1, 401)]):
+        before = sample["eta"]
+    for _ in range(5):
+        clock.now += 1
+        assert meter.sample(0)["eta"] == before
+
+
+def test_a_bar_that_stands_still_for_long_has_ever_more_time_left_and_no_rate(clock):
+    bar, meter = metered(clock, total=1000)
+    *_, (_, last) = follow(clock, bar, meter, [(n / 40, n) for n in range(1, 401)])
+    seen = [last["eta"]]
+    for _ in range(6):
+        clock.now += 20
+        sample = meter.sample(0)
+        seen.append(sample["eta"])
+    assert seen == sorted(set(seen))
+    assert sample["rate"] == 0
+
+
+def test_a_bar_of_slow_steps_keeps_its_rate_and_time_left_between_them(clock):
+    bar, meter = metered(clock, total=10)
+    for _ in range(3):
+        bar.n, clock.now = bar.n + 1, clock.now + 40
+        meter.sample(0)
+    for _ in range(3):
+        clock.now += 10
+        sample = meter.sample(0)
+        assert (sample["rate"], sample["eta"]) == (0.025, 280)
+
+
+def test_a_small_last_step_before_a_wait_does_not_make_the_rate_fall(clock):
+    bar, meter = metered(clock, total=10**7)
+    for step in [10**5] * 20 + [1]:
+        bar.n, clock.now = bar.n + step, clock.now + 0.1
+        meter.sample(0)
+    clock.now += 0.5
+    assert meter.sample(0)["rate"] > 900_000
+
+
+def test_the_time_left_follows_a_total_that_grows(clock):
+    bar, meter = metered(clock, total=100)
+    *_, (_, sample) = follow(clock, bar, meter, [(n / 10, n) for n in range(1, 51)])
+    assert sample["eta"] == pytest.approx(5, abs=0.2)
+    bar.total = 1000
+    assert meter.sample(0)["eta"] == pytest.approx(95, rel=0.05)
+
+
+def test_a_bar_that_was_set_back_is_judged_by_what_it_does_then(clock):
+    bar, meter = metered(clock, total=1000)
+    list(follow(clock, bar, meter, [(n / 40, n) for n in range(1, 801)]))
+    bar.n, clock.now = 0, clock.now + 0.1
+    assert meter.sample(0)["eta"] is None
+    *_, (_, sample) = follow(clock, bar, meter, [(n / 10, n) for n in range(1, 21)])
+    assert sample["eta"] == pytest.approx(98, rel=0.1)
+
+
+def test_a_resumed_bar_that_skips_what_is_done_shows_a_new_time_left_within_a_minute(clock):
+    bar, meter = metered(clock, total=1000)
+    steps = [(0.001 * n, n) for n in range(1, 401)] + [(0.4 + n, 400 + n) for n in range(1, 61)]
+    *_, (_, sample) = follow(clock, bar, meter, steps)
+    assert sample["eta"] == pytest.approx(540, rel=0.1)
+
+
 def test_one_slow_step_does_not_make_the_rate_jump(clock):
     bar, meter = metered(clock, total=1000)
     for _ in range(50):
         bar.n += 10
         clock.now += 0.1
         meter.sample(0)
+    clock.now += 0.1
+    assert 90 < meter.sample(0)["rate"] <= 100
+    bar.n += 10
     clock.now += 0.1
     assert 90 < meter.sample(0)["rate"] < 100
 
@@ -117,7 +217,8 @@ def test_the_rate_does_not_depend_on_how_often_it_is_sampled(clock, interval):
         bar.n += (100 if moment * interval < 3 else 10) * interval
         clock.now += interval
         sample = meter.sample(0)
-    assert sample["rate"] == pytest.approx(10 + 90 / 2.718, rel=0.02)
+    before = (math.exp(-1) - math.exp(-2)) / (1 - math.exp(-2))  # weight of the first three seconds
+    assert sample["rate"] == pytest.approx(10 + 90 * before, rel=0.02)
 
 
 def test_the_rate_is_known_at_the_first_sample_after_some_time(clock):
