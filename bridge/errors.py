@@ -56,7 +56,7 @@ class EnqueueError(TaskbridgeError):
 
 
 class BrokerUnavailable(TaskbridgeError):
-    """No broker answers at the configured address, or the broker does not confirm a message."""
+    """No broker answers, or it refuses the login or a right, or it does not confirm a message."""
 
 
 class ResultsUnavailable(TaskbridgeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 from bridge.errors import TaskbridgeError
@@ -45,4 +46,7 @@ def check_identifier(value: Any, what: str, error: type[TaskbridgeError]) -> Non
         error: class of the error.
     """
     if (reason := flaw(value)) is not None:
-        raise error(f"{what} {reason}")
+        # Such as a database's primary key. A string comes back, in snapshots for example, and would
+        # not equal the number.
+        is_key = isinstance(value, int | uuid.UUID) and not isinstance(value, bool)
+        raise error(f"{what} {reason}{': pass str(...) of it' if is_key else ''}")

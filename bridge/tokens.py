@@ -199,7 +199,9 @@ def _claims(keys: Sequence[str], token: str, checked: Checked) -> dict[str, obje
         # The last two are raised for a lone surrogate, and for JSON that is nested too deeply.
         except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
             break
-    raise TokenError("the token is not valid: it was not signed by this application")
+    raise TokenError(
+        "the token is not valid: it was not signed with the server's TASKBRIDGE_SECRET"
+    )
 
 
 def _moment(value: object) -> TypeGuard[float]:

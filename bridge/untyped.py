@@ -14,6 +14,7 @@ __all__ = [
     "AMQPMessage",
     "CeleryApp",
     "CeleryConsumer",
+    "CeleryInspect",
     "CeleryPool",
     "CeleryRequest",
     "CeleryResult",
@@ -37,6 +38,8 @@ __all__ = [
 CeleryApp: TypeAlias = Any
 #: ``celery.worker.consumer.Consumer``, by which a worker receives tasks
 CeleryConsumer: TypeAlias = Any
+#: ``celery.app.control.Inspect``
+CeleryInspect: TypeAlias = Any
 #: ``celery.concurrency.base.BasePool``
 CeleryPool: TypeAlias = Any
 #: :class:`celery.Task`

@@ -192,7 +192,6 @@ def _new_core(settings: Settings, async_mode: str) -> Core:
         state_lock,
         async_mode=async_mode,
         client_manager=manager,
-        cors_allowed_origins=list(settings.origins) or None,
         transports=list(settings.transports),
     )
     dispatcher = Dispatcher(journal, FanOut(manager), metrics, new_tracer(settings))

@@ -10,8 +10,13 @@ import uuid
 from celery import Celery, signals
 
 from bridge import install, tracing
-from bridge.bus import embedded_transport
-from bridge.client.celery_app import JSON_ONLY, connection_configuration, queue_configuration
+from bridge.bus import embedded_transport, refusals
+from bridge.client.celery_app import (
+    JSON_ONLY,
+    check_broker,
+    connection_configuration,
+    queue_configuration,
+)
 from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.printable import SafeFormatter
@@ -82,6 +87,18 @@ def _trace(**_: object) -> None:
     except TaskbridgeError as error:
         sys.stderr.write(f"taskbridge: {error}\n")
         os._exit(2)
+
+
+@signals.worker_init.connect
+def _check_login(**_: object) -> None:
+    # Celery waits for a broker that is away, and would treat one that refuses in the same way,
+    # with a traceback a second.
+    try:
+        check_broker(app)
+    except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
+        if refused := refusals.refusal(error, "TASKBRIDGE_BROKER_URL"):
+            sys.stderr.write(f"taskbridge: {refused}\n")
+            os._exit(1)
 
 
 @signals.worker_process_shutdown.connect

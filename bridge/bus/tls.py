@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from bridge.settings import Settings, broker_url
 
-__all__ = ["TLSOptions", "Target", "explain", "refused", "target"]
+__all__ = ["TLSOptions", "Target", "chain", "explain", "refused", "target"]
 
 #: OpenSSL's error codes of refused certificates.
 EXPIRED, EARLY = (10,), (9,)
@@ -89,15 +89,16 @@ def _requirement(parsed: broker_url.BrokerURL) -> ssl.VerifyMode:
 
 def explain(error: BaseException) -> str:
     """Return an explanation of a connection error: for TLS, a sentence on what to change."""
-    return next(filter(None, map(_explain, _chain(error))), str(error))
+    return next(filter(None, map(_explain, chain(error))), str(error))
 
 
 def refused(error: BaseException) -> bool:
     """Whether an error means that a broker answers, but TLS with it fails."""
-    return any(_explain(one) for one in _chain(error))
+    return any(_explain(one) for one in chain(error))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised from."""
     # redis-py and kombu wrap errors, some of them with `from` and some without.
     while error is not None:
         yield error

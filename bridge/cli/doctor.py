@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import TYPE_CHECKING, TypedDict
 
-from bridge.bus import stream, tls
+from bridge.bus import refusals, stream
 from bridge.bus.sharding import channel_of
 from bridge.cli import drops
 from bridge.cli.console import echo
 from bridge.client.bridge import Bridge
-from bridge.client.celery_app import CONNECT_TIMEOUT, away, broker_errors
+from bridge.client.celery_app import CONNECT_TIMEOUT, away, broker_errors, check_broker
 from bridge.client.status import read_result
 from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
 from bridge.instrumentation.probe_task import PROBE
 from bridge.protocol.json_types import JobEvent
 from bridge.results.bounded_calls import PATIENCE
 from bridge.settings import Settings, broker_url
+from bridge.untyped import CeleryInspect
 
 if TYPE_CHECKING:
     from bridge.client.watcher import Watcher
@@ -101,8 +102,7 @@ def _broker(state: State) -> str:
     settings = state["bridge"].settings
     url = broker_url.shown(settings.broker)
     try:
-        with state["bridge"].app.connection_for_write(connect_timeout=CONNECT_TIMEOUT) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
+        check_broker(state["bridge"].app)
     except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
         raise Ill(away(settings, error)) from None
     return url
@@ -121,12 +121,15 @@ def _events(state: State) -> str:
             try:
                 connection.channel().queue_declare(stream.name_of(name), passive=True)
             except connection.channel_errors as error:
+                if (told := refusals.refusal(error, "TASKBRIDGE_EVENTS_URL")) is not None:
+                    raise Ill(told) from None
                 raise Ill(
                     f"there is no stream {stream.name_of(name)} ({error}): start a server or a "
                     "worker that may make it, or run compose/rabbitmq/definitions.py"
                 ) from None
             except connection.connection_errors as error:
-                raise Ill(f"{tls.explain(error)}: check TASKBRIDGE_EVENTS_URL") from None
+                told = refusals.explain_events(error, settings)
+                raise Ill(f"{told}: check TASKBRIDGE_EVENTS_URL") from None
     return ", ".join(stream.name_of(name) for name in channels)
 
 
@@ -168,15 +171,41 @@ def _worker(state: State) -> str:
     inspect = state["bridge"].app.control.inspect(timeout=1.5)
     try:
         found = inspect.conf()
-    except broker_errors() as error:
-        raise Ill(away(state["bridge"].settings, error)) from None
     except Exception as error:  # noqa: BLE001 - a refusal, of a class of the broker's library
+        refused = refusals.refusal(error, "TASKBRIDGE_BROKER_URL")
+        if refused is None and isinstance(error, broker_errors()):
+            raise Ill(away(state["bridge"].settings, error)) from None
         raise Ill(f"workers cannot be asked ({error}): use the operator's broker URL") from None
     if not found:
         raise Ill("no worker answers on this broker: start one with `taskbridge worker`")
+    strangers = _strangers(inspect, str(state["bridge"].app.conf.task_default_queue))
     silent = [name for name, conf in found.items() if not conf.get("worker_send_task_events")]
     note = f"; without events for Flower (start with -E): {', '.join(silent)}" if silent else ""
+    if strangers:
+        note += f"; without bridge.install(app), so their jobs show nothing: {', '.join(strangers)}"
     return ", ".join(sorted(found)) + note
+
+
+def _strangers(inspect: CeleryInspect, queue: str) -> list[str]:
+    """Return the workers whose application did not call ``bridge.install``.
+
+    Raises:
+        Ill: no other worker reads the queue into which the probe is enqueued.
+    """
+    tasks, queues = inspect.registered() or {}, inspect.active_queues() or {}
+    strangers = sorted(name for name, known in tasks.items() if PROBE not in known)
+    if tasks and len(strangers) == len(tasks):
+        raise Ill(
+            f"no task of {', '.join(strangers)} is watchable: call bridge.install(app) in the "
+            "module that makes its Celery application"
+        )
+    read = {one["name"] for name in queues if name not in strangers for one in queues[name]}
+    if queues and queue not in read:
+        raise Ill(
+            f"no worker reads the queue {queue!r}, into which a job goes that names no queue; "
+            f"workers read {', '.join(sorted(read)) or 'none'}: start one with -Q {queue}"
+        )
+    return strangers
 
 
 def _server(state: State) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "JSON_ONLY",
     "away",
     "broker_errors",
+    "check_broker",
     "connection_configuration",
     "new_app",
     "queue_configuration",
@@ -101,19 +102,35 @@ def queue_configuration(settings: Settings) -> dict[str, object]:
     return {"task_queues": [queue], **(kind if quorum else {})}
 
 
+def check_broker(app: CeleryApp) -> None:
+    """Connect to the broker once.
+
+    Args:
+        app: the Celery application whose broker is tried.
+
+    Raises:
+        Exception: it does not answer, or refuses; of a class of the broker's library.
+    """
+    with app.connection_for_write(connect_timeout=CONNECT_TIMEOUT) as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
+
+
 def broker_errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions that are raised when the broker is unavailable."""
+    """Return the exceptions that are raised when the broker is unavailable, or refuses."""
+    from amqp.exceptions import AMQPError
     from kombu.exceptions import OperationalError
 
-    return (OperationalError, OSError)
+    return (OperationalError, OSError, AMQPError)
 
 
 def away(settings: Settings, error: Exception) -> str:
-    """Return an error message for an unavailable broker, without the URL's password."""
-    from bridge.bus import tls
+    """Return an error message for a broker that is unavailable or refuses, without its password."""
+    from bridge.bus import refusals, tls
     from bridge.settings import broker_url
 
     url = broker_url.shown(settings.broker)
+    if refused := refusals.refusal(error, "TASKBRIDGE_BROKER_URL"):
+        return f"{refused} ({url})"
     if tls.refused(error):
         return f"no trusted connection to {url}: {tls.explain(error)}"
     return f"no broker answers at {url}: start it, or set TASKBRIDGE_BROKER_URL ({error})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import ssl
 from collections.abc import Callable
 from typing import TypeAlias, TypeGuard
 
@@ -21,6 +23,13 @@ ERRORS: dict[str, type[TaskbridgeError]] = {
     "unauthorized": TokenError,
     "wrong_shard": TokenError,
 }
+
+NO_PACKAGE = (
+    "the package websocket-client is missing, without which no job can be watched: "
+    "pip install 'taskbridge[client]'"
+)
+#: HTTP statuses of a proxy that reaches no server behind it.
+PROXY = (502, 503, 504)
 
 #: What a client connects with: ``{"token": …}``.
 Auth: TypeAlias = dict[str, str]
@@ -52,6 +61,17 @@ class _InOrder(engineio.Client):
     (seen once in about 5,000 messages of 56 KiB).
     """
 
+    #: Why the last attempt to connect failed; None if it did not.
+    failure: BaseException | None = None
+
+    def _connect_websocket(self, *arguments: object) -> bool:
+        self.failure = None
+        try:
+            return bool(super()._connect_websocket(*arguments))
+        except engineio.exceptions.ConnectionError as error:
+            self.failure = error.__context__  # engineio leaves it out of its own text
+            raise
+
     def _trigger_event(self, event: str, *args: object, **options: object) -> object:
         return super()._trigger_event(event, *args, **{**options, "run_async": False})
 
@@ -76,6 +96,8 @@ class SocketClient(socketio.Client):
     def __init__(
         self, on_refused: Callable[[TaskbridgeError], object] | None = None, **options: object
     ) -> None:
+        # This client is no page of a browser, and needs no origin that the server allows.
+        options["websocket_extra_options"] = {"suppress_origin": True}
         super().__init__(handle_sigint=False, **options)
         self._on_refused = on_refused
         self._refusal: object = None
@@ -95,19 +117,42 @@ class SocketClient(socketio.Client):
 
         Raises:
             ServerUnavailable: no server answers, or it refuses temporarily.
-            TokenError, TaskbridgeError: the server refused, for the reason that the error says.
+            TokenError, TaskbridgeError: the server refused, for the reason that the error says; or
+                the package websocket-client is missing.
         """
+        _check_package()
         self._refusal = None
         options = {"namespaces": [NAMESPACE], "transports": ["websocket"], "socketio_path": path}
         try:
             self.connect(url, auth=auth, **options)
         except socketio.exceptions.ConnectionError as error:
+            self._refusal = self._refusal or _http_refusal(self.eio.failure)
             if self._refusal is None:
-                text = f"no socket server answers at {url}: start it, or set TASKBRIDGE_URL"
-                raise ServerUnavailable(text) from error
+                raise ServerUnavailable(self.explain(url)) from error
             if is_temporary(self._refusal):
                 raise ServerUnavailable(str(self._refusal.get("message"))) from error
             raise refusal(self._refusal) from error
+
+    def explain(self, url: str) -> str:
+        """Return why the last attempt to connect failed, and what to change.
+
+        Args:
+            url: URL of the socket server.
+        """
+        failure = self.eio.failure
+        status = getattr(failure, "status_code", None)
+        if isinstance(failure, ssl.SSLError):
+            reason = getattr(failure, "verify_message", None) or failure.reason or failure
+            return (
+                f"no trusted connection to {url} ({reason}): correct the scheme of TASKBRIDGE_URL, "
+                "the server's certificate, or SSL_CERT_FILE"
+            )
+        if status in PROXY:
+            return f"a proxy at {url} reaches no socket server (HTTP status {status}): start it"
+        if status is not None:
+            what = f"what answers at {url} is no socket server (HTTP status {status})"
+            return f"{what}: set TASKBRIDGE_URL"
+        return f"no socket server answers at {url}: start it, or set TASKBRIDGE_URL"
 
     def _note_refusal(self, error: object = None, *_: object) -> None:
         if not isinstance(error, dict):
@@ -115,3 +160,21 @@ class SocketClient(socketio.Client):
         self._refusal = error.get("data") or error
         if self._on_refused and not is_temporary(self._refusal):
             self._on_refused(refusal(self._refusal))
+
+
+def _check_package() -> None:
+    """Raise an error if websocket-client is missing, or hidden by the package ``websocket``."""
+    try:
+        from websocket import create_connection  # noqa: F401
+    except ImportError:
+        raise TaskbridgeError(NO_PACKAGE) from None
+
+
+def _http_refusal(failure: BaseException | None) -> object:
+    """Return the server's error object from its answer to a WebSocket request; None for none."""
+    try:
+        told = json.loads(getattr(failure, "resp_body", None) or "null")
+    except ValueError:
+        return None
+    error = told.get("error") if isinstance(told, dict) else None
+    return error if isinstance(error, dict) else None

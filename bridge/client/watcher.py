@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from bridge.protocol.json_types import JobEvent, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["Watcher"]
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between attempts to reconnect, first and longest, and the random fraction of the delay.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
@@ -151,7 +154,7 @@ class Watcher:
                 if self.connected:
                     since = time.monotonic()
                 elif self._timeout is not None and time.monotonic() - since > self._timeout:
-                    raise ServerUnavailable(self._away()) from None
+                    raise ServerUnavailable(self._client.explain(self._url)) from None
 
     def _start(self, answer: Answer) -> Iterator[JobEvent]:
         if not answer.get("ok"):
@@ -180,17 +183,19 @@ class Watcher:
 
     def _connect(self) -> None:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        said = ""
         while True:
             try:
                 self._client.dial(self._url, self._auth, self._path)
                 return
-            except ServerUnavailable:
+            except ServerUnavailable as error:
                 if deadline is not None and time.monotonic() > deadline:
                     raise
+                # Without a timeout it tries for ever, and nothing else would say why.
+                if self._timeout is None and said != str(error):
+                    said = str(error)
+                    logger.warning("taskbridge: %s; trying again", said)
                 time.sleep(RECONNECT["reconnection_delay"])
-
-    def _away(self) -> str:
-        return f"no socket server answers at {self._url}: start it, or set TASKBRIDGE_URL"
 
     def _may_ask_again(self) -> bool:
         """Send ``watch`` again after a pause; False once this went on for ``timeout`` seconds."""

@@ -220,9 +220,9 @@ class Emitter:
 
     def _note_failure(self, error: Exception) -> bool:
         if self.healthy:
-            from bridge.bus import tls
+            from bridge.bus import refusals
 
-            self._outage.begin(tls.explain(error))
+            self._outage.begin(refusals.explain_events(error, self._settings))
         self._failures += 1
         self._figures.failures += 1
         return False

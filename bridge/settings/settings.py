@@ -82,7 +82,7 @@ class Settings:
     #: URL at which clients reach the socket server; None means the one ``taskbridge up`` stored
     #: in ``home``, else http://host:port, or https:// with a certificate.
     url: str | None = _setting(str, None)
-    #: Allowed origins of browser pages; empty means the server's own origin only.
+    #: Allowed origins of browser pages, beside the server's own. Programs need none.
     origins: tuple[str, ...] = _setting(types.origins, ())
     #: URL of Flower for browsers; the page links jobs to it. None means no links.
     flower_url: str | None = _setting(types.origin, None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import socketio
 
-from bridge.bus import stream, tls
+from bridge.bus import refusals, stream
 from bridge.bus.connection import Connection, connect
 from bridge.bus.write_only_manager import CONNECTION_OPTIONS
 from bridge.protocol.event import (
@@ -83,7 +83,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                     yield message
             except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
                 if self.alive or not failures:
-                    logger.warning(AWAY, tls.explain(error))
+                    logger.warning(AWAY, refusals.explain_events(error, self._settings))
                 self.alive = False
                 time.sleep(_delay(failures))
                 failures += 1

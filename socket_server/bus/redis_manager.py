@@ -7,7 +7,7 @@ import threading
 
 import socketio
 
-from bridge.bus import tls
+from bridge.bus import refusals, tls
 from bridge.bus.write_only_manager import REDIS_OPTIONS
 from bridge.protocol.json_types import JSONObject
 from bridge.settings import Settings
@@ -24,6 +24,7 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
     def __init__(self, settings: Settings) -> None:
         url, options = tls.target(settings, settings.events)
         channel, options = settings.channel, options or {}
+        self._settings = settings
         super().__init__(url, channel=channel, logger=logger, redis_options=options)
         self._publishing = threading.Lock()
         self._was_connected = False
@@ -50,7 +51,7 @@ class RedisJobsManager(JobsManager, socketio.RedisManager):
         try:
             self.redis.ping()  # redis-py connects at the first command
         except Exception as error:
-            logger.warning(AWAY, tls.explain(error))
+            logger.warning(AWAY, refusals.explain_events(error, self._settings))
             raise
         if self._was_connected:
             self._break()  # messages published in between were missed

@@ -15,7 +15,14 @@ from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.limits.connections import ANSWER, ConnectionLimits, key_of
 from socket_server.observability.metrics import hit
 
-__all__ = ["FULL", "HANG_UP", "GuardMiddleware", "answer_with", "is_websocket"]
+__all__ = [
+    "FULL",
+    "HANG_UP",
+    "GuardMiddleware",
+    "answer_with",
+    "is_websocket",
+    "refuse_origin",
+]
 
 #: Key of the WSGI server's callable that ends the connection after the answer.
 HANG_UP = "taskbridge.hang_up"
@@ -152,6 +159,12 @@ def answer_with(
         return [(body or status.partition(" ")[2]).encode()]
 
     return answer
+
+
+def refuse_origin(reason: str) -> Answer:
+    """Return the answer to a page whose origin may not connect."""
+    body = json.dumps({"error": error_object("forbidden", reason)})
+    return answer_with("400 Bad Request", body=body, type="application/json")
 
 
 #: The answer when the address, or the whole server, has the maximum number of connections.

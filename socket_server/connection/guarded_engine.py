@@ -18,12 +18,14 @@ from socket_server.connection import fast_path
 from socket_server.connection.bounded_websocket import WebSocketClass, bounded_websocket_class
 from socket_server.connection.direct_socket import DirectSockets, EndedTask, socket_of_writer
 from socket_server.connection.flusher import Flusher
-from socket_server.connection.guard_middleware import FULL
+from socket_server.connection.guard_middleware import FULL, refuse_origin
 from socket_server.connection.send_queue import SendQueue, send_queue_class
 from socket_server.limits.addresses import AddressLimits, counted_as
+from socket_server.limits.origins import Origins
 from socket_server.messages.answer import Answer
 from socket_server.messages.packet_checks import SEPARATOR, are_packets
 from socket_server.observability.counters import Counters
+from socket_server.observability.logs import tell
 from socket_server.observability.metrics import hit
 
 __all__ = ["GuardedEngine", "address_of"]
@@ -106,7 +108,8 @@ class GuardedEngine(engineio.Server):
     """
 
     def __init__(self, *, settings: Settings, flow: Counters, **options: object) -> None:
-        super().__init__(**options)
+        self._origins = Origins(settings.origins)
+        super().__init__(**{**options, "cors_allowed_origins": self._origins.allow})
         self._settings = settings
         mode: AsyncMode = self._async
         websocket = bounded_websocket_class(mode["websocket"], settings, mode["sleep"])
@@ -137,6 +140,11 @@ class GuardedEngine(engineio.Server):
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Handle a request; see ``engineio.Server``."""
+        origin = environ.get("HTTP_ORIGIN")
+        if (refusal := self._origins.refusal(origin, environ)) is not None:
+            told = {"code": "forbidden", "reason": refusal, "address": address_of(environ)}
+            tell("refuse", request="connect", **told)
+            return refuse_origin(refusal)(start_response)
         query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""))
         if "sid" not in query and self.addresses.is_full(address_of(environ)):
             return FULL(start_response)

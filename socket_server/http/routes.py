@@ -17,6 +17,7 @@ from bridge.protocol.request_types import ErrorCode
 from bridge.settings import Settings
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.health import Health
+from socket_server.limits.origins import Origins
 from socket_server.watching.auth import Auth
 from socket_server.watching.job_lookup import JobLookup
 
@@ -46,6 +47,7 @@ def new_http(settings: Settings, auth: Auth, lookup: JobLookup, health: Health) 
     http.after_request(_secure)
     http.get("/")(_index(http))
     http.get("/api/page")(_page(auth, settings))
+    http.get("/api/origin")(_origin(settings))
     job = _job(auth, lookup)
     http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
     http.get("/api/progress/<id>", endpoint="progress")(_progress(job, lookup, settings))
@@ -100,6 +102,25 @@ def _page(auth: Auth, settings: Settings) -> Callable[[], ResponseReturnValue]:
         return jsonify(tasks=tasks, flower_url=settings.flower_url)
 
     return page
+
+
+def _origin(settings: Settings) -> Callable[[], ResponseReturnValue]:
+    """Return a view that says whether pages of the origin in the query may connect.
+
+    A browser does not tell a page why a WebSocket was refused.
+    """
+    origins = Origins(settings.origins)
+
+    def origin() -> ResponseReturnValue:
+        refusal = origins.refusal(request.args.get("origin"), request.environ)
+        error = None if refusal is None else error_object("forbidden", refusal)
+        answer = jsonify(ok=error is None, error=error)
+        # A refused page must be able to read it; the answer depends on no token and no cookie.
+        answer.headers["Access-Control-Allow-Origin"] = "*"
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return origin
 
 
 def _bearer() -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""How much a client, an owner or an address may ask for.
+"""How much a client, an owner or an address may ask for, and whose pages may connect.
 
 In: connections and requests. Out: leave or refusal, and when to ask again. Imports ``messages`` and
 ``observability``.

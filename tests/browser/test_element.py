@@ -134,9 +134,14 @@ def test_it_keeps_to_the_colours_of_the_page(shown, page):
 def test_a_page_of_an_origin_that_the_server_does_not_know_is_not_let_in(page, stack, application):
     job = stack.bridge.enqueue("support.work", [1.0], owner="me")
     elsewhere = application.replace("127.0.0.1", "localhost")
-    refused = []
-    page.on("websocket", lambda attempt: attempt.on("socketerror", lambda why: refused.append(why)))
     page.goto(f"{elsewhere}/?job={job.id}&token={stack.token(jobs=[job.id])}")
-    until(lambda: page.evaluate("1") and refused, 20, "the server to refuse")
-    expect(page.locator("job-progress [part=state]")).to_have_text("connecting…")
+    told = f"list {elsewhere} in TASKBRIDGE_ORIGINS of the server"
+    expect(page.locator("job-progress [part=error]")).to_contain_text(told)
     expect(page.get_by_role("progressbar")).to_have_count(0)
+    [server, *_] = stack.processes
+    until(lambda: told in server.output, 20, "the server's log to say so")
+
+
+def test_the_server_s_own_page_is_let_in_beside_the_listed_origins(page, stack):
+    page.goto(f"{stack.url}/#token={stack.token(owner='me')}")
+    expect(page.locator("#connection")).to_have_text("Live")

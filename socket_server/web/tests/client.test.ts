@@ -243,3 +243,48 @@ test("what a second server makes of a silence is told though its clock is behind
   socket.answer("watch", view({ events: [silent(1000), silent(1000)] }));
   expect(told).toEqual([2000, 1000]);
 });
+
+const REFUSAL = "the server lets no page of https://a.example in: list it in TASKBRIDGE_ORIGINS of the server";
+
+/** A client whose server answers each question about the page's origin with the next of these. */
+function asking(...answers: (string | null)[]): [FakeSocket, Client, () => number] {
+  const socket = new FakeSocket();
+  let asked = 0;
+  const client = new Client(socket.itself, undefined, async () => answers[asked++] ?? null);
+  return [socket, client, () => asked];
+}
+
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+
+test("a page whose origin the server refuses is told which setting to change, and connects no more", async () => {
+  const [socket, client] = asking(REFUSAL);
+  const errors: string[] = [];
+  client.watch("j").addEventListener("error", ({ detail }) => errors.push(detail.message));
+  socket.hear("connect_error", new Error("websocket error"));
+  await settled();
+  expect([client.state, errors, socket.closed]).toEqual(["refused", [REFUSAL], true]);
+  const later = client.watch("k");
+  await settled();
+  expect(later.error).toMatchObject({ code: "forbidden", message: REFUSAL });
+});
+
+test("while no server answers the question about the origin, the client goes on trying and asking", async () => {
+  const [socket, client, asked] = asking(null, null, "");
+  for (const count of [1, 2, 3, 3]) {
+    socket.hear("connect_error", new Error("websocket error"));
+    await settled();
+    expect([client.state, asked()]).toEqual(["connecting", count]);
+  }
+});
+
+test("a page that was let in before waits for a server that lets it in again, and says why", async () => {
+  const [socket, client] = asking(REFUSAL);
+  const said: string[] = [];
+  socket.hear("connect");
+  socket.hear("disconnect", "transport close");
+  client.addEventListener("state", ({ detail: { state, message } }) => said.push(`${state}: ${message}`));
+  socket.hear("connect_error", new Error("websocket error"));
+  await settled();
+  expect(said.at(-1)).toBe(`reconnecting: ${REFUSAL}`);
+  expect(socket.closed).toBe(false);
+});

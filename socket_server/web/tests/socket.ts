@@ -6,6 +6,7 @@ type Answer = (error: Error | null, reply?: unknown) => void;
 export class FakeSocket {
   connected = false;
   active = true;
+  closed = false;
   /** What was asked and not answered yet: name, payload, and what takes the answer. */
   asked: [name: string, payload: Record<string, unknown>, answer: Answer][] = [];
   io: { opts: { query?: Record<string, string> } } = { opts: {} };
@@ -31,6 +32,7 @@ export class FakeSocket {
 
   disconnect(): void {
     this.connected = false;
+    this.closed = true;
   }
 
   /** Something comes from the server. */

@@ -2,6 +2,7 @@
 import { io, type Socket } from "socket.io-client";
 import { RequestError, refusal, type ErrorObject } from "./errors.js";
 import { Novelty } from "./novelty.js";
+import { originRefusal } from "./origin.js";
 import type { JobEvent, SnapshotData, State, View } from "./protocol.js";
 import type * as sent from "./protocol.generated.js";
 import type { AnyReply, Payload, Reply, Requests } from "./requests.js";
@@ -72,7 +73,7 @@ export function connect({ url = "", token, getToken, transports = ["websocket"] 
     reconnectionDelay: FIRST_WAIT,
     reconnectionDelayMax: 5000,
   });
-  return new Client(socket, getToken);
+  return new Client(socket, getToken, () => originRefusal(at));
 }
 
 export class Client extends targetOf<ClientEvents>() {
@@ -84,8 +85,8 @@ export class Client extends targetOf<ClientEvents>() {
   /** Jobs with a pending `watch` request, each with a symbol of the newest call of `follow`. */
   #asked = new Map<string, symbol>();
   #watches = new Map<string, Set<WatchedJob>>();
-  /** Reason for the state, as a sentence; "" for none. */
-  #message = "";
+  /** Why the server refused for good; undefined if it did not. */
+  #refusal: RequestError | undefined;
   #wait = FIRST_WAIT;
   /** Shard that a server named when it refused with `wrong_shard`; undefined before. */
   #shard: number | undefined;
@@ -93,11 +94,20 @@ export class Client extends targetOf<ClientEvents>() {
   #since = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #getToken: (() => Promise<string>) | undefined;
+  /** Returns why the server does not let the page's origin in; "" if it does, null if unknown. */
+  #originRefusal: () => Promise<string | null>;
+  /** Whether the server was asked about the origin, or is being asked, since the last connection. */
+  #originAsked = false;
 
-  constructor(socket: Socket, getToken?: () => Promise<string>) {
+  constructor(
+    socket: Socket,
+    getToken?: () => Promise<string>,
+    originRefusal: () => Promise<string | null> = async () => null,
+  ) {
     super();
     this.#socket = socket;
     this.#getToken = getToken;
+    this.#originRefusal = originRefusal;
     socket.on("connect", () => this.#live());
     socket.on("connect_error", (error: Refusal) => this.#refused(error));
     socket.on("disconnect", (reason) => this.#lost(reason));
@@ -116,7 +126,8 @@ export class Client extends targetOf<ClientEvents>() {
     const others = this.#watches.get(job) ?? new Set();
     const first = !this.#cursors.has(job);
     this.#watches.set(job, others.add(watched));
-    if (this.#state === "refused") queueMicrotask(() => watched.fail(new RequestError("unauthorized", this.#message)));
+    const refused = this.#refusal;
+    if (refused) queueMicrotask(() => watched.fail(refused));
     else if (this.#state === "live") (first ? this.follow(job) : this.#join(watched)).catch(() => {});
     else if (!this.#cursors.has(job)) this.#cursors.set(job, null); // requested on connect
     return watched;
@@ -300,6 +311,7 @@ export class Client extends targetOf<ClientEvents>() {
 
   #live(): void {
     this.#since = Date.now();
+    this.#originAsked = false;
     const before = [...this.#cursors]; // without jobs that listeners of "state" follow themselves
     this.#enter("live");
     for (const [job, cursor] of before) this.follow(job, cursor).catch(() => {});
@@ -308,9 +320,27 @@ export class Client extends targetOf<ClientEvents>() {
   #refused(error: Refusal): void {
     const { code, shard } = error.data ?? {};
     if (code === "wrong_shard" && typeof shard === "number" && shard !== this.#shard) return this.#moveTo(shard);
-    if (this.#socket.active) return this.#enter(this.#trying, "The server does not answer; trying again.");
+    if (this.#socket.active) return this.#unanswered();
     const reason = refusal({ code: "unauthorized", ...error.data, message: error.message });
     return reason.temporary ? this.#again(error.message) : this.#giveUp(reason);
+  }
+
+  #unanswered(): void {
+    this.#enter(this.#trying, "The server does not answer; trying again.");
+    void this.#askAboutOrigin();
+  }
+
+  // A browser does not tell a page whether a WebSocket failed or was refused.
+  async #askAboutOrigin(): Promise<void> {
+    if (this.#originAsked) return;
+    this.#originAsked = true;
+    const refused = await this.#originRefusal();
+    if (refused === null) this.#originAsked = false;
+    if (!refused || this.#state === "closed" || this.#socket.connected) return;
+    // A page that was let in before waits: servers may be restarted with other settings.
+    if (this.#since) return this.#enter(this.#trying, refused);
+    this.#socket.disconnect();
+    this.#giveUp(new RequestError("forbidden", refused));
   }
 
   // A load balancer chooses the server by the query `shard`.
@@ -322,6 +352,7 @@ export class Client extends targetOf<ClientEvents>() {
   }
 
   #giveUp(error: RequestError): void {
+    this.#refusal = error;
     this.#enter("refused", error.message);
     for (const watches of this.#watches.values()) for (const one of [...watches]) one.fail(error);
     this.#watches.clear();
@@ -350,7 +381,6 @@ export class Client extends targetOf<ClientEvents>() {
 
   #enter(state: ConnectionState, message = ""): void {
     this.#state = state;
-    this.#message = message;
     this.#dispatch("state", { state, message });
   }
 
