@@ -31,7 +31,7 @@ from socket_server.estimates.observer import EstimatesObserver  # noqa: E402
 from socket_server.estimates.queue_depth import WaitingJobs  # noqa: E402
 from socket_server.journal.journal import Journal  # noqa: E402
 from socket_server.liveness.disturbances import Disturbances  # noqa: E402
-from socket_server.liveness.observer import LivenessObserver, sweep_cancelled  # noqa: E402
+from socket_server.liveness.observer import CancelSweep, LivenessObserver  # noqa: E402
 from socket_server.liveness.watchdog import Watchdog  # noqa: E402
 from socket_server.observability.metrics import Metrics  # noqa: E402
 from support.ports import free_port  # noqa: E402
@@ -120,7 +120,8 @@ def delivered() -> Callable[[Event], Any]:
     dispatcher = Dispatcher(journal, FanOut(manager), Metrics())
     disturbances = Disturbances(dispatcher.tell, journal, watchdog, None)
     hearing = LivenessObserver(watchdog, disturbances)
-    dispatcher.observers = [hearing, sweep_cancelled, EstimatesObserver(WaitingJobs(), Durations())]
+    estimates = EstimatesObserver(WaitingJobs(), Durations())
+    dispatcher.observers = [hearing, CancelSweep(journal), estimates]
     return dispatcher.take
 
 

@@ -377,6 +377,12 @@ class Snapshot:
         waits = self._tasks.count("queued") or self._tasks.count("retrying")
         return bool(waits and self.cancelling and not self._tasks.count("running"))
 
+    @property
+    def rests_cancelled(self) -> bool:
+        """Whether the job was cancelled between two of its tasks: none of them runs or waits."""
+        known = self._tasks.done == len(self._tasks)
+        return bool(self.cancelling and self.done and known and not self.ended)
+
     def verdicts(self) -> Iterator[Event]:
         """Yield the server's verdicts on ends again, except those that later events overturned."""
         if not self._tasks.count("presumed"):

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 
 from bridge.protocol.event import Event
 from bridge.protocol.event_checks import is_identifier
+from bridge.protocol.task_state import TaskState
 from socket_server.journal.change import TALK, Change
+from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.watchdog import Watchdog
 
-__all__ = ["LivenessObserver", "sweep_cancelled"]
+__all__ = ["CancelSweep", "LivenessObserver"]
 
 CANCELLED = "it was cancelled while it waited"
 
@@ -50,15 +52,31 @@ class LivenessObserver:
             self._watchdog.expires(event.job, event.task, at + apart)
 
 
-def sweep_cancelled(change: Change) -> Iterable[Event]:
-    """Return a verdict on the waiting tasks of a job that was cancelled.
+class CancelSweep:
+    """Ends what is left of a cancelled job once none of its tasks runs.
 
-    A worker reports the end of each of them, but not before it takes each from its queue. If one
-    has begun nevertheless, its own events overturn the verdict.
+    A worker reports the end of each waiting task, but not before it takes it from its queue. Of a
+    task that was to follow others, such as a chord's body, it reports nothing: Celery does not
+    publish it. If one begins nevertheless, its own events overturn the verdict.
+
+    Args:
+        journal: knows the tasks that are to follow others.
     """
-    if change.event.type in TALK or not change.snapshot.waits_cancelled:
-        return ()
-    return (change.snapshot.sweep(time.time(), CANCELLED),)
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __call__(self, change: Change) -> Iterable[Event]:
+        """Return verdicts on the tasks that are left; none unless the job was cancelled."""
+        snapshot, now = change.snapshot, time.time()
+        if change.event.type in TALK:
+            return ()
+        if snapshot.waits_cancelled:
+            return (snapshot.sweep(now, CANCELLED),)
+        if not snapshot.rests_cancelled:
+            return ()
+        left = (TaskState(task, snapshot.name) for task in self._journal.unheard(snapshot.job))
+        return [snapshot.verdict(one, "cancelled", now, reason=CANCELLED) for one in left]
 
 
 def _node(event: Event) -> str | None:

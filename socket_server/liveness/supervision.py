@@ -16,7 +16,7 @@ from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.event_path import EventPath, Prober
 from socket_server.liveness.missing_ends import MissingEnds
-from socket_server.liveness.observer import LivenessObserver, sweep_cancelled
+from socket_server.liveness.observer import CancelSweep, LivenessObserver
 from socket_server.liveness.presumptions import Presumptions
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Watchdog
@@ -64,14 +64,14 @@ class Supervision:
         self._missing_ends = MissingEnds(
             journal, self._verdicts, lambda: metrics.ends_lost, sio, lost
         )
-
         self._presumptions = Presumptions(journal, self._verdicts, sio)
+        self._cancel_sweep = CancelSweep(journal)
 
     @property
     def observers(self) -> list[Observer]:
         """Observers of the journal's changes."""
         hearing = LivenessObserver(self._watchdog, self.disturbances)
-        return [hearing, sweep_cancelled, self._missing_ends, self._presumptions]
+        return [hearing, self._cancel_sweep, self._missing_ends, self._presumptions]
 
     def probe_for_ever(self) -> None:
         """Publish probes, in a separate background task and without the state lock.

@@ -24,7 +24,7 @@ from socket_server.estimates.queue_depth import (
 )
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
-from socket_server.liveness.observer import LivenessObserver, sweep_cancelled
+from socket_server.liveness.observer import CancelSweep, LivenessObserver
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Silence, Watchdog
 from socket_server.observability.metrics import Metrics
@@ -70,7 +70,7 @@ class Server:
         disturbances = Disturbances(self.dispatcher.tell, self.journal, self.watchdog, None)
         self.dispatcher.observers = [
             LivenessObserver(self.watchdog, disturbances),
-            sweep_cancelled,
+            CancelSweep(self.journal),
             EstimatesObserver(self.lines, self.history),
         ]
         self.journal.on_forget = self.lines.leave

@@ -11,7 +11,7 @@ from bridge.protocol.event import Event
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.delivery.dispatcher import Dispatcher
 from socket_server.journal.journal import Journal
-from socket_server.liveness.observer import sweep_cancelled
+from socket_server.liveness.observer import CancelSweep
 from socket_server.liveness.presumptions import DELAYS, JOBS, TASKS, Presumptions
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.observability.metrics import Metrics
@@ -34,7 +34,7 @@ class Server:
             self.dispatcher.tell, self.journal, SimpleNamespace(app=None), state_lock
         )
         self.presumptions = Presumptions(self.journal, verdicts, sio, self.clock)
-        self.dispatcher.observers = [sweep_cancelled, self.presumptions]
+        self.dispatcher.observers = [CancelSweep(self.journal), self.presumptions]
 
     def _send(self, change):
         self.told.append(change.event.type)
