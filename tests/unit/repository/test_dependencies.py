@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 import pytest
 from packaging.requirements import Requirement
@@ -64,6 +65,55 @@ def test_every_package_that_the_code_imports_is_declared():
         if not names & {canonicalize_name(name) for name in owners.get(module, [])}
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize("extra", ["redis", "all"])
+def test_with_an_extra_alone_kombu_s_transport_of_redis_can_be_imported(extra):
+    found = set(brought_by(f"taskbridge[{extra}]"))
+    hidden = [
+        module
+        for module, owners in packages_distributions().items()
+        if not found & {canonicalize_name(one) for one in owners}
+    ]
+    program = [sys.executable, "-c", TRANSPORT, *hidden]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+#: Imports kombu's transport of Redis as if modules that are named by arguments were not installed.
+TRANSPORT = """
+import sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))
+import kombu.transport.redis
+assert kombu.transport.redis.redis
+"""
+
+
+def brought_by(text, seen=None):
+    """Return the names of the distributions that an installation of a requirement brings."""
+    seen, one = {} if seen is None else seen, Requirement(text)
+    name = canonicalize_name(one.name)
+    if seen.setdefault(name, set()) >= {"", *one.extras}:
+        return seen.keys()
+    seen[name] |= {"", *one.extras}
+    for line in required_by(name, one.extras):
+        needed = Requirement(line)
+        brought_by(f"{needed.name}[{','.join(needed.extras)}]", seen)
+    return seen.keys()
+
+
+def required_by(name, extras):
+    """Return the requirements of a distribution with some of its extras."""
+    if name == "taskbridge":  # as it is declared now, and not when it was installed
+        own = PROJECT["project"]["optional-dependencies"]
+        return [*PROJECT["project"]["dependencies"], *(one for key in extras for one in own[key])]
+    try:
+        lines = requires(name) or []
+    except PackageNotFoundError:
+        return []  # of another platform
+    marks = [{"extra": extra} for extra in ("", *extras)]
+    needed = [Requirement(line) for line in lines]
+    return [str(one) for one in needed if not one.marker or any(map(one.marker.evaluate, marks))]
 
 
 def imported():
