@@ -7,11 +7,14 @@ import sys
 
 PROGRAM = """
 import os, sys, threading
+from types import SimpleNamespace
+from celery import signals
 from sqlalchemy import text
 from bridge.settings import Settings
 from workers.app import new_app
 
 app = new_app(Settings.from_environ())
+signals.celeryd_init.send("celery@here", instance=SimpleNamespace(app=app), conf=app.conf)
 backend = app.backend
 backend.session_manager.prepare_models(backend.ResultSession().get_bind())
 inside, done = threading.Event(), threading.Event()
@@ -40,10 +43,14 @@ assert backend.get_result("its-own") == 1
 
 CONNECTING = """
 import os, threading
+from types import SimpleNamespace
+from celery import signals
 from bridge.settings import Settings
 from workers.app import new_app
 
-backend = new_app(Settings.from_environ()).backend
+app = new_app(Settings.from_environ())
+signals.celeryd_init.send("celery@here", instance=SimpleNamespace(app=app), conf=app.conf)
+backend = app.backend
 engine = backend.ResultSession().get_bind()
 connect, inside, done = engine.dialect.connect, threading.Event(), threading.Event()
 

@@ -37,6 +37,9 @@ def sentences(durability=Durability(), **conf):  # noqa: B008 - it is frozen
     installation.install(app, durability, Settings(broker_url="memory://"))
     app.amqp_cls = "bridge.durable.task_producer:AMQP"
     app.finalize()
+    for name in [*app.tasks]:  # those of other tests' modules, which all applications share
+        if name != "quick":
+            del app.tasks[name]
     return list(conditions.unmet(app, durability))
 
 

@@ -54,11 +54,13 @@ def token(**claims):
         ("jobs", {}, "Jobs"),
         ("jobs", {"limit": 3, "state": "running"}, "Jobs"),
         ("cancel", {"job": "j"}, "Cancel"),
-        ("refresh", {"token": token()}, "Refresh"),
+        ("refresh", {"token": "a new one"}, "Refresh"),
         ("enqueue", {"name": "app.work", "args": [1], "kwargs": {"a": 1}}, "Enqueue"),
     ],
 )
 def test_an_answer_is_what_its_type_says(client, request_name, payload, kind):
+    if request_name == "refresh":  # not made where tests are collected: it would have expired
+        payload = {"token": token()}
     answer = client.ask(request_name, payload)
     assert flaws(payload, f"{kind}Request") == []
     assert flaws(answer, f"{kind}Answer") == []
