@@ -83,8 +83,12 @@ class InputError(TaskbridgeError):
     """An input of a job (a path, a file, a URL) cannot be used."""
 
 
-class JobCancelled(TaskbridgeError):
-    """The job was cancelled; raised inside the task, so that ``finally`` blocks run."""
+class JobCancelled(BaseException):
+    """The job was cancelled; raised inside the task, so that ``finally`` blocks run.
+
+    As asyncio's ``CancelledError``, it is no ``Exception``: neither ``except Exception`` nor
+    Celery's ``autoretry_for`` takes it for a failure.
+    """
 
     def __init__(self, message: str = "the job was cancelled") -> None:
         super().__init__(message)

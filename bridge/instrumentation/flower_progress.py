@@ -7,6 +7,8 @@ not show extra fields, but it shows ``result``, until the real result replaces i
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from typing import cast
 
 from celery import states
@@ -16,15 +18,31 @@ from bridge.printable import printable
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting.meter import Reading
 from bridge.reporting.run import Run
-from bridge.untyped import CeleryTask
+from bridge.untyped import CeleryRequest, CeleryTask, CeleryWorker
 
-__all__ = ["STATE", "describe", "install", "note_job", "track", "untrack"]
+__all__ = [
+    "STATE",
+    "describe",
+    "install",
+    "note_job",
+    "prepare",
+    "tell_revoked",
+    "track",
+    "untrack",
+]
+
+logger = logging.getLogger(__name__)
 
 #: State of a task that has reported progress.
 STATE = "PROGRESS"
 
+#: Seconds that the end of a cancelled task waits for its event to be sent.
+PATIENCE = 1.0
 #: Characters that end a word among a task's arguments, or begin a quoted one.
 SEPARATORS = " \"'\u00a0\u3000"
+
+#: Whether the worker of this process was started with ``--task-events``.
+_asked: list[bool] = []
 
 _ticker = PeriodicThread(
     "taskbridge-monitoring", "taskbridge: progress cannot be sent to Celery's monitors: %s"
@@ -41,6 +59,15 @@ def install() -> None:
     states.PRECEDENCE_LOOKUP.setdefault(STATE, between)
 
 
+def prepare(worker: CeleryWorker) -> None:
+    """Note whether a worker that starts sends events; called before its pool forks."""
+    _asked[:] = [bool(worker.task_events)]
+
+
+def _sends_events(task: CeleryTask) -> bool:
+    return any(_asked) or bool(task.app.conf.worker_send_task_events)
+
+
 def track(run: Run, task: CeleryTask) -> None:
     """Send a run's progress to monitors from now on, if its worker sends them events at all.
 
@@ -48,8 +75,29 @@ def track(run: Run, task: CeleryTask) -> None:
         run: run whose progress is sent.
         task: the Celery task that is about to run.
     """
-    if task.app.conf.worker_send_task_events:
+    if _sends_events(task):
         _ticker.add(run.task, Teller(run, task).tell)
+
+
+def tell_revoked(task: CeleryTask) -> None:
+    """Send ``task-revoked`` of the running task, as a worker does whose remote control revokes it.
+
+    It waits ``PATIENCE`` seconds at most; a broker that is away may lose the event.
+    """
+    if _sends_events(task):
+        untrack(task.request.id)
+        sender = threading.Thread(target=_send_revoked, args=(task, task.request), daemon=True)
+        sender.start()
+        sender.join(PATIENCE)
+
+
+def _send_revoked(task: CeleryTask, request: CeleryRequest) -> None:
+    told = {"terminated": False, "signum": None, "expired": False}
+    try:
+        with task.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send("task-revoked", uuid=request.id, retry=False, **told)
+    except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
+        logger.warning("taskbridge: task-revoked of %s cannot be sent: %s", request.id, error)
 
 
 def untrack(task_id: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from celery import states
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
+from bridge.cancelling.revocation import Revoked
 from bridge.errors import InputError
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_RESULT_BYTES, EventType, cut, finite_json
 from bridge.protocol.json_types import JobFailure, JSONObject
@@ -132,6 +133,8 @@ def untold(
         return "retrying", {"reason": HANDED_BACK}
     if state == states.REJECTED and getattr(value, "requeue", False):
         return "retrying", {"reason": HANDED_BACK}
+    if isinstance(value, Revoked):
+        return "cancelled", {}
     if state == states.IGNORED:
         kind: EventType = "retrying" if run.republished else "succeeded"
         return kind, {"reason": REPLACED if run.republished else IGNORED}

@@ -11,8 +11,7 @@ from celery.exceptions import WorkerLostError
 
 from bridge import capture
 from bridge.bus import embedded_transport
-from bridge.cancelling import cancel_request, cancelled_jobs
-from bridge.errors import JobCancelled
+from bridge.cancelling import cancel_request, cancelled_jobs, revocation
 from bridge.instrumentation import (
     dropped_messages,
     flower_progress,
@@ -31,7 +30,14 @@ from bridge.reporting.run import Run
 from bridge.sending import fork_relay
 from bridge.sending.process_emitters import emitter_for, flush_all
 from bridge.settings import Settings
-from bridge.untyped import CeleryApp, CeleryConsumer, CeleryRequest, CeleryTask, KombuMessage
+from bridge.untyped import (
+    CeleryApp,
+    CeleryConsumer,
+    CeleryRequest,
+    CeleryTask,
+    CeleryWorker,
+    KombuMessage,
+)
 
 __all__ = ["install"]
 
@@ -70,6 +76,7 @@ def install(app: CeleryApp, settings: Settings) -> None:
 def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
     if run := run_of(task.request, task.name):
         run.is_cancelled = cancelled_jobs.watch(run.job)
+        run.interruptible = False
         run.capture = capture.kinds_for(task, run.owner, installed.settings())
         run.node = task.request.hostname
         emitter = emitter_for(installed.settings())
@@ -148,11 +155,8 @@ def _on_success(sender: CeleryTask, result: object, **_: object) -> None:
 
 
 def _on_failure(sender: CeleryTask, task_id: str, exception: BaseException, **_: object) -> None:
-    if isinstance(exception, JobCancelled):
-        _report(task_id, "cancelled", {})
-    else:
-        kind: EventType = "lost" if isinstance(exception, WorkerLostError) else "failed"
-        _report(task_id, kind, outcomes.failure(exception, sender, installed.settings()))
+    kind: EventType = "lost" if isinstance(exception, WorkerLostError) else "failed"
+    _report(task_id, kind, outcomes.failure(exception, sender, installed.settings()))
 
 
 def _on_retry(
@@ -202,7 +206,13 @@ def _on_shutdown(**_: object) -> None:
     flush_all()
 
 
-def _on_worker_init(**_: object) -> None:
+def _on_worker_init(sender: CeleryWorker, **_: object) -> None:
+    revocation.install(sender.app, flower_progress.tell_revoked)
+    flower_progress.prepare(sender)
+    _on_process_init()
+
+
+def _on_process_init(**_: object) -> None:
     # Before the pool forks: each child would otherwise spend half a second on the imports.
     import bridge.bus.write_only_manager  # noqa: F401
 
@@ -224,7 +234,7 @@ _HANDLERS = [
     (signals.task_unknown, _on_unknown),
     (signals.task_rejected, poison.on_rejected),
     (signals.worker_init, _on_worker_init),
-    (signals.worker_process_init, _on_worker_init),
+    (signals.worker_process_init, _on_process_init),
     (signals.worker_ready, _on_ready),
     (signals.worker_process_shutdown, _on_shutdown),
     (signals.worker_shutdown, _on_shutdown),

@@ -7,13 +7,14 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
 from bridge.errors import JobCancelled
 from bridge.reporting import current_job
 from bridge.reporting.meter import Meter, Reading, finite
+from bridge.reporting.run import Run
 
 __all__ = ["Bar", "progress", "progress_range"]
 
@@ -44,10 +45,18 @@ class _Nobody:
 class _Stopped(float):
     """A count whose addition raises ``JobCancelled``; see :meth:`Bar.stop`."""
 
-    def __add__(self, other: object) -> NoReturn:
-        raise JobCancelled
+    run: Run | None = None
 
-    __radd__ = __sub__ = __add__
+    def __add__(self, other: float) -> float:
+        if self.run is None:
+            raise JobCancelled
+        self.run.check()
+        return float(self) + other  # of a handler that Celery calls after the task's body
+
+    __radd__ = __add__
+
+    def __sub__(self, other: float) -> float:
+        return self + -other
 
 
 class Bar(Base):
@@ -134,7 +143,9 @@ class Bar(Base):
         step under way may overwrite it, so the sender repeats the call in each cycle.
         """
         if type(self.n) is not _Stopped:
-            self.n = _Stopped(finite(self.n) or 0)
+            count = _Stopped(finite(self.n) or 0)
+            count.run = self._run
+            self.n = count
 
     def reset(self, total: float | None = None) -> None:
         """Restart at 0, with a new total if one is given."""

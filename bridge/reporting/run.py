@@ -82,6 +82,9 @@ class Run:
         self.is_cancelled, self.capture, self.node = is_cancelled, capture, node
         self.clock = clock
         self.cancelled = False
+        #: Whether reports raise ``JobCancelled`` once the job was cancelled. In a worker they do
+        #: while the task's body runs, and not in Celery's handlers around it.
+        self.interruptible = True
         #: Whether the end of the run was reported.
         self.over = False
         #: Tasks linked to this one without an id and not published yet, counted by name; None until
@@ -143,12 +146,12 @@ class Run:
         return meter is None or meter.over()
 
     def check(self) -> None:
-        """Raise ``JobCancelled`` if the job was cancelled.
+        """Raise ``JobCancelled`` if the job was cancelled, and the task's body runs.
 
         Raises:
             JobCancelled: the job was cancelled.
         """
-        if self.cancelled:
+        if self.cancelled and self.interruptible:
             raise JobCancelled
 
     def closed(self, meter: Meter) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bridge import tokens
 from bridge.client.watcher import Watcher
+from support.monitor import Monitor
 from support.wait import until
 
 SECRET = "postgresql://me:a-password@host/db"
@@ -16,28 +17,8 @@ SECRET = "postgresql://me:a-password@host/db"
 @pytest.fixture
 def seen(stack):
     """What Celery's events say of tasks, as Flower gets it."""
-    from threading import Event, Thread
-
-    events, stop = [], Event()
-
-    def listen():
-        with stack.bridge.app.connection_for_read() as connection:
-            receiver = stack.bridge.app.events.Receiver(connection, handlers={"*": events.append})
-            with receiver.consumer_context() as (consuming, _, _):
-                ready.set()
-                while not stop.is_set():
-                    try:
-                        consuming.drain_events(timeout=0.2)
-                    except OSError:
-                        continue
-
-    ready = Event()
-    thread = Thread(target=listen)
-    thread.start()
-    assert ready.wait(20)
-    yield events
-    stop.set()
-    thread.join()
+    with Monitor(stack.bridge.app) as monitor:
+        yield monitor.events
 
 
 def received(events, job):

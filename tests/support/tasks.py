@@ -10,6 +10,7 @@ import resource
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from celery import Task, chain, chord, group, shared_task, signals
 from rich.progress import track
 from tqdm.auto import tqdm
 
-from bridge import Bridge, job, progress
+from bridge import Bridge, JobCancelled, job, progress
 from support.poison import nested
 
 
@@ -148,6 +149,42 @@ def end_late(self, end: str) -> str:  # type: ignore[no-untyped-def]
     if end == "fail":
         raise ValueError("as it was told to")
     return "done"
+
+
+class Talking(Task):
+    """A task whose handlers around its body report, too."""
+
+    def before_start(self, *_: Any) -> None:
+        """Say so."""
+        job.log("before")
+
+    def on_success(self, *_: Any) -> None:
+        """Move the bar of the body, and say so."""
+        self.bar.update(1)
+        job.log("afterwards")
+
+
+@shared_task(name="support.saved", base=Talking, bind=True)
+def saved(self) -> str:  # type: ignore[no-untyped-def]
+    """Count until the job is cancelled, and then return what there is."""
+    job.set_meta(pid=os.getpid())
+    self.bar = progress(total=6000, desc="saved")
+    with suppress(JobCancelled):
+        while self.bar.n < 6000:
+            time.sleep(0.01)
+            self.bar.update(1)
+    return "saved"
+
+
+@shared_task(name="support.careless", autoretry_for=(Exception,), default_retry_delay=0)
+def careless(file: str) -> None:
+    """Take each error that can be caught for a bad row, and leave a file then."""
+    for row in progress(range(6000), desc="rows"):
+        try:
+            time.sleep(0.01)
+            job.log(f"row {row}")
+        except Exception:  # noqa: BLE001 - that is what it is careless in
+            Path(file).touch()
 
 
 @shared_task(name="support.linger_early", acks_late=False)

@@ -145,3 +145,19 @@ def seen_by_flower(*kinds):
 def test_progress_comes_after_the_start_and_before_any_end(kinds, state):
     flower_progress.install()
     assert seen_by_flower(*kinds) == state
+
+
+@pytest.mark.parametrize(
+    ("configured", "started_with", "sent"), [(True, False, 1), (False, True, 1), (False, False, 0)]
+)
+def test_a_cancelled_task_is_told_as_revoked_where_its_worker_sends_events(
+    configured, started_with, sent, monkeypatch
+):
+    monkeypatch.setattr(flower_progress, "_asked", [])
+    flower_progress.prepare(SimpleNamespace(task_events=started_with))
+    app = App(sends=configured)
+    task = task_of(app)
+    task.request.id = "t"
+    flower_progress.tell_revoked(task)
+    assert [kind for kind, _ in app.sent] == ["task-revoked"] * sent
+    assert all(fields["uuid"] == "t" for _, fields in app.sent)

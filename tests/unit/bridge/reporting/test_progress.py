@@ -541,3 +541,17 @@ def test_outside_a_job_progress_is_drawn_on_the_terminal(capsys):
     assert "rows: 100%" in shown.err
     assert "file=a" in shown.err
     assert shown.out == "beside\n"
+
+
+def test_a_bar_that_was_stopped_goes_on_in_a_handler_after_the_body(run):
+    bar = progress(total=10)
+    bar.update(3)
+    run.cancelled, run.interruptible = True, False
+    bar.stop()
+    bar.update(2)
+    bar.n -= 1
+    assert bar.n == 4
+    run.interruptible = True
+    bar.stop()
+    with pytest.raises(JobCancelled):
+        bar.update(1)

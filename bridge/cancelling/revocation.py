@@ -1,0 +1,92 @@
+"""Ends a task that raises ``JobCancelled`` as Celery ends a task that it revokes: as REVOKED.
+
+``JobCancelled`` is no ``Exception``, so that no handler and no retry of the task swallows it.
+Celery would end the process of a task that raises such an error, so it is raised only while the
+task's body runs, and replaced here where the body ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from celery import states
+from celery.exceptions import Ignore, TaskRevokedError
+
+from bridge.errors import JobCancelled
+from bridge.reporting import current_job
+from bridge.untyped import CeleryApp, CeleryTask
+
+__all__ = ["Revoked", "install"]
+
+logger = logging.getLogger(__name__)
+
+
+class Revoked(Ignore):
+    """Raised out of a cancelled task; Celery acknowledges the task, and stores nothing of it."""
+
+
+def install(app: CeleryApp, on_revoked: Callable[[CeleryTask], None]) -> None:
+    """Wrap the bodies of an application's tasks; its worker calls this before it traces them.
+
+    Args:
+        app: the Celery application.
+        on_revoked: called in a task that was cancelled, once REVOKED is stored.
+    """
+    for task in app.tasks.values():
+        if not hasattr(task.run, "_taskbridge_body"):
+            task.run = _revocable(task, task.run, on_revoked)
+
+
+def _revocable(
+    task: CeleryTask, body: Callable[..., object], on_revoked: Callable[[CeleryTask], None]
+) -> Callable[..., object]:
+    @functools.wraps(body)
+    def run(*args: object, **kwargs: object) -> object:
+        request = task.request
+        if request.called_directly or request.is_eager:  # by another task, whose body this is
+            return body(*args, **kwargs)
+        try:
+            with _interruptible(request.id):
+                return body(*args, **kwargs)
+        except JobCancelled as error:
+            _revoke(task, str(error))
+            on_revoked(task)
+            raise Revoked(str(error)) from None
+
+    run._taskbridge_body = body  # type: ignore[attr-defined]
+    return run
+
+
+@contextmanager
+def _interruptible(task_id: str) -> Iterator[None]:
+    """Let the reports of a run raise ``JobCancelled``; those of handlers around its body do not."""
+    if (here := current_job.running(task_id)) is None:
+        yield
+        return
+    here[0].interruptible = True
+    try:
+        yield
+    finally:
+        here[0].interruptible = False
+
+
+def _revoke(task: CeleryTask, reason: str) -> None:
+    """Store REVOKED for a task and for what follows it in its chain."""
+    request = task.request
+    ignored = task.ignore_result or getattr(request, "ignore_result", False)
+    logger.info("taskbridge: task %s[%s] was cancelled", task.name, request.id)
+    try:
+        task.backend.mark_as_failure(
+            request.id,
+            TaskRevokedError(reason),
+            request=request,
+            store_result=not ignored or task.store_errors_even_if_ignored,
+            call_errbacks=False,
+            state=states.REVOKED,
+        )
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises
+        text = "taskbridge: REVOKED could not be stored for task %s: %s"
+        logger.warning(text, request.id, error)

@@ -1,0 +1,119 @@
+"""How a task ends that raises ``JobCancelled``."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery, Task
+from celery.app.trace import build_tracer
+from celery.exceptions import TaskRevokedError
+
+from bridge.cancelling import revocation
+from bridge.errors import JobCancelled
+from bridge.instrumentation import outcomes
+from bridge.reporting import current_job
+from bridge.reporting.run import Run
+
+#: Tasks of which monitors are told.
+TOLD: list[Task] = []
+
+
+class Wrapping(Task):
+    """A class of an application's own, which wraps the call of each task."""
+
+    def __call__(self, *args, **kwargs):
+        return self.run(*args, **kwargs)
+
+
+@pytest.fixture
+def app():
+    app = Celery("revocation", set_as_current=False, broker="memory://", backend="cache+memory://")
+
+    def cancelled(*_):
+        raise JobCancelled
+
+    for name, options in {
+        "plain": {},
+        "wrapping": {"base": Wrapping},
+        "retried": {"autoretry_for": (Exception,)},
+        "ignoring": {"ignore_result": True},
+        "bound": {"bind": True},
+    }.items():
+        app.task(cancelled, name=name, shared=False, **options)
+
+    def calls_another():
+        app.tasks["plain"]()
+
+    app.task(calls_another, name="outer", shared=False)
+    revocation.install(app, TOLD.append)
+    revocation.install(app, TOLD.append)  # once more, which does nothing
+    return app
+
+
+def trace(app, name, task_id="t", **request):
+    """Run a task as a worker does; return what its parent process gets."""
+    task = app.tasks[name]
+    tracer = build_tracer(name, task, app=app)
+    found = tracer(task_id, (), {}, {"id": task_id, "delivery_info": {}, **request})
+    return found.retval, app.AsyncResult(task_id)
+
+
+@pytest.mark.parametrize("name", ["plain", "wrapping", "retried", "bound", "outer"])
+def test_it_is_revoked_to_celery_and_ignored_by_the_worker(app, name):
+    TOLD.clear()
+    told, result = trace(app, name)
+    assert [task.name for task in TOLD] == [name]
+    assert isinstance(told.exception.exc, revocation.Revoked)
+    assert result.state == "REVOKED"
+    assert result.traceback is None
+    with pytest.raises(TaskRevokedError, match="the job was cancelled"):
+        result.get()
+
+
+def test_a_task_without_results_stores_none(app):
+    assert trace(app, "ignoring", "without")[1].state == "PENDING"
+
+
+def test_the_rest_of_its_chain_is_revoked(app):
+    trace(app, "plain", chain=[app.signature("bound", task_id="next")])
+    assert app.AsyncResult("next").state == "REVOKED"
+
+
+def test_its_end_is_cancelled():
+    run = Run(job="j", task="t", name="n")
+    assert outcomes.untold(run, Task(), "IGNORED", revocation.Revoked()) == ("cancelled", {})
+
+
+def test_a_backend_that_is_away_changes_nothing_for_the_worker(app, caplog, monkeypatch):
+    monkeypatch.setattr(app.backend, "store_result", lambda *_, **__: 1 / 0)
+    with caplog.at_level(logging.WARNING):
+        told, _ = trace(app, "plain")
+    assert isinstance(told.exception.exc, revocation.Revoked)
+    assert "REVOKED could not be stored for task t: division by zero" in caplog.text
+
+
+def test_a_direct_call_and_an_eager_one_raise_to_their_caller(app):
+    with pytest.raises(JobCancelled):
+        app.tasks["plain"]()
+    with pytest.raises(JobCancelled):
+        app.tasks["plain"].apply()
+
+
+def test_reports_raise_in_the_body_and_in_no_handler_around_it(app):
+    run = Run(job="j", task="t", name="n")
+    run.cancelled, run.interruptible = True, False
+    seen = []
+
+    def body():
+        seen.append(run.interruptible)
+        run.check()
+
+    app.task(body, name="checked", shared=False)
+    revocation.install(app, TOLD.append)
+    current_job.enter(run, SimpleNamespace())
+    try:
+        assert trace(app, "checked")[1].state == "REVOKED"
+    finally:
+        current_job.leave("t")
+    assert seen == [True]
+    run.check()  # outside
