@@ -210,7 +210,7 @@ def _observe(core: Core) -> tuple[Supervision, Estimates]:
         core.state_lock,
     )
     tell, known = core.dispatcher.tell, (manager, journal, core.bridge, core.metrics, core.sio)
-    supervision = Supervision(settings, core.served, *known, tell)
+    supervision = Supervision(settings, core.served, *known, tell, QueueDepths(settings))
     lines, history = WaitingJobs(), Durations()
     gauge = QueueDepths(settings)
     estimates = Estimates(tell, journal, manager.is_watched, lines, history, gauge, state_lock)

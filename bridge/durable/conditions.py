@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+from bridge.bus.redelivery_time import VISIBILITY, broker_of
 from bridge.durable.durability import Durability
 from bridge.untyped import CeleryApp, CeleryWorker
 
-__all__ = ["broker_of", "report", "unmet"]
+__all__ = ["report", "unmet"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which kombu delivers a message of Redis again that was not acknowledged: its
-#: default, and the least that is longer than jobs are meant to be.
-VISIBILITY, LONG = 3600, 24 * 60 * 60
+#: Least ``visibility_timeout``, in seconds, that is longer than jobs are meant to be.
+LONG = 24 * 60 * 60
 #: Result backends that other processes cannot read.
 UNREADABLE = ("disabled:", "rpc:", "cache+memory:")
 
@@ -52,11 +52,6 @@ def unmet(app: CeleryApp, durability: Durability) -> Iterator[str]:
     own = [name for name, task in app.tasks.items() if _acknowledges_early(name, task.acks_late)]
     if durability.late_acknowledgement and conf.task_acks_late and own:
         yield f"tasks with acks_late=False are lost with their worker: {_listed(own)}"
-
-
-def broker_of(app: CeleryApp) -> str:
-    """Return the URL from which an application's workers take tasks."""
-    return str(app.conf.broker_read_url or "amqp://")
 
 
 def report(app: CeleryApp, durability: Durability, sender: CeleryWorker, **_: object) -> None:

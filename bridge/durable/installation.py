@@ -7,6 +7,7 @@ from functools import partial
 from celery import signals
 
 from bridge.bus import stream
+from bridge.bus.redelivery_time import broker_of
 from bridge.client.celery_app import CONSUMER_TIMEOUT
 from bridge.durable import conditions
 from bridge.durable.annotation import DurableTasks
@@ -117,7 +118,7 @@ def _configure_queues(
     app: CeleryApp, durability: Durability, instance: CeleryWorker, **_: object
 ) -> None:
     """Let RabbitMQ wait as long for an acknowledgement as tasks may take."""
-    late = durability.late_acknowledgement and stream.is_amqp(conditions.broker_of(app))
+    late = durability.late_acknowledgement and stream.is_amqp(broker_of(app))
     if instance.app is app and late:
         for queue in app.amqp.queues.consume_from.values():
             own = queue.consumer_arguments or {}

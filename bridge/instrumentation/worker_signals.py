@@ -11,6 +11,7 @@ from celery.exceptions import WorkerLostError
 
 from bridge import capture
 from bridge.bus import embedded_transport
+from bridge.bus.redelivery_time import redelivered_within
 from bridge.cancelling import cancel_request, cancelled_jobs, revocation
 from bridge.instrumentation import (
     dropped_messages,
@@ -83,12 +84,18 @@ def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
         emitter.add(run)
         current_job.enter(run, emitter)
         # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
-        emitter.put(run, "started", repeated(task.request.get(HEADER)))
+        emitter.put(run, "started", {**repeated(task.request.get(HEADER)), **_redelivery(task)})
         cancel_request.follow(run)
         capture.attach(run.capture, installed.settings())
         if installed.settings().store_progress:
             result_progress.track(run, task)
         flower_progress.track(run, task)
+
+
+def _redelivery(task: CeleryTask) -> JSONObject:
+    """Return whether, and when, the broker delivers a task again whose worker dies."""
+    within = redelivered_within(task.app) if task.acks_late else None
+    return {} if within is None else {"redelivered_within": within}
 
 
 def _on_postrun(

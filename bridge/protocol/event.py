@@ -97,7 +97,8 @@ class Event:
     @property
     def verdict(self) -> bool:
         """Whether a server created the event, in place of a run from which no event came."""
-        return self.type in SERVER_MADE or (self.terminal and self.data.get("verdict") is True)
+        ruled = self.terminal or self.type == "retrying"
+        return self.type in SERVER_MADE or (ruled and self.data.get("verdict") is True)
 
     @property
     def terminal(self) -> bool:

@@ -176,6 +176,7 @@ _DATA_CHECKS: dict[str, Check] = {
     "attempt": is_counter,
     "replaced": is_counter,
     "redelivered": lambda value: isinstance(value, bool),
+    "redelivered_within": lambda value: is_number(value) and value >= 0,
     "bars": _list_of(_bar),
     "lines": _list_of(_line),
     "chunks": _list_of(_chunk),

@@ -383,16 +383,21 @@ class Snapshot:
         known = self._tasks.done == len(self._tasks)
         return bool(self.cancelling and self.done and known and not self.ended)
 
-    def verdicts(self) -> Iterator[Event]:
-        """Yield the server's verdicts on ends again, except those that later events overturned."""
+    def verdicts(self, now: float) -> Iterator[Event]:
+        """Yield the server's verdicts on states again, except those that later events overturned.
+
+        Args:
+            now: seconds since the epoch, the time of a verdict that is no end.
+        """
         if not self._tasks.count("presumed"):
             return
         at, why = self._swept or (0.0, None)
         if why is not None:
             yield self.sweep(at, why["reason"])
         for task in self._tasks.values():
-            if task.presumed and task.ended_at is not None and task.why is not why:
-                yield self.verdict(task, cast(EventType, task.state), task.ended_at, **task.why)
+            if task.presumed and task.why is not why:
+                at = now if task.ended_at is None else task.ended_at
+                yield self.verdict(task, cast(EventType, task.state), at, **task.why)
 
     def sweep(self, at: float, reason: str | None) -> Event:
         """Return an event which reports that all waiting tasks are cancelled.
@@ -412,7 +417,7 @@ class Snapshot:
 
         Args:
             task: task of this job.
-            kind: ``stalled``, ``disturbed``, or how the task ended.
+            kind: ``stalled``, ``disturbed``, ``retrying``, or how the task ended.
             at: seconds since the epoch.
             data: more data of the event.
         """
@@ -443,7 +448,7 @@ class Snapshot:
         return list(self._tasks.waiting())
 
     def presumed_tasks(self) -> list[TaskState]:
-        """Return the tasks whose end is a server's verdict."""
+        """Return the tasks whose state is a server's verdict."""
         if not self._tasks.count("presumed"):
             return []
         return [task for task in self._tasks.values() if task.presumed]

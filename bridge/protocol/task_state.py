@@ -23,6 +23,10 @@ STATES = {
 NO_BEGINNING = TERMINAL | {"retrying"}
 
 
+#: Types of verdicts that set a task's state.
+PRESUMABLE = ("lost", "cancelled", "retrying")
+
+
 class Why(TypedDict, total=False):
     """Why a task ended, or is to run again, as far as an event's data tells it."""
 
@@ -116,7 +120,7 @@ class TaskState:
 
     @property
     def presumed(self) -> bool:
-        """Whether its end is a server's verdict, which a later event or stored result overturns."""
+        """Whether its state is a server's verdict, which a later event or result overturns."""
         return bool(self.flags & PRESUMED)
 
     def place(self) -> Place:
@@ -145,7 +149,7 @@ class TaskState:
             self.flags |= STALLED
             return
         self.flags &= INCOMPLETE
-        if event.verdict and event.type in ("lost", "cancelled"):
+        if event.verdict and event.type in PRESUMABLE:
             self.flags |= PRESUMED
         self.state = event.type if event.terminal else STATES.get(event.type, self.state)
         self.ended_at = event.at if event.terminal else None

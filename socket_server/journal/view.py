@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 from bridge.protocol.event import finite_json
@@ -46,7 +47,7 @@ class View:
 def verdict_texts(snapshot: Snapshot, cursor: str) -> list[str]:
     """Return JSON of the verdicts not overturned, as many as fit in ``MAX_VERDICTS`` bytes."""
     texts, left = [], MAX_VERDICTS
-    for verdict in snapshot.verdicts():
+    for verdict in snapshot.verdicts(time.time()):
         text = finite_json({**verdict.encode(), "cursor": cursor})
         left -= len(text)
         if left < 0:

@@ -18,6 +18,7 @@ from socket_server.liveness.event_path import EventPath, Prober
 from socket_server.liveness.missing_ends import MissingEnds
 from socket_server.liveness.observer import CancelSweep, LivenessObserver
 from socket_server.liveness.presumptions import Presumptions
+from socket_server.liveness.redeliveries import QueueReader, Redeliveries
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Watchdog
 from socket_server.liveness.worker_inquiry import WorkerInquiry
@@ -39,6 +40,7 @@ class Supervision:
         metrics: counts the reports of dropped ends.
         sio: starts background tasks, sleeps, and has the state lock.
         tell: called with each event that the server creates; see :meth:`.Dispatcher.tell`.
+        queues: reads the state of queues, over a connection of its own.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Supervision:
         metrics: Metrics,
         sio: SocketIOServer,
         tell: Callable[[Event], None],
+        queues: QueueReader,
     ) -> None:
         self._manager, self._sio = manager, sio
         stalled, lost = settings.stalled_after, settings.lost_after
@@ -59,8 +62,9 @@ class Supervision:
         self._prober = Prober(new_write_only_manager(served), manager.host_id, self.path)
         self._verdicts = Verdicts(tell, journal, bridge, sio.state_lock)
         self.disturbances = Disturbances(tell, journal, self._watchdog, sio)
+        self._redeliveries = Redeliveries(self._verdicts, queues, sio, lost)
         asked = WorkerInspection(settings), self._verdicts, self._watchdog, self.disturbances
-        self._inquiry = WorkerInquiry(*asked, self.path, sio)
+        self._inquiry = WorkerInquiry(*asked, self._redeliveries, self.path, sio)
         self._missing_ends = MissingEnds(
             journal, self._verdicts, lambda: metrics.ends_lost, sio, lost
         )
@@ -71,7 +75,8 @@ class Supervision:
     def observers(self) -> list[Observer]:
         """Observers of the journal's changes."""
         hearing = LivenessObserver(self._watchdog, self.disturbances)
-        return [hearing, self._cancel_sweep, self._missing_ends, self._presumptions]
+        waiting: list[Observer] = [self._missing_ends, self._presumptions, self._redeliveries]
+        return [hearing, self._cancel_sweep, *waiting]
 
     def probe_for_ever(self) -> None:
         """Publish probes, in a separate background task and without the state lock.
@@ -86,6 +91,7 @@ class Supervision:
         """Check for silent and expired tasks, and for missing ends; called every second."""
         self._missing_ends.look()
         self._presumptions.look()
+        self._redeliveries.look()
         for expired in self._watchdog.expired(time.time()):
             self._verdicts.expire(*expired)
         self._look_at_path()

@@ -23,6 +23,8 @@ __all__ = ["Verdicts"]
 
 logger = logging.getLogger(__name__)
 
+GONE = "its worker is gone: the broker delivers it to another worker"
+NOT_REDELIVERED = "its worker is gone, and the broker has not delivered it to another one"
 #: Reason of an end that was created from the number of dropped ends.
 DROPPED = "its end, with the reason, was dropped while the events broker was away"
 
@@ -43,18 +45,23 @@ class Verdicts:
         self._tell, self._journal = tell, journal
         self._bridge, self._state_lock = bridge, state_lock
 
-    def judge(self, silence: Silence) -> bool:
+    def judge(self, silence: Silence, redelivered_within: float | None = None) -> bool:
         """Report the end of a silent task by its stored result, else that it is stalled or lost.
 
         May take some seconds.
+
+        Args:
+            silence: the silent task.
+            redelivered_within: seconds within which the broker delivers the task again, if it is
+                lost: reported is that it is tried again. Default None: it is not delivered again.
 
         Returns:
             Whether the task does not run any more, by its result or by the journal.
         """
         with self._state_lock:
-            return self._judge(silence)
+            return self._judge(silence, redelivered_within)
 
-    def _judge(self, silence: Silence) -> bool:
+    def _judge(self, silence: Silence, within: float | None) -> bool:
         if silence.job not in self._journal:
             return True
         snapshot = self._journal.of(silence.job)
@@ -64,7 +71,7 @@ class Verdicts:
         # Created first: if an event of the task arrives meanwhile, the verdict counts as stale.
         draft = snapshot.verdict(task, "stalled", time.time())
         found = self._result(silence.task)
-        self._tell(_ended(draft, found) if found else _silent(draft, silence))
+        self._tell(_ended(draft, found) if found else _silent(draft, silence, within))
         return found is not None
 
     def settle(self, job: str, task: str) -> bool:
@@ -120,6 +127,12 @@ class Verdicts:
             reason = {} if state == "succeeded" else {"reason": DROPPED}
             self._tell(snapshot.verdict(task, state, time.time(), **reason))
 
+    def give_up(self, job: str, task: str) -> None:
+        """Report a task as lost that the broker has not delivered again."""
+        if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
+            now, told = time.time(), {"reason": NOT_REDELIVERED}
+            self._tell(self._journal.of(job).verdict(state, "lost", now, **told))
+
     def expire(self, job: str, task: str) -> None:
         """Report a waiting task that has expired as cancelled: the broker drops it silently."""
         if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
@@ -148,9 +161,12 @@ def _ended(draft: Event, found: SnapshotData) -> Event:
     return replace(draft, type=kind, at=at, data={"verdict": True, **told, **reason})
 
 
-def _silent(draft: Event, silence: Silence) -> Event:
+def _silent(draft: Event, silence: Silence, within: float | None) -> Event:
     seconds = round(silence.silent)
     if not silence.lost:
         return replace(draft, data={"silent": seconds})
+    if within is not None:
+        when = f" within {within:g} s" if within else ""
+        return replace(draft, type="retrying", data={"verdict": True, "reason": GONE + when})
     reason = f"nothing was heard of it for {seconds} s: its worker, or the way to it, may be dead"
     return replace(draft, type="lost", data={"verdict": True, "reason": reason})

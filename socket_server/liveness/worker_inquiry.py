@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from bridge.untyped import SocketIOServer
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.event_path import EventPath
+from socket_server.liveness.redeliveries import Redeliveries
 from socket_server.liveness.verdicts import Verdicts
 from socket_server.liveness.watchdog import Silence, Watchdog
 from socket_server.liveness.worker_inspection import MAX_TASKS, WorkerInspection
@@ -28,6 +29,7 @@ class WorkerInquiry:
         verdicts: sends verdicts on tasks.
         watchdog: watches the tasks on that are not lost.
         disturbances: notes running tasks from which no events arrive.
+        redeliveries: waits for tasks that the broker delivers again.
         path: knows whether events of workers can arrive at all.
         sio: starts background tasks, sleeps, and has the state lock.
     """
@@ -38,11 +40,13 @@ class WorkerInquiry:
         verdicts: Verdicts,
         watchdog: Watchdog,
         disturbances: Disturbances,
+        redeliveries: Redeliveries,
         path: EventPath,
         sio: SocketIOServer,
     ) -> None:
         self._workers, self._verdicts, self._watchdog = workers, verdicts, watchdog
-        self._disturbances, self._path, self._sio = disturbances, path, sio
+        self._disturbances, self._redeliveries = disturbances, redeliveries
+        self._path, self._sio = path, sio
         self._waiting: dict[tuple[str, str], Silence] = {}
         self._is_asking = False
 
@@ -80,9 +84,11 @@ class WorkerInquiry:
             return
         # The stored result is read after the worker was asked, since the task may end in between.
         lost = there is False and self._path.is_open
-        is_over = self._verdicts.judge(silence._replace(lost=lost)) or lost
+        within = self._redeliveries.within(silence.job, silence.task)
+        is_over = self._verdicts.judge(silence._replace(lost=lost), within) or lost
         with self._sio.state_lock:
             if is_over:
+                self._redeliveries.wait_for(silence.job, silence.task)
                 self._disturbances.over(silence.job, silence.task)
                 return
             self._watchdog.vouch(silence.job, silence.task, silence.node)

@@ -31,6 +31,8 @@ LIMITS = {
     "TASKBRIDGE_STOP_GRACE": "1",
 }
 IMPATIENT = 10.0
+#: Seconds after which Redis delivers the message of a dead worker again: more than the tasks take.
+VISIBILITY = 20
 
 
 class Fault:
@@ -93,7 +95,8 @@ def test_a_durable_task_comes_to_its_end_once(request, tmp_path, broker, pool, k
 
         def start():
             name = f"--hostname=worker-{len(stack.processes)}@%h"
-            options = {"app": WORKERS[kind], "TASKBRIDGE_BROKER_URL": over_link}
+            own = {"TASKBRIDGE_BROKER_URL": over_link, "OWN_VISIBILITY": str(VISIBILITY)}
+            options = {"app": WORKERS[kind], **own}
             return stack.start_worker("--pool", pool, name, **options)
 
         try:
@@ -102,12 +105,16 @@ def test_a_durable_task_comes_to_its_end_once(request, tmp_path, broker, pool, k
             job = Watched(stack, "support.counted", str(tmp_path), 2)
             job.pid()
             getattr(Fault(stack, link, start), fault)(job)
+            if (broker, kind, fault) == ("redis", "shipped", "worker_killed"):
+                # Its visibility_timeout is kombu's default of an hour, for which a client waits.
+                assert "within 3700 s" in job.until("retrying")["data"]["reason"]
+                return
             runs.go()
             seen = job.end()["state"]
             said = job.celerys
             row = f"{broker} {pool} {kind} {fault}: {seen}, {said}, {runs.over} of {runs.begun}"
             sys.stdout.write(f"\n{row}\n")
-            if kind != "plain" and (broker, fault) != ("redis", "worker_killed"):
+            if kind != "plain":
                 assert (seen, said, runs.over) == ("succeeded", "SUCCESS", 1), row
         finally:
             stack.stop()

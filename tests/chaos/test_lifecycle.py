@@ -240,6 +240,29 @@ def test_a_job_whose_whole_worker_is_killed_is_run_by_another(stack):
     assert snapshot["tasks"][0]["attempt"] == 2
 
 
+def test_a_job_whose_whole_worker_is_killed_waits_for_another_however_long_that_takes(stack):
+    job = Watched(stack, "support.linger", 3)
+    job.pid()
+    kill_all(worker_of(stack))
+    retrying = job.until("retrying")
+    assert "the broker delivers it to another worker" in retrying["data"]["reason"]
+    assert stack.bridge.status(job.id)["state"] == "retrying"
+    start_worker(stack)
+    snapshot = assert_ended_once(job, "succeeded")
+    assert snapshot["tasks"][0]["attempt"] == 2
+
+
+def test_a_job_whose_worker_is_gone_is_lost_if_its_message_is_gone_as_well(stack):
+    job = Watched(stack, "support.linger", 60)
+    job.pid()
+    kill_all(worker_of(stack))
+    job.until("retrying")
+    stack.bridge.app.control.purge()
+    start_worker(stack)
+    snapshot = assert_ended_once(job, "lost", "STARTED")
+    assert "has not delivered it to another one" in snapshot["reason"]
+
+
 def test_an_early_acknowledged_job_whose_whole_worker_is_killed_stalls_and_is_lost(stack):
     job = Watched(stack, "support.linger_early", 60)
     job.pid()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from celery import Celery
 
 from bridge import Settings, install
@@ -13,4 +15,10 @@ app = Celery(
     backend=settings.results,
     include=["support.tasks", "support.counted"],
 )
+if visible := os.environ.get("OWN_VISIBILITY"):
+    app.conf.broker_transport_options = {
+        "visibility_timeout": float(visible),
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+    }
 install(app, settings, durable=True)

@@ -66,7 +66,7 @@ def of_server(chance, server, at):
         tasks = server.presumed_tasks()
     if not tasks:
         return None
-    ends = {"stalled": ["stalled"], "end": ["lost", "lost", "cancelled"]}.get(kind, ENDS)
+    ends = {"stalled": ["stalled"], "end": ["lost", "cancelled", "retrying"]}.get(kind, ENDS)
     why = chance.choice([{"reason": "silent"}, {"error": error(chance)}, {"result": 7}])
     return server.verdict(chance.choice(tasks), chance.choice(ends), at, **why)
 

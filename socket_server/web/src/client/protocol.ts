@@ -50,7 +50,8 @@ export function isEnd(state: string): state is sent.Ending {
 
 /** Whether a server concluded the event, instead of a task reporting it. */
 export function isVerdict(event: sent.JobEvent): boolean {
-  return SERVER_MADE.has(event.type) || (isEnd(event.type) && event.data?.["verdict"] === true);
+  const ruled = isEnd(event.type) || event.type === "retrying";
+  return SERVER_MADE.has(event.type) || (ruled && event.data?.["verdict"] === true);
 }
 
 /** The objects in a list; none if `value` is not a list. */

@@ -24,6 +24,9 @@ const STATES: Partial<Record<string, State>> = {
   retrying: "retrying",
 };
 
+/** Types of verdicts that set a task's state. */
+const PRESUMABLE: ReadonlySet<string> = new Set(["lost", "cancelled", "retrying"]);
+
 export class TaskState {
   readonly task: string;
   readonly name: string;
@@ -33,7 +36,7 @@ export class TaskState {
   meta: Meta;
   incomplete: boolean;
   stalled: boolean;
-  /** Whether its end is a server's verdict, which a later event or stored result overturns. */
+  /** Whether its state is a server's verdict, which a later event or result overturns. */
   presumed: boolean;
   ended_at: number | null;
   error: JobFailure | null;
@@ -114,7 +117,7 @@ export class TaskState {
 
   #settle(event: JobEvent, data: Record<string, unknown>): void {
     this.stalled = false;
-    this.presumed = isVerdict(event) && (event.type === "lost" || event.type === "cancelled");
+    this.presumed = isVerdict(event) && PRESUMABLE.has(event.type);
     this.state = isEnd(event.type) ? event.type : (STATES[event.type] ?? this.state);
     this.ended_at = isEnd(event.type) ? event.at : null;
     const why = isEnd(event.type) || event.type === "retrying" ? data : {};

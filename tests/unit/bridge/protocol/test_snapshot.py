@@ -356,9 +356,20 @@ def test_one_verdict_cancels_all_tasks_that_wait_and_none_that_do_not():
     assert states == {"a": gone, "b": gone, "c": ("running", False), "d": ("succeeded", False)}
     assert (snapshot.done, snapshot.state, snapshot.ended_at) == (3, "cancelled", 9.0)
     assert not snapshot.apply(snapshot.sweep(10.0, "why"))
-    assert [one.data for one in snapshot.verdicts()] == [
+    assert [one.data for one in snapshot.verdicts(9.0)] == [
         {"verdict": True, "waiting": True, "reason": "why"}
     ]
+
+
+def test_a_verdict_that_a_task_is_tried_again_is_repeated_until_it_begins():
+    snapshot = fold(event("started", task="a"))
+    gone = snapshot.verdict(snapshot.task("a"), "retrying", 8.0, reason="its worker is gone")
+    assert snapshot.apply(gone)
+    assert (snapshot.state, snapshot.ended_at) == ("retrying", None)
+    [repeated] = snapshot.verdicts(9.0)
+    assert (repeated.type, repeated.at, repeated.data) == ("retrying", 9.0, gone.data)
+    fold(event("started", task="a", run=RUN + 1), into=snapshot)
+    assert (snapshot.state, list(snapshot.verdicts(9.0))) == ("running", [])
 
 
 def test_a_task_that_began_all_the_same_overturns_the_verdict_about_what_waits():
@@ -368,7 +379,7 @@ def test_a_task_that_began_all_the_same_overturns_the_verdict_about_what_waits()
     fold(event("started", task="a"), into=snapshot)
     assert snapshot.state == "cancelling"
     fold(event("succeeded", task="a", seq=1), into=snapshot)
-    assert (snapshot.state, list(snapshot.verdicts())) == ("succeeded", [])
+    assert (snapshot.state, list(snapshot.verdicts(9.0))) == ("succeeded", [])
 
 
 def verdict(kind, run=RUN, seq=0, tick=0, **data):

@@ -54,9 +54,9 @@ class Server:
         self.path = EventPath(15, self.clock)
         self.delivery = Delivery(self.journal)
         self.disturbances = Disturbances(self.delivery.tell, self.journal, self.watchdog, self.sio)
-        self.answers, self.asked, self.judged = answers, [], []
+        self.answers, self.asked, self.judged, self.awaited = answers, [], [], []
         self.inquiry = WorkerInquiry(
-            self, self, self.watchdog, self.disturbances, self.path, self.sio
+            self, self, self.watchdog, self.disturbances, self, self.path, self.sio
         )
         for count in (1, 2):
             self.path.look(count, listening=True)
@@ -70,7 +70,14 @@ class Server:
         self.asked.append(dict(tasks))
         return dict.fromkeys(tasks, self.answers)
 
-    def judge(self, silence):
+    def within(self, job, task):
+        return 7.0
+
+    def wait_for(self, job, task):
+        self.awaited.append(task)
+
+    def judge(self, silence, within):
+        assert within == 7.0
         self.judged.append((silence.task, silence.lost))
         return silence.lost
 
@@ -88,6 +95,7 @@ def test_only_a_task_whose_worker_is_not_there_is_called_lost(there, called_lost
     server.sio.run()
     assert server.asked == [{"j": "celery@a"}]
     assert server.judged == [("j", called_lost)]
+    assert server.awaited == ["j"] * called_lost
     assert server.delivery.told == ([] if called_lost else [("j", True)])
     assert len(server.watchdog) == len(server.disturbances) == (0 if called_lost else 1)
 
