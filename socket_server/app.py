@@ -143,7 +143,8 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     core = _new_core(settings, async_mode)
     supervision, estimates = _observe(core)
     journal, manager, metrics, sio = core.journal, core.manager, core.metrics, core.sio
-    lookup = JobLookup(core.bridge, journal, sio.sleep, core.state_lock, lambda: manager.whole)
+    known = core.bridge, journal, sio.sleep, core.state_lock
+    lookup = JobLookup(*known, lambda: manager.whole, core.dispatcher.tell)
     auth, limits, gate = Auth(settings), RateLimits(settings), ConnectionLimits(settings)
     jobs = JobsNamespace(core.bridge, journal, lookup, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)

@@ -193,7 +193,7 @@ def from_result(app: CeleryApp, job: str) -> SnapshotData | None:
     bar = _progress(found)
     told = {
         "name": found.name,
-        "at": found.ended_at,
+        "at": found.ended_at or 0.0,
         "ended_at": found.ended_at,
         "total": 1,
         "done": int(outcome["state"] in TERMINAL),

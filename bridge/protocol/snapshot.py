@@ -543,7 +543,8 @@ class Snapshot:
         if before is not None:
             data = _with_times(data, before)
         new = cls(data["job"])
-        new.name, new.owner, new.at = data["name"], data["owner"], data["at"]
+        # A server of 0.1.0 sends null for an unfinished job that only the result backend knows.
+        new.name, new.owner, new.at = data["name"], data["owner"], data["at"] or 0.0
         new.queued_at, new.started_at = data["queued_at"], data["started_at"]
         new.dropped = data["dropped"]
         new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])

@@ -110,10 +110,10 @@ class JobRecord:
 
     def after(self, place: StreamPosition) -> int | None:
         """Return the offset of a position if all events after it are held, else None."""
-        if place == self.last:
-            return place.offset
         if place == BEGINNING and (self.forgotten != BEGINNING or self.snapshot.incomplete):
             return None
+        if place == self.last:
+            return place.offset
         if place not in (self.forgotten, BEGINNING) and not self._holds(place):
             return None
         return place.offset

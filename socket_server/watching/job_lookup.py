@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.client.bridge import Bridge
 from bridge.client.status import from_result, stored_progress
 from bridge.errors import JobNotFound, ResultsUnavailable
+from bridge.protocol.event import Event
 from bridge.protocol.json_types import BarData, SnapshotData
 from bridge.protocol.size_budget import shorter
 from bridge.protocol.snapshot import Snapshot
@@ -59,6 +60,22 @@ class StoredJob:
         """Return the job's snapshot, as short as an answer needs it."""
         return shorter(self.snapshot)
 
+    def event(self, now: float) -> Event:
+        """Return an event by which a server begins to hold the job.
+
+        It comes before all events of the job's tasks, and its number says that some are missing.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        job, name = self.snapshot["job"], self.snapshot["name"]
+        first = Event(job=job, task=job, name=name, type="queued", run=0, seq=1, at=now)
+        if self.state == "queued":
+            return first
+        if self.state == "retrying":
+            return replace(first, type="retrying")
+        return replace(first, type="progress", data={"bars": self.snapshot["bars"]})
+
 
 FoundJob = HeldJob | StoredJob
 
@@ -72,6 +89,7 @@ class JobLookup:
         sleep: waits some seconds while other clients are served.
         state_lock: the state lock, released while the result backend is read.
         whole: returns whether the server has read all events that were ever published.
+        tell: called with each event that the server creates; see :meth:`.Dispatcher.tell`.
     """
 
     def __init__(
@@ -81,9 +99,10 @@ class JobLookup:
         sleep: Callable[[float], None],
         state_lock: StateLock,
         whole: Callable[[], bool],
+        tell: Callable[[Event], None],
     ) -> None:
         self._bridge, self._state_lock, self._whole = bridge, state_lock, whole
-        self._journal = journal
+        self._journal, self._tell = journal, tell
         self._sleep = sleep
 
     def await_cursor(self, job: str, cursor: str | None) -> None:
@@ -113,6 +132,15 @@ class JobLookup:
         if job in grant.jobs and (stored := self._from_result(job) or self._waiting(job)):
             return StoredJob(stored)
         raise JobNotFound(f"no job {job} that this token names")
+
+    def hold(self, found: StoredJob) -> None:
+        """Hold an unfinished job that only the result backend knows, as one that is silent.
+
+        Its worker may be dead, or report nothing: like any silent job it is looked up again, and
+        its worker is asked.
+        """
+        if found.snapshot["job"] not in self._journal:
+            self._tell(found.event(time.time()))
 
     def stored_progress(self, job: str) -> BarData | None:
         """Return the progress of a job that was found, as its task has stored it; None without it.

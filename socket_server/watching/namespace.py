@@ -172,6 +172,7 @@ class JobsNamespace(socketio.Namespace):
         job, found = self._named(sid, request, "watch")
         if isinstance(found, StoredJob):
             if found.state not in TERMINAL:
+                self._lookup.hold(found)
                 self.clients.watch(sid, job)  # its events come once it starts, or goes on
             return {"snapshot": found.encode(), "events": [], "recovered": False, "cursor": None}
         self._lookup.await_cursor(job, cursor)

@@ -24,7 +24,7 @@ DONE = {**Snapshot("j").encode(), "state": "succeeded", "source": "result"}
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(job_lookup, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(job_lookup, "time", SimpleNamespace(monotonic=clock, time=clock))
     return clock
 
 
@@ -45,7 +45,7 @@ def stored(monkeypatch):
 @pytest.fixture
 def lookup(journal, stored, clock):
     bridge = SimpleNamespace(app=SimpleNamespace(backend=None))
-    return JobLookup(bridge, journal, clock.tick, NoLock(), whole=lambda: False)
+    return JobLookup(bridge, journal, clock.tick, NoLock(), lambda: False, journal.fold)
 
 
 def begin(journal, job="j", owner="ada"):
@@ -84,6 +84,24 @@ def test_a_job_without_an_event_and_a_result_may_still_wait_in_its_queue(lookup)
     found = lookup.find("j", JOB_J)
     assert isinstance(found, StoredJob)
     assert (found.state, found.encode()["incomplete"]) == ("queued", True)
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "retrying"])
+def test_an_unfinished_job_of_the_result_backend_is_held_until_its_own_events_come(
+    lookup, journal, stored, state
+):
+    bars = [{"position": 0, "n": 37, "total": 100}]
+    stored["j"] = {**DONE, "state": state, "name": "shop.record", "bars": bars}
+    found = lookup.find("j", JOB_J)
+    lookup.hold(found)
+    lookup.hold(found)  # for another client
+    held = journal.of("j")
+    assert (held.state, held.name, held.incomplete) == (state, "shop.record", True)
+    assert held.bars == (bars if state == "running" else [])
+    assert not journal.view("j", None).recovered
+    begin(journal)
+    assert (held.state, held.owner, held.encode()["tasks"][0]["attempt"]) == ("running", "ada", 1)
+    assert journal.unfinished("ada") == 1
 
 
 def test_a_server_that_holds_every_unfinished_job_finds_no_other(lookup):
