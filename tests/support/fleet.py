@@ -69,8 +69,8 @@ def await_ends(client: OwnerClient, jobs: list[str], patience: float, what: str)
     try:
         until(lambda: not going_on(), patience, "all jobs to end", interval=0.5)
     except AssertionError:
-        left = {job: client.found(job) for job in going_on()}
-        raise AssertionError(f"{what}: these go on: {going_on()} {left}") from None
+        left = {job: (state, client.found(job)) for job, state in going_on().items()}
+        raise AssertionError(f"{len(left)} go on: {left}\n{what}") from None
 
 
 def assert_as_celery_says(
