@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from bridge.bus.redelivery_time import VISIBILITY, broker_of
 from bridge.durable.durability import Durability
-from bridge.untyped import CeleryApp, CeleryWorker
+from bridge.untyped import CeleryApp, CeleryWorker, ControlState
 
-__all__ = ["report", "unmet"]
+__all__ = ["COMMAND", "answer", "report", "unmet"]
 
 logger = logging.getLogger(__name__)
 
+#: Name of the remote command by which ``taskbridge doctor`` asks a durable worker.
+COMMAND = "taskbridge_conditions"
 #: Least ``visibility_timeout``, in seconds, that is longer than jobs are meant to be.
 LONG = 24 * 60 * 60
 #: Result backends that other processes cannot read.
@@ -59,6 +61,16 @@ def report(app: CeleryApp, durability: Durability, sender: CeleryWorker, **_: ob
     if sender.app is app:
         for sentence in unmet(app, durability):
             logger.warning("taskbridge: %s", sentence)
+
+
+def answer(app: CeleryApp, durability: Durability) -> None:
+    """Let workers of this process answer the remote command ``COMMAND`` with these sentences."""
+    # Imported here: a service does not need celery.worker.
+    from celery.worker.control import Panel
+
+    @Panel.register(type="inspect", name=COMMAND, visible=False)
+    def taskbridge_conditions(state: ControlState, **_: object) -> dict[str, list[str]]:
+        return {"unmet": list(unmet(app, durability))}
 
 
 def _of_redis(app: CeleryApp, durability: Durability) -> Iterator[str]:

@@ -89,6 +89,7 @@ def _prepare(
     """Prepare the process of a worker: before it connects, and before it stores anything."""
     if instance.app is not app:
         return
+    conditions.answer(app, durability)
     if durability.results:
         app.conf.result_backend_always_retry = True
         app.conf.result_backend_max_retries = RESULT_RETRIES

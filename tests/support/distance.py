@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import socketio
-
+from bridge.client.socket_client import SocketClient
 from bridge.client.watcher import Watcher
 from support.link import Link
 from support.rabbitmq import RabbitMQ
@@ -71,7 +70,7 @@ class Seen:
         self._file = file
         self.id = stack.bridge.enqueue("support.announces", [str(file)], owner="me").id
         self.pushes: list[int] = []
-        self._client = socketio.Client(handle_sigint=False)
+        self._client = SocketClient()
         self._client.on("notice", self.pushes.append, namespace="/jobs")
         auth = {"token": stack.token(jobs=[self.id])}
         self._client.connect(stack.url, namespaces=["/jobs"], auth=auth, transports=["websocket"])

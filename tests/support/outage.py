@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import socketio
-
+from bridge.client.socket_client import SocketClient
 from support.ports import free_port
 from support.process import children_of
 from support.rabbitmq import RabbitMQ
@@ -152,7 +151,7 @@ class Outage:
         self.sampler.add("the server", self.server.pid)
 
     def _watch(self) -> None:
-        client = self._client = socketio.Client(handle_sigint=False)
+        client = self._client = SocketClient()
         client.on("pushes_dropped", self.report.told.append, namespace="/jobs")
         client.on("preview", self._note_push, namespace="/jobs")
         auth = {"token": self.stack.token(owner=OWNER, ttl=7200)}
