@@ -115,9 +115,10 @@ class Chaos:
         return self.chance.choice(jobs[-5:])
 
     def end(self):
-        """Let everything that is left go on, with enough workers."""
+        """Let everything that is left go on, with workers that nothing has told to stop."""
         for timer in self.frozen:
             timer.join()
+        self.workers.clear()
         self._worker()
 
 

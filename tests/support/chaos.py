@@ -82,10 +82,11 @@ class Chaos:
                 kind(jobs)
 
     def end(self) -> None:
-        """End all faults, and leave enough workers and a server."""
+        """End all faults, and leave a server, and workers that nothing has told to stop."""
         for _, end in self._going_on.values():
             end()
         self._going_on.clear()
+        self._workers.clear()
         self._look_after_workers()
 
     def close(self) -> None:
