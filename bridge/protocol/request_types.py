@@ -16,6 +16,7 @@ __all__ = [
     "ErrorAnswer",
     "ErrorCode",
     "ErrorObject",
+    "JobCounts",
     "JobsAnswer",
     "JobsRequest",
     "PushesDropped",
@@ -108,11 +109,23 @@ class JobsRequest(TypedDict):
     next: NotRequired[str | None]
 
 
+class JobCounts(TypedDict):
+    """Numbers of all jobs of an owner that a server holds."""
+
+    #: Jobs that wait for their first worker.
+    queued: int
+    #: Jobs that have begun and not ended.
+    running: int
+    ended: int
+
+
 class JobsAnswer(TypedDict):
     """The answer to ``jobs``: a page of them."""
 
     ok: Literal[True]
     jobs: list[SnapshotData]
+    #: Of all jobs, whatever their state and page.
+    counts: NotRequired[JobCounts]
     #: For a request of the next page; left out on the last one.
     next: NotRequired[str]
 

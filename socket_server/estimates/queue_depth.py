@@ -121,15 +121,17 @@ class WaitingJobs:
 
         Brokers do not report the place of a message. All waiting messages may be ahead of a job but
         its own and those of jobs that came later. Tasks enqueued without taskbridge, or with a
-        priority, are not known here, so an estimate never grows.
+        priority, are not known here, so an estimate never grows. It is at least the number of jobs
+        that came earlier and still wait: a worker may hold their messages.
 
         Args:
             queue: name of the queue.
             ready: number of messages in the queue.
         """
         line = self._line(queue) or {}
-        for behind, (job, before) in enumerate(reversed(line.items())):
-            now = max(0, ready - 1 - behind)
+        unknown = ready - len(line)
+        for earlier, (job, before) in enumerate(line.items()):
+            now = earlier + max(0, unknown)
             line[job] = now if before is None else min(now, before)
         return {job: known for job, known in line.items() if known is not None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bridge.protocol.request_types import JobCounts
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.job_record import JobRecord
 
@@ -90,6 +91,14 @@ class JobTable(dict[str, JobRecord]):
     def owned(self, owner: str) -> Iterator[Snapshot]:
         """Return the snapshots of an owner's jobs."""
         return (self[job].snapshot for job in self._owners.get(owner, ()))
+
+    def counts(self, owner: str) -> JobCounts:
+        """Return the numbers of an owner's jobs."""
+        jobs = self._owners.get(owner, {})
+        unended = [self[job].snapshot.state for job in jobs if job not in self._ended]
+        queued = unended.count("queued")
+        ended = len(jobs) - len(unended)
+        return {"queued": queued, "running": len(unended) - queued, "ended": ended}
 
 
 def _first(jobs: dict[str, None], but: str) -> str | None:

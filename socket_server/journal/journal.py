@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bridge.protocol.event import SERVER_MADE, Event
 from bridge.protocol.json_types import JobEvent, SnapshotData
+from bridge.protocol.request_types import JobCounts
 from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.change import Change
 from socket_server.journal.job_record import JobRecord
@@ -271,9 +272,14 @@ class Journal:
         owned = self._records.owned(owner)
         return page_of(owned, self._texts.of, limit=limit, state=state, after=after)
 
+    def counts(self, owner: str) -> JobCounts:
+        """Return the numbers of an owner's jobs."""
+        return self._records.counts(owner)
+
     def unfinished(self, owner: str) -> int:
         """Return how many of an owner's jobs have not ended."""
-        return sum(not snapshot.ended for snapshot in self._records.owned(owner))
+        counts = self.counts(owner)
+        return counts["queued"] + counts["running"]
 
 
 def _begins(event: Event) -> bool:

@@ -217,11 +217,13 @@ class JobsNamespace(socketio.Namespace):
         try:
             with self._pace.work():
                 page = self._journal.jobs(owner, limit=limit, state=state, after=after)
+                counts = self._journal.counts(owner)
         except ValueError:
             raise Refused("bad_request", "next must be what the page before came with") from None
         self.clients.watch_all(sid)
         self.charge(sid, LOOK * page.looked)
-        return {"jobs": page.jobs, **({"next": page.next} if page.next else {})}
+        told = {"jobs": page.jobs, "counts": counts}
+        return {**told, **({"next": page.next} if page.next else {})}
 
     @answered
     def on_enqueue(self, sid: str, request: JSONObject) -> JSONObject | Body:

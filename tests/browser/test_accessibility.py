@@ -45,7 +45,7 @@ def test_axe_finds_no_violation(browser, stack, owner, link, look):
     try:
         page = context.new_page()
         page.goto(link)
-        expect(page.locator("#active .job")).to_have_count(1)
+        expect(page.locator("#running .job")).to_have_count(1)
         expect(page.locator("#ended .job")).to_have_count(3)
         page.locator("#ended .log summary").first.click()
         expect(page.get_by_role("log").first).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -73,6 +74,41 @@ def test_jobs_are_found_by_name_and_by_state(open_page, stack, owner):
     expect(card(page, added)).to_be_hidden()
     page.get_by_label("Filter jobs by name or id").fill("no such job")
     expect(page.get_by_text("No job matches the filter.")).to_be_visible()
+
+
+def test_more_jobs_than_are_listed_are_counted_and_shown_when_asked_for(
+    open_page, stack, owner, tmp_path
+):
+    def held():
+        return stack.bridge.enqueue("support.held", [str(tmp_path / "end")], owner=owner)
+
+    def counts(page):
+        names = [
+            name for name in ("running", "queued", "ended") if page.locator(f"#{name}").is_visible()
+        ]
+        return {name: page.locator(f"#{name}-count").text_content() for name in names}
+
+    jobs = [stack.bridge.enqueue("support.add", [1, 2], owner=owner) for _ in range(102)]
+    list(stack.bridge.watch(jobs[-1].id))
+    jobs += [held() for _ in range(5)]
+    page = open_page()
+    expect(page.locator("#running-count")).to_have_text("2")
+    assert counts(page) == {"running": "2", "queued": "3", "ended": "102"}
+    expect(page.locator(".job")).to_have_count(100)
+    expect(page.locator("#more-text")).to_have_text("Not listed: 7 finished.")
+    notes = [re.compile(f"^{text}") for text in ("About 2 tasks", "About 1 task ", "Next in")]
+    expect(page.locator("#queued-jobs .note")).to_have_text(notes)
+    page.get_by_label("Filter jobs by name or id").fill(jobs[101].id)
+    expect(page.locator("#ended-count")).to_have_text("1 of 102")
+    page.get_by_label("Filter jobs by name or id").fill("")
+    page.get_by_role("button", name="Show older jobs").click()
+    expect(page.locator(".job")).to_have_count(107)
+    expect(page.locator("#more")).to_be_hidden()
+    expect(card(page, jobs[0])).to_have_attribute("data-state", "succeeded")
+    assert counts(page) == {"running": "2", "queued": "3", "ended": "102"}
+    (tmp_path / "end").touch()
+    expect(page.locator("#ended-count")).to_have_text("107")
+    assert counts(page) == {"ended": "107"}
 
 
 def test_a_log_is_searched_as_a_whole(open_page, stack, owner):

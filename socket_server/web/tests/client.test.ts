@@ -213,7 +213,7 @@ test("a list of several pages is asked for to its end, and each page is given ou
 test("a server without pages answers once, and that is all", async () => {
   const [socket, client] = live();
   const listed = client.jobs();
-  expect(socket.answer("jobs", { jobs: [given({ job: "a" })] })).toEqual({});
+  expect(socket.answer("jobs", { jobs: [given({ job: "a" })] })).toEqual({ limit: 50 });
   expect((await listed).map((one) => one.job)).toEqual(["a"]);
   expect(socket.asked).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { io, type Socket } from "socket.io-client";
 import { RequestError, refusal, type ErrorObject } from "./errors.js";
 import { Novelty } from "./novelty.js";
 import { originRefusal } from "./origin.js";
-import type { JobEvent, SnapshotData, State, View } from "./protocol.js";
+import type { JobCounts, JobEvent, SnapshotData, State, View } from "./protocol.js";
 import type * as sent from "./protocol.generated.js";
 import type { AnyReply, Payload, Reply, Requests } from "./requests.js";
 import { targetOf } from "./target.js";
@@ -11,8 +11,8 @@ import { WatchedJob } from "./watched-job.js";
 
 const REQUEST_TIMEOUT = 15_000; // milliseconds
 const AGAIN = 1000; // milliseconds before a retry, on average
-/** The server's default for `limit` of a `jobs` request. */
-const LISTED = 50;
+/** The server's default for `limit` of a `jobs` request, and its maximum. */
+const [LISTED, MOST_LISTED] = [50, 200];
 /** First and longest wait, in milliseconds, to reconnect after the server ended a connection. */
 const [FIRST_WAIT, LONGEST_WAIT] = [500, 15_000];
 
@@ -27,8 +27,12 @@ export interface Watched extends View {
 
 export interface ClientEvents {
   state: { state: ConnectionState; message: string };
-  /** A page of the owner's jobs. */
-  jobs: { jobs: SnapshotData[]; first: boolean; last: boolean };
+  /**
+   * A page of the owner's jobs; `first` and `last` of those that one call of `jobs` requests. `next` is
+   * the position of the page after it, undefined if there is none; `counts` those of all the owner's
+   * jobs, undefined if the server does not send them (0.1.0).
+   */
+  jobs: { jobs: SnapshotData[]; first: boolean; last: boolean; next?: string; counts?: JobCounts };
   watched: Watched;
   /** A job is not followed: the server refused for good, for example with `not_found`. */
   missing: { job: string; error: RequestError };
@@ -147,21 +151,31 @@ export class Client extends targetOf<ClientEvents>() {
     this.unfollow(watched.job).catch(() => {});
   }
 
-  /** List the owner's jobs, newest first, and subscribe to the events of all of them. */
-  async jobs(options: { limit?: number; state?: State } = {}): Promise<SnapshotData[]> {
+  /**
+   * List the owner's jobs, newest first, and subscribe to the events of all of them. `next` is that of
+   * the "jobs" event of the page before; without it, the list begins with the newest job.
+   */
+  async jobs(options: { limit?: number; state?: State; next?: string } = {}): Promise<SnapshotData[]> {
     const all: SnapshotData[] = [];
     const limit = options.limit ?? LISTED;
-    let next: string | undefined;
-    const apply = (reply: Reply<"jobs">) => {
+    let next = options.next;
+    const apply = ({ jobs, ...reply }: Reply<"jobs">) => {
       const first = next === undefined;
-      const { jobs } = reply;
       all.push(...jobs);
       next = jobs.length && all.length < limit ? reply.next : undefined;
-      this.#dispatch("jobs", { jobs, first, last: next === undefined });
+      this.#dispatch("jobs", { ...reply, jobs, first, last: next === undefined });
     };
-    await this.#request("jobs", options, apply);
-    while (next !== undefined) await this.#nextPage({ ...options, limit: limit - all.length, next }, apply);
+    await this.#request("jobs", { ...options, limit: Math.min(limit, MOST_LISTED) }, apply);
+    while (next !== undefined) {
+      const left = Math.min(limit - all.length, MOST_LISTED);
+      await this.#nextPage({ ...options, limit: left, next }, apply);
+    }
     return all;
+  }
+
+  /** Count the owner's jobs; undefined if the server does not (0.1.0). */
+  async counts(): Promise<JobCounts | undefined> {
+    return (await this.#request("jobs", { limit: 1 })).counts;
   }
 
   async #nextPage(payload: Payload<"jobs">, apply: (reply: Reply<"jobs">) => void): Promise<void> {

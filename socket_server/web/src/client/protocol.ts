@@ -11,6 +11,7 @@ export type {
   Ending,
   EventType,
   Expectation,
+  JobCounts,
   JobEvent,
   JobFailure,
   JobState as State,

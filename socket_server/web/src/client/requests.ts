@@ -6,7 +6,7 @@ import type * as sent from "./protocol.generated.js";
 export interface Requests {
   watch: [sent.WatchRequest, View];
   unwatch: [sent.UnwatchRequest, object];
-  jobs: [sent.JobsRequest, Pick<sent.JobsAnswer, "next"> & { jobs: SnapshotData[] }];
+  jobs: [sent.JobsRequest, Pick<sent.JobsAnswer, "counts" | "next"> & { jobs: SnapshotData[] }];
   cancel: [sent.CancelRequest, Pick<sent.CancelAnswer, "state">];
   refresh: [sent.RefreshRequest, object];
   enqueue: [sent.EnqueueRequest, Pick<sent.EnqueueAnswer, "job"> & Pick<View, "snapshot"> & Partial<View>];

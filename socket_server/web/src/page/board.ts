@@ -1,4 +1,4 @@
-/** `Board`: the lists of running and finished jobs, newest first, drawn at most once a frame. */
+/** `Board`: the lists of running, queued and finished jobs, newest first, drawn at most once a frame. */
 import { render } from "lit";
 import type { Client, ClientEvents, Watched } from "../client/client.js";
 import type { JobEvent, SnapshotData } from "../client/protocol.js";
@@ -7,13 +7,13 @@ import type { TokenGrant } from "../client/token.js";
 import { shortName } from "../view/words.js";
 import { callOf } from "./calls.js";
 import { card, type Actions } from "./card.js";
-import { byId } from "./dom.js";
+import { byId, setNote } from "./dom.js";
 import { Entry } from "./entry.js";
 import { Filter } from "./filter.js";
+import { counted } from "./groups.js";
 import { place, headings } from "./lists.js";
+import { NONE_LEFT, Pages, type Left } from "./pages.js";
 
-const LISTED = 100; // jobs requested
-const KEPT = 200; // cards on the page; beyond it, the job that ended first is removed
 const PAUSE = 60; // least milliseconds between drawings; transitions move the bars in between
 const UNSEEN = 1000; // least milliseconds between drawings of a running job that is out of sight
 const NEAR = "200px"; // cards within this distance of the viewport count as visible
@@ -41,12 +41,17 @@ export class Board {
   #clock: ReturnType<typeof setInterval>;
   #loaded = false;
   #filter: Filter;
+  #pages: Pages;
+  #stop = new AbortController();
   #sight = new IntersectionObserver((found) => this.#seen(found), { rootMargin: NEAR });
 
   constructor(client: Client, options: BoardOptions) {
     this.#client = client;
     this.#options = options;
     client.addEventListener("jobs", ({ detail }) => this.#listed(detail));
+    this.#pages = new Pages(client, () => counted(this.#snapshots));
+    const { signal } = this.#stop;
+    byId("more-button").addEventListener("click", () => void this.#showMore(), { signal });
     client.addEventListener("watched", ({ detail }) => this.#watched(detail));
     client.addEventListener("missing", ({ detail }) => this.#missing(detail.job));
     client.addEventListener("job", ({ detail }) => this.#event(detail));
@@ -67,7 +72,7 @@ export class Board {
 
   /** Request the jobs that the token names; called again after each reconnect. */
   async load(): Promise<void> {
-    if (this.#grant.owner !== null || !this.#grant.jobs.length) await this.#client.jobs({ limit: LISTED });
+    if (this.#grant.owner !== null || !this.#grant.jobs.length) await this.#pages.load();
     for (const job of this.#grant.jobs) if (!this.#entries.has(job)) await this.#client.follow(job);
     this.#loaded = true;
     this.#draw();
@@ -95,11 +100,24 @@ export class Board {
     clearInterval(this.#clock);
     cancelAnimationFrame(this.#frame);
     this.#filter.close();
+    this.#stop.abort();
     this.#sight.disconnect();
     for (const { node } of this.#entries.values()) node.remove();
     this.#entries.clear();
     this.#loaded = false;
-    headings(this.#entries, this.#loaded);
+    this.#headings(NONE_LEFT);
+  }
+
+  get #snapshots(): Snapshot[] {
+    return [...this.#entries.values()].map(({ snapshot }) => snapshot);
+  }
+
+  async #showMore(): Promise<void> {
+    const button = byId<HTMLButtonElement>("more-button");
+    button.disabled = true;
+    setNote(byId("banner"), "");
+    await this.#pages.showMore().catch((error: Error) => setNote(byId("banner"), error.message));
+    button.disabled = false;
   }
 
   #listed({ jobs, first, last }: ClientEvents["jobs"]): void {
@@ -143,6 +161,8 @@ export class Board {
   }
 
   #event(event: JobEvent): void {
+    if (event.type !== "queued" && !this.#entries.has(event.job))
+      this.#pages.appeared(event.type === "started" ? "queued" : "running");
     const entry = this.#entry(event.job);
     const before = entry.snapshot.ended;
     const news = entry.snapshot.apply(event);
@@ -230,7 +250,10 @@ export class Board {
   }
 
   #showAll(): void {
-    for (const entry of this.#entries.values()) this.#changed(entry);
+    for (const entry of this.#entries.values()) {
+      entry.drawn = -Infinity; // due at once, even if a filter has hidden it
+      this.#changed(entry);
+    }
   }
 
   #seen(found: IntersectionObserverEntry[]): void {
@@ -265,7 +288,11 @@ export class Board {
       this.#show(entry, now);
       place(entry, this.#entries);
     }
-    headings(this.#entries, this.#loaded);
+    this.#headings(this.#pages);
+  }
+
+  #headings(pages: Left): void {
+    headings({ entries: this.#entries, loaded: this.#loaded, filtered: this.#filter.active, pages });
   }
 
   #show(entry: Entry, now: number): void {
@@ -279,19 +306,24 @@ export class Board {
 
   #tick(): void {
     this.#trim();
-    const running = [...this.#entries.values()].filter(({ snapshot }) => !snapshot.ended);
-    document.title = running.length ? `${running.length} running · taskbridge` : "taskbridge";
+    const { running } = counted(this.#snapshots);
+    const all = running + (this.#pages.left("running") ?? 0);
+    document.title = all ? `${all} running · taskbridge` : "taskbridge";
     // Without a connection the state of jobs is unknown, so their clocks stop.
-    if (this.#client.state === "live") for (const entry of running) this.#changed(entry);
+    if (this.#client.state !== "live") return;
+    for (const entry of this.#entries.values()) if (!entry.snapshot.ended) this.#changed(entry);
+    void this.#pages.recount(performance.now()).then(() => this.#draw());
   }
 
   #trim(): void {
     const ended = [...this.#entries].filter(([, { snapshot }]) => snapshot.ended);
     ended.sort(([, a], [, b]) => a.key - b.key);
-    for (const [job, { node }] of ended.slice(0, Math.max(0, this.#entries.size - KEPT))) {
+    const surplus = ended.slice(0, Math.max(0, this.#entries.size - this.#pages.kept));
+    for (const [job, { node }] of surplus) {
       this.#sight.unobserve(node);
       node.remove();
       this.#entries.delete(job);
     }
+    this.#pages.trimmed(surplus.length);
   }
 }

@@ -7,8 +7,13 @@ export function byId<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
   return found as Kind;
 }
 
+/** Show text in an element. */
+export function setText(node: Element, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 /** Show text in an element, or hide the element if the text is empty. */
 export function setNote(node: HTMLElement, text: string): void {
-  if (node.textContent !== text) node.textContent = text;
+  setText(node, text);
   node.hidden = text === "";
 }

@@ -13,6 +13,11 @@ export class Filter {
     for (const input of [this.#text, this.#state]) input.addEventListener("input", changed, { signal });
   }
 
+  /** Whether it is set. */
+  get active(): boolean {
+    return this.#text.value.trim() !== "" || this.#state.value !== "";
+  }
+
   /** Whether a job is to be shown. */
   shows(snapshot: Snapshot): boolean {
     const text = this.#text.value.trim().toLowerCase();

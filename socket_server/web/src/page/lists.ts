@@ -1,11 +1,13 @@
-/** Places jobs in the lists of running and finished jobs, and updates the lists' headings. */
-import { byId } from "./dom.js";
+/** Places jobs in the lists of their groups, and updates the lists' headings. */
+import { byId, setText } from "./dom.js";
 import type { Entry } from "./entry.js";
+import { GROUPS, groupOf } from "./groups.js";
+import { countText, leftText, type Left } from "./pages.js";
 
 /** Put a job's node into its list, sorted by time; it moves only if its list or time changes. */
 export function place(entry: Entry, entries: Map<string, Entry>): void {
   const { snapshot, node } = entry;
-  const list = byId(snapshot.ended ? "ended-jobs" : "active-jobs");
+  const list = byId(`${groupOf(snapshot)}-jobs`);
   const key = (snapshot.ended && snapshot.ended_at) || snapshot.queued_at || snapshot.started_at || snapshot.at;
   if (entry.list === list && entry.key === key) return;
   Object.assign(entry, { list, key });
@@ -16,20 +18,28 @@ export function place(entry: Entry, entries: Map<string, Entry>): void {
   if (held) node.focus({ preventScroll: true });
 }
 
-/** Show the number of visible jobs of each list, and hide empty lists. */
-export function headings(entries: Map<string, Entry>, loaded: boolean): void {
-  let shown = 0;
-  for (const name of ["active", "ended"]) {
-    const count = [...byId(`${name}-jobs`).children].filter((node) => !(node as HTMLElement).hidden).length;
-    shown += count;
-    byId(name).hidden = count === 0;
-    setText(byId(`${name}-count`), String(count));
-  }
-  byId("empty").hidden = !loaded || entries.size > 0;
-  byId("filters").hidden = entries.size < 2;
-  byId("none-shown").hidden = entries.size === 0 || shown > 0;
+export interface Shown {
+  entries: Map<string, Entry>;
+  /** Whether the list was requested and came. */
+  loaded: boolean;
+  /** Whether a filter is set. */
+  filtered: boolean;
+  pages: Left;
 }
 
-function setText(node: Element, text: string): void {
-  if (node.textContent !== text) node.textContent = text;
+/** Show the number of jobs of each group, hide empty lists, and say how many jobs are not listed. */
+export function headings({ entries, loaded, filtered, pages }: Shown): void {
+  let shown = 0;
+  for (const group of GROUPS) {
+    const nodes = [...byId(`${group}-jobs`).children];
+    const seen = nodes.filter((node) => !(node as HTMLElement).hidden).length;
+    shown += seen;
+    byId(group).hidden = seen === 0;
+    setText(byId(`${group}-count`), countText(nodes.length, pages.left(group), filtered ? seen : null));
+  }
+  byId("empty").hidden = !loaded || entries.size > 0 || pages.more;
+  byId("filters").hidden = entries.size < 2;
+  byId("none-shown").hidden = entries.size === 0 || shown > 0;
+  byId("more").hidden = !pages.more || pages.loading;
+  setText(byId("more-text"), leftText(pages));
 }

@@ -51,6 +51,14 @@ def test_a_message_that_was_taken_a_moment_ago_leaves_nobody_ahead():
     assert lines("a").ahead("q", 0) == {"a": 0}
 
 
+@pytest.mark.parametrize("ready", [0, 2])
+def test_one_job_alone_is_next_of_those_whose_messages_a_worker_holds(ready):
+    waiting = lines("a", "b", "c", "d")
+    assert waiting.ahead("q", ready) == {"a": 0, "b": 1, "c": 2, "d": 3}
+    waiting.leave("a")
+    assert waiting.ahead("q", ready) == {"b": 0, "c": 1, "d": 2}
+
+
 def test_queues_are_kept_apart():
     waiting = lines("a", "b")
     waiting.join("x", "other")

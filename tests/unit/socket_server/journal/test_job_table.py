@@ -78,3 +78,17 @@ def test_nothing_is_left_of_an_owner_whose_jobs_are_removed(table):
     table.remove("b")
     table.remove("c")
     assert table._owners == {}
+
+
+def test_the_jobs_of_an_owner_are_counted_as_they_begin_and_end(table):
+    for job, kind in zip(
+        "abcde", ["queued", "queued", "started", "retrying", "failed"], strict=True
+    ):
+        put(table, job, kind)
+    put(table, "x", "started", owner="other")
+    assert table.counts("o") == {"queued": 2, "running": 2, "ended": 1}
+    put(table, "a", "started", seq=1)
+    put(table, "c", "succeeded", seq=1)
+    table.remove("e")
+    assert table.counts("o") == {"queued": 1, "running": 2, "ended": 1}
+    assert table.counts("nobody") == {"queued": 0, "running": 0, "ended": 0}

@@ -100,6 +100,7 @@ def test_a_page_that_is_not_the_last_is_what_its_type_says(server, client):
     answer = client.ask("jobs", {"limit": 1})
     assert flaws(answer, "JobsAnswer") == []
     assert answer["next"]
+    assert answer["counts"] == {"queued": 1, "running": 1, "ended": 0}
 
 
 def test_a_client_whose_token_expires_is_told_what_the_type_says(server):
