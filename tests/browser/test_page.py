@@ -101,12 +101,16 @@ def test_a_folder_that_is_not_there_shows_an_error(open_page, tmp_path):
     expect(page.locator(".job .error")).not_to_contain_text("Traceback")
 
 
-def test_a_refusal_of_the_server_is_shown_next_to_the_form(page, new_stack):
+def test_only_kinds_of_jobs_that_the_server_allows_are_offered_and_a_refusal_is_shown(
+    page, new_stack
+):
     stack = new_stack(TASKBRIDGE_TASKS="support.*")
     stack.start_server()
     page.goto(f"{stack.url}/#token={stack.token(owner='ann', scope=EVERYTHING)}")
-    expect(page.locator("#connection")).to_have_text("Live")
-    start(page, "Checksum", path="/data")
+    expect(page.get_by_label("Task", exact=True)).to_be_visible()
+    for kind in ("Checksum", "Import CSV", "Thumbnails"):
+        expect(page.get_by_text(kind, exact=True)).to_be_hidden()
+    start(page, "Other task", name="workers.jobs.checksum")
     expect(page.locator("#start-message")).to_contain_text("workers.jobs.checksum")
     expect(page.locator(".job")).to_have_count(0)
     expect(page.get_by_role("button", name="Start")).to_be_enabled()

@@ -1,6 +1,10 @@
 /** The form that starts a job. */
 import type { Call } from "./calls.js";
 import { byId, setNote } from "./dom.js";
+import { matches } from "./patterns.js";
+
+/** Value of the kind for tasks without fields of their own. */
+const OTHER = "other";
 
 /** Add the form's listeners; if `start` rejects, the error's message is shown in `message`. */
 export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (call: Call) => Promise<void>): void {
@@ -14,10 +18,17 @@ export function setUpForm(form: HTMLFormElement, message: HTMLElement, start: (c
   showFields(form);
 }
 
-/** Show the form with the tasks that clients may start, or a note if there are none. */
+/** Show the kinds of jobs that clients may start, by patterns of names, or a note if there are none. */
 export function offer(tasks: string[]): void {
-  byId("start-form").hidden = !tasks.length;
+  const form = byId<HTMLFormElement>("start-form");
+  form.hidden = !tasks.length;
   byId("no-tasks").hidden = tasks.length > 0;
+  const kinds = [...form.querySelectorAll<HTMLInputElement>("[name=kind]")];
+  const allowed = kinds.filter(({ value }) => value === OTHER || tasks.some((pattern) => matches(value, pattern)));
+  for (const kind of kinds) if (kind.parentElement) kind.parentElement.hidden = !allowed.includes(kind);
+  const [first] = allowed;
+  if (first && !allowed.some(({ checked }) => checked)) first.checked = true;
+  showFields(form);
   const names = tasks.filter((name) => !name.includes("*"));
   byId("task-names").replaceChildren(...names.map((name) => new Option(name, name)));
 }
@@ -54,7 +65,7 @@ async function submit(
 function callIn(form: HTMLFormElement): Call {
   const kind = kindOf(form);
   const values = valuesOf(form);
-  if (kind !== "other") return { name: kind, kwargs: values };
+  if (kind !== OTHER) return { name: kind, kwargs: values };
   const args = parsed(values["args"], "[]", "Arguments", Array.isArray) as unknown[];
   const isObject = (value: unknown) => value !== null && typeof value === "object" && !Array.isArray(value);
   const kwargs = parsed(values["kwargs"], "{}", "Keyword arguments", isObject) as Record<string, unknown>;

@@ -23,7 +23,7 @@ function open(): void {
   const grant = readToken(token ?? "");
   byId("no-token").hidden = token !== null;
   byId("owner").textContent = grant.owner ?? "";
-  byId("start").hidden = token === null || !grant.allows("enqueue");
+  byId("start").hidden = true; // until it is known which tasks clients may start
   showConnection(token === null ? "closed" : "connecting");
   if (token !== null) follow(token, grant);
 }
@@ -39,7 +39,7 @@ function follow(token: string, grant: TokenGrant): void {
       .load()
       .then(() => point(shown))
       .catch((error: Error) => setNote(byId("banner"), error.message));
-    void learn(token, shown);
+    void learn(token, shown).then(() => (byId("start").hidden = mine !== client || !grant.allows("enqueue")));
   });
   mine.addEventListener("token_expiring", () => {
     if (mine === client) setNote(byId("banner"), EXPIRES);
