@@ -112,14 +112,28 @@ def test_more_jobs_than_are_listed_are_counted_and_shown_when_asked_for(
 
 
 def test_a_log_is_searched_as_a_whole(open_page, stack, owner):
-    job = run(stack, owner, "support.talk", 300)
+    job = run(stack, owner, "support.talk", 550)
     page = open_page()
     card(page, job).locator(".log summary").click()
-    lines = card(page, job).locator(".line")
-    expect(lines).to_have_count(600)  # each number is logged and printed
-    card(page, job).get_by_label("Search the log of talk").fill("LINE 29")
-    expect(lines).to_have_count(11)
+    lines, nothing = card(page, job).locator(".line"), card(page, job).locator(".nothing")
+    # Each number is logged and printed, and the page keeps a thousand lines.
+    expect(lines).to_have_count(1000)
+    expect(nothing).to_have_text("Older lines were not kept.")
+    search = card(page, job).get_by_label("Search the log of talk")
+    search.fill("LINE 29")
+    expect(lines).to_have_count(10)
     expect(card(page, job).locator("mark").first).to_have_text("line 29")
+    search.fill("line 7:")
+    expect(nothing).to_have_text("No line that was kept has that: older lines were not kept.")
+
+
+def test_an_error_and_numbers_are_shown_as_the_task_gave_them(open_page, stack, owner):
+    job = run(stack, owner, "support.look_up")
+    page = open_page()
+    expect(card(page, job).locator(".error")).to_have_text("KeyError: 'customer_id'")
+    letter = "error => getComputedStyle(error, '::first-letter').textTransform"
+    assert card(page, job).locator(".error").evaluate(letter) == "none"
+    expect(card(page, job).locator(".meta")).to_have_text("rate0.001")
 
 
 def test_any_task_that_the_server_allows_is_started_and_run_again(open_page):

@@ -225,6 +225,13 @@ def fail() -> None:
     raise ValueError("this was bound to fail")
 
 
+@shared_task(name="support.look_up")
+def look_up() -> None:
+    """Tell a small number, and fail with an exception whose text is no sentence."""
+    job.set_meta(rate=0.001)
+    raise KeyError("customer_id")
+
+
 @shared_task(name="support.retry_once", bind=True)
 def retry_once(self) -> int:  # type: ignore[no-untyped-def]
     if self.request.retries == 0:

@@ -9,8 +9,10 @@ const output = (...chunks: unknown[]) => event("output", { chunks });
 
 test("only the last lines are kept", () => {
   const tail = new LogTail(2);
-  tail.add(log("a", "b", "c"));
-  expect(texts(tail)).toEqual(["b", "c"]);
+  tail.add(log("a", "b"));
+  expect(tail.cut).toBe(false);
+  tail.add(log("c"));
+  expect([texts(tail), tail.cut]).toEqual([["b", "c"], true]);
 });
 
 test("an event is taken once", () => {

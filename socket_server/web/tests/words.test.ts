@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import type { Bar } from "../src/client/protocol.js";
 import { Snapshot } from "../src/client/snapshot.js";
+import { TaskState } from "../src/client/task-state.js";
 import * as format from "../src/view/format.js";
-import { badge, facts, hints, notes, shortName, time } from "../src/view/words.js";
+import { badge, facts, failure, hints, notes, shortName, taskRows, time } from "../src/view/words.js";
 import { bar, event, given } from "./events.js";
 
 test.each([
@@ -79,4 +80,34 @@ test("a result of names and plain values is shown as facts, any other one is not
     ["ok", "yes"],
   ]);
   for (const other of [3, "text", null, [1], { a: { b: { c: 1 } } }, { a: "x\ny" }]) expect(facts(other)).toBeNull();
+});
+
+test.each([
+  [0.001, "0.001"],
+  [-2.5e-9, "-2.5e-9"],
+  [0.1 + 0.2, "0.3"],
+  [1234.5678, "1,234.5678"],
+  [9007199254740991, "9,007,199,254,740,991"],
+  [1e300, "1e+300"],
+  [0, "0"],
+  [Number.NaN, ""],
+])("%d is shown exactly", (value, text) => expect(format.exact(value)).toBe(text));
+
+test("a count that is small keeps two digits, and a large one its whole part", () => {
+  expect([0.00123, 0.5, 12.345, 1234567.8].map(format.number)).toEqual(["0.0012", "0.5", "12.35", "1,234,568"]);
+});
+
+test("an error is shown as Python says it", () => {
+  const failed = (error: { class: string; message: string }) => failure(Snapshot.from(given({ error })));
+  expect(failed({ class: "KeyError", message: "'customer_id'" })).toBe("KeyError: 'customer_id'");
+  expect([failed({ class: "E", message: "" }), failed({ class: "", message: "m" })]).toEqual(["E", "m"]);
+});
+
+test("tasks that are queued alike take one row, which counts them", () => {
+  const tasks = ["running a", "queued a", "queued b", "queued a", "failed a", "failed a"].map((text, index) => {
+    const [state, name] = text.split(" ") as ["running", string];
+    return new TaskState({ task: `t${index}`, name, state });
+  });
+  const rows = taskRows(tasks).map(({ task, count }) => `${count} × ${task.name} ${task.state}`);
+  expect(rows).toEqual(["1 × a running", "2 × a queued", "1 × b queued", "1 × a failed", "1 × a failed"]);
 });

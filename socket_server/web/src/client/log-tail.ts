@@ -23,6 +23,8 @@ export interface TailLine {
 export class LogTail {
   /** Oldest first. */
   readonly lines: TailLine[] = [];
+  /** Whether there were older lines, which were not kept. */
+  cut = false;
   #most: number;
   #places = new Map<string, [run: number, seq: number]>();
   /** Decoder of each task: the bytes of one character may be split between two chunks. */
@@ -96,7 +98,10 @@ export class LogTail {
     const line = { id: this.#next, at, level, text };
     this.#next += 1;
     this.lines.push(line);
-    if (this.lines.length > this.#most) this.lines.shift();
+    if (this.lines.length > this.#most) {
+      this.lines.shift();
+      this.cut = true;
+    }
     return line;
   }
 }

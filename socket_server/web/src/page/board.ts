@@ -154,6 +154,8 @@ export class Board {
     const entry = this.#take(job, snapshot);
     entry.watched = true;
     if (since === null && events.length) entry.clearLog();
+    if (since === null && !recovered)
+      entry.log.cut = true; // the server has dropped the first lines
     else if (since !== null && !recovered) entry.log.gap();
     if (since !== null && before && !before.snapshot.ended) this.#options.resumed(recovered);
     for (const event of events) entry.log.add(event);
@@ -168,14 +170,14 @@ export class Board {
     const news = entry.snapshot.apply(event);
     entry.log.add(event);
     if (news) entry.missing = false;
-    if (event.type === "progress") this.#measure(entry, event.at);
+    if (event.type !== "log" && event.type !== "output") this.#measure(entry, event.at);
     this.#follow(entry, event.cursor ?? null);
     if (!before && entry.snapshot.ended) this.#over(entry);
     this.#changed(entry);
   }
 
   #measure(entry: Entry, at: number): void {
-    const [bar] = entry.snapshot.bars;
+    const [bar] = entry.throughput.due(at) ? entry.snapshot.bars : [];
     if (bar) entry.throughput.add(at, bar);
   }
 

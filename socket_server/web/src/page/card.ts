@@ -3,7 +3,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../client/legible.js";
 import { bars } from "../view/bars.js";
 import * as format from "../view/format.js";
-import { badge, facts, failure, hints, notes, shortName, text, time } from "../view/words.js";
+import { badge, facts, failure, hints, notes, shortName, taskRows, text, time, type TaskRow } from "../view/words.js";
 import type { Entry } from "./entry.js";
 import { taskIn } from "./flower.js";
 import { logView } from "./log-view.js";
@@ -35,10 +35,7 @@ export function card(entry: Entry, actions: Actions, now: number): TemplateResul
     ${pairs(
       "meta",
       "What the job says about itself",
-      Object.entries(snapshot.meta).map(([key, value]) => [
-        legible(key),
-        format.number(value as number) || text(value),
-      ]),
+      Object.entries(snapshot.meta).map(([key, value]) => [legible(key), format.exact(value as number) || text(value)]),
     )}
     ${result(snapshot.result)} ${tasks(entry, actions)}
     ${logView(
@@ -70,9 +67,11 @@ function buttons(entry: Entry, actions: Actions, name: string): TemplateResult |
 }
 
 function messages({ snapshot, view, missing }: Entry, now: number): TemplateResult {
-  const wrong = failure(snapshot) || (snapshot.ended ? "" : view.refusal);
+  const wrong = failure(snapshot);
+  const refusal = wrong || snapshot.ended ? "" : view.refusal;
   const note = [...hints(snapshot, now), ...notes(snapshot, missing)].join(" ");
-  return html`${wrong ? html`<p class="error" title=${snapshot.error ? legible(snapshot.error.class) : nothing}>${wrong}</p>` : nothing}
+  return html`${wrong ? html`<p class="error">${wrong}</p>` : nothing}
+    ${refusal ? html`<p class="error refusal">${refusal}</p>` : nothing}
     ${snapshot.error?.traceback ? html`<pre class="result" tabindex="0" aria-label="Traceback">${legible(snapshot.error.traceback)}</pre>` : nothing}
     ${note ? html`<p class="note">${note}</p>` : nothing}`;
 }
@@ -98,8 +97,21 @@ function tasks(entry: Entry, actions: Actions): TemplateResult | typeof nothing 
     actions.changed(entry);
   };
   const title = `Tasks (${format.number(snapshot.done)} of ${format.number(snapshot.total)} done)`;
-  const row = (task: (typeof snapshot.tasks)[number]) =>
-    html`<li>${actions.flower ? html`<a href=${taskIn(actions.flower, task.task)} target="_blank" rel="noopener" title="In Flower">${shortName(task.name)}</a>` : html`<span>${shortName(task.name)}</span>`}<span class="badge" data-state=${task.state}>${badge(task)}</span></li>`;
   return html`<details class="tasks" @toggle=${toggle}><summary><span class="tasks-title">${title}</span></summary>
-    <ul class="task-list">${view.tasksOpen ? snapshot.tasks.map(row) : nothing}</ul></details>`;
+    <ul class="task-list">${view.tasksOpen ? taskList(snapshot, actions.flower) : nothing}</ul></details>`;
+}
+
+function taskList({ tasks, total }: Entry["snapshot"], flower: string | undefined): TemplateResult {
+  const left = total - tasks.length;
+  return html`${taskRows(tasks).map((row) => taskRow(row, flower))}
+    ${left > 0 ? html`<li class="unlisted">and ${format.number(left)} more</li>` : nothing}`;
+}
+
+function taskRow({ task, count }: TaskRow, flower: string | undefined): TemplateResult {
+  const name = shortName(task.name);
+  const shown =
+    flower && count === 1
+      ? html`<a href=${taskIn(flower, task.task)} target="_blank" rel="noopener" title="In Flower">${name}</a>`
+      : html`<span>${count > 1 ? `${format.number(count)} × ${name}` : name}</span>`;
+  return html`<li>${shown}<span class="badge" data-state=${task.state}>${badge(task)}</span></li>`;
 }

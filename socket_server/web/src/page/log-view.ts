@@ -52,15 +52,16 @@ export function logView(entry: Entry, changed: () => void, opened: () => void): 
 function lines(log: LogTail, search: string, job: string): TemplateResult {
   const wanted = search.toLowerCase();
   const shown = wanted ? log.lines.filter(({ text }) => text.toLowerCase().includes(wanted)) : log.lines;
-  const empty = log.lines.length ? "No line has that." : "No log lines.";
+  const none = log.cut ? "No line that was kept has that: older lines were not kept." : "No line has that.";
+  const empty = log.lines.length ? none : log.cut ? "The lines of this log were not kept." : "No log lines.";
   return html`<div class="lines" role="log" aria-live="off" tabindex="0" aria-label="Log of ${job}" ${follow()}>
     ${
       shown.length
-        ? repeat(
+        ? html`${log.cut ? html`<p class="nothing">Older lines were not kept.</p>` : nothing}${repeat(
             shown,
             ({ id }) => id,
             (line) => row(line, wanted),
-          )
+          )}`
         : html`<p class="nothing">${empty}</p>`
     }
   </div>`;

@@ -7,8 +7,9 @@ export const barsStyle = css`
   .bars:empty { display: none; }
   .bar { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: .15rem 1rem; align-items: baseline; font-size: .88rem; }
   .what { display: flex; gap: .6rem; min-width: 0; }
-  .desc { overflow-wrap: anywhere; unicode-bidi: isolate; }
-  .postfix { color: var(--quiet); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; flex: 1; unicode-bidi: isolate; }
+  .desc { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; unicode-bidi: isolate; }
+  .desc.whole { white-space: normal; overflow-wrap: anywhere; }
+  .postfix { color: var(--quiet); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; flex: 1 1 4rem; unicode-bidi: isolate; }
   .numbers { color: var(--quiet); text-align: end; font-variant-numeric: tabular-nums; unicode-bidi: isolate; }
   .track { grid-column: 1 / -1; contain: strict; height: .5rem; border-radius: 99px; background: var(--track); overflow: hidden; }
   .bar[data-depth="1"] { margin-inline-start: 1rem; }

@@ -55,7 +55,7 @@ function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
   const most = share === null ? nothing : (bar.total as number);
   const now = share === null ? nothing : Math.min(Math.max(bar.n, 0), bar.total as number);
   return html`<div class="bar" part="bar" data-depth=${level}>
-    <div class="what"><span class="desc" part="description" dir="auto">${label}</span>
+    <div class="what"><span class="desc" part="description" dir="auto" title=${label} @click=${unfold}>${label}</span>
       <span class="postfix" dir="auto">${legible(bar.postfix ?? "")}</span></div>
     <div class="numbers" part="numbers">${numbers}</div>
     <div class="track" part="track" role="progressbar" data-look=${look}
@@ -63,6 +63,11 @@ function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
       aria-valuemax=${most} aria-valuenow=${now}
       aria-valuetext=${numbers || (bar.idle ? "waiting" : "working")}><div class="fill" part="fill" ${at(share)}></div></div>
   </div>`;
+}
+
+// A long description takes one line; a click shows all of it, as its title does where there is a pointer.
+function unfold({ currentTarget }: Event): void {
+  (currentTarget as HTMLElement).classList.toggle("whole");
 }
 
 function figures(bar: Bar, share: number | null, ended: boolean): string {

@@ -4,6 +4,10 @@ import type { Bar } from "../client/protocol.js";
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const broken = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const small = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+/** Digits of a number that is shown as it is: fewer than a double has, whose last ones are noise. */
+const DIGITS = 12;
+const precise = new Intl.NumberFormat("en", { maximumSignificantDigits: DIGITS });
 const PREFIXES = ["", "k", "M", "G", "T", "P", "E"];
 
 type Maybe = number | null | undefined;
@@ -12,10 +16,19 @@ function finite(value: Maybe): value is number {
   return Number.isFinite(value);
 }
 
-/** 1234567 → "1,234,567"; 0.123 → "0.12". */
+/** For counts, which change: 1234567 → "1,234,567"; 12.345 → "12.35"; 0.00123 → "0.0012". */
 export function number(value: Maybe): string {
   if (!finite(value)) return "";
-  return (Math.abs(value) < 100 ? broken : whole).format(value);
+  const size = Math.abs(value);
+  return (size < 1 ? small : size < 100 ? broken : whole).format(value);
+}
+
+/** For values as they were given: 0.001 → "0.001"; 1e-9 → "1e-9"; 0.1 + 0.2 → "0.3". */
+export function exact(value: Maybe): string {
+  if (!finite(value)) return "";
+  const size = Math.abs(value);
+  if (size >= 1e21 || (size > 0 && size < 1e-6)) return String(Number(value.toPrecision(DIGITS)));
+  return (Number.isInteger(value) ? whole : precise).format(value);
 }
 
 /** 1234567, "B" → "1.23 MB": three figures and an SI prefix, in steps of 1000. */

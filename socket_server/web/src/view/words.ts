@@ -2,6 +2,7 @@
 import type { Expectation, QueuePlace } from "../client/protocol.js";
 import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
+import type { TaskState } from "../client/task-state.js";
 import * as format from "./format.js";
 
 /** "workers.jobs.checksum" → "checksum". */
@@ -15,6 +16,29 @@ export function badge({ state, stalled, attempt }: { state: string; stalled: boo
   return attempt > 1 && state === "running" ? `running, attempt ${attempt}` : state;
 }
 
+/** A row in the list of a canvas's tasks: a task, or several that wait alike. */
+export interface TaskRow {
+  task: TaskState;
+  count: number;
+}
+
+/** Tasks in the order given; of those that are queued, one row for each name. */
+export function taskRows(tasks: TaskState[]): TaskRow[] {
+  const waiting = new Map<string, TaskRow>();
+  const rows: TaskRow[] = [];
+  for (const task of tasks) {
+    const alike = task.state === "queued" ? waiting.get(task.name) : undefined;
+    if (alike) {
+      alike.count += 1;
+      continue;
+    }
+    const row = { task, count: 1 };
+    rows.push(row);
+    if (task.state === "queued") waiting.set(task.name, row);
+  }
+  return rows;
+}
+
 /** How long a job has run or waited, or when it ended and how long it took. */
 export function time(snapshot: Snapshot, now: number): string {
   const { queued_at: queued, started_at: started, ended_at: end } = snapshot;
@@ -26,9 +50,10 @@ export function time(snapshot: Snapshot, now: number): string {
   return [took, format.clock(end, now)].filter(Boolean).join(" · ");
 }
 
-/** What went wrong, in one sentence; "" for nothing. */
+/** What went wrong, as Python says it: class and message, unchanged; "" for nothing. */
 export function failure({ error }: Snapshot): string {
-  return error ? legible(error.message || error.class || "The job failed and gave no reason.") : "";
+  if (!error) return "";
+  return legible([error.class, error.message].filter(Boolean).join(": ") || "The job failed and gave no reason.");
 }
 
 /** Sentences on the queue, the expected end, silence, reasons and the next retry. */
@@ -97,7 +122,7 @@ export function facts(result: unknown): [name: string, text: string][] | null {
 
 function plain(value: unknown, nested = false): string | null {
   if (value === null) return "none";
-  if (typeof value !== "object") return typeof value === "number" ? format.number(value) : legible(value);
+  if (typeof value !== "object") return typeof value === "number" ? format.exact(value) : legible(value);
   if (nested) return null;
   const named = !Array.isArray(value);
   const texts: string[] = [];
