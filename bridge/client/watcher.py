@@ -139,7 +139,7 @@ class Watcher:
                 return
 
     def _fold(self, message: JobEvent) -> Iterator[JobEvent]:
-        if (event := self._event(message)) and self.snapshot.apply(event):
+        if (event := self._event(message)) and self.snapshot.apply(event, message.get("totals")):
             self.cursor = message.get("cursor") or self.cursor
             if self._novelty.take(event):
                 yield message

@@ -20,6 +20,7 @@ __all__ = [
     "QueuePlace",
     "SnapshotData",
     "TaskData",
+    "Totals",
 ]
 
 #: A JSON object whose fields depend on something else: an event's type, or an application.
@@ -97,6 +98,16 @@ class Expectation(TypedDict):
     jobs: int
 
 
+class Totals(TypedDict):
+    """A job's state over all of its tasks, of which a snapshot may list only some."""
+
+    state: JobState
+    #: Tasks that have ended, and tasks that the job is known to have.
+    done: int
+    total: int
+    incomplete: bool
+
+
 class JobEvent(TypedDict):
     """One event of one task of a job; events of a task are ordered by (run, seq, tick)."""
 
@@ -116,6 +127,8 @@ class JobEvent(TypedDict):
     data: JSONObject
     #: Place of the event among those of its job, for a later ``watch``.
     cursor: NotRequired[str | None]
+    #: Of the job after the event, if several of its tasks have sent events.
+    totals: NotRequired[Totals]
 
 
 class TaskData(TypedDict):

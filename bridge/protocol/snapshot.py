@@ -17,6 +17,7 @@ from bridge.protocol.json_types import (
     JSONObject,
     QueuePlace,
     SnapshotData,
+    Totals,
 )
 from bridge.protocol.size_budget import SizeBudget
 from bridge.protocol.task_state import NOTHING, TaskState, Why
@@ -92,6 +93,7 @@ class Snapshot:
         "_swept",
         "_tasks",
         "_total",
+        "_totals",
         "at",
         "dropped",
         "job",
@@ -123,13 +125,28 @@ class Snapshot:
         #: When and why a server presumed all waiting tasks cancelled; None if it did not.
         self._swept: tuple[float, Why] | None = None
         self._given = FRESH
+        #: A server's, as of the last event; None if it was without.
+        self._totals: Totals | None = None
 
-    def apply(self, event: Event) -> bool:
+    def apply(self, event: Event, totals: Totals | None = None) -> bool:
         """Fold one event in.
+
+        Args:
+            event: the next event.
+            totals: the event's ``totals``, as a server sends them to clients: a snapshot that was
+                decoded does not know the tasks that were not listed. Default None for none.
 
         Returns:
             False if it was a duplicate or stale, and changed nothing.
         """
+        if not self._fold(event):
+            return False
+        self._totals = totals
+        if event.terminal and self.ended:
+            self._settle()
+        return True
+
+    def _fold(self, event: Event) -> bool:
         if event.type == "cancelling":
             return self._cancel(event)
         if event.type == "estimate":
@@ -151,8 +168,6 @@ class Snapshot:
         self._tasks.fold(task, event)
         self._describe(event)
         self._times(event)
-        if event.terminal and self.ended:
-            self._settle()
         return True
 
     def _sweep(self, event: Event) -> bool:
@@ -162,8 +177,6 @@ class Snapshot:
         self._touch()
         self._swept = (event.at, why)
         self.at = max(self.at, event.at)
-        if self.ended:
-            self._settle()
         return True
 
     def _settle(self) -> None:
@@ -281,7 +294,12 @@ class Snapshot:
             self._result = cast("Outcome", told)
 
     def _failure(self) -> Failure | None:
-        """Return how the first task ended that did not succeed."""
+        """Return how the first task ended that did not succeed, if the job has ended with it."""
+        found = self._first_failure()
+        stands = self._totals is None or (found and found["state"] == self._totals["state"])
+        return found if stands else None
+
+    def _first_failure(self) -> Failure | None:
         known, task = self._given.failure, self._tasks.first_failed()
         if task is None or (known and (known["ended_at"] or 0.0) <= (task.ended_at or 0.0)):
             return known
@@ -291,12 +309,16 @@ class Snapshot:
     @property
     def total(self) -> int:
         """Number of tasks that the job is known to have."""
+        if self._totals is not None:
+            return self._totals["total"]
         known = max(len(self._tasks) + self._given.unlisted, self._given.total)
         return max(self._total + self._more, known)
 
     @property
     def done(self) -> int:
         """Number of tasks that have ended."""
+        if self._totals is not None:
+            return self._totals["done"]
         return self._given.unlisted + self._tasks.done
 
     @property
@@ -304,6 +326,8 @@ class Snapshot:
         """``queued``, ``running``, ``retrying``, ``cancelling`` or how the job ended."""
         if self._given.encoded is not None:
             return str(self._given.encoded["state"])
+        if self._totals is not None:
+            return self._totals["state"]
         if failure := self._failure():
             return str(failure["state"])
         done = self.done
@@ -362,7 +386,18 @@ class Snapshot:
     @property
     def incomplete(self) -> bool:
         """Whether events that a task sent never arrived."""
+        if self._totals is not None:
+            return self._totals["incomplete"]
         return self._given.incomplete or self._tasks.count("incomplete") > 0
+
+    @property
+    def totals(self) -> Totals | None:
+        """State over all tasks, for clients that do not know all; None for a single task."""
+        if len(self._tasks) < 2:
+            return None
+        state = cast("JobState", self.state)
+        counts = {"done": self.done, "total": self.total}
+        return cast("Totals", {"state": state, **counts, "incomplete": self.incomplete})
 
     @property
     def stalled(self) -> bool:
@@ -476,7 +511,7 @@ class Snapshot:
             return _reasons(first.why)
         if self.state == "cancelling":
             return {"reason": self._asked or None}
-        return self._result if self.ended else NO_OUTCOME
+        return self._result if self.state == "succeeded" else NO_OUTCOME
 
     def _expected(self) -> tuple[QueuePlace | None, Expectation | None]:
         """Return the estimate: its queue while the job is queued, its expectation until it ends."""

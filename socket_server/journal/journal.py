@@ -136,6 +136,8 @@ class Journal:
         if passing:
             place = record.last  # it is not held, so its cursor is that of the event before
         encoded: JobEvent = {**numbered.encode(), "cursor": place.cursor(self.epoch)}
+        if totals := record.snapshot.totals:
+            encoded["totals"] = totals
         ends = record.snapshot.ended and not ended
         change = Change(encoded, event, record.snapshot, ends=ends, live=not past)
         if not passing:

@@ -58,9 +58,15 @@ def test_a_chord_of_many_tasks_is_watched_to_its_end_and_nothing_is_lost_of_it(s
     job = enqueue(stack)
     card = page.locator(f'.job[data-job="{job}"]')
     expect(card).to_have_attribute("data-state", "queued", timeout=30_000)
+    card.get_by_text("Tasks (").click()
+    expect(card.locator(".task-list li")).to_have_text(
+        ["100 × addqueued", f"and {TASKS + 1 - 100:,} more"]
+    )
     stack.start_worker()
+    page.reload()  # midway, which must not look as if anything was lost
     expect(card).to_have_attribute("data-state", "succeeded", timeout=1000 * PATIENCE)
     expect(card).to_contain_text(f"{TASKS + 1:,}")
+    expect(card.locator(".note")).to_have_count(0)
     found = stack.bridge.status(job)
     assert (found["done"], found["total"], found["result"]) == (TASKS + 1, TASKS + 1, 3 * TASKS)
     assert (found["incomplete"], faults) == (False, [])

@@ -17,6 +17,7 @@ export type {
   JobState as State,
   LogLine,
   QueuePlace,
+  Totals,
 } from "./protocol.generated.js";
 
 /** `Type` with all fields optional but those of `Names`. */

@@ -17,6 +17,7 @@ import {
   type SnapshotData,
   type State,
   type TaskData,
+  type Totals,
 } from "./protocol.js";
 import { TaskState } from "./task-state.js";
 import { TaskTable } from "./task-table.js";
@@ -69,6 +70,8 @@ export class Snapshot {
   #givenFailure: Failure | null = null;
   #result: { result?: unknown; result_omitted?: unknown } = {};
   #resultRun = -1;
+  /** The server's, as of the last event: the tasks that its snapshot did not list are unknown here. */
+  #totals: Totals | null = null;
 
   constructor(job: string) {
     this.job = job;
@@ -114,6 +117,13 @@ export class Snapshot {
 
   /** Fold one event in; false if it was a duplicate or stale. */
   apply(event: JobEvent): boolean {
+    if (!this.#fold(event)) return false;
+    this.#totals = event.totals ?? null;
+    if (isEnd(event.type) && this.ended) this.#settle();
+    return true;
+  }
+
+  #fold(event: JobEvent): boolean {
     const data = event.data !== null && typeof event.data === "object" ? event.data : {};
     if (event.type === "cancelling") return this.#cancel(event, data);
     if (event.type === "estimate") return this.#expect(data);
@@ -127,7 +137,6 @@ export class Snapshot {
     this.#tasks.fold(task, { ...event, data });
     this.#describe(event, data);
     this.#times(event, data);
-    if (isEnd(event.type) && this.ended) this.#settle();
     return true;
   }
 
@@ -135,7 +144,6 @@ export class Snapshot {
     if (!this.#tasks.presumeCancelled(event.at, (data["reason"] as string | undefined) ?? null)) return false;
     this.#given = null;
     this.at = Math.max(this.at, event.at);
-    if (this.ended) this.#settle();
     return true;
   }
 
@@ -197,8 +205,13 @@ export class Snapshot {
     }
   }
 
-  // End of the first task that did not succeed.
+  // End of the first task that did not succeed, if the job has ended with it.
   #failure(): Failure | null {
+    const found = this.#firstFailure();
+    return this.#totals === null || found?.state === this.#totals.state ? found : null;
+  }
+
+  #firstFailure(): Failure | null {
     const known = this.#givenFailure;
     const task = this.#tasks.firstFailed();
     return task === null || (known && (known.ended_at ?? 0) <= (task.ended_at ?? 0)) ? known : task;
@@ -206,18 +219,21 @@ export class Snapshot {
 
   /** Number of tasks that the job is known to have. */
   get total(): number {
+    if (this.#totals) return this.#totals.total;
     const known = Math.max(this.#tasks.size + this.#unlisted, this.#counted);
     return Math.max(this.#planned + this.#spawned, known);
   }
 
   /** Number of tasks that have ended. */
   get done(): number {
+    if (this.#totals) return this.#totals.done;
     return this.#unlisted + this.#tasks.count("ended");
   }
 
   /** "queued", "running", "retrying", "cancelling" or how the job ended. */
   get state(): State {
     if (this.#given) return this.#given.state;
+    if (this.#totals) return this.#totals.state;
     const failure = this.#failure();
     if (failure) return failure.state;
     const { done } = this;
@@ -300,6 +316,7 @@ export class Snapshot {
 
   /** Whether events of a task are missing. */
   get incomplete(): boolean {
+    if (this.#totals) return this.#totals.incomplete;
     return this.#incomplete || this.#tasks.count("incomplete") > 0;
   }
 

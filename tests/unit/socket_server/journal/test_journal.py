@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
 from bridge.protocol.event import Event, finite_json
+from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.journal import Journal
 from support.clock import Clock
+from support.stories import MANY, story
 
 
 @pytest.fixture
@@ -393,3 +396,22 @@ def test_no_json_is_left_of_a_job_that_is_forgotten(journal, clock):
     clock.now += 1000
     journal.prune()
     assert (len(journal._texts), journal._texts.size) == (0, 0)
+
+
+def test_a_client_that_comes_midway_knows_the_state_of_a_job_whose_tasks_are_not_all_listed():
+    chance, differing = random.Random(5), set()
+    for failing in (0.0, 0.002, 0.1) * 3:
+        journal = Journal()
+        events = story(chance, MANY, 700, failing=failing, noisy=0.02)
+        begin, client = 250, None
+        for number, one in enumerate(events):
+            if number == begin:
+                client = Snapshot.decode(journal.snapshot("job"))
+            if not (change := journal.fold(one)) or client is None:
+                continue
+            client.apply(Event.decode({**change, "data": dict(change["data"])}), change["totals"])
+            server = journal.of("job")
+            for name in ("state", "done", "total", "incomplete", "ended"):
+                if getattr(server, name) != getattr(client, name):
+                    differing.add((name, change["type"]))
+    assert not differing

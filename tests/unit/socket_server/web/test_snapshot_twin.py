@@ -43,6 +43,17 @@ def given_by_server(chance, events):
     return start
 
 
+def sent_by_server(before, events):
+    """Return events as a server sends them that has folded in those before."""
+    server, told = Snapshot("job"), []
+    for one in before:
+        server.apply(one)
+    for one in events:
+        known = server.apply(one) and server.totals
+        told.append({**one.encode(), **({"totals": known} if known else {})})
+    return told
+
+
 def from_result(chance):
     """Return the snapshot of a job that only the result backend has."""
     state = chance.choice(["queued", "running", "retrying", *sorted(TERMINAL)])
@@ -62,8 +73,9 @@ def stories(tasks, length, failing, noisy, count):
         start = given_by_server(chance, events[:cut]) if cut else None
         start = from_result(chance) if number % 4 == 1 and noisy else start
         left = events[cut:]
+        told = sent_by_server(events[:cut], left) if number % 2 else [one.encode() for one in left]
         looks = sorted({0, 1, 3, len(left), *(chance.randrange(len(left) + 1) for _ in range(4))})
-        yield {"start": start, "events": [event.encode() for event in left], "looks": looks}, left
+        yield {"start": start, "events": told, "looks": looks}, left
 
 
 def folded(told, events):
@@ -74,7 +86,7 @@ def folded(told, events):
         if number in told["looks"]:
             states.append(look(snapshot))
         if number < len(events):
-            news.append(snapshot.apply(events[number]))
+            news.append(snapshot.apply(events[number], told["events"][number].get("totals")))
     return {"news": news, "states": states}
 
 
