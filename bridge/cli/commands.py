@@ -169,6 +169,7 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
 @click.option("--args", "args", callback=_json(list, "list"), metavar="JSON", help="A JSON list.")
 @click.option("--kwargs", callback=_json(dict, "object"), metavar="JSON", help="A JSON object.")
 @owner_option
+@click.option("--title", metavar="T", help="What people see in place of NAME.")
 @click.option("--queue", metavar="Q", help="Celery queue; default the task's.")
 @click.option("--redact", is_flag=True, help="Keep its arguments from operators.")
 @click.option("--watch", "watching", is_flag=True, help="Watch it, and exit with its status.")
@@ -177,6 +178,7 @@ def enqueue(
     args: list[object],
     kwargs: JSONObject,
     owner: str | None,
+    title: str | None,
     queue: str,
     redact: bool,
     watching: bool,
@@ -185,7 +187,7 @@ def enqueue(
     bridge = Bridge()
     tracing.start(bridge.settings, "taskbridge")
     options = {"queue": queue} if queue else {}
-    job = bridge.enqueue(name, args, kwargs, owner=owner, redact=redact, **options)
+    job = bridge.enqueue(name, args, kwargs, owner=owner, title=title, redact=redact, **options)
     echo(job.id)
     if watching:
         from bridge.cli.watch import follow

@@ -50,7 +50,9 @@ def _table(jobs: list[SnapshotData]) -> Table:
         state = job["state"]
         age = duration(time.time() - (job["queued_at"] or job["at"]))
         told = cell(state, COLOURS.get(state, "")) + (", no news" if job["stalled"] else "")
-        table.add_row(cell(job["job"]), cell(job["name"]), told, _progress(job), age)
+        table.add_row(
+            cell(job["job"]), cell(job.get("title") or job["name"]), told, _progress(job), age
+        )
     return table
 
 

@@ -46,6 +46,7 @@ class LiveView:
         self._waits = waits
         self._ending = ending
         self._rows: list[TaskID] = []
+        self._title: str | None = None
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
             Cell("{task.description}", most=48),
@@ -60,6 +61,9 @@ class LiveView:
 
     def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         """Draw the state after an event."""
+        if snapshot.title and self._title is None:
+            self._title = snapshot.title
+            self._console.print(cell(self._title, "bold"))
         self._print(self._lines.of(event))
         bars: Sequence[BarData | str] = snapshot.bars or _note(self._waits(snapshot))
         while len(self._rows) < len(bars):

@@ -66,8 +66,12 @@ class PlainView:
         self._lines = Lines()
         self._shown: dict[tuple[str, int], tuple[int, bool]] = {}
         self._known: tuple[QueuePlace | None, bool] = (None, True)
+        self._title: str | None = None
 
     def show(self, event: JobEvent, snapshot: Snapshot) -> None:
+        if snapshot.title and self._title is None:
+            self._title = snapshot.title
+            echo(self._title)
         self._print(self._lines.of(event))
         self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):

@@ -135,6 +135,7 @@ class Bridge:
         kwargs: Mapping[str, object] | None = None,
         *,
         owner: str | None = None,
+        title: str | None = None,
         redact: bool = False,
         **options: object,
     ) -> Job:
@@ -145,6 +146,8 @@ class Bridge:
             args: positional arguments; JSON.
             kwargs: keyword arguments; JSON.
             owner: owner of the job: a string of 1 to 255 characters, without control characters.
+            title: what people see in place of the task's name: a string of 1 to 255 characters,
+                without control characters. Default the name; a canvas has that of its first task.
             redact: whether its arguments are hidden from operators: Flower and other readers of
                 Celery's events see ``<redacted>``. The message at the broker still has them.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
@@ -159,8 +162,10 @@ class Bridge:
         from bridge.bus.confirms import refusal
         from bridge.client.new_job import NewJob
 
-        check(task, args, kwargs, owner, self.settings.argument_bytes)
-        job = NewJob.of(task, options, owner=owner, settings=self.settings, redact=redact)
+        check(task, args, kwargs, owner, self.settings.argument_bytes, title)
+        job = NewJob.of(
+            task, options, owner=owner, settings=self.settings, redact=redact, title=title
+        )
         # Only a canvas needs the application with the result backend.
         app = self._sender if isinstance(task, str) else self.app
         try:

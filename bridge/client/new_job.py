@@ -32,6 +32,8 @@ class NewJob:
     settings: Settings
     #: Whether the arguments of its tasks are hidden from operators.
     redact: bool
+    #: What the service calls it; None for no title.
+    title: str | None = None
 
     @classmethod
     def of(
@@ -42,6 +44,7 @@ class NewJob:
         owner: str | None,
         settings: Settings,
         redact: bool,
+        title: str | None = None,
     ) -> NewJob:
         """Return a job with an id for a task or a signature.
 
@@ -52,6 +55,7 @@ class NewJob:
             owner: owner of the job; None for none.
             settings: broker, channel and shards.
             redact: whether arguments are hidden from operators.
+            title: what the service calls the job; default None for no title.
         """
         # A frozen signature has a task id, which other signatures may refer to.
         frozen = None
@@ -59,7 +63,7 @@ class NewJob:
             frozen = getattr(task, "options", {}).get("task_id")
             frozen = options.pop("task_id", frozen)
         job = job_id(owner, settings.shards, frozen if is_identifier(frozen) else None)
-        return cls(id=job, owner=owner, settings=settings, redact=redact)
+        return cls(id=job, owner=owner, settings=settings, redact=redact, title=title)
 
     def send(
         self,
@@ -131,7 +135,7 @@ class NewJob:
         from bridge.instrumentation.publish_signals import enqueuing
 
         with (
-            enqueuing(self.owner, self.settings, self.redact),
+            enqueuing(self.owner, self.settings, self.redact, self.title),
             calling(call, name, self.owner, self.settings),
         ):
             yield

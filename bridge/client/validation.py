@@ -23,6 +23,7 @@ def check(
     kwargs: Mapping[str, object] | None,
     owner: str | None,
     most: int,
+    title: str | None = None,
 ) -> None:
     """Check that a task can be enqueued with these arguments.
 
@@ -32,6 +33,7 @@ def check(
         kwargs: keyword arguments.
         owner: owner of the job; None for none.
         most: maximum size of the arguments of one task, in bytes of JSON.
+        title: title of the job; default None for none.
 
     Raises:
         EnqueueError: it cannot; the message says what must change.
@@ -42,6 +44,8 @@ def check(
         raise EnqueueError("enqueue needs a task's name or a Celery signature, such as add.s(2, 2)")
     if owner is not None:
         check_identifier(owner, "an owner", EnqueueError)
+    if title is not None:
+        check_identifier(title, "a title", EnqueueError)
     if args is not None and isinstance(args, str | bytes | Mapping):
         raise EnqueueError("args must be a list, kwargs an object with names")
     listed, named = list(args or ()), dict(kwargs or {})

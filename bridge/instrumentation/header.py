@@ -34,7 +34,7 @@ HEADER = "taskbridge"
 #: Names of Celery's own helper tasks, for which no events are sent.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: Fields of the header that the ``queued`` and ``started`` events repeat.
-Repeated = Literal["total", "more", "queue", "expires_at"]
+Repeated = Literal["title", "total", "more", "queue", "expires_at"]
 REPEATED: tuple[Repeated, ...] = get_args(Repeated)
 #: Bound of the numbers of tasks in a header: a job that waits for more would never end.
 MAX_TASKS = 10_000_000
@@ -43,6 +43,7 @@ MAX_RUN = 2**52
 #: Checks of the values in a header, by name; values of other names are left alone.
 SOUND: dict[str, Callable[[Any], bool]] = {
     "owner": lambda value: value is None or is_identifier(value),
+    "title": is_identifier,
     **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
     **dict.fromkeys(("at", "expires_at"), is_number),
     "queue": lambda value: isinstance(value, str),
@@ -54,6 +55,8 @@ class Header(TypedDict, total=False):
     """The value of the header ``taskbridge`` of a task's message."""
 
     owner: str | None
+    #: What the service calls the job.
+    title: str
     #: Time of publishing, in seconds since the epoch.
     at: float
     #: Tasks of the call's job, or tasks that the message adds to a job.

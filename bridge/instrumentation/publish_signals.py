@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from celery import current_task, signals
 
+from bridge.identifiers import flaw
 from bridge.instrumentation import calls, canvas, flower_progress, installed, outcomes
 from bridge.instrumentation.header import (
     HEADER,
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "enqueuing"]
 
+logger = logging.getLogger(__name__)
+
+#: Name of the header in which ``apply_async(headers=…)`` gives a job's title.
+TITLE = "taskbridge_title"
 #: Text that Flower and Celery's events show to operators instead of arguments.
 REDACTED = "<redacted>"
 #: Microseconds by which ``run`` in the header of a retry is ahead of the clock: a worker's parent
@@ -51,22 +57,26 @@ class Enqueuing:
     owner: str | None
     settings: Settings
     redact: bool = False
+    title: str | None = None
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
 
 
 @contextlib.contextmanager
-def enqueuing(owner: str | None, settings: Settings, redact: bool = False) -> Iterator[None]:
+def enqueuing(
+    owner: str | None, settings: Settings, redact: bool = False, title: str | None = None
+) -> Iterator[None]:
     """Track the messages that are published inside the ``with`` block; each call is one job.
 
     Args:
         owner: owner of the jobs; None for none.
         settings: broker and channel of their events.
         redact: whether the arguments of all tasks of the jobs are hidden from operators.
+        title: what the jobs are called; default None, for the ``TITLE`` header of a message.
     """
     connect()
-    token = _enqueuing.set(Enqueuing(owner, settings, redact))
+    token = _enqueuing.set(Enqueuing(owner, settings, redact, title))
     try:
         yield
     finally:
@@ -110,6 +120,8 @@ def _before_publish(
             header["queue"] = declare[0].name
         if expires := outcomes.moment(headers.get("expires")):
             header["expires_at"] = expires
+        if title := asked.title or _title(headers):
+            header["title"] = title
         if asked.redact:
             header["redact"] = True  # the tasks that it spawns inherit this
         if asked.redact or _is_secret(sender, asked.settings):
@@ -118,6 +130,16 @@ def _before_publish(
             flower_progress.note_job(headers, asked.owner, asked.settings.url)
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # created now, so that it does not delay `queued`
+
+
+def _title(headers: JSONObject) -> str | None:
+    """Return the title that the publisher of a message gives its job in a header; None for none."""
+    if (title := headers.get(TITLE)) is None or _enqueuing.get() is None:
+        return None
+    if reason := flaw(title):
+        logger.warning("taskbridge: the header %s %s: the job has no title", TITLE, reason)
+        return None
+    return str(title)
 
 
 def _is_secret(name: str, settings: Settings) -> bool:

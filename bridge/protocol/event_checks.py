@@ -170,6 +170,7 @@ def _ends(value: object) -> bool:
 
 #: Checks of the fields of an event's data that servers and clients compute with.
 _DATA_CHECKS: dict[str, Check] = {
+    "title": is_identifier,
     "total": is_counter,
     "more": is_counter,
     "dropped": is_counter,

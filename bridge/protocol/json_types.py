@@ -160,6 +160,8 @@ class SnapshotData(TypedDict):
 
     job: str
     name: str
+    #: What the service calls the job; null or left out for a job without a title.
+    title: NotRequired[str | None]
     owner: str | None
     state: JobState
     #: Seconds since the epoch of the newest event.

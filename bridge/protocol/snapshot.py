@@ -101,11 +101,13 @@ class Snapshot:
         "owner",
         "queued_at",
         "started_at",
+        "title",
     )
 
     def __init__(self, job: str) -> None:
         self.job = job
         self.name = ""
+        self.title: str | None = None
         self.owner: str | None = None
         self.at = 0.0
         self.queued_at: float | None = None
@@ -277,6 +279,7 @@ class Snapshot:
         if not self.name or (event.task == self.job and event.run == 0):
             self.name = sys.intern(event.name)
         self.owner = self.owner or (event.owner and sys.intern(event.owner))
+        self.title = self.title or event.data.get("title")
         self._total = max(self._total, event.data.get("total", 0))
         self.dropped += event.data.get("dropped", 0)
 
@@ -540,6 +543,7 @@ class Snapshot:
         return {
             "job": self.job,
             "name": self.name,
+            "title": self.title,
             "owner": self.owner,
             "state": cast("JobState", self.state),
             "at": self.at,
@@ -580,6 +584,7 @@ class Snapshot:
         new = cls(data["job"])
         # A server of 0.1.0 sends null for an unfinished job that only the result backend knows.
         new.name, new.owner, new.at = data["name"], data["owner"], data["at"] or 0.0
+        new.title = data.get("title")  # servers of 0.1.0 do not say it
         new.queued_at, new.started_at = data["queued_at"], data["started_at"]
         new.dropped = data["dropped"]
         new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])

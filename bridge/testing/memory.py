@@ -63,6 +63,7 @@ class MemoryBridge(Bridge):
         kwargs: Mapping[str, object] | None = None,
         *,
         owner: str | None = None,
+        title: str | None = None,
         redact: bool = False,
         **options: object,
     ) -> Job:
@@ -71,7 +72,7 @@ class MemoryBridge(Bridge):
         Raises:
             EnqueueError: the application has no such task, or the arguments cannot be used.
         """
-        check(task, args, kwargs, owner, self.settings.argument_bytes)
+        check(task, args, kwargs, owner, self.settings.argument_bytes, title)
         signature = self._signature(task, args, kwargs)
         with recording(owner=owner, name=signature.task) as reported:
             self.jobs[reported.job] = reported
@@ -79,6 +80,7 @@ class MemoryBridge(Bridge):
         snapshot = self._snapshots[reported.job] = Snapshot(reported.job)
         for event in reported.events:
             snapshot.apply(Event.decode(event))
+        snapshot.title = title
         return Job(reported.job, signature.task, owner, self)
 
     def _signature(

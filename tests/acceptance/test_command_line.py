@@ -214,9 +214,13 @@ def test_the_log_of_a_worker_shows_what_a_client_says_as_text_of_one_record(stac
 
 
 def test_jobs_lists_the_owners_jobs(run, stack, owner):
-    job = stack.bridge.enqueue("support.add", [1, 1], owner=owner)
-    until(lambda: stack.bridge.status(job.id)["state"] == "succeeded", 20, "the job to end")
-    assert job.id in run("jobs", "--owner", owner).stdout
+    title = "Sums of May"
+    done = run(*("enqueue", "support.add", "--args", "[1, 1]"), "--owner", owner, "--title", title)
+    job = done.stdout.strip()
+    assert title in run("watch", job).stdout.splitlines()
+    listed = run("jobs", "--owner", owner).stdout
+    assert job in listed
+    assert title in listed
     (snapshot,) = map(json.loads, run("jobs", "--owner", owner, "--json").stdout.splitlines())
     assert snapshot["state"] == "succeeded"
 

@@ -54,6 +54,8 @@ class Life:
 
     def _queued(self):
         data = {"total": self._chance.choice([1, 2, 3, 150])} if self._task == "job" else {}
+        if self._chance.random() < 0.3:
+            data["title"] = self._chance.choice(["Orders", "Bestellungen"])
         if self._chance.random() < 0.2:
             data |= {"followers": ["later", "b"], "queue": "celery", "expires_at": None}
         return data | self._more()

@@ -58,6 +58,7 @@ def look(snapshot):
     said = dict(snapshot.encode())
     del said["planned"], said["spawned"]
     said["disturbed"] = said.get("disturbed")
+    said["title"] = said.get("title")
     said["result_omitted"] = bool(said.get("result_omitted"))
     hidden = ("seq", "tick")
     said["tasks"] = [

@@ -3,7 +3,7 @@ import type { Bar } from "../src/client/protocol.js";
 import { Snapshot } from "../src/client/snapshot.js";
 import { TaskState } from "../src/client/task-state.js";
 import * as format from "../src/view/format.js";
-import { badge, facts, failure, hints, notes, shortName, taskRows, time } from "../src/view/words.js";
+import { badge, facts, failure, hints, notes, shortName, taskRows, time, titleOf } from "../src/view/words.js";
 import { bar, event, given } from "./events.js";
 
 test.each([
@@ -110,4 +110,13 @@ test("tasks that are queued alike take one row, which counts them", () => {
   });
   const rows = taskRows(tasks).map(({ task, count }) => `${count} × ${task.name} ${task.state}`);
   expect(rows).toEqual(["1 × a running", "2 × a queued", "1 × b queued", "1 × a failed", "1 × a failed"]);
+});
+
+test("a job is called by its title, and without one by its task", () => {
+  const snapshot = Snapshot.from(given());
+  expect(titleOf(snapshot)).toBe("work");
+  snapshot.apply(event("log", {}));
+  snapshot.apply(event("started", { title: "Orders\u202e of May" }, { run: 2 }));
+  expect(titleOf(snapshot)).toBe("Orders of May");
+  expect(titleOf(Snapshot.from(given({ title: "Orders" })))).toBe("Orders");
 });

@@ -64,6 +64,7 @@ def test_no_job_is_enqueued_for_an_owner_that_cannot_be(bridge, shards, value):
     for one in (bridge, shards, MemoryBridge()):
         assert_says_it_in_a_sentence(lambda one=one: one.enqueue("t", owner=value), EnqueueError)
         assert_says_it_in_a_sentence(lambda one=one: one.enqueue(value), EnqueueError)
+        assert_says_it_in_a_sentence(lambda one=one: one.enqueue("t", title=value), EnqueueError)
         assert_says_it_in_a_sentence(
             lambda one=one: one.owner(value).__enter__(),
             EnqueueError,

@@ -41,6 +41,8 @@ export class Snapshot {
   readonly job: string;
   /** Name of the job's own task; until its `queued` event, of the first task seen. */
   name = "";
+  /** What the service calls the job; null without a title. */
+  title: string | null = null;
   owner: string | null = null;
   /** Seconds since the epoch of the newest event; 0 before any. */
   at = 0;
@@ -84,6 +86,7 @@ export class Snapshot {
   static from(given: SnapshotData, before?: Snapshot): Snapshot {
     const self = new Snapshot(given.job);
     self.name = given.name ?? "";
+    self.title = given.title ?? null;
     self.owner = given.owner ?? null;
     self.at = given.at ?? 0;
     self.queued_at = given.queued_at ?? before?.queued_at ?? null;
@@ -190,6 +193,7 @@ export class Snapshot {
   #describe(event: JobEvent, data: Meta): void {
     if (!this.name || (event.task === this.job && event.run === 0)) this.name = event.name;
     this.owner ||= event.owner;
+    this.title ||= (data["title"] as string | undefined) ?? null;
     this.#planned = Math.max(this.#planned, (data["total"] as number | undefined) ?? 0);
     this.dropped += (data["dropped"] as number | undefined) ?? 0;
   }

@@ -7,13 +7,13 @@ import { readToken } from "../client/token.js";
 import type { WatchedJob } from "../client/watched-job.js";
 import { bars } from "../view/bars.js";
 import { barsStyle } from "../view/bars-style.js";
-import { badge, failure, hints, notes, shortName, time } from "../view/words.js";
+import { badge, failure, hints, notes, time, titleOf } from "../view/words.js";
 import { join, leave, type Tokens } from "./connections.js";
 import { elementStyle } from "./style.js";
 
 /**
  * Attributes: `job` (its id), `token`, `url` (the server's URL; default `JobProgress.server`),
- * `label` (default the task's name), `log` (number of log lines to show, default 3).
+ * `label` (default the job's title, or the task's name), `log` (number of log lines to show, default 3).
  * Property `getToken`: a function that returns a token, also before one expires; replaces `token`.
  *
  * Events, with the job's `Snapshot` as detail: `change`; `end`, when the job is over.
@@ -147,7 +147,7 @@ export class JobProgress extends LitElement {
       return html`<p class="note" part="note">${this.job ? "A token is needed to show this job." : "No job is named."}</p>`;
     if (watched.error) return html`<p class="error" part="error" role="alert">${watched.error.message}</p>`;
     const { snapshot } = watched;
-    const name = this.label || shortName(snapshot.name);
+    const name = this.label || titleOf(snapshot);
     const away = this.#client?.state !== "live";
     return html`<div class=${away && !snapshot.ended ? "job away" : "job"} data-state=${snapshot.state} role="group" aria-label=${name}>
       ${this.#head(name, snapshot, away)}

@@ -4,7 +4,7 @@ import type { Client, ClientEvents, Watched } from "../client/client.js";
 import type { JobEvent, SnapshotData } from "../client/protocol.js";
 import { Snapshot } from "../client/snapshot.js";
 import type { TokenGrant } from "../client/token.js";
-import { shortName } from "../view/words.js";
+import { titleOf } from "../view/words.js";
 import { callOf } from "./calls.js";
 import { card, type Actions } from "./card.js";
 import { byId, setNote } from "./dom.js";
@@ -182,7 +182,7 @@ export class Board {
   }
 
   #over(entry: Entry): void {
-    byId("announcer").textContent = `${shortName(entry.snapshot.name)} ${entry.snapshot.state}`;
+    byId("announcer").textContent = `${titleOf(entry.snapshot)} ${entry.snapshot.state}`;
     this.#release(entry);
   }
 

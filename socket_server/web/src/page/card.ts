@@ -3,7 +3,19 @@ import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../client/legible.js";
 import { bars } from "../view/bars.js";
 import * as format from "../view/format.js";
-import { badge, facts, failure, hints, notes, shortName, taskRows, text, time, type TaskRow } from "../view/words.js";
+import {
+  badge,
+  facts,
+  failure,
+  hints,
+  notes,
+  shortName,
+  taskRows,
+  text,
+  time,
+  titleOf,
+  type TaskRow,
+} from "../view/words.js";
 import type { Entry } from "./entry.js";
 import { taskIn } from "./flower.js";
 import { logView } from "./log-view.js";
@@ -22,9 +34,9 @@ export interface Actions {
 /** The template of a job; `now` in seconds since the epoch. */
 export function card(entry: Entry, actions: Actions, now: number): TemplateResult {
   const { snapshot } = entry;
-  const name = shortName(snapshot.name);
+  const name = titleOf(snapshot);
   return html`<div class="head">
-      <div class="title"><h3 class="name" title=${legible(snapshot.name)}>${name}</h3>
+      <div class="title"><h3 class="name" dir="auto" title=${legible(snapshot.name)}>${name}</h3>
         <span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span></div>
       <div class="when">${identity(snapshot, actions.flower)} <span class="time">${time(snapshot, now)}</span></div>
       ${buttons(entry, actions, name)}

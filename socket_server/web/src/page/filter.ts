@@ -21,7 +21,7 @@ export class Filter {
   /** Whether a job is to be shown. */
   shows(snapshot: Snapshot): boolean {
     const text = this.#text.value.trim().toLowerCase();
-    const found = [snapshot.name, snapshot.job, ...snapshot.bars.map(({ desc }) => desc)];
+    const found = [snapshot.name, snapshot.title ?? "", snapshot.job, ...snapshot.bars.map(({ desc }) => desc)];
     if (text && !found.some((one) => String(one).toLowerCase().includes(text))) return false;
     const state = this.#state.value;
     if (state === "" || snapshot.state === state) return true;

@@ -4,7 +4,7 @@ import { directive, Directive, type ElementPart } from "lit/directive.js";
 import { repeat } from "lit/directives/repeat.js";
 import type { LogTail, TailLine } from "../client/log-tail.js";
 import { clock } from "../view/format.js";
-import { shortName } from "../view/words.js";
+import { titleOf } from "../view/words.js";
 import type { Entry } from "./entry.js";
 
 const AT_THE_END = 12; // pixels from the bottom within which the log scrolls along
@@ -42,8 +42,8 @@ export function logView(entry: Entry, changed: () => void, opened: () => void): 
     <summary><span class="log-title">Log</span><span class="last">${view.logOpen ? "" : (log.lines.at(-1)?.text ?? "")}</span></summary>
     ${
       view.logOpen
-        ? html`<input class="search" type="search" placeholder="Search this log" aria-label="Search the log of ${shortName(snapshot.name)}" @input=${search}>
-          ${lines(log, view.search, shortName(snapshot.name))}`
+        ? html`<input class="search" type="search" placeholder="Search this log" aria-label="Search the log of ${titleOf(snapshot)}" @input=${search}>
+          ${lines(log, view.search, titleOf(snapshot))}`
         : nothing
     }
   </details>`;

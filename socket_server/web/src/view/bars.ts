@@ -5,7 +5,7 @@ import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
 import * as format from "./format.js";
 import { share as at } from "./share.js";
-import { shortName } from "./words.js";
+import { titleOf } from "./words.js";
 
 const MAX_BARS = 8;
 const MAX_DEPTH = 3;
@@ -59,7 +59,7 @@ function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
       <span class="postfix" dir="auto">${legible(bar.postfix ?? "")}</span></div>
     <div class="numbers" part="numbers">${numbers}</div>
     <div class="track" part="track" role="progressbar" data-look=${look}
-      aria-label=${label || shortName(snapshot.name)} aria-valuemin="0"
+      aria-label=${label || titleOf(snapshot)} aria-valuemin="0"
       aria-valuemax=${most} aria-valuenow=${now}
       aria-valuetext=${numbers || (bar.idle ? "waiting" : "working")}><div class="fill" part="fill" ${at(share)}></div></div>
   </div>`;

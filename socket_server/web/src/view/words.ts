@@ -10,6 +10,11 @@ export function shortName(name: string): string {
   return legible(name).split(".").at(-1) || "job";
 }
 
+/** What a job is called: its title, or the short name of its task. */
+export function titleOf({ title, name }: Pick<Snapshot, "title" | "name">): string {
+  return title ? legible(title) : shortName(name);
+}
+
 /** Text of the badge of a state. */
 export function badge({ state, stalled, attempt }: { state: string; stalled: boolean; attempt: number }): string {
   if (stalled) return `${state}, no news`;

@@ -46,6 +46,11 @@ def test_a_number_in_a_message_that_is_none_is_left_out(run):
     assert sound({"owner": "o", "run": run}) == {"owner": "o"}
 
 
+@pytest.mark.parametrize("title", ["", "t" * 256, 7, None])
+def test_a_title_in_a_message_that_is_none_is_left_out(title):
+    assert sound({"owner": "o", "title": title}) == {"owner": "o"}
+
+
 @pytest.mark.parametrize(
     ("fields", "known"),
     [

@@ -93,6 +93,19 @@ def test_a_report_that_comes_long_after_the_retry_has_the_smaller_number(
     assert run_after(header, 2) == hour // 1000
 
 
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [("Orders of May", "Orders of May"), ("two\nlines", None), ("", None), (7, None)],
+)
+def test_a_header_gives_a_job_its_title_unless_it_is_none(
+    app, published, monkeypatch, given, title
+):
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
+    with publish_signals.enqueuing("o", Settings()):
+        app.tasks["executions.task"].apply_async(headers={"taskbridge_title": given})
+    assert published[-1].get("title") == title
+
+
 class Sink:
     """An emitter that sends nothing."""
 
