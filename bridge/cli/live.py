@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID
+from rich.progress import Progress, Task, TaskID
+from rich.text import Text
 
-from bridge.cli.console import Cell, SafeConsole, cell, shown
+from bridge.cli.bars import Bars
+from bridge.cli.console import SafeConsole, cell, shown
 from bridge.cli.format import counts, duration, percent, speed, total_of
 from bridge.cli.lines import Lines
 from bridge.printable import MAX_CHARACTERS
@@ -47,23 +49,14 @@ class LiveView:
         self._ending = ending
         self._rows: list[TaskID] = []
         self._title: str | None = None
-        self._progress = Progress(
-            SpinnerColumn(finished_text=" "),
-            Cell("{task.description}", most=48),
-            BarColumn(),
-            Cell("{task.fields[percent]}", style="bold", justify="right"),
-            Cell("{task.fields[counts]}", most=48),
-            Cell("{task.fields[speed]}", style="dim", most=32),
-            Cell("{task.fields[left]}", style="cyan"),
-            console=console,
-        )
+        self._progress = Bars(console)
         self._progress.start()
 
     def show(self, event: JobEvent, snapshot: Snapshot) -> None:
         """Draw the state after an event."""
         if snapshot.title and self._title is None:
             self._title = snapshot.title
-            self._console.print(cell(self._title, "bold"))
+            self._put(cell(self._title, "bold"))
         self._print(self._lines.of(event))
         bars: Sequence[BarData | str] = snapshot.bars or _note(self._waits(snapshot))
         while len(self._rows) < len(bars):
@@ -73,7 +66,11 @@ class LiveView:
 
     def _print(self, lines: Sequence[str | bytes]) -> None:
         for line in lines:
-            self._console.print(shown(line) if isinstance(line, bytes) else line)
+            self._put(shown(line) if isinstance(line, bytes) else line)
+
+    def _put(self, line: str | Text) -> None:
+        self._progress.mend()
+        self._console.print(line)
 
     def _draw(self, row: TaskID, bar: BarData | str | None) -> None:
         if bar is None:
