@@ -35,6 +35,8 @@ export class Board {
   #dirty = new Set<Entry>();
   /** Jobs on the page that no page of the server's list has contained so far. */
   #unlisted = new Set<string>();
+  /** Settled once the server has answered about all jobs of which the page knows too little. */
+  #asking = Promise.resolve();
   #frame = 0;
   /** Time of the last drawing, in milliseconds of `performance.now()`. */
   #drawn = 0;
@@ -128,14 +130,18 @@ export class Board {
     }
     if (!last) return;
     // Not in the list, but running as far as the page knows: the reply to `watch` has their state.
-    for (const job of this.#unlisted) this.#follow(this.#entry(job), null);
+    for (const job of this.#unlisted) this.#resume(this.#entry(job));
     this.#unlisted.clear();
+  }
+
+  #resume(entry: Entry): void {
+    if (!entry.snapshot.ended) void this.#ask(entry, null);
   }
 
   #take(job: string, given: SnapshotData): Entry {
     const entry = this.#entry(job);
     entry.snapshot = Snapshot.from(given, entry.snapshot);
-    entry.missing = false;
+    entry.missing = entry.partial = false;
     this.#changed(entry);
     return entry;
   }
@@ -159,13 +165,13 @@ export class Board {
     else if (since !== null && !recovered) entry.log.gap();
     if (since !== null && before && !before.snapshot.ended) this.#options.resumed(recovered);
     for (const event of events) entry.log.add(event);
-    if (entry.snapshot.ended) this.#release(entry);
+    if (entry.snapshot.ended || this.#followed > FOLLOWED) this.#release(entry);
   }
 
   #event(event: JobEvent): void {
-    if (event.type !== "queued" && !this.#entries.has(event.job))
-      this.#pages.appeared(event.type === "started" ? "queued" : "running");
+    const partial = event.type !== "queued" && !this.#entries.has(event.job);
     const entry = this.#entry(event.job);
+    if (partial) this.#appear(entry, event);
     const before = entry.snapshot.ended;
     const news = entry.snapshot.apply(event);
     entry.log.add(event);
@@ -174,6 +180,13 @@ export class Board {
     this.#follow(entry, event.cursor ?? null);
     if (!before && entry.snapshot.ended) this.#over(entry);
     this.#changed(entry);
+  }
+
+  // An event alone brings a job onto the page that was not listed: its snapshot has what came before.
+  #appear(entry: Entry, { type, cursor }: JobEvent): void {
+    entry.partial = true;
+    this.#pages.appeared(type === "started" ? "queued" : "running");
+    this.#asking = this.#asking.then(() => (entry.partial ? this.#ask(entry, cursor ?? null) : undefined));
   }
 
   #measure(entry: Entry, at: number): void {
@@ -202,13 +215,20 @@ export class Board {
     return entry;
   }
 
-  // A followed job resumes from its cursor after a reconnect, log lines included.
+  get #followed(): number {
+    return [...this.#entries.values()].filter(({ watched }) => watched).length;
+  }
+
+  // A followed job resumes from its cursor after a reconnect, log lines included. A queued job has none.
   #follow(entry: Entry, cursor: string | null): void {
-    if (entry.watched || entry.missing || entry.snapshot.ended || !this.#grant.allows("watch")) return;
-    const followed = [...this.#entries.values()].filter(({ watched }) => watched).length;
-    if (followed >= FOLLOWED) return;
+    const { state, ended } = entry.snapshot;
+    if (!ended && !entry.partial && state !== "queued" && this.#followed < FOLLOWED) void this.#ask(entry, cursor);
+  }
+
+  async #ask(entry: Entry, cursor: string | null): Promise<void> {
+    if (entry.watched || entry.missing || !this.#grant.allows("watch")) return;
     entry.watched = true;
-    this.#client.follow(entry.snapshot.job, cursor).catch(() => {
+    await this.#client.follow(entry.snapshot.job, cursor).catch(() => {
       entry.watched = false;
     });
   }

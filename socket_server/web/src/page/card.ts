@@ -78,10 +78,10 @@ function buttons(entry: Entry, actions: Actions, name: string): TemplateResult |
   return html`<button type="button" class="cancel" ?disabled=${pending} aria-label="${label} ${name}" @click=${() => actions.cancel?.(entry)}>${label}</button>`;
 }
 
-function messages({ snapshot, view, missing }: Entry, now: number): TemplateResult {
+function messages({ snapshot, view, missing, partial }: Entry, now: number): TemplateResult {
   const wrong = failure(snapshot);
   const refusal = wrong || snapshot.ended ? "" : view.refusal;
-  const note = [...hints(snapshot, now), ...notes(snapshot, missing)].join(" ");
+  const note = [...hints(snapshot, now), ...notes(snapshot, { missing, partial })].join(" ");
   return html`${wrong ? html`<p class="error">${wrong}</p>` : nothing}
     ${refusal ? html`<p class="error refusal">${refusal}</p>` : nothing}
     ${snapshot.error?.traceback ? html`<pre class="result" tabindex="0" aria-label="Traceback">${legible(snapshot.error.traceback)}</pre>` : nothing}

@@ -21,6 +21,8 @@ export class Entry {
   watched = false;
   /** Whether `log` begins with the oldest line that the server has. */
   whole = false;
+  /** Whether only events tell of it so far, and not its first ones. */
+  partial = false;
   /** Whether the server refused to follow it, for example because it does not have it. */
   missing = false;
   /** State of the card's controls. */

@@ -27,14 +27,14 @@ export interface Shown {
   pages: Left;
 }
 
-/** Show the number of jobs of each group, hide empty lists, and say how many jobs are not listed. */
+/** Show the number of jobs of each group, hide groups without jobs, and say how many jobs are not listed. */
 export function headings({ entries, loaded, filtered, pages }: Shown): void {
   let shown = 0;
   for (const group of GROUPS) {
     const nodes = [...byId(`${group}-jobs`).children];
     const seen = nodes.filter((node) => !(node as HTMLElement).hidden).length;
     shown += seen;
-    byId(group).hidden = seen === 0;
+    byId(group).hidden = seen === 0 && (filtered || !pages.left(group));
     setText(byId(`${group}-count`), countText(nodes.length, pages.left(group), filtered ? seen : null));
   }
   byId("empty").hidden = !loaded || entries.size > 0 || pages.more;

@@ -100,15 +100,15 @@ const ENDINGS: Partial<Record<string, string>> = {
   lost: "Nothing was heard of this job any more: its worker may have died.",
 };
 
-/** Sentences on what is missing or unknown. */
-export function notes(snapshot: Snapshot, missing = false): string[] {
+/** Sentences on what is missing or unknown; `partial`: the job's first events are yet to come. */
+export function notes(snapshot: Snapshot, { missing = false, partial = false } = {}): string[] {
   const found = missing ? ["The server does not know this job at the moment."] : [];
   const ending = ENDINGS[snapshot.state];
   if (ending && !snapshot.error && !snapshot.reason) found.push(ending);
   if (snapshot.resultOmitted) found.push("The result is too large to be shown here.");
   if (snapshot.dropped > 0)
     found.push(`${format.number(snapshot.dropped)} lines of log or output were dropped on the way.`);
-  if (snapshot.incomplete && !snapshot.dropped) found.push("Something this job reported did not arrive.");
+  if (snapshot.incomplete && !snapshot.dropped && !partial) found.push("Something this job reported did not arrive.");
   return found;
 }
 
