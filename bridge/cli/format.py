@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bridge.protocol.json_types import BarData
 
-__all__ = ["COLOURS", "amount", "counts", "duration", "percent", "speed", "total_of"]
+__all__ = [
+    "COLOURS",
+    "WIDE",
+    "amount",
+    "counts",
+    "duration",
+    "fitted",
+    "percent",
+    "speed",
+    "total_of",
+    "width_of",
+]
+
+#: Columns of a bar at a terminal, by their place.
+SPINNER, TEXT, BAR, PERCENT, COUNTS, SPEED, LEFT = range(7)
+#: Columns that are left out where there is too little room, the first one first.
+OPTIONAL = (SPEED, COUNTS, LEFT, PERCENT, SPINNER)
+#: Widths in characters: of a bar, and the least ones of a bar and of a text beside it.
+WIDE, LEAST_BAR, LEAST_TEXT = 40, 8, 16
+
 
 COLOURS = {
     "queued": "dim",
@@ -68,3 +89,28 @@ def speed(bar: BarData) -> str:
         return ""
     gap = "" if bar.get("unit_scale") else " "
     return f"{amount(rate, scale=True)}{gap}{bar.get('unit') or 'it'}/s"
+
+
+def fitted(natural: Sequence[int], most: int) -> list[int]:
+    """Return the widths of the columns, 0 for those that are left out.
+
+    Args:
+        natural: their widths if there is room enough.
+        most: width of the terminal.
+    """
+    widths = list(natural)
+    widths[TEXT], widths[BAR] = min(natural[TEXT], LEAST_TEXT), LEAST_BAR
+    for place in OPTIONAL:
+        if width_of(widths) <= most:
+            break
+        widths[place] = 0
+    room = most - width_of(widths) + widths[TEXT] + LEAST_BAR
+    widths[TEXT] = max(min(natural[TEXT], room - max(LEAST_BAR, min(WIDE, room // 3))), 0)
+    widths[BAR] = max(1, min(WIDE, room - widths[TEXT]))
+    return widths
+
+
+def width_of(widths: Sequence[int]) -> int:
+    """Return the width of columns with a space between any two."""
+    shown = [width for width in widths if width]
+    return sum(shown) + max(0, len(shown) - 1)

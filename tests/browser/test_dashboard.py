@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -141,6 +142,17 @@ def test_an_error_and_numbers_are_shown_as_the_task_gave_them(open_page, stack, 
     letter = "error => getComputedStyle(error, '::first-letter').textTransform"
     assert card(page, job).locator(".error").evaluate(letter) == "none"
     expect(card(page, job).locator(".meta")).to_have_text("rate0.001")
+
+
+def test_a_long_description_takes_one_line_until_it_is_clicked(open_page, stack, owner):
+    job = run(stack, owner, "support.show", "words " * 60, 1)
+    page = open_page()
+    text = card(page, job).locator(".desc").first
+    expect(text).to_have_attribute("title", re.compile("^(words ){30}"))
+    height = text.bounding_box()["height"]
+    assert height < 30
+    text.click()
+    assert text.bounding_box()["height"] > 2 * height
 
 
 def test_any_task_that_the_server_allows_is_started_and_run_again(open_page):

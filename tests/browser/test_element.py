@@ -106,7 +106,7 @@ def test_a_token_that_may_only_watch_is_offered_no_button(shown):
 
 def test_a_failed_job_says_why(shown):
     _, element = shown("support.fail")
-    expect(element.locator("[part=error]")).to_have_text("this was bound to fail")
+    expect(element.locator("[part=error]")).to_have_text("ValueError: this was bound to fail")
 
 
 def test_the_last_lines_of_its_log_are_shown(shown):

@@ -82,7 +82,7 @@ def test_a_job_that_is_tried_again_says_why_and_when(shown, stack):
     worker = stack.start_worker("--concurrency", "1")
     _, card = shown("support.later", 600)
     expect(card).to_have_attribute("data-state", "retrying")
-    expect(card.locator(".error")).to_have_text("not yet")
+    expect(card.locator(".error")).to_have_text("ValueError: not yet")
     expect(card.locator(".note")).to_contain_text("It is tried again in 9 min")
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_have_attribute("data-state", "cancelled")

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.cli.format import amount, counts, duration, percent, speed
+from bridge.cli.format import (
+    BAR,
+    LEFT,
+    PERCENT,
+    SPEED,
+    SPINNER,
+    TEXT,
+    amount,
+    counts,
+    duration,
+    fitted,
+    percent,
+    speed,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +97,20 @@ def test_percent_are_whole_and_100_only_at_the_end(n, total, value):
 )
 def test_a_rate(bar, text):
     assert speed(bar) == text
+
+
+def test_what_matters_least_is_left_out_first():
+    natural = [1, 200, 40, 5, 12, 11, 8]
+    assert all(fitted(natural, 119))
+    left_out = [
+        [place for place, one in enumerate(fitted(natural, most)) if not one]
+        for most in range(80, 20, -1)
+    ]
+    assert left_out[0] == []
+    assert left_out[-1] == [SPINNER, PERCENT, 4, SPEED, LEFT]
+    assert [len(one) for one in left_out] == sorted(len(one) for one in left_out)
+    for most in range(20, 200):
+        widths = fitted(natural, most)
+        assert sum(widths) + sum(map(bool, widths)) - 1 <= most
+        assert widths[TEXT] >= 8
+        assert widths[BAR] >= 8

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.cells import cell_len
 
-from bridge.cli.bars import BAR, LEFT, PERCENT, SPEED, SPINNER, TEXT, Bars, fitted
 from bridge.cli.console import SafeConsole
+from bridge.cli.live import Bars
 
 LONG = "Reading the orders of all customers \u5ba2\u6237 of the northern region " * 3
 FIELDS = {"percent": "17 %", "counts": "71/400 order", "speed": "9.9 order/s", "left": "33s left"}
@@ -42,23 +42,6 @@ def test_each_bar_takes_one_line_with_its_text_cut_and_its_bar_drawn(drawn, widt
     assert max(map(cell_len, lines)) <= width
     assert all("\u2501" in line for line in lines)
     assert ("\u2026" in lines[0]) == (width < 300)
-
-
-def test_what_matters_least_is_left_out_first():
-    natural = [1, 200, 40, 5, 12, 11, 8]
-    assert all(fitted(natural, 119))
-    left_out = [
-        [place for place, one in enumerate(fitted(natural, most)) if not one]
-        for most in range(80, 20, -1)
-    ]
-    assert left_out[0] == []
-    assert left_out[-1] == [SPINNER, PERCENT, 4, SPEED, LEFT]
-    assert [len(one) for one in left_out] == sorted(len(one) for one in left_out)
-    for most in range(20, 200):
-        widths = fitted(natural, most)
-        assert sum(widths) + sum(map(bool, widths)) - 1 <= most
-        assert widths[TEXT] >= 8
-        assert widths[BAR] >= 8
 
 
 @pytest.mark.parametrize(("width", "wrapped"), [(100, 1), (118, 1), (59, 2), (119, 0), (200, 0)])
