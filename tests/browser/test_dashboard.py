@@ -107,6 +107,8 @@ def test_more_jobs_than_are_listed_are_counted_and_shown_when_asked_for(
     expect(page.locator("#running .note")).to_have_count(0)
     page.get_by_label("Filter jobs by name or id").fill(work.id)
     expect(page.locator("#running-count")).to_have_text("1 of 2")
+    page.get_by_label("Filter jobs by name or id").fill(ended[0].id)
+    expect(page.locator("#none-shown")).to_have_text("No job on this page matches the filter.")
     page.get_by_label("Filter jobs by name or id").fill("")
     for listed in (200, 203):
         page.get_by_role("button", name="Show older jobs").click()

@@ -18,6 +18,9 @@ export function place(entry: Entry, entries: Map<string, Entry>): void {
   if (held) node.focus({ preventScroll: true });
 }
 
+const NONE = "No job matches the filter.";
+const NONE_LISTED = "No job on this page matches the filter.";
+
 export interface Shown {
   entries: Map<string, Entry>;
   /** Whether the list was requested and came. */
@@ -40,6 +43,7 @@ export function headings({ entries, loaded, filtered, pages }: Shown): void {
   byId("empty").hidden = !loaded || entries.size > 0 || pages.more;
   byId("filters").hidden = entries.size < 2;
   byId("none-shown").hidden = entries.size === 0 || shown > 0;
+  setText(byId("none-shown"), pages.more ? NONE_LISTED : NONE);
   byId("more").hidden = !pages.more || pages.loading;
   setText(byId("more-text"), leftText(pages));
 }
