@@ -113,8 +113,9 @@ def up(broker_url: str | None, app: str, workers: int, servers: int, flower: boo
 @click.option("--keyfile", metavar="FILE", help="Its key, if that is not in the same file.")
 def serve(certfile: str | None, keyfile: str | None) -> None:
     """Run one socket server."""
-    from bridge.cli.stack import SERVER, execute
+    from bridge.cli.stack import SERVER, execute, require
 
+    require("bridge", "socket_server")
     for name, value in (("CERTFILE", certfile), ("KEYFILE", keyfile)):
         if value is not None:
             os.environ[PREFIX + name] = value
@@ -133,8 +134,9 @@ def worker(arguments: tuple[str, ...]) -> None:
 
     SIGTERM lets running jobs go on for TASKBRIDGE_STOP_GRACE seconds, then hands them back.
     """
-    from bridge.cli.stack import execute, worker_command
+    from bridge.cli.stack import execute, require, worker_command
 
+    require("bridge", "workers")
     # By default, Celery waits without limit for running jobs, until its process manager kills it.
     environ = {"REMAP_SIGTERM": "SIGQUIT", **without_keys(os.environ)}
     command = worker_command(Settings.from_environ(environ), "workers.app")

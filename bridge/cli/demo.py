@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bridge.cli.console import echo
-from bridge.cli.stack import prepare
+from bridge.cli.stack import prepare, require
 from bridge.cli.watch import follow
 from bridge.client.bridge import Bridge
 from bridge.errors import TaskbridgeError
@@ -46,6 +46,7 @@ def run(path: Path | None, *, once: bool) -> int:
     Returns:
         Exit status: the job's.
     """
+    require("bridge", "workers", "socket_server")
     folder = (path or Path(sysconfig.get_paths()["stdlib"])).absolute()
     keep = Settings.from_environ().home.absolute()
     make_home(keep)

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from bridge.cli.console import echo, echo_json, printer
 from bridge.errors import SettingsError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
+from taskbridge_start import hidden
 
 __all__ = [
     "SERVER",
@@ -22,6 +24,7 @@ __all__ = [
     "flower_command",
     "prepare",
     "print_variables",
+    "require",
     "run_flower",
     "up",
     "variables_of",
@@ -38,6 +41,16 @@ FLOWER_PORT = 5555
 HERE = "127.0.0.1"
 #: Tasks that Flower holds at most, and seconds after which it removes an offline worker.
 FLOWER_TASKS, FLOWER_OFFLINE = 10_000, 3600
+
+
+def require(*packages: str) -> None:
+    """Check that ``python -m`` finds packages in this folder; name what it would find instead.
+
+    Raises:
+        SettingsError: a module of the folder, or of Python's path, hides one of them.
+    """
+    if told := hidden(*packages, folder=Path.cwd()):
+        raise SettingsError(told)
 
 
 def execute(command: list[str], environ: Mapping[str, str] | None = None) -> None:
@@ -100,8 +113,14 @@ def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str
             f"Flower on {address} would let anybody read arguments and stop workers: set "
             "TASKBRIDGE_FLOWER_AUTH to user:password, or leave out --address"
         )
-    command = [*flower_command("workers.app", port, address), *arguments]
+    require(*_packages(SHIPPED))
+    command = [*flower_command(SHIPPED, port, address), *arguments]
     execute(command, flower_environ(settings))
+
+
+def _packages(app: str) -> tuple[str, ...]:
+    """Return the packages that a worker of an application imports."""
+    return ("bridge", "workers") if app == SHIPPED else ("bridge",)
 
 
 def _celery(app: str) -> list[str]:
@@ -163,6 +182,7 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
     """
     from honcho.manager import Manager
 
+    require("bridge", "socket_server", *_packages(app))
     if broker_url:
         os.environ["TASKBRIDGE_BROKER_URL"] = broker_url
     if app != SHIPPED:

@@ -87,6 +87,6 @@ def test_the_source_archive_has_all_that_the_wheel_is_made_of_and_nothing_privat
     with tarfile.open(archive) as files:
         names = {name.partition("/")[2] for name in files.getnames()}
     assert "socket_server/web/static/index.html" in names
-    assert "bridge/testing/plugin.py" in names
+    assert "taskbridge_start/pytest_plugin.py" in names
     assert {"LICENSE", "README.md", "pyproject.toml"} <= names
     assert not [name for name in names if "secrets" in name or "node_modules" in name]

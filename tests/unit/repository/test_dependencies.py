@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from support.process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = ("bridge", "workers", "socket_server")
+PACKAGES = ("bridge", "workers", "socket_server", "taskbridge_start")
 #: Modules of the repository: the packages, and the script that builds the page; and what type
 #: checkers alone import, from no package.
 OURS = {*PACKAGES, "npm", "_typeshed"}

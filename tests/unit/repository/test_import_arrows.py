@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = ("bridge", "workers", "socket_server")
+PACKAGES = ("bridge", "workers", "socket_server", "taskbridge_start")
 
 #: The packages that each package may never name in an import.
 FORBIDDEN = {
     "bridge": {"workers", "socket_server"},
-    "workers": {"socket_server"},
-    "socket_server": {"workers"},
+    "workers": {"socket_server", "taskbridge_start"},
+    "socket_server": {"workers", "taskbridge_start"},
+    "taskbridge_start": {"workers", "socket_server"},
 }
 #: The command line puts the parts together, so it reaches all three, but only when it needs them.
 LAZY = ("bridge", "cli")
@@ -65,6 +66,7 @@ LAYERS = {
         ["app"],
         ["__init__"],
     ],
+    "taskbridge_start": [["__init__"], ["__main__", "pytest_plugin"]],
 }
 #: Modules of a folder, and lines of a function, at most.
 MODULES, LINES = 12, 50
