@@ -13,7 +13,12 @@ __all__ = ["create_app"]
 def __getattr__(name: str) -> Any:
     # Not at once: the entry point has to patch the standard library before anything is imported.
     if name == "create_app":
-        from socket_server.serving import create_app
+        from bridge import extras
 
+        try:
+            from socket_server.serving import create_app
+        except ModuleNotFoundError:
+            extras.demand("server")
+            raise
         return create_app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,13 @@
 """``python -m socket_server``: serves with eventlet, and patches the standard library for it."""
 
+import sys
 import warnings
+
+from bridge import extras
+
+if __name__ == "__main__" and (_absent := extras.missing("server")):
+    sys.stderr.write(f"taskbridge: {_absent}\n")
+    sys.exit(2)
 
 with warnings.catch_warnings():
     # eventlet warns at each import that it is in bug-fix mode, which is an accepted risk.
@@ -15,7 +22,6 @@ import logging  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import ssl  # noqa: E402
-import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from typing import Any, TypeAlias  # noqa: E402
 from wsgiref.types import WSGIApplication, WSGIEnvironment  # noqa: E402

@@ -10,6 +10,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import socketio
 from flask import Flask
 
+from bridge import extras
 from bridge.bus import stream
 from bridge.bus.sharding import served_by
 from bridge.client.bridge import Bridge
@@ -137,9 +138,13 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
         async_mode: async mode of python-socketio; default eventlet.
 
     Raises:
-        SettingsError: there is no secret, or ``TASKBRIDGE_AUTH`` cannot be imported.
+        SettingsError: there is no secret, ``TASKBRIDGE_AUTH`` cannot be imported, or the extra that
+            the broker needs is not installed.
     """
     assert settings.keys, "a server never starts without a secret"
+    extras.demand(*extras.of_urls(settings.broker, settings.events))
+    if absent := extras.missing(*extras.of_urls(settings.results)):
+        logger.warning("taskbridge: no end of a job is found in the result backend: %s", absent)
     core = _new_core(settings, async_mode)
     supervision, estimates = _observe(core)
     journal, manager, metrics, sio = core.journal, core.manager, core.metrics, core.sio

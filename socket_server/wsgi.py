@@ -9,11 +9,12 @@ from bridge import tracing
 from bridge.errors import TaskbridgeError
 from bridge.settings import Settings
 from socket_server.observability import logs
-from socket_server.serving import create_app
 
 __all__ = ["app"]
 
 try:
+    from socket_server import create_app
+
     _settings = Settings.from_environ()
     logs.configure(_settings.log_format)
     tracing.start(_settings, "taskbridge-server")

@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 import uuid
+from typing import NoReturn
 
 from celery import Celery, signals
 
-from bridge import install, tracing
+from bridge import extras, install, tracing
 from bridge.bus import embedded_transport, refusals
 from bridge.client.celery_app import (
     JSON_ONLY,
@@ -79,14 +80,28 @@ def _make_logs_safe(logger: logging.Logger, **_: object) -> None:
             handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
 
 
+def _end(told: object, status: int) -> NoReturn:
+    """End the process: of an exception, Celery would print a traceback."""
+    sys.stderr.write(f"taskbridge: {told}\n")
+    os._exit(status)
+
+
+@signals.import_modules.connect
+def _check_extras(**_: object) -> None:
+    # Before the jobs are imported, by a worker or by Flower, and not before a service has this
+    # module imported.
+    urls = extras.of_urls(_settings.broker, _settings.events, _settings.results)
+    if told := extras.missing("worker", *urls):
+        _end(told, 2)
+
+
 @signals.worker_init.connect
 def _trace(**_: object) -> None:
     # In the parent: OpenTelemetry itself starts its threads again in forked children.
     try:
         tracing.start(_settings, "taskbridge-worker")
     except TaskbridgeError as error:
-        sys.stderr.write(f"taskbridge: {error}\n")
-        os._exit(2)
+        _end(error, 2)
 
 
 @signals.worker_init.connect
@@ -97,8 +112,7 @@ def _check_login(**_: object) -> None:
         check_broker(app)
     except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
         if refused := refusals.refusal(error, "TASKBRIDGE_BROKER_URL"):
-            sys.stderr.write(f"taskbridge: {refused}\n")
-            os._exit(1)
+            _end(refused, 1)
 
 
 @signals.worker_process_shutdown.connect
@@ -120,8 +134,6 @@ try:
     # Without keys: a worker neither signs nor verifies tokens.
     _settings = Settings.from_environ(without_keys(os.environ))
 except TaskbridgeError as error:
-    # An exception here would make Celery print a traceback of its import.
-    sys.stderr.write(f"taskbridge: {error}\n")
-    os._exit(2)
+    _end(error, 2)
 
 app = new_app(_settings)

@@ -7,6 +7,7 @@ import threading
 
 from amqp.exceptions import NotFound
 
+from bridge import extras
 from bridge.bus import stream, tls
 from bridge.bus.sharding import channel_of
 from bridge.settings import Settings, broker_url
@@ -25,6 +26,8 @@ def announce(settings: Settings, problem: str = "") -> None:
     """
     url = broker_url.shown(settings.events)
     logger.info("taskbridge: events go to %s, channel %s", url, settings.channel)
+    if absent := extras.missing(*extras.of_urls(settings.events)):
+        problem = f"no event can be sent: {absent}"
     if problem:
         logger.warning("taskbridge: %s", problem)
     name = "taskbridge-audience"

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from bridge import extras
 from bridge.cli.console import echo
 from bridge.cli.stack import prepare, require
 from bridge.cli.watch import follow
@@ -47,6 +48,7 @@ def run(path: Path | None, *, once: bool) -> int:
         Exit status: the job's.
     """
     require("bridge", "workers", "socket_server")
+    extras.demand("server", "worker", "flower")
     folder = (path or Path(sysconfig.get_paths()["stdlib"])).absolute()
     keep = Settings.from_environ().home.absolute()
     make_home(keep)

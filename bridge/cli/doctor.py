@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import TYPE_CHECKING, TypedDict
 
+from bridge import extras
 from bridge.bus import refusals, stream
 from bridge.bus.sharding import channel_of
 from bridge.cli import drops
@@ -99,10 +100,10 @@ def _secret(state: State) -> str:
 
 
 def _broker(state: State) -> str:
-    settings = state["bridge"].settings
+    settings, app = state["bridge"].settings, state["bridge"].app
     url = broker_url.shown(settings.broker)
     try:
-        check_broker(state["bridge"].app)
+        check_broker(app)
     except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
         raise Ill(away(settings, error)) from None
     return url
@@ -157,7 +158,9 @@ def _drops(state: State) -> str:
 def _results(state: State) -> str:
     from kombu.utils.url import sanitize_url
 
-    url = sanitize_url(state["bridge"].settings.results)
+    results = state["bridge"].settings.results
+    extras.demand(*extras.of_urls(results))
+    url = sanitize_url(results)
     try:
         read_result(state["bridge"].app, str(uuid.uuid4()))
     except ResultsUnavailable as error:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bridge import extras
 from bridge.cli.console import echo, echo_json, printer
 from bridge.errors import SettingsError
 from bridge.home import make_home
@@ -114,6 +115,7 @@ def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str
             "TASKBRIDGE_FLOWER_AUTH to user:password, or leave out --address"
         )
     require(*_packages(SHIPPED))
+    extras.demand("flower")
     command = [*flower_command(SHIPPED, port, address), *arguments]
     execute(command, flower_environ(settings))
 
@@ -183,11 +185,13 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
     from honcho.manager import Manager
 
     require("bridge", "socket_server", *_packages(app))
+    extras.demand("server", *["worker"] * (app == SHIPPED), *["flower"] * flower)
     if broker_url:
         os.environ["TASKBRIDGE_BROKER_URL"] = broker_url
     if app != SHIPPED:
         os.environ.update(variables_of(app))  # the server must read the broker that workers use
     settings = prepare(Settings.from_environ())
+    extras.demand(*extras.of_urls(settings.broker, settings.events))
     if settings.shards > 1:
         raise SettingsError(
             "`taskbridge up` has no balancer that finds a job's shard: unset TASKBRIDGE_SHARDS"

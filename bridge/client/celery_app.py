@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge import extras
 from bridge.bus import stream
 from bridge.home import make_home
 from bridge.settings import Settings
@@ -39,7 +40,11 @@ def new_app(settings: Settings, results: str) -> CeleryApp:
     Args:
         settings: broker, files for TLS, and type of the queue.
         results: URL of the result backend; ``disabled://`` for none.
+
+    Raises:
+        SettingsError: the extra that the broker needs is not installed.
     """
+    extras.demand(*extras.of_urls(settings.broker))
     from celery import Celery
 
     from bridge.bus import embedded_transport

@@ -10,7 +10,14 @@ from typing import TypeAlias, TypeGuard
 import engineio
 import socketio
 
-from bridge.errors import JobNotFound, ServerUnavailable, TaskbridgeError, TokenError
+from bridge import extras
+from bridge.errors import (
+    JobNotFound,
+    ServerUnavailable,
+    SettingsError,
+    TaskbridgeError,
+    TokenError,
+)
 from bridge.protocol.error_codes import TEMPORARY
 from bridge.protocol.event import NAMESPACE
 from bridge.protocol.json_types import JSONObject
@@ -24,9 +31,9 @@ ERRORS: dict[str, type[TaskbridgeError]] = {
     "wrong_shard": TokenError,
 }
 
-NO_PACKAGE = (
-    "the package websocket-client is missing, without which no job can be watched: "
-    "pip install 'taskbridge[client]'"
+HIDDEN = (
+    "another package named websocket hides websocket-client, without which no job can be watched: "
+    "pip uninstall websocket"
 )
 #: HTTP statuses of a proxy that reaches no server behind it.
 PROXY = (502, 503, 504)
@@ -117,8 +124,8 @@ class SocketClient(socketio.Client):
 
         Raises:
             ServerUnavailable: no server answers, or it refuses temporarily.
-            TokenError, TaskbridgeError: the server refused, for the reason that the error says; or
-                the package websocket-client is missing.
+            TokenError, TaskbridgeError: the server refused, for the reason that the error says.
+            SettingsError: the package websocket-client is missing.
         """
         _check_package()
         self._refusal = None
@@ -164,10 +171,11 @@ class SocketClient(socketio.Client):
 
 def _check_package() -> None:
     """Raise an error if websocket-client is missing, or hidden by the package ``websocket``."""
+    extras.demand("client")
     try:
         from websocket import create_connection  # noqa: F401
     except ImportError:
-        raise TaskbridgeError(NO_PACKAGE) from None
+        raise SettingsError(HIDDEN) from None
 
 
 def _http_refusal(failure: BaseException | None) -> object:

@@ -9,6 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import quote
 
+from bridge import extras
 from bridge.bus.sharding import shard_of
 from bridge.errors import JobNotFound, ResultsUnavailable, ServerUnavailable, TaskbridgeError
 from bridge.identifiers import check_identifier
@@ -239,8 +240,9 @@ def read_result(app: CeleryApp, task: str) -> StoredResult | None:
         raise
     except Exception as error:
         # Any error of the backend's library. Clients see ours: its text may name hosts and users.
-        logger.warning("taskbridge: the result backend cannot be read: %s", error)
-        raise ResultsUnavailable(SILENT) from error
+        absent = extras.missing(*extras.of_urls(str(app.conf.result_backend)))
+        logger.warning("taskbridge: the result backend cannot be read: %s", absent or error)
+        raise ResultsUnavailable(absent or SILENT) from error
 
 
 def _outcome(found: StoredResult) -> JSONObject:

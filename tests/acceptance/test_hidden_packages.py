@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
@@ -15,7 +14,7 @@ CONFIGURATION = 2
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The command and the pytest plugin, as they are installed."""
-    return Installed(tmp_path_factory.mktemp("installed"))
+    return Installed(tmp_path_factory.mktemp("installed") / "environment", "all", "pytest")
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def hide(project, name):
 
 def run(installed, project, *arguments, **variables):
     return subprocess.run(
-        [sys.executable, *arguments],
+        [installed.python, *arguments],
         cwd=project,
         env=installed.environ(TASKBRIDGE_HOME=str(project / "home"), **variables),
         capture_output=True,
@@ -83,8 +82,8 @@ def test_a_command_works_where_it_needs_none_of_what_is_hidden(installed, projec
 
 def test_a_module_on_the_path_that_hides_the_command_s_own_is_named(installed, project):
     hide(project, "bridge.py")
-    path = f"{project}:{installed.environ()['PYTHONPATH']}"
-    done = run(installed, project.parent, installed.command, "settings", PYTHONPATH=path)
+    path = {"PYTHONPATH": str(project)}
+    done = run(installed, project.parent, installed.command, "settings", **path)
     assert done.returncode == CONFIGURATION
     assert done.stderr == (
         f"taskbridge: {project / 'bridge.py'} hides taskbridge's package bridge: rename it, or "

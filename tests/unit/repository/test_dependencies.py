@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from importlib.metadata import packages_distributions
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from support.installed import brought_by
 from support.process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -87,33 +88,6 @@ sys.modules.update(dict.fromkeys(sys.argv[1:]))
 import kombu.transport.redis
 assert kombu.transport.redis.redis
 """
-
-
-def brought_by(text, seen=None):
-    """Return the names of the distributions that an installation of a requirement brings."""
-    seen, one = {} if seen is None else seen, Requirement(text)
-    name = canonicalize_name(one.name)
-    if seen.setdefault(name, set()) >= {"", *one.extras}:
-        return seen.keys()
-    seen[name] |= {"", *one.extras}
-    for line in required_by(name, one.extras):
-        needed = Requirement(line)
-        brought_by(f"{needed.name}[{','.join(needed.extras)}]", seen)
-    return seen.keys()
-
-
-def required_by(name, extras):
-    """Return the requirements of a distribution with some of its extras."""
-    if name == "taskbridge":  # as it is declared now, and not when it was installed
-        own = PROJECT["project"]["optional-dependencies"]
-        return [*PROJECT["project"]["dependencies"], *(one for key in extras for one in own[key])]
-    try:
-        lines = requires(name) or []
-    except PackageNotFoundError:
-        return []  # of another platform
-    marks = [{"extra": extra} for extra in ("", *extras)]
-    needed = [Requirement(line) for line in lines]
-    return [str(one) for one in needed if not one.marker or any(map(one.marker.evaluate, marks))]
 
 
 def imported():

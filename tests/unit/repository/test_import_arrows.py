@@ -32,7 +32,7 @@ EVENTLET = (
 LAYERS = {
     "bridge": [
         ["errors", "printable", "forking", "periodic_thread", "untyped"],
-        ["identifiers", "home"],
+        ["identifiers", "home", "extras"],
         ["settings"],
         ["protocol", "tokens", "tracing"],
         ["bus", "results"],

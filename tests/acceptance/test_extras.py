@@ -1,0 +1,253 @@
+"""Each program in an environment that lacks an extra, and with no more than what it needs."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from support.installed import Installed
+from support.ports import free_port
+from support.process import ROOT, Process
+
+CONFIGURATION, FAILED = 2, 1
+SECRET = "a secret for tests that is long enough to sign with"
+#: The extra of a need, and what of it is missing.
+CLI = 'honcho, rich are not installed: pip install "taskbridge[cli]"'
+SERVER = (
+    "eventlet, flask, prometheus_client, werkzeug are not installed: "
+    'pip install "taskbridge[server]"'
+)
+WORKER = 'Pillow, SQLAlchemy are not installed: pip install "taskbridge[worker]"'
+SQL = 'SQLAlchemy is not installed: pip install "taskbridge[worker]"'
+REDIS = 'packaging, redis are not installed: pip install "taskbridge[redis]"'
+FLOWER = 'flower is not installed: pip install "taskbridge[flower]"'
+STACK = (
+    "eventlet, flask, flower, Pillow, prometheus_client, SQLAlchemy, werkzeug are not installed: "
+    'pip install "taskbridge[server,worker,flower]"'
+)
+ON_REDIS = {"TASKBRIDGE_BROKER_URL": "redis://127.0.0.1:1/0"}
+POSTGRESQL = {"TASKBRIDGE_RESULT_URL": "db+postgresql://127.0.0.1:1/x"}
+TRACING = {"TASKBRIDGE_TRACING": "1"}
+NO_TRACING = (
+    'TASKBRIDGE_TRACING needs OpenTelemetry: pip install "taskbridge[otel]" '
+    "(No module named 'opentelemetry')"
+)
+
+
+class Pip:
+    """An environment into which pip has installed the wheel with some extras.
+
+    Args:
+        folder: folder of the environment, which is made.
+        extras: see :class:`support.installed.Installed`.
+        wheel: the wheel.
+    """
+
+    def __init__(self, folder, extras, wheel):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+        self.python, self.command = folder / "bin" / "python", folder / "bin" / "taskbridge"
+        constraints = ["-q", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+        install = [self.python, "-m", "pip", "install", *constraints, f"{wheel}[{extras}]"]
+        subprocess.run(install, check=True, timeout=600)
+
+    environ = Installed.environ
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module", params=["linked", pytest.param("pip", marks=pytest.mark.long)])
+def installed(request, tmp_path_factory):
+    """Make environments with some extras, each once."""
+
+    @functools.cache
+    def make(extras):
+        folder = tmp_path_factory.mktemp("extras") / "environment"
+        if request.param == "linked":
+            return Installed(folder, extras)
+        return Pip(folder, extras, request.getfixturevalue("wheel"))
+
+    return make
+
+
+def run(environment, folder, *arguments, **variables):
+    """Run the command, in an empty folder and with a secret."""
+    nowhere = {"TASKBRIDGE_SECRET": SECRET, "TASKBRIDGE_URL": "http://127.0.0.1:1"}
+    env = environment.environ(**{**nowhere, **variables})
+    return subprocess.run(
+        [environment.python, environment.command, *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("extras", "command", "variables", "sentence"),
+    [
+        ("", "settings", {}, CLI),
+        ("cli", "serve", {}, SERVER),
+        ("cli", "worker", {}, WORKER),
+        ("cli", "flower", {}, FLOWER),
+        ("cli", "up", {}, STACK),
+        ("cli", "demo --once", {}, STACK),
+        ("cli", "enqueue n --owner o", ON_REDIS, REDIS),
+        ("cli,flower", "flower", {}, WORKER),
+        ("cli,server,worker", "up --no-flower", ON_REDIS, REDIS),
+        ("cli,server,worker", "serve", ON_REDIS, REDIS),
+        ("cli,server,worker", "serve", TRACING, NO_TRACING),
+        ("cli,server,worker", "worker", ON_REDIS, REDIS),
+        (
+            "cli,server,worker",
+            "worker",
+            POSTGRESQL,
+            'psycopg is not installed: pip install "taskbridge[postgresql]"',
+        ),
+    ],
+)
+def test_a_command_names_the_extra_that_it_lacks(
+    installed, tmp_path, extras, command, variables, sentence
+):
+    done = run(installed(extras), tmp_path, *command.split(), **variables)
+    assert done.returncode == CONFIGURATION, done.stdout + done.stderr
+    assert done.stderr.splitlines()[-1].partition(": ")[::2] in [
+        ("taskbridge", sentence),
+        ("Error", sentence),
+    ]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"), [({}, f"results  {SQL}"), (ON_REDIS, f"broker   {REDIS}")]
+)
+def test_doctor_names_the_extra_that_a_link_needs(installed, tmp_path, variables, line):
+    done = run(installed("cli"), tmp_path, "doctor", **variables)
+    assert done.returncode == FAILED
+    assert f"failed   {line}\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [("settings", ""), ("token --job j", ""), ("jobs --owner o", "no socket server answers")],
+)
+def test_a_command_that_needs_no_other_extra_works(installed, tmp_path, command, sentence):
+    done = run(installed("cli"), tmp_path, *command.split())
+    assert done.returncode == (FAILED if sentence else 0)
+    assert sentence in done.stderr
+
+
+SERVICE = """
+import json, sys
+from bridge import Bridge, TaskbridgeError
+try:
+    exec(sys.argv[1], {"bridge": Bridge(), "print": lambda value: sys.stdout.write(f"{value}\\n")})
+except TaskbridgeError as error:
+    sys.stdout.write(f"{type(error).__name__}: {error}\\n")
+"""
+WATCHED = "print([event['type'] for event in bridge.watch({!r}, timeout=30)])"
+
+
+def python(environment, folder, code, **variables):
+    """Return what a service prints."""
+    env = environment.environ(**{"TASKBRIDGE_SECRET": SECRET, **variables})
+    command = [environment.python, "-c", SERVICE, code]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_service_gets_one_sentence_for_what_it_lacks(installed, tmp_path):
+    told = functools.partial(python, installed(""), tmp_path, TASKBRIDGE_URL="http://127.0.0.1:1")
+    assert told("list(bridge.watch('j'))") == (
+        'SettingsError: websocket-client is not installed: pip install "taskbridge[client]"'
+    )
+    assert told("bridge.status('j')") == f"ResultsUnavailable: {SQL}"
+    assert told("bridge.enqueue('n', owner='o')", **ON_REDIS) == f"SettingsError: {REDIS}"
+    assert told("from socket_server import create_app") == f"SettingsError: {SERVER}"
+
+
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param("rabbitmq", marks=pytest.mark.long),
+        pytest.param("redis", marks=pytest.mark.long),
+    ]
+)
+def variables(request, tmp_path):
+    """Settings that all programs share; on each broker in turn."""
+    urls = {
+        "embedded": lambda: "",
+        "rabbitmq": lambda: request.getfixturevalue("rabbitmq").new_vhost(),
+        "redis": lambda: request.getfixturevalue("redis_server").url,
+    }
+    return {
+        "TASKBRIDGE_BROKER_URL": urls[request.param](),
+        "TASKBRIDGE_HOME": str(tmp_path / "home"),
+        "TASKBRIDGE_SECRET": SECRET,
+        "TASKBRIDGE_PORT": str(free_port()),
+        "TASKBRIDGE_INPUT_ROOTS": str(tmp_path),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def test_each_program_works_with_its_own_extra_alone(installed, tmp_path, variables):
+    also = ["redis"] if variables["TASKBRIDGE_BROKER_URL"].startswith("redis") else []
+
+    def has(*extras):
+        return installed(",".join([*extras, *also]))
+
+    def start(extra, *command):
+        environment = has(extra)
+        env = environment.environ(**variables)
+        return Process([environment.python, "-m", *command], env=env, cwd=tmp_path, name=extra)
+
+    (tmp_path / "some").write_text("x")
+    service = functools.partial(python, folder=tmp_path, **variables)
+    enqueue = f"print(bridge.enqueue('workers.jobs.checksum', [{str(tmp_path)!r}], owner='o').id)"
+    celery = ["celery", "-A", "workers.app"]
+    worker = [*celery, "worker", "--loglevel", "INFO", "--concurrency", "1"]
+    with start("server", "socket_server") as server, start("worker", *worker) as worker:
+        server.await_output("serving on", 60)
+        worker.await_output(" ready.", 60)
+        job = service(has(), code=enqueue)
+        assert "'succeeded'" in service(has("client"), code=WATCHED.format(job))
+        listed = [has("cli").command, "jobs", "--owner", "o"]
+        env = has("cli").environ(**variables)
+        done = subprocess.run(
+            [has("cli").python, *listed], env=env, cwd=tmp_path, capture_output=True, check=True
+        )
+        assert job.encode() in done.stdout
+
+
+@pytest.mark.long
+def test_flower_works_with_its_extra_and_that_of_the_jobs_that_it_shows(installed, tmp_path):
+    environment = installed("cli,flower,worker")
+    env = environment.environ(TASKBRIDGE_HOME=str(tmp_path / "home"), PYTHONUNBUFFERED="1")
+    command = [environment.python, environment.command, "flower", f"--port={(port := free_port())}"]
+    with Process(command, env=env, cwd=tmp_path) as flower:
+        flower.await_output("Visit me", 60)
+        url = f"http://127.0.0.1:{port}/healthcheck"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.long
+def test_everything_is_what_the_demonstration_needs(installed, tmp_path):
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "file").write_text("x")
+    done = run(installed("all"), tmp_path, "demo", "--once", "--path", "some", TASKBRIDGE_URL="")
+    assert done.returncode == 0, done.stdout + done.stderr
