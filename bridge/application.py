@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bridge.durable.durability import Durability
-from bridge.instrumentation import worker_signals
+from bridge.errors import SettingsError
+from bridge.instrumentation import installed, worker_signals
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
 
@@ -24,8 +25,12 @@ def install(
             of it is changed.
 
     Raises:
-        SettingsError: a ``TASKBRIDGE_*`` variable is wrong.
+        SettingsError: a ``TASKBRIDGE_*`` variable is wrong, or an argument is of another type.
     """
+    installed.check_application(app)
+    if not isinstance(durable, bool | Durability):
+        kind = type(durable).__name__
+        raise SettingsError(f"durable must be True, False or a bridge.Durability, not {kind}")
     told = settings or Settings.from_environ()
     worker_signals.install(app, told)
     if durable:

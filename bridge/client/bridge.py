@@ -66,7 +66,7 @@ class Bridge:
         settings: settings to use instead of the environment; the other arguments override them.
 
     Raises:
-        SettingsError: a setting cannot work.
+        SettingsError: a setting cannot work, or an argument is of another type.
     """
 
     def __init__(
@@ -77,6 +77,11 @@ class Bridge:
         app: CeleryApp | None = None,
         settings: Settings | None = None,
     ) -> None:
+        for name, text in (("broker_url", broker_url), ("secret", secret)):
+            if not isinstance(text, str | None):
+                raise SettingsError(f"{name} must be a string, not {type(text).__name__}")
+        if app is not None:
+            installed.check_application(app)
         given = {"TASKBRIDGE_BROKER_URL": broker_url or "", "TASKBRIDGE_SECRET": secret or ""}
         explicit = Settings.from_environ(given)
         self._is_explicit = settings is not None

@@ -46,7 +46,8 @@ def check(
         check_identifier(owner, "an owner", EnqueueError)
     if title is not None:
         check_identifier(title, "a title", EnqueueError)
-    if args is not None and isinstance(args, str | bytes | Mapping):
+    listless = isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable | None)
+    if listless or not isinstance(kwargs, Mapping | None):
         raise EnqueueError("args must be a list, kwargs an object with names")
     listed, named = list(args or ()), dict(kwargs or {})
     size = len(_as_json(listed, "args")) + len(_as_json(named, "kwargs"))

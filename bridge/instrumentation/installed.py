@@ -6,10 +6,18 @@ where it is made, before it is configured.
 
 from __future__ import annotations
 
+from bridge.errors import SettingsError
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
 
-__all__ = ["announce", "replace_settings", "settings", "settings_or_none", "with_application"]
+__all__ = [
+    "announce",
+    "check_application",
+    "replace_settings",
+    "settings",
+    "settings_or_none",
+    "with_application",
+]
 
 _settings: Settings | None = None
 #: The application whose broker the settings may lack; None once it was looked up.
@@ -49,6 +57,17 @@ def replace_settings(new: Settings | None, app: CeleryApp | None = None) -> Sett
     before, _settings = _settings, new
     _app = _unread = app
     return before
+
+
+def check_application(app: object) -> None:
+    """Check that something is a Celery application.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    if not (hasattr(app, "steps") and hasattr(app, "conf")):
+        kind = type(app).__name__
+        raise SettingsError(f"app must be a Celery application, as Celery(...) makes it, not {kind}")
 
 
 def with_application(given: Settings) -> Settings:

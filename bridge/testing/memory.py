@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from bridge.client.bridge import ENDINGS, Bridge, Job
 from bridge.client.status import IN_CELERY
-from bridge.client.validation import check
+from bridge.client.validation import check, check_push
 from bridge.errors import EnqueueError, JobEnded, JobNotFound
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import Event, EventType
@@ -126,6 +126,7 @@ class MemoryBridge(Bridge):
         Raises:
             JobNotFound: it was not enqueued here.
         """
+        check_identifier(job, "a job's id", JobNotFound)
         if job not in self._snapshots:
             raise JobNotFound(f"no job {job} was enqueued on this bridge")
         return self._snapshots[job].encode()
@@ -152,8 +153,14 @@ class MemoryBridge(Bridge):
         raise JobEnded(f"the job has already {ENDINGS.get(state, state)}")
 
     def push(self, event: str, data: object = None, **destination: object) -> None:
-        """Record an application's own event; see :meth:`bridge.Bridge.push`."""
+        """Record an application's own event; see :meth:`bridge.Bridge.push`.
+
+        Raises:
+            EnqueueError: as :meth:`bridge.Bridge.push` does.
+        """
         given = {name: value for name, value in destination.items() if value}
+        beside = ("namespace", "skip")
+        check_push(event, data, {name: one for name, one in given.items() if name not in beside})
         self.pushed.append(Pushed(event, data, given))
 
 
