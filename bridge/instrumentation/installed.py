@@ -66,8 +66,9 @@ def check_application(app: object) -> None:
         SettingsError: it is something else.
     """
     if not (hasattr(app, "steps") and hasattr(app, "conf")):
-        kind = type(app).__name__
-        raise SettingsError(f"app must be a Celery application, as Celery(...) makes it, not {kind}")
+        found = type(app).__name__
+        told = f"app must be a Celery application, as Celery(...) makes it, not {found}"
+        raise SettingsError(told)
 
 
 def with_application(given: Settings) -> Settings:
