@@ -11,10 +11,9 @@ from typing import NoReturn
 from celery import Celery, signals
 
 from bridge import extras, install, tracing
-from bridge.bus import embedded_transport, refusals
+from bridge.bus import embedded_transport
 from bridge.client.celery_app import (
     JSON_ONLY,
-    check_broker,
     connection_configuration,
     queue_configuration,
 )
@@ -102,17 +101,6 @@ def _trace(**_: object) -> None:
         tracing.start(_settings, "taskbridge-worker")
     except TaskbridgeError as error:
         _end(error, 2)
-
-
-@signals.worker_init.connect
-def _check_login(**_: object) -> None:
-    # Celery waits for a broker that is away, and would treat one that refuses in the same way,
-    # with a traceback a second.
-    try:
-        check_broker(app)
-    except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
-        if refused := refusals.refusal(error, "TASKBRIDGE_BROKER_URL"):
-            _end(refused, 1)
 
 
 @signals.worker_process_shutdown.connect

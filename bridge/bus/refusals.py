@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.bus import tls
 from bridge.settings import Settings
 
-__all__ = ["explain", "explain_events", "refusal"]
+__all__ = ["explain", "explain_events", "is_login", "refusal"]
 
 #: What to change, by the beginning of AMQP's reply text, and whether that text has more to say.
 #: {0} is the rest of the text, {1} the setting.
@@ -46,6 +46,14 @@ def refusal(error: BaseException, setting: str) -> str | None:
         setting: see :func:`explain`.
     """
     return next(filter(None, (_refusal(one, setting) for one in tls.chain(error))), None)
+
+
+def is_login(error: BaseException) -> bool:
+    """Whether a broker refuses the login itself, and not one action."""
+    return any(
+        type(one).__name__ == "AuthenticationError" or "ACCESS_REFUSED - Login" in str(one)
+        for one in tls.chain(error)
+    )
 
 
 def _refusal(error: BaseException, setting: str) -> str | None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypedDict
 
 from bridge import extras
 from bridge.bus import refusals, stream
+from bridge.bus.login import CONNECT_TIMEOUT, check_broker
 from bridge.bus.sharding import channel_of
 from bridge.cli import drops
 from bridge.cli.console import echo
 from bridge.client.bridge import Bridge
-from bridge.client.celery_app import CONNECT_TIMEOUT, away, broker_errors, check_broker
+from bridge.client.celery_app import away, broker_errors
 from bridge.client.status import read_result
 from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
 from bridge.instrumentation.probe_task import PROBE

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bridge import extras
+from bridge.bus import login
 from bridge.cli.console import echo, echo_json, printer
-from bridge.errors import SettingsError
+from bridge.client.celery_app import new_app
+from bridge.errors import BrokerUnavailable, SettingsError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
 from taskbridge_start import hidden
@@ -108,6 +110,7 @@ def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str
 
     Raises:
         SettingsError: the address is not local, and Flower would require no login.
+        BrokerUnavailable: the broker refuses the login, which Flower answers with tracebacks.
     """
     if address not in (HERE, "localhost", "::1") and not settings.flower_auth:
         raise SettingsError(
@@ -116,6 +119,8 @@ def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str
         )
     require(*_packages(SHIPPED))
     extras.demand("flower")
+    if told := login.refused(new_app(settings, "disabled://"), settings.broker_url):
+        raise BrokerUnavailable(told)
     command = [*flower_command(SHIPPED, port, address), *arguments]
     execute(command, flower_environ(settings))
 

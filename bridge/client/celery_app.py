@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from bridge import extras
 from bridge.bus import stream
+from bridge.bus.login import CONNECT_TIMEOUT
 from bridge.home import make_home
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
 
 __all__ = [
-    "CONNECT_TIMEOUT",
     "JSON_ONLY",
     "away",
     "broker_errors",
-    "check_broker",
     "connection_configuration",
     "new_app",
     "queue_configuration",
@@ -22,8 +21,6 @@ __all__ = [
 #: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
 #: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
 CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
-#: Seconds to wait for a broker before it counts as unavailable.
-CONNECT_TIMEOUT = 2.0
 #: Celery settings with which no message and no result is unpickled.
 JSON_ONLY = {
     "task_serializer": "json",
@@ -105,19 +102,6 @@ def queue_configuration(settings: Settings) -> dict[str, object]:
     )
     kind = {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
     return {"task_queues": [queue], **(kind if quorum else {})}
-
-
-def check_broker(app: CeleryApp) -> None:
-    """Connect to the broker once.
-
-    Args:
-        app: the Celery application whose broker is tried.
-
-    Raises:
-        Exception: it does not answer, or refuses; of a class of the broker's library.
-    """
-    with app.connection_for_write(connect_timeout=CONNECT_TIMEOUT) as broker:
-        broker.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
 
 
 def broker_errors() -> tuple[type[Exception], ...]:

@@ -13,6 +13,7 @@ from bridge.untyped import CeleryApp
 __all__ = [
     "announce",
     "check_application",
+    "given_broker",
     "replace_settings",
     "settings",
     "settings_or_none",
@@ -25,6 +26,7 @@ _unread: CeleryApp | None = None
 #: The installed application.
 _app: CeleryApp | None = None
 _problem = ""
+_given_broker: str | None = None
 
 
 def settings() -> Settings:
@@ -53,10 +55,16 @@ def replace_settings(new: Settings | None, app: CeleryApp | None = None) -> Sett
         new: settings; None for none.
         app: application whose broker and result backend are used where ``new`` names none.
     """
-    global _settings, _app, _unread
+    global _settings, _app, _unread, _given_broker
     before, _settings = _settings, new
+    _given_broker = new.broker_url if new else None
     _app = _unread = app
     return before
+
+
+def given_broker() -> str | None:
+    """Return the broker that the settings themselves name; None if they name none."""
+    return _given_broker
 
 
 def check_application(app: object) -> None:

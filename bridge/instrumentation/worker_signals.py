@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal as os_signals
+import sys
 from weakref import WeakValueDictionary
 
 from celery import signals
 from celery.exceptions import WorkerLostError
 
 from bridge import capture
-from bridge.bus import embedded_transport
+from bridge.bus import embedded_transport, login
 from bridge.bus.redelivery_time import redelivered_within
 from bridge.cancelling import cancel_request, cancelled_jobs, revocation
 from bridge.instrumentation import (
@@ -226,6 +227,14 @@ def _on_process_init(**_: object) -> None:
     capture.prepare(installed.settings())
 
 
+def _check_login(sender: CeleryWorker, **_: object) -> None:
+    # Celery waits for a broker that is away, and treats one that refuses in the same way, with a
+    # traceback a second, or ends with one.
+    if told := login.refused(sender.app, installed.given_broker()):
+        sys.stderr.write(f"taskbridge: {told}\n")
+        sys.exit(1)
+
+
 def _on_ready(**_: object) -> None:
     installed.announce()
 
@@ -240,6 +249,7 @@ _HANDLERS = [
     (signals.task_revoked, _on_revoked),
     (signals.task_unknown, _on_unknown),
     (signals.task_rejected, poison.on_rejected),
+    (signals.worker_init, _check_login),
     (signals.worker_init, _on_worker_init),
     (signals.worker_process_init, _on_process_init),
     (signals.worker_ready, _on_ready),

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from bridge.bus import refusals
 from bridge.bus.write_only_manager import WriteOnlyManager
 from socket_server.bus.jobs_manager import PROBE_NAMESPACE
 from socket_server.liveness.watchdog import MAX_GAP
@@ -105,7 +106,9 @@ class Prober:
         try:
             self._writer.emit("probe", None, namespace=PROBE_NAMESPACE, room=self._id)
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
-            if getattr(error, "reply_code", None) == ACCESS_REFUSED:
+            # A login may be corrected at the broker, or be refused while the broker starts.
+            lacks_right = getattr(error, "reply_code", None) == ACCESS_REFUSED
+            if lacks_right and not refusals.is_login(error):
                 self._path.probing = False
                 logger.warning(NO_RIGHT, error)
             logger.debug("taskbridge: a probe could not be published: %s", error)

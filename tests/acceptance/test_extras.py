@@ -51,8 +51,10 @@ class Pip:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
         self.python, self.command = folder / "bin" / "python", folder / "bin" / "taskbridge"
         constraints = ["-q", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
-        install = [self.python, "-m", "pip", "install", *constraints, f"{wheel}[{extras}]"]
-        subprocess.run(install, check=True, timeout=600)
+        what = f"{wheel}[{extras}]" if extras else wheel
+        install = [self.python, "-m", "pip", "install", *constraints, what]
+        # Without PYTHONPATH: pip would find the checkout there, and install nothing.
+        subprocess.run(install, env=self.environ(), check=True, timeout=600)
 
     environ = Installed.environ
 

@@ -108,9 +108,15 @@ def test_a_server_of_python_socketio_sends_a_probe_to_nobody():
 
 
 @pytest.mark.parametrize(
-    ("error", "probing"), [(AccessRefused("no"), False), (TimeoutError(), True), (OSError(), True)]
+    ("error", "probing"),
+    [
+        (AccessRefused("no"), False),
+        (AccessRefused("ACCESS_REFUSED - Login was refused"), True),
+        (TimeoutError(), True),
+        (OSError(), True),
+    ],
 )
-def test_only_a_refusal_ends_probing(error, probing):
+def test_only_a_refused_right_ends_probing(error, probing):
     one, _ = path()
     prober = Prober(Writer(error), "me", one)
     for _ in range(2):
