@@ -16,7 +16,7 @@ from bridge.cli.console import echo, quiet_logs, safe_errors
 from bridge.client.bridge import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
 from bridge.protocol.json_types import JSONObject
-from bridge.settings import PREFIX, Settings, without_keys
+from bridge.settings import PREFIX, Settings
 
 __all__ = ["cli"]
 
@@ -113,7 +113,7 @@ def up(broker_url: str | None, app: str, workers: int, servers: int, flower: boo
 @click.option("--keyfile", metavar="FILE", help="Its key, if that is not in the same file.")
 def serve(certfile: str | None, keyfile: str | None) -> None:
     """Run one socket server."""
-    from bridge.cli.stack import SERVER, execute, require
+    from bridge.cli.programs.process import SERVER, execute, require
 
     require("bridge", "socket_server")
     for name, value in (("CERTFILE", certfile), ("KEYFILE", keyfile)):
@@ -126,21 +126,23 @@ PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 @cli.command(
-    context_settings=PASS, **_examples("taskbridge worker", "taskbridge worker --concurrency 4")
+    context_settings=PASS,
+    **_examples(
+        "taskbridge worker", "taskbridge worker --concurrency 4", "taskbridge worker --app shop"
+    ),
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CELERY ARGUMENTS]...")
 def worker(arguments: tuple[str, ...]) -> None:
     """Run one worker; arguments go to ``celery worker``.
 
+    --app MODULE, or -A MODULE, runs your Celery application, as ``celery -A MODULE`` finds it. If
+    it does not call bridge.install itself, that is done, with durable=True.
+
     SIGTERM lets running jobs go on for TASKBRIDGE_STOP_GRACE seconds, then hands them back.
     """
-    from bridge.cli.stack import execute, require, worker_command
+    from bridge.cli.programs.worker import run_worker
 
-    require("bridge", "workers")
-    # By default, Celery waits without limit for running jobs, until its process manager kills it.
-    environ = {"REMAP_SIGTERM": "SIGQUIT", **without_keys(os.environ)}
-    command = worker_command(Settings.from_environ(environ), "workers.app")
-    execute([*command, *arguments], environ)
+    run_worker(arguments)
 
 
 @cli.command(
@@ -156,7 +158,7 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
     TASKBRIDGE_FLOWER_AUTH (user:password) is who may use it, and TASKBRIDGE_BROKER_API is where it
     learns how long RabbitMQ's queues are.
     """
-    from bridge.cli.stack import run_flower
+    from bridge.cli.programs.flower import run_flower
 
     run_flower(Settings.from_environ(), port, address, arguments)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from bridge import extras
 from bridge.cli.console import echo
-from bridge.cli.stack import prepare, require
+from bridge.cli.programs.process import require
+from bridge.cli.stack import prepare
 from bridge.cli.watch import follow
 from bridge.client.bridge import Bridge
 from bridge.errors import TaskbridgeError

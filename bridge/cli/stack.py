@@ -1,4 +1,4 @@
-"""Commands of the stack's processes, and ``taskbridge up``, which runs them under honcho."""
+"""``taskbridge up``: runs servers, workers and Flower under honcho."""
 
 from __future__ import annotations
 
@@ -9,129 +9,21 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 from bridge import extras
-from bridge.bus import login
 from bridge.cli.console import echo, echo_json, printer
-from bridge.client.celery_app import new_app
-from bridge.errors import BrokerUnavailable, SettingsError
+from bridge.cli.programs.flower import FLOWER_PORT, flower_command, flower_environ
+from bridge.cli.programs.process import SERVER, SHIPPED, packages_of, require
+from bridge.cli.programs.worker import worker_command
+from bridge.errors import SettingsError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
-from taskbridge_start import hidden
 
-__all__ = [
-    "SERVER",
-    "execute",
-    "flower_command",
-    "prepare",
-    "print_variables",
-    "require",
-    "run_flower",
-    "up",
-    "variables_of",
-    "worker_command",
-]
+__all__ = ["prepare", "print_variables", "up", "variables_of"]
 
-#: Application whose broker is that of the settings.
-SHIPPED = "workers.app"
-SERVER = [sys.executable, "-m", "socket_server"]
 #: Seconds that the import of an application may take.
 IMPORT_PATIENCE = 60.0
-FLOWER_PORT = 5555
-#: Loopback address.
-HERE = "127.0.0.1"
-#: Tasks that Flower holds at most, and seconds after which it removes an offline worker.
-FLOWER_TASKS, FLOWER_OFFLINE = 10_000, 3600
-
-
-def require(*packages: str) -> None:
-    """Check that ``python -m`` finds packages in this folder; name what it would find instead.
-
-    Raises:
-        SettingsError: a module of the folder, or of Python's path, hides one of them.
-    """
-    if told := hidden(*packages, folder=Path.cwd()):
-        raise SettingsError(told)
-
-
-def execute(command: list[str], environ: Mapping[str, str] | None = None) -> None:
-    """Replace this process by another program.
-
-    Args:
-        command: path and arguments of the program.
-        environ: environment of the program; default that of this process.
-    """
-    environ = os.environ if environ is None else environ
-    Settings.from_environ(environ)  # reports a wrong setting here, in one sentence
-    os.execve(command[0], command, environ)
-
-
-def flower_environ(settings: Settings) -> dict[str, str]:
-    """Return the environment of Flower: without keys, and without a login to the result backend.
-
-    Flower shows the data of Celery's events. Only its API's ``/api/task/result`` reads results.
-    """
-    unset = ("TASKBRIDGE_RESULT_URL_FILE",)
-    environ = {name: one for name, one in without_keys(os.environ).items() if name not in unset}
-    return {**environ, **flower_variables(settings), "TASKBRIDGE_RESULT_URL": "disabled://"}
-
-
-def worker_command(settings: Settings, app: str) -> list[str]:
-    """Return the command that runs a worker of a Celery application."""
-    # On one machine mingle and gossip are of no use, and delay the start by a second.
-    alone = ["--without-mingle", "--without-gossip"] if settings.embedded else []
-    return [*_celery(app), "worker", "--loglevel", "INFO", *alone]
-
-
-def flower_command(app: str, port: int = FLOWER_PORT, address: str = HERE) -> list[str]:
-    """Return the command that runs Flower for a Celery application."""
-    return [*_celery(app), "flower", f"--address={address}", f"--port={port}"]
-
-
-def flower_variables(settings: Settings) -> dict[str, str]:
-    """Return Flower's settings as environment variables, which other users cannot read.
-
-    Variables that are set already are left out.
-    """
-    said = {
-        "FLOWER_BASIC_AUTH": settings.flower_auth,
-        "FLOWER_BROKER_API": settings.broker_api,
-        # Flower holds tasks and workers in memory.
-        "FLOWER_MAX_TASKS": str(FLOWER_TASKS),
-        "FLOWER_PURGE_OFFLINE_WORKERS": str(FLOWER_OFFLINE),
-    }
-    return {name: value for name, value in said.items() if value and name not in os.environ}
-
-
-def run_flower(settings: Settings, port: int, address: str, arguments: tuple[str, ...]) -> None:
-    """Replace this process by Flower.
-
-    Raises:
-        SettingsError: the address is not local, and Flower would require no login.
-        BrokerUnavailable: the broker refuses the login, which Flower answers with tracebacks.
-    """
-    if address not in (HERE, "localhost", "::1") and not settings.flower_auth:
-        raise SettingsError(
-            f"Flower on {address} would let anybody read arguments and stop workers: set "
-            "TASKBRIDGE_FLOWER_AUTH to user:password, or leave out --address"
-        )
-    require(*_packages(SHIPPED))
-    extras.demand("flower")
-    if told := login.refused(new_app(settings, "disabled://"), settings.broker_url):
-        raise BrokerUnavailable(told)
-    command = [*flower_command(SHIPPED, port, address), *arguments]
-    execute(command, flower_environ(settings))
-
-
-def _packages(app: str) -> tuple[str, ...]:
-    """Return the packages that a worker of an application imports."""
-    return ("bridge", "workers") if app == SHIPPED else ("bridge",)
-
-
-def _celery(app: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", app]
 
 
 def prepare(settings: Settings) -> Settings:
@@ -189,7 +81,7 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
     """
     from honcho.manager import Manager
 
-    require("bridge", "socket_server", *_packages(app))
+    require("bridge", "socket_server", *packages_of(app))
     extras.demand("server", *["worker"] * (app == SHIPPED), *["flower"] * flower)
     if broker_url:
         os.environ["TASKBRIDGE_BROKER_URL"] = broker_url

@@ -43,6 +43,7 @@ LAYERS = {
         ["client"],
         ["durable"],
         ["application"],
+        ["worker"],
         ["cli", "testing"],
         ["__init__"],
     ],

@@ -1,0 +1,1 @@
+"""The programs that commands start: their command lines, environments and what they need."""
