@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -85,17 +84,3 @@ def test_a_job_is_one_trace_from_its_enqueuing_to_its_delivery(rabbitmq, new_sta
     assert ran.start_time_unix_nano < delivered.end_time_unix_nano
     said = {one.key: one.value.string_value for one in delivered.attributes}
     assert said == {"taskbridge.job": job, "taskbridge.task": job}
-
-
-def test_tracing_without_its_extra_is_told_in_one_sentence(new_stack):
-    stack = new_stack(TASKBRIDGE_TRACING="1")
-    program = (
-        "import sys; sys.modules['opentelemetry.sdk.trace'] = None;"
-        "from socket_server.__main__ import main; sys.exit(main())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=stack.env, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert "pip install 'taskbridge[otel]'" in done.stderr
-    assert "Traceback" not in done.stderr
