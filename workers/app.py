@@ -17,6 +17,7 @@ from bridge.client.celery_app import (
 from bridge.errors import TaskbridgeError
 from bridge.home import make_home
 from bridge.settings import Settings, without_keys
+from bridge.worker.failed_import import explain
 from bridge.worker.process import end, prepare
 
 __all__ = ["app", "new_app"]
@@ -54,12 +55,17 @@ def _configuration(settings: Settings) -> dict[str, object]:
 
 
 @signals.import_modules.connect
-def _check_extras(**_: object) -> None:
-    # Before the jobs are imported, by a worker or by Flower, and not before a service has this
+def _check_modules(sender: Celery, **_: object) -> None:
+    # Before the jobs are imported, by a worker or by Flower, and not where a service has this
     # module imported.
     urls = extras.of_urls(_settings.broker, _settings.events, _settings.results)
     if told := extras.missing("worker", *urls):
         end(told, 2)
+    for module in _settings.include:
+        try:
+            sender.loader.import_task_module(module)
+        except Exception as error:  # noqa: BLE001 - whatever the module raises
+            end(explain(f"TASKBRIDGE_INCLUDE: {module}", error), 2)
 
 
 @signals.worker_ready.connect

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import click
 
@@ -15,7 +15,7 @@ from bridge import tracing
 from bridge.cli.console import echo, quiet_logs, safe_errors
 from bridge.client.bridge import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
-from bridge.protocol.json_types import JSONObject
+from bridge.protocol.json_types import JobState, JSONObject
 from bridge.settings import PREFIX, Settings
 
 __all__ = ["cli"]
@@ -211,7 +211,7 @@ def watch(job: str, as_json: bool) -> None:
 
 @cli.command(**_examples("taskbridge jobs --owner me", "taskbridge jobs --owner me --json"))
 @click.option("--owner", required=True, metavar="O", help="Whose jobs.")
-@click.option("--state", metavar="S", help="Only jobs in this state.")
+@click.option("--state", type=click.Choice(get_args(JobState)), help="Only jobs in this state.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 @click.option("--json", "as_json", is_flag=True, help="One JSON snapshot a line.")
 def jobs(owner: str, state: str | None, limit: int, as_json: bool) -> None:

@@ -6,12 +6,8 @@ Celery finds it as an attribute of this module: ``celery -A bridge.worker.own_ap
 from __future__ import annotations
 
 import os
-import site
 import sys
-import sysconfig
-import traceback
 from pathlib import Path
-from types import TracebackType
 
 from celery import Celery
 from celery.app.utils import find_app
@@ -22,6 +18,7 @@ from bridge.instrumentation.poison import Guard
 from bridge.settings import Settings, without_keys
 from bridge.untyped import CeleryApp
 from bridge.worker import process
+from bridge.worker.failed_import import explain, place
 
 __all__ = ["load"]
 
@@ -63,12 +60,10 @@ def load(name: str) -> CeleryApp:
         raise SettingsError(_missing(name, error)) from None
     except AttributeError as error:
         # Raised by Celery, or by the module itself.
-        where = _place(error.__traceback__)
-        raise SettingsError(told if where is None else _failed(name, error, where)) from None
+        own = place(error.__traceback__)
+        raise SettingsError(explain(name, error) if own else told) from None
     except Exception as error:  # noqa: BLE001 - whatever the module raises
-        # Celery raises a ValueError again, as another.
-        own = error.__context__ if type(error) is ValueError and error.__context__ else error
-        raise SettingsError(_failed(name, own, _place(own.__traceback__))) from None
+        raise SettingsError(explain(name, error)) from None
     if not isinstance(app, Celery):
         raise SettingsError(told)
     return app
@@ -80,25 +75,4 @@ def _missing(name: str, error: ModuleNotFoundError) -> str:
             f"there is no module {error.name} in {Path.cwd()} or on Python's path: start in the "
             "folder of your Celery application, or correct --app"
         )
-    return _failed(name, error, _place(error.__traceback__))
-
-
-def _failed(name: str, error: BaseException, where: str | None) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}, line {error.lineno}"
-    text = error.msg if isinstance(error, SyntaxError) else error
-    reason = f"{type(error).__name__}: {text}"
-    return f"{name} cannot be imported: {reason}" + (f" ({where})" if where else "")
-
-
-def _place(trace: TracebackType | None) -> str | None:
-    """Return file and line of the last frame in a file of the application's own; None for none."""
-    paths = sysconfig.get_paths()
-    others = (*site.getsitepackages(), paths["stdlib"], paths["purelib"], "<")
-    ours = str(Path(__file__).parents[1])
-    frames = [
-        frame
-        for frame in traceback.extract_tb(trace)
-        if not frame.filename.startswith((*others, ours))
-    ]
-    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
+    return explain(name, error)
