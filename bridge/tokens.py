@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, TypeGuard
+from typing import TYPE_CHECKING, TypedDict, TypeGuard, Unpack
 
 from bridge.errors import SettingsError, TokenError
 from bridge.identifiers import check_identifier, flaw
@@ -13,7 +13,7 @@ from bridge.identifiers import check_identifier, flaw
 if TYPE_CHECKING:
     from jwt.types import Options
 
-__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "named", "sign", "verify"]
+__all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "named", "renewed", "sign", "verify"]
 
 SCOPES = frozenset({"watch", "cancel", "enqueue"})
 #: Default lifetime of a token in seconds: long enough for a page that stays open over a meeting,
@@ -65,6 +65,12 @@ class Grant:
         """Whether the grant names this job, by its id or by its owner."""
         return job in self.jobs or (owner is not None and owner == self.owner)
 
+    @property
+    def single(self) -> str | None:
+        """The one job of a grant that names no owner and only watches or cancels; else None."""
+        fits = self.owner is None and len(self.jobs) == 1 and self.scope - {"cancel"} == {"watch"}
+        return next(iter(self.jobs)) if fits else None
+
 
 def sign(
     keys: Sequence[str],
@@ -98,7 +104,8 @@ def sign(
     scopes = frozenset(_strings(scope.split() if isinstance(scope, str) else scope, "scope"))
     _check(scopes, ttl)
     jobs = named(owner, jobs)
-    claims: dict[str, object] = {"scope": " ".join(sorted(scopes)), "exp": clock() + ttl}
+    now = clock()
+    claims: dict[str, object] = {"scope": " ".join(sorted(scopes)), "iat": now, "exp": now + ttl}
     said = {"sub": owner, "jobs": jobs or None, "aud": audience, "iss": issuer, "shard": shard}
     claims |= {name: value for name, value in said.items() if value is not None}
     import jwt
@@ -169,29 +176,73 @@ def verify(
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
-    names: Checked = {"audience": audience, "issuer": issuer, "leeway": leeway}
-    grant = _grant(_claims(keys, token, names), leeway)
+    _, claims = _claims(keys, token, {"audience": audience, "issuer": issuer, "leeway": leeway})
+    grant = _grant(claims, leeway)
     if grant.expires <= clock():
         raise TokenError("the token has expired: ask the application for a new one")
     return grant
 
 
-class Checked(TypedDict):
-    """What PyJWT checks of a token, beside its signature."""
+class Checked(TypedDict, total=False):
+    """What PyJWT checks of a token, beside its signature; see :func:`verify`."""
 
     audience: str | None
     issuer: str | None
     leeway: float
 
 
-def _claims(keys: Sequence[str], token: str, checked: Checked) -> dict[str, object]:
+def renewed(
+    keys: Sequence[str],
+    token: str,
+    longest: float,
+    *,
+    clock: Callable[[], float] = time.time,
+    **checked: Unpack[Checked],
+) -> str | None:
+    """Return the same token with a later end; None if it is not one to renew, or not any more.
+
+    Only a token that names a single job, which it allows to watch or to cancel, is renewed, and
+    only if it says when it was issued (``iat``; version 0.1.0 signed tokens without it). The new
+    token lasts as long as the one before, but ends ``longest`` seconds after the first was issued
+    (``auth_time``) at the latest. It is signed with the key of the first: without that key, all of
+    them end.
+
+    Args:
+        keys: keys, any of which may have signed the token.
+        token: a valid token.
+        longest: seconds from the first token's issue to the last one's end.
+        checked: ``audience``, ``issuer`` and ``leeway``, as for :func:`verify`.
+
+    Raises:
+        TokenError: the token is not valid.
+    """
+    key, claims = _claims(keys, token, checked)
+    grant, now = _grant(claims, checked.get("leeway", 0.0)), clock()
+    known = set(str(claims["scope"]).split()) == grant.scope
+    issued, ends = claims.get("iat"), claims["exp"]
+    first = claims.get("auth_time", issued)
+    if grant.single is None or not known or grant.expires <= now:
+        return None
+    if not (_moment(issued) and _moment(first) and _moment(ends)):
+        return None
+    if (later := min(now + ends - issued, first + longest)) <= ends:
+        return None
+    import jwt
+
+    claims |= {"iat": now, "auth_time": first, "exp": later}
+    return jwt.encode(claims, key, algorithm=ALGORITHM)
+
+
+def _claims(keys: Sequence[str], token: str, checked: Checked) -> tuple[str, dict[str, object]]:
+    """Return the key that signed a token, and its claims."""
     import jwt
 
     # `verify` checks `exp` by its own clock, which tests control; PyJWT only checks that it exists.
     options: Options = {"verify_exp": False, "verify_iat": False, "require": ["exp", "scope"]}
     for key in keys:
         try:
-            return dict(jwt.decode(token, key, algorithms=[ALGORITHM], options=options, **checked))
+            claims = jwt.decode(token, key, algorithms=[ALGORITHM], options=options, **checked)
+            return key, dict(claims)
         except jwt.InvalidSignatureError:
             continue
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):

@@ -46,6 +46,9 @@ class Job:
     def token(self) -> str:
         """A token to watch and cancel this job alone, for 900 seconds.
 
+        A server renews it for a client that watches the job, until the job is over or
+        ``TASKBRIDGE_TOKEN_RENEWAL`` seconds have passed.
+
         Raises:
             SettingsError: there is no secret.
         """
@@ -242,7 +245,8 @@ class Bridge:
             owner: owner whose jobs it allows, all of them.
             jobs: ids of single jobs that it allows.
             scope: any of ``watch``, ``cancel``, ``enqueue``, separated by spaces, or a list.
-            ttl: seconds until it expires; default 900.
+            ttl: seconds until it expires; default 900. A server renews a token that names one job
+                and has no other scope than ``watch`` and ``cancel``; see :attr:`Job.token`.
             shard: shard of the jobs, if ``TASKBRIDGE_SHARDS`` is more than 1. Default that of the
                 owner, else of the ids, which is right for ids that :meth:`enqueue` has made; for
                 others, see :meth:`shard`.

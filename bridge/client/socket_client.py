@@ -38,8 +38,8 @@ HIDDEN = (
 #: HTTP statuses of a proxy that reaches no server behind it.
 PROXY = (502, 503, 504)
 
-#: What a client connects with: ``{"token": …}``.
-Auth: TypeAlias = dict[str, str]
+#: What a client connects with: ``{"token": …}``, and ``renew`` false where it renews its token.
+Auth: TypeAlias = dict[str, str | bool]
 
 
 def refusal(error: object) -> TaskbridgeError:

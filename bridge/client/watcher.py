@@ -60,8 +60,9 @@ class Watcher:
 
     Args:
         url: URL of the socket server.
-        token: token for the job with scope ``watch``; or a function that returns one, which is
-            called for each connection and before the token expires.
+        token: token for the job with scope ``watch``, in whose place comes each one that the
+            server renews; or a function that returns one, which is called for each connection and
+            before the token expires.
         job: id of the job.
         timeout: seconds without any connection after which to give up; None means never.
         cursor: cursor to resume from; None means the beginning.
@@ -93,6 +94,7 @@ class Watcher:
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
         self._client.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
         self._client.on("token_expiring", self._refresh, namespace=NAMESPACE)
+        self._client.on("token_renewed", self._keep, namespace=NAMESPACE)
         self._client.on("job", lambda event: self._put(("job", event)), namespace=NAMESPACE)
 
     def __enter__(self) -> Self:
@@ -226,7 +228,14 @@ class Watcher:
         )
 
     def _auth(self) -> Auth:
-        return {"token": self._token() if callable(self._token) else self._token}
+        if callable(self._token):
+            return {"token": self._token(), "renew": False}
+        return {"token": self._token}
+
+    def _keep(self, message: object = None, *_: object) -> None:
+        token = message.get("token") if isinstance(message, dict) else None
+        if isinstance(token, str) and not callable(self._token):
+            self._token = token
 
     def _refresh(self, *_: object) -> None:
         if callable(self._token):

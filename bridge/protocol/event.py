@@ -57,6 +57,7 @@ RESERVED = frozenset(
         "job",
         "pushes_dropped",
         "token_expiring",
+        "token_renewed",
     }
 )
 #: Maximum ids of following tasks of a canvas: in one event, and per job in a server.

@@ -23,6 +23,7 @@ __all__ = [
     "RefreshAnswer",
     "RefreshRequest",
     "TokenExpiring",
+    "TokenRenewed",
     "UnwatchAnswer",
     "UnwatchRequest",
     "WatchAnswer",
@@ -149,6 +150,8 @@ class RefreshRequest(TypedDict):
     """``refresh``: continue with another token of the same owner."""
 
     token: NotRequired[str]
+    #: False if the server is not to renew the token; default true. Also in the auth payload.
+    renew: NotRequired[bool]
 
 
 class RefreshAnswer(TypedDict):
@@ -185,6 +188,14 @@ class TokenExpiring(TypedDict):
     expires: float
     #: Seconds until then.
     seconds: float
+
+
+class TokenRenewed(TypedDict):
+    """``token_renewed``: the connection goes on with this token, and the next begins with it."""
+
+    token: str
+    #: Seconds since the epoch until which the connection lasts.
+    expires: float
 
 
 class Draining(TypedDict):

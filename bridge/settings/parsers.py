@@ -18,6 +18,7 @@ __all__ = [
     "capture",
     "count",
     "databases",
+    "duration",
     "file",
     "flag",
     "function",
@@ -73,6 +74,14 @@ def seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise ValueError("must be a positive number of seconds")
+    return value
+
+
+def duration(text: str) -> float:
+    """Return a number of seconds of 0 or more."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("must be a number of seconds, or 0")
     return value
 
 

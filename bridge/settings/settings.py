@@ -107,6 +107,9 @@ class Settings:
     token_issuer: str | None = _setting(str, None)
     #: Allowed difference between the clocks of a token's signer and of a server.
     token_leeway: float = _setting(types.seconds, 5.0)
+    #: How long after the issue of a token that names a single job a server renews it for a client
+    #: that watches the job, while the job is unfinished; 0 means never.
+    token_renewal: float = _setting(types.duration, 86_400.0)
     #: Whether GET /api/progress/<id> accepts a token in its URL, which logs and browser histories
     #: record; for celery-progress's script, during a migration from it.
     url_tokens: bool = _setting(types.flag, False)

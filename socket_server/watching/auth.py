@@ -48,6 +48,11 @@ class Auth:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._checked: tokens.Checked = {
+            "audience": settings.token_audience,
+            "issuer": settings.token_issuer,
+            "leeway": settings.token_leeway,
+        }
         self._hook = _imported(settings.auth) if settings.auth else None
         #: Whether the function failed when it was last called.
         self._failing = False
@@ -86,15 +91,21 @@ class Auth:
         if self._hook is not None and (grant := self._ask(self._hook, environ, auth)) is not None:
             return Admission(self._bounded(grant), by_session=True)
         token = auth.get("token") if isinstance(auth, dict) else None
+        return Admission(self.verify(token), by_session=False)
+
+    def verify(self, token: object) -> Grant:
+        """Return the grant of a token; see :func:`bridge.tokens.verify`."""
+        return tokens.verify(self._settings.keys, token, **self._checked)
+
+    @property
+    def renews(self) -> bool:
+        """Whether tokens are renewed."""
+        return self._settings.token_renewal > 0
+
+    def renewed(self, token: str) -> str | None:
+        """Return a token with a later end, or None; see :func:`bridge.tokens.renewed`."""
         settings = self._settings
-        grant = tokens.verify(
-            settings.keys,
-            token,
-            audience=settings.token_audience,
-            issuer=settings.token_issuer,
-            leeway=settings.token_leeway,
-        )
-        return Admission(grant, by_session=False)
+        return tokens.renewed(settings.keys, token, settings.token_renewal, **self._checked)
 
     def _bounded(self, grant: Grant) -> Grant:
         now = time.time()

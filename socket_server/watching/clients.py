@@ -12,7 +12,7 @@ from bridge.tokens import Grant
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.requests import Refused
 
-__all__ = ["Client", "Clients", "Session"]
+__all__ = ["Client", "Clients", "Renewal", "Session"]
 
 #: Seconds before its grant expires at which a client is warned.
 NOTICE = 30.0
@@ -33,6 +33,17 @@ class Session:
 
 
 @dataclass(slots=True)
+class Renewal:
+    """What a renewal of a client's token needs."""
+
+    token: str
+    #: Seconds since the epoch at which it is renewed.
+    at: float
+    #: Whether the last attempt failed: the job has ended, or the token is too old.
+    failed: bool = False
+
+
+@dataclass(slots=True)
 class Client:
     """A connected client."""
 
@@ -44,6 +55,8 @@ class Client:
     told: bool = False
     #: Renews its grant; None for the grant of a token.
     session: Session | None = None
+    #: Renews its token; None for one that is not renewed.
+    renewal: Renewal | None = None
 
 
 class Clients:
@@ -74,14 +87,20 @@ class Clients:
         """Return all clients with their ids."""
         return self._clients.items()
 
-    def add(self, sid: str, grant: Grant, session: Session | None = None) -> None:
-        """Add a client.
+    def add(
+        self,
+        sid: str,
+        grant: Grant,
+        session: Session | None = None,
+        renewal: Renewal | None = None,
+    ) -> None:
+        """Add a client; see :meth:`refresh` for the arguments.
 
         Raises:
             Refused: the owner has too many connections.
         """
         self._limits.connect(grant.owner)
-        self._clients[sid] = Client(grant, session=session)
+        self._clients[sid] = Client(grant, session=session, renewal=renewal)
 
     def remove(self, sid: str) -> None:
         """Remove a client; an unknown id is ignored."""
@@ -139,6 +158,7 @@ class Clients:
         grant: Grant,
         owner_of: Callable[[str], str | None],
         session: Session | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         """Replace a client's grant, and end the watches that the new grant does not allow.
 
@@ -147,6 +167,7 @@ class Clients:
             grant: the new grant.
             owner_of: returns the owner of a job.
             session: renews the new grant; None for the grant of a token.
+            renewal: renews the new grant's token; None for one that is not renewed.
 
         Raises:
             Refused: the new grant has another owner, or the client is not connected any more.
@@ -154,7 +175,8 @@ class Clients:
         client = self.of(sid)
         if grant.owner != client.grant.owner:
             raise Refused("forbidden", "the token is another owner's: connect anew with it")
-        client.grant, client.session, client.told = grant, session, False
+        client.grant, client.session, client.renewal = grant, session, renewal
+        client.told = False
         watches = grant.allows("watch")
         for job in list(client.watched):
             if not (watches and grant.names(job, owner_of(job))):
@@ -173,9 +195,15 @@ class Clients:
             left = client.grant.expires - now
             if left <= 0:
                 self._namespace.disconnect(sid)
-            elif not client.told and left <= (self._session_notice if client.session else NOTICE):
+            elif not client.told and left <= self._notice(client):
                 client.told = True
                 notice = {"expires": client.grant.expires, "seconds": round(left, 1)}
                 self._namespace.server.emit(
                     "token_expiring", notice, to=sid, namespace=NAMESPACE, ignore_queue=True
                 )
+
+    def _notice(self, client: Client) -> float:
+        """Return how many seconds before the end of its grant a client is warned."""
+        if client.renewal is not None and not client.renewal.failed:
+            return 0.0  # its token is about to be renewed
+        return self._session_notice if client.session else NOTICE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bridge.client.bridge import Bridge
 from bridge.client.status import from_result, stored_progress
 from bridge.errors import JobNotFound, ResultsUnavailable
-from bridge.protocol.event import Event
+from bridge.protocol.event import TERMINAL, Event
 from bridge.protocol.json_types import BarData, SnapshotData
 from bridge.protocol.size_budget import shorter
 from bridge.protocol.snapshot import Snapshot
@@ -141,6 +141,22 @@ class JobLookup:
         """
         if found.snapshot["job"] not in self._journal:
             self._tell(found.event(time.time()))
+
+    def holds(self, job: object) -> bool:
+        """Whether the journal holds a job."""
+        return job in self._journal
+
+    def is_unfinished(self, job: str) -> bool:
+        """Whether a job waits or runs, as the journal says or else the result backend.
+
+        Raises:
+            ResultsUnavailable: the journal does not hold the job, and the result backend does not
+                answer.
+        """
+        if job in self._journal:
+            return not self._journal.of(job).ended
+        stored = self._from_result(job) or self._waiting(job)
+        return stored is not None and stored["state"] not in TERMINAL
 
     def stored_progress(self, job: str) -> BarData | None:
         """Return the progress of a job that was found, as its task has stored it; None without it.

@@ -30,6 +30,7 @@ from socket_server.watching.auth import Admission, Auth
 from socket_server.watching.clients import Clients
 from socket_server.watching.fresh_jobs import FreshJobs
 from socket_server.watching.job_lookup import FoundJob, JobLookup, StoredJob
+from socket_server.watching.renewals import Renewals
 from socket_server.watching.sessions import Sessions
 
 __all__ = ["JobsNamespace"]
@@ -77,6 +78,7 @@ class JobsNamespace(socketio.Namespace):
         self.clients = Clients(self, limits, ttl)
         #: Renews the grants that the ``TASKBRIDGE_AUTH`` function gave.
         self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
+        self._renewals = Renewals(auth, self.clients, lookup, journal.owner)
         self._fresh = FreshJobs(journal)
         self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
@@ -98,7 +100,8 @@ class JobsNamespace(socketio.Namespace):
         # A client that disconnected meanwhile would stay for ever: on_disconnect has already run.
         if self.server.get_environ(sid, NAMESPACE) is None:
             raise Refused("unauthorized", "the connection has ended")
-        self.clients.add(sid, admission.grant, self.sessions.of(admission, auth))
+        session, renewal = self.sessions.of(admission, auth), self._renewals.of(admission, auth)
+        self.clients.add(sid, admission.grant, session, renewal)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -121,7 +124,8 @@ class JobsNamespace(socketio.Namespace):
         tell("refuse", request=request, code=code, sid=sid, owner=owner, job=job)
 
     def expire(self) -> None:
-        """Disconnect clients whose grant has expired; warn clients whose grant will expire soon."""
+        """Disconnect clients whose grant has expired; renew tokens; warn of other ends."""
+        self._renewals.send(self.server)
         self.clients.expire(time.time())
 
     def renew(self) -> None:
@@ -201,8 +205,8 @@ class JobsNamespace(socketio.Namespace):
             session = self.sessions.of(admission, request)
         except (TokenError, WrongShard) as error:
             raise Refused("unauthorized", str(error)) from None
-        grant = admission.grant
-        self.clients.refresh(sid, grant, self._journal.owner, session)
+        grant, renewal = admission.grant, self._renewals.of(admission, request)
+        self.clients.refresh(sid, grant, self._journal.owner, session, renewal)
         return {"expires": grant.expires if isfinite(grant.expires) else None}
 
     @answered

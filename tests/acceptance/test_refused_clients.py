@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from bridge import Bridge
+from bridge import Bridge, tokens
 from bridge.client.watcher import Watcher
 from bridge.errors import ServerUnavailable, TokenError
+from support.link import Link
 from support.stack import Stack
 from support.wait import until
 
@@ -70,6 +71,32 @@ def test_who_watches_without_a_timeout_waits_until_there_is_a_server(rabbitmq, t
         assert events[-1]["type"] == "succeeded"
     finally:
         stack.stop()
+
+
+def test_a_watch_outlasts_its_token_across_a_cut_for_as_long_as_the_job(stack, tmp_path):
+    job = stack.bridge.enqueue("support.counts", [300, str(tmp_path / "end")], owner="me").id
+    token, events = stack.token(jobs=[job], ttl=0.5), []
+    with Link(stack.port) as link:
+        watch = Watcher(f"http://127.0.0.1:{link.port}", token, job, timeout=20)
+        thread = threading.Thread(target=lambda: events.extend(watch))
+        thread.start()
+        until(lambda: is_refused(stack, token), 20, "the end of the first token")
+        link.cut()
+        until(lambda: not watch.connected, 20, "the cut")
+        (tmp_path / "end").touch()
+        thread.join(60)
+    lines = [line["message"] for one in events for line in one["data"].get("lines", [])]
+    assert lines == [f"line {number}" for number in range(300)]
+    assert events[-1]["type"] == "succeeded"
+    assert watch.recovered
+
+
+def is_refused(stack, token):
+    try:
+        tokens.verify(stack.settings.keys, token, leeway=stack.settings.token_leeway)
+    except TokenError:
+        return True
+    return False
 
 
 def test_a_token_that_expired_while_the_server_was_away_ends_the_watch_with_the_reason(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
 
 import pytest
@@ -32,7 +33,8 @@ def origin():
 def stack(rabbitmq, tmp_path_factory, origin):
     """A server that lets pages of the application's origin in."""
     folder = tmp_path_factory.mktemp("element")
-    stack = Stack(folder, rabbitmq.new_vhost(), TASKBRIDGE_ORIGINS=origin)
+    settings = {"TASKBRIDGE_ORIGINS": origin, "TASKBRIDGE_TOKEN_LEEWAY": "0.1"}
+    stack = Stack(folder, rabbitmq.new_vhost(), **settings)
     try:
         stack.start_server()
         stack.start_worker()
@@ -65,9 +67,9 @@ def application(stack, origin):
 def shown(page, stack, application):
     """Enqueue a job and open the application's page about it."""
 
-    def shown(task, *args, scope="watch cancel", **query):
+    def shown(task, *args, scope="watch cancel", ttl=900, **query):
         job = stack.bridge.enqueue(task, list(args), owner=uuid.uuid4().hex)
-        told = {"job": job.id, "token": stack.token(jobs=[job.id], scope=scope), **query}
+        told = {"job": job.id, "token": stack.token(jobs=[job.id], scope=scope, ttl=ttl), **query}
         page.goto(f"{application}/?" + "&".join(f"{key}={value}" for key, value in told.items()))
         return job, page.locator("job-progress")
 
@@ -96,6 +98,34 @@ def test_its_button_cancels_the_job(shown):
     element.get_by_role("button", name="Cancel work").click()
     expect(element.locator("[part=state]")).to_have_text("cancelled")
     expect(element.get_by_role("button")).to_have_count(0)
+
+
+def test_it_outlasts_its_token_a_restart_of_the_server_and_a_reload_of_its_page(shown, page, stack):
+    _, element = shown("support.work", 120.0, ttl=5)
+    ends = time.monotonic() + 6
+    state, bar = element.locator("[part=state]"), element.get_by_role("progressbar", name="work")
+
+    def moves():
+        before = int(bar.get_attribute("aria-valuenow"))
+        until(lambda: int(bar.get_attribute("aria-valuenow")) > before, 20, "the bar to move")
+
+    expect(state).to_have_text("running")
+    until(lambda: time.monotonic() > ends, 20, "the end of the token")
+    moves()
+    server = next(one for one in stack.processes if one.running and "serving on" in one.output)
+    server.kill()
+    stack.start_server()
+    expect(state).to_have_text("running")
+    moves()
+    page.reload()
+    expect(state).to_have_text("running")
+    moves()
+    element.get_by_role("button", name="Cancel work").click()
+    expect(state).to_have_text("cancelled")
+    refused = 'refuse request="connect" code="unauthorized"'
+    until(lambda: refused in stack.processes[-1].output, 20, "the end of the last token")
+    expect(state).to_have_text("cancelled")
+    expect(element.locator("[part=error]")).to_have_count(0)
 
 
 def test_a_token_that_may_only_watch_is_offered_no_button(shown):
@@ -138,7 +168,7 @@ def test_a_page_of_an_origin_that_the_server_does_not_know_is_not_let_in(page, s
     told = f"list {elsewhere} in TASKBRIDGE_ORIGINS of the server"
     expect(page.locator("job-progress [part=error]")).to_contain_text(told)
     expect(page.get_by_role("progressbar")).to_have_count(0)
-    [server, *_] = stack.processes
+    server = next(one for one in stack.processes if "serving on" in one.output and one.running)
     until(lambda: told in server.output, 20, "the server's log to say so")
 
 

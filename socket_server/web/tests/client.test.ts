@@ -1,12 +1,13 @@
 import { expect, test, vi } from "vitest";
 import { Client } from "../src/client/client.js";
+import { Credentials } from "../src/client/credentials.js";
 import type { JobEvent } from "../src/client/protocol.js";
 import { event, given } from "./events.js";
 import { FakeSocket } from "./socket.js";
 
 function live(getToken?: () => Promise<string>): [FakeSocket, Client] {
   const socket = new FakeSocket();
-  const client = new Client(socket.itself, getToken);
+  const client = new Client(socket.itself, new Credentials("", getToken));
   socket.hear("connect");
   return [socket, client];
 }
@@ -147,8 +148,50 @@ test("another token is asked for before one expires, without a new connection", 
   const [socket] = live(async () => "another");
   socket.hear("token_expiring", { expires: 1 });
   await vi.waitFor(() =>
-    expect(socket.asked.map(([name, payload]) => [name, payload])).toEqual([["refresh", { token: "another" }]]),
+    expect(socket.asked.map(([name, payload]) => [name, payload])).toEqual([
+      ["refresh", { token: "another", renew: false }],
+    ]),
   );
+});
+
+test("a token that the server renews is the one to reconnect with", async () => {
+  const credentials = new Credentials("first");
+  const socket = new FakeSocket();
+  const client = new Client(socket.itself, credentials);
+  const heard: unknown[] = [];
+  client.addEventListener("token_renewed", ({ detail }) => heard.push(detail.token));
+  socket.hear("connect");
+  for (const wrong of [undefined, {}, { token: 7 }]) socket.hear("token_renewed", wrong);
+  expect(await credentials.current()).toEqual({ token: "first" });
+  socket.hear("token_renewed", { token: "second", expires: 1 });
+  expect(await credentials.current()).toEqual({ token: "second" });
+  expect(heard).toEqual(["second"]);
+  expect(socket.asked).toEqual([]);
+});
+
+test("a token that the application replaces is the one to reconnect with, once the server took it", async () => {
+  const credentials = new Credentials("first");
+  const socket = new FakeSocket();
+  const client = new Client(socket.itself, credentials);
+  socket.hear("connect");
+  const refused = client.refresh("bad");
+  socket.refuse("refresh", { code: "unauthorized", message: "the token is not valid" });
+  await expect(refused).rejects.toThrow("not valid");
+  expect(await credentials.current()).toEqual({ token: "first" });
+  const taken = client.refresh("second");
+  expect(socket.answer("refresh", {})).toEqual({ token: "second" });
+  await taken;
+  expect(await credentials.current()).toEqual({ token: "second" });
+});
+
+test("a job that is over stays shown when the token ends", () => {
+  const [socket, client] = live();
+  const job = client.watch("j");
+  socket.answer("watch", view({ snapshot: given({ state: "succeeded" }) }));
+  socket.active = false;
+  socket.hear("connect_error", Object.assign(new Error("the token has expired"), { data: { code: "unauthorized" } }));
+  expect(client.state).toBe("refused");
+  expect(job.error).toBeNull();
 });
 
 test("a server that drains is heard of, and watched until it hangs up", () => {

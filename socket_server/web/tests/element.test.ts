@@ -4,11 +4,13 @@ import { bar, event, given } from "./events.js";
 import { FakeSocket } from "./socket.js";
 
 const sockets: FakeSocket[] = [];
+const tokens: (string | undefined)[] = [];
 vi.mock("../src/client/client.js", async (original) => {
   const real = (await original()) as { Client: typeof Client };
   return {
     ...real,
-    connect: () => {
+    connect: ({ token }: { token?: string }) => {
+      tokens.push(token);
       const socket = new FakeSocket();
       sockets.push(socket);
       return new real.Client(socket.itself);
@@ -20,7 +22,10 @@ define();
 
 const TOKEN = `x.${btoa(JSON.stringify({ sub: "me", scope: "watch cancel" }))}.x`;
 
-beforeEach(() => void (sockets.length = 0));
+beforeEach(() => {
+  sockets.length = tokens.length = 0;
+  sessionStorage.clear();
+});
 afterEach(() => document.body.replaceChildren());
 
 function element(attributes: Record<string, string> = {}): InstanceType<typeof JobProgress> {
@@ -85,6 +90,24 @@ test("elements with one token share one connection, which the last one closes", 
   expect(sockets[0]?.connected).toBe(true);
   two.remove();
   expect(sockets[0]?.connected).toBe(false);
+});
+
+test("a page that is reloaded goes on with the renewed token, and only with that of its own token", () => {
+  const of = (exp: number, job = "j") => `x.${btoa(JSON.stringify({ jobs: [job], scope: "watch", exp }))}.x`;
+  element({ token: of(1) }).remove();
+  sockets[0]?.hear("token_renewed", { token: of(2) });
+  sockets[0]?.hear("token_renewed", { token: of(3) });
+  for (const token of [of(1), of(4), of(1, "k"), TOKEN]) element({ token }).remove();
+  expect(tokens).toEqual([of(1), of(3), of(4), of(1, "k"), TOKEN]);
+});
+
+test("where storage is forbidden, the page's token is the one to connect with", () => {
+  vi.stubGlobal("sessionStorage", undefined);
+  element().remove();
+  sockets[0]?.hear("token_renewed", { token: "another" });
+  element().remove();
+  vi.unstubAllGlobals();
+  expect(tokens).toEqual([TOKEN, TOKEN]);
 });
 
 test("the last lines of the log are shown, as many as were asked for", async () => {

@@ -198,3 +198,107 @@ def test_a_token_lives_as_much_longer_as_clocks_may_be_apart():
     assert tokens.verify([KEY], token, leeway=5, clock=lambda: NOW + 14.9).expires == NOW + 15
     with pytest.raises(TokenError, match="has expired"):
         tokens.verify([KEY], token, leeway=5, clock=lambda: NOW + 15)
+
+
+DAY = 86_400.0
+
+
+def renew(token, *, keys=(KEY,), at=NOW + 450, longest=DAY, **checked):
+    return tokens.renewed(keys, token, longest, clock=lambda: at, **checked)
+
+
+def claims_of(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def sign_single(**options):
+    return sign(**{"owner": None, "jobs": ["a"], "scope": "watch cancel", **options})
+
+
+def test_the_token_of_one_job_is_renewed_with_its_claims_for_as_long_as_it_lasted():
+    token = sign_single(ttl=60, audience="here", issuer="us", shard=3)
+    new = renew(token, at=NOW + 30, audience="here")
+    assert claims_of(new) == {
+        **claims_of(token),
+        "iat": NOW + 30,
+        "auth_time": NOW,
+        "exp": NOW + 90,
+    }
+    assert verify(renew(sign_single()), at=NOW + 1349).scope == {"watch", "cancel"}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"owner": "user-42"},
+        {"owner": "user-42", "jobs": []},
+        {"jobs": ["a", "b"]},
+        {"scope": "cancel"},
+        {"scope": "watch enqueue"},
+    ],
+    ids=str,
+)
+def test_no_token_of_another_kind_is_renewed(claims):
+    assert renew(sign_single(**claims)) is None
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iat": None},
+        {"iat": "now"},
+        {"iat": float("nan")},
+        {"iat": True},
+        {"iat": -1},
+        {"iat": NOW, "auth_time": "long ago"},
+        {"iat": NOW, "auth_time": float("inf")},
+        {"iat": NOW, "scope": "watch admin"},
+        {"iat": NOW + 10**6},
+    ],
+    ids=str,
+)
+def test_a_token_that_says_not_well_when_it_was_issued_is_not_renewed(claims):
+    token = forge({"jobs": ["a"], "exp": NOW + 900, **claims})
+    assert verify(token).jobs == {"a"}
+    assert renew(token) is None
+
+
+def test_a_token_that_is_renewed_for_ever_ends_a_day_after_its_first_issue():
+    token, at, count = sign_single(), NOW, 0
+    while new := renew(token, at=at + 450):
+        token, at, count = new, at + 450, count + 1
+        assert claims_of(token)["auth_time"] == NOW
+    assert claims_of(token)["exp"] == NOW + DAY
+    assert count == pytest.approx(DAY / 450, abs=2)
+
+
+def test_a_token_is_not_renewed_before_the_time_at_which_it_says_it_was_issued():
+    token = sign_single()  # by a service whose clock is ahead
+    for ahead in (0.0, 60.0, 7200.0):
+        assert renew(token, at=NOW - ahead) is None
+    assert claims_of(renew(token, at=NOW + 1))["exp"] == NOW + 901
+
+
+def test_a_service_that_lets_its_token_live_longer_than_renewals_go_keeps_its_end():
+    assert renew(sign_single(ttl=2 * DAY)) is None
+
+
+def test_a_renewed_token_ends_with_the_key_that_signed_the_first():
+    new = renew(sign_single(), keys=[OTHER, KEY])
+    assert verify(new, keys=[OTHER, KEY])
+    with pytest.raises(TokenError):
+        verify(new, keys=[OTHER])
+    with pytest.raises(TokenError):
+        renew(sign_single(), keys=[OTHER])
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
+def test_no_token_of_another_algorithm_is_renewed(algorithm):
+    key = None if algorithm == "none" else KEY * 2
+    with pytest.raises(TokenError):
+        renew(forge({"jobs": ["a"], "iat": NOW}, key, algorithm), keys=[KEY * 2])
+
+
+def test_an_expired_token_is_not_renewed():
+    assert renew(sign_single(), at=NOW + 900) is None
+    assert renew(sign_single(), at=NOW + 902, leeway=5.0)

@@ -1,5 +1,6 @@
 /** `connect` and `Client`: a connection to a taskbridge server that reconnects until closed. */
 import { io, type Socket } from "socket.io-client";
+import { Credentials } from "./credentials.js";
 import { RequestError, refusal, type ErrorObject } from "./errors.js";
 import { Novelty } from "./novelty.js";
 import { originRefusal } from "./origin.js";
@@ -40,6 +41,8 @@ export interface ClientEvents {
   /** An event that was dispatched before, from a server that is behind: its snapshot lacked the event. */
   repeated: JobEvent;
   token_expiring: Partial<sent.TokenExpiring>;
+  /** The server renewed the token, with which the client now reconnects. */
+  token_renewed: Partial<sent.TokenRenewed>;
   /** The server stops: it ends the connection after `after` seconds; the client reconnects. */
   draining: Partial<sent.Draining>;
 }
@@ -47,6 +50,7 @@ export interface ClientEvents {
 export interface ConnectOptions {
   /** URL of the server, with its path prefix, if any; default the page's origin. */
   url?: string;
+  /** In its place comes each token that the server renews, or that is passed to `refresh`. */
   token?: string;
   /** Returns a token; called at each connection, and before a token expires. */
   getToken?: () => Promise<string>;
@@ -62,22 +66,18 @@ function passing(): Promise<void> {
 
 /** Connect to a server, and reconnect until `close()` is called. */
 export function connect({ url = "", token, getToken, transports = ["websocket"] }: ConnectOptions): Client {
-  const ask = getToken ?? (async () => token ?? "");
+  const credentials = new Credentials(token, getToken);
   const at = new URL(url || "/", location.href);
   const socket = io(`${at.origin}/jobs`, {
     path: `${at.pathname.replace(/\/$/, "")}/socket.io`,
-    auth: (answer) =>
-      void ask().then(
-        (one) => answer({ token: one }),
-        () => answer({}),
-      ),
+    auth: (answer) => void credentials.current().then(answer, () => answer({})),
     transports,
     tryAllTransports: true,
     forceNew: true,
     reconnectionDelay: FIRST_WAIT,
     reconnectionDelayMax: 5000,
   });
-  return new Client(socket, getToken, () => originRefusal(at));
+  return new Client(socket, credentials, () => originRefusal(at));
 }
 
 export class Client extends targetOf<ClientEvents>() {
@@ -97,7 +97,7 @@ export class Client extends targetOf<ClientEvents>() {
   /** When the client last connected, in milliseconds since the epoch. */
   #since = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #getToken: (() => Promise<string>) | undefined;
+  #credentials: Credentials;
   /** Returns why the server does not let the page's origin in; "" if it does, null if unknown. */
   #originRefusal: () => Promise<string | null>;
   /** Whether the server was asked about the origin, or is being asked, since the last connection. */
@@ -105,18 +105,19 @@ export class Client extends targetOf<ClientEvents>() {
 
   constructor(
     socket: Socket,
-    getToken?: () => Promise<string>,
+    credentials = new Credentials(),
     originRefusal: () => Promise<string | null> = async () => null,
   ) {
     super();
     this.#socket = socket;
-    this.#getToken = getToken;
+    this.#credentials = credentials;
     this.#originRefusal = originRefusal;
     socket.on("connect", () => this.#live());
     socket.on("connect_error", (error: Refusal) => this.#refused(error));
     socket.on("disconnect", (reason) => this.#lost(reason));
     socket.on("job", (event: JobEvent) => this.#event(event));
     socket.on("token_expiring", (detail) => void this.#expiring(detail ?? {}));
+    socket.on("token_renewed", (detail) => this.#renewed(detail));
     socket.on("draining", (detail) => this.#dispatch("draining", detail));
   }
 
@@ -206,7 +207,8 @@ export class Client extends targetOf<ClientEvents>() {
 
   /** Replace the token without a reconnect. */
   async refresh(token: string): Promise<void> {
-    await this.#request("refresh", { token });
+    await this.#request("refresh", this.#credentials.with(token));
+    this.#credentials.keep(token);
   }
 
   /**
@@ -316,11 +318,19 @@ export class Client extends targetOf<ClientEvents>() {
 
   async #expiring(detail: ClientEvents["token_expiring"]): Promise<void> {
     this.#dispatch("token_expiring", detail);
-    if (!this.#getToken) return;
+    if (!this.#credentials.fromApplication) return;
     // Without a new token, the server ends the connection at the expiry and refuses the next one.
-    await this.#getToken()
-      .then((token) => this.refresh(token))
+    await this.#credentials
+      .current()
+      .then((auth) => this.#request("refresh", auth))
       .catch(() => {});
+  }
+
+  #renewed(detail: ClientEvents["token_renewed"]): void {
+    const token = detail?.token;
+    if (typeof token !== "string") return;
+    this.#credentials.keep(token);
+    this.#dispatch("token_renewed", detail);
   }
 
   #live(): void {

@@ -112,8 +112,9 @@ export class WatchedJob extends targetOf<WatchedJobEvents>() implements AsyncIte
     this.#wake();
   }
 
-  /** Called by the client if the job cannot be watched. */
+  /** Called by the client if the job cannot be watched; of one that is over, all is known. */
   fail(error: RequestError): void {
+    if (this.snapshot.ended) return;
     this.#error = error;
     this.#dispatch("error", error);
     this.#wake();

@@ -1,5 +1,6 @@
 /** Connections that the elements of a page share: one for each server and token. */
 import { connect, type Client } from "../client/client.js";
+import { keepRenewed, renewedOf } from "./renewed-token.js";
 
 export type Tokens = string | (() => Promise<string>);
 
@@ -16,12 +17,18 @@ export function join(url: string, token: Tokens): Client {
   shared.set(url, ofServer);
   let one = ofServer.get(token);
   if (!one || one.client.state === "closed") {
-    const client = connect({ url, ...(typeof token === "string" ? { token } : { getToken: token }) });
+    const client = typeof token === "string" ? withToken(url, token) : connect({ url, getToken: token });
     one = { client, users: 0 };
     ofServer.set(token, one);
   }
   one.users += 1;
   return one.client;
+}
+
+function withToken(url: string, token: string): Client {
+  const client = connect({ url, token: renewedOf(token) });
+  client.addEventListener("token_renewed", ({ detail }) => keepRenewed(token, detail.token ?? ""));
+  return client;
 }
 
 /** Give up a share of a connection; it is closed with the last one. */

@@ -9,7 +9,7 @@ import { byId, setNote } from "./dom.js";
 import { flowerOf } from "./flower.js";
 import { offer, setUpForm } from "./form.js";
 import "./style.css";
-import { takeToken } from "./token-store.js";
+import { keep, takeToken } from "./token-store.js";
 
 const EXPIRES = "The token expires soon: open this page with a new one to go on watching.";
 
@@ -29,6 +29,7 @@ function open(): void {
 }
 
 function follow(token: string, grant: TokenGrant): void {
+  let current = token;
   const mine = (client = connect({ url: new URL(".", location.href).href, token, transports: transports() }));
   const shown = (board = new Board(mine, { grant, again: (job) => void again(job), resumed: showResumed }));
   mine.addEventListener("state", ({ detail: { state, message } }) => {
@@ -39,7 +40,10 @@ function follow(token: string, grant: TokenGrant): void {
       .load()
       .then(() => point(shown))
       .catch((error: Error) => setNote(byId("banner"), error.message));
-    void learn(token, shown).then(() => (byId("start").hidden = mine !== client || !grant.allows("enqueue")));
+    void learn(current, shown).then(() => (byId("start").hidden = mine !== client || !grant.allows("enqueue")));
+  });
+  mine.addEventListener("token_renewed", ({ detail }) => {
+    if (mine === client && detail.token) keep((current = detail.token));
   });
   mine.addEventListener("token_expiring", () => {
     if (mine === client) setNote(byId("banner"), EXPIRES);

@@ -16,8 +16,8 @@ export function takeToken(): string | null {
   return token || null;
 }
 
-// Storage may be forbidden; the token is then lost at the next reload.
-function keep(token: string): void {
+/** Keep a token for a reload; storage may be forbidden, and the token is lost then. */
+export function keep(token: string): void {
   try {
     sessionStorage.setItem(KEY, token);
   } catch {

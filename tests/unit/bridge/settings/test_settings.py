@@ -301,6 +301,7 @@ def test_an_input_root_may_contain_the_output_root_and_the_home_folder(tmp_path)
         ("SHARDS", "0", "1 or more"),
         ("SHARD", "-1", "0 or more"),
         ("DRAIN_SPREAD", "soon", "number"),
+        ("TOKEN_RENEWAL", "-1", "a number of seconds, or 0"),
     ],
 )
 def test_what_an_operator_sets_wrong_is_named(name, text, sentence):
