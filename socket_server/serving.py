@@ -1,8 +1,8 @@
 """The socket server as a WSGI application, for the web server that an application already has.
 
-It is for gunicorn with threads or gevent, and for one process that serves an application and its
-socket server. ``taskbridge serve`` (eventlet) is faster, and alone limits connections before their
-first request.
+It is for gunicorn and uWSGI with threads or gevent, and for one process that serves an application
+and its socket server. ``taskbridge serve`` (eventlet) is faster, and alone limits connections
+before their first request.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bridge.errors import SettingsError
 from bridge.instrumentation import installed
 from bridge.settings import Settings
 from socket_server.app import SocketServer, new_server
+from socket_server.hosting import SOCKET_IO, Host, check_start
 
 __all__ = ["PREFIX", "Application", "create_app"]
 
@@ -28,7 +29,6 @@ logger = logging.getLogger("socket_server")
 
 #: Path prefix of page, scripts and API beside an application; ``/socket.io/`` has none.
 PREFIX = "/taskbridge"
-SOCKETS = "/socket.io/"
 
 
 def create_app(
@@ -53,12 +53,14 @@ def create_app(
             patched by gevent, else ``threading``.
 
     Raises:
-        SettingsError: a setting is wrong, there is no secret, or the prefix is empty.
+        SettingsError: a setting is wrong, there is no secret, the prefix is empty, or the web
+            server that runs this process serves one request at a time.
     """
     if not prefix.strip("/"):
         raise SettingsError("the prefix must name a path, such as /taskbridge")
+    check_start(mode := async_mode or _mode())
     settings = settings or installed.with_application(Settings.from_environ())
-    return Application(new_server(settings, async_mode=async_mode or _mode()), wsgi_app, prefix)
+    return Application(new_server(settings, async_mode=mode), wsgi_app, prefix)
 
 
 class Application:
@@ -74,6 +76,8 @@ class Application:
         #: The socket server; namespaces of an application's own can be registered on its ``sio``.
         self.server = server
         self._wsgi_app, self._prefix = wsgi_app, "/" + prefix.strip("/")
+        polling = "polling" in server.bridge.settings.transports
+        self._own = Host(server.wsgi, server.sio.eio.async_mode, polling)
         self._started: int | None = None
         self._starting = threading.Lock()
 
@@ -95,13 +99,12 @@ class Application:
         if self._started != os.getpid():
             self.start()
         path = environ.get("PATH_INFO", "")
-        own: WSGIApplication = self.server.wsgi
-        if self._wsgi_app is None or path.startswith(SOCKETS):
-            return own(environ, start_response)
+        if self._wsgi_app is None or path.startswith(SOCKET_IO):
+            return self._own(environ, start_response)
         if path == self._prefix or path.startswith(self._prefix + "/"):
             environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._prefix
             environ["PATH_INFO"] = path[len(self._prefix) :]
-            return own(environ, start_response)
+            return self._own(environ, start_response)
         return self._wsgi_app(environ, start_response)
 
 

@@ -154,9 +154,13 @@ def answer_with(
 ) -> Answer:
     """Return an answer that ends the connection; the default body is the text of the status."""
 
+    text = (body or status.partition(" ")[2]).encode()
+    # Without its length, the client of a WebSocket does not read the body.
+    fixed = [("Content-Type", type), ("Content-Length", str(len(text))), ("Connection", "close")]
+
     def answer(start_response: StartResponse) -> list[bytes]:
-        start_response(status, [("Content-Type", type), ("Connection", "close"), *headers])
-        return [(body or status.partition(" ")[2]).encode()]
+        start_response(status, [*fixed, *headers])
+        return [text]
 
     return answer
 

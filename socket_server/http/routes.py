@@ -15,6 +15,7 @@ from bridge.protocol.error_codes import error_object
 from bridge.protocol.json_types import SnapshotData
 from bridge.protocol.request_types import ErrorCode
 from bridge.settings import Settings
+from socket_server.hosting import NO_WEBSOCKETS
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.health import Health
 from socket_server.limits.origins import Origins
@@ -112,7 +113,8 @@ def _origin(settings: Settings) -> Callable[[], ResponseReturnValue]:
     origins = Origins(settings.origins)
 
     def origin() -> ResponseReturnValue:
-        refusal = origins.refusal(request.args.get("origin"), request.environ)
+        environ = request.environ
+        refusal = origins.refusal(request.args.get("origin"), environ) or environ.get(NO_WEBSOCKETS)
         error = None if refusal is None else error_object("forbidden", refusal)
         answer = jsonify(ok=error is None, error=error)
         # A refused page must be able to read it; the answer depends on no token and no cookie.

@@ -36,7 +36,7 @@ ignore_errors = True
 #: Programs that a person is told to run, beside our own.
 PROGRAMS = {
     ".", "cd", "celery", "cp", "docker", "export", "find", "gunicorn", "ls", "make", "pip",
-    "python", "python3", "rabbitmqctl", "sha256sum", "uvicorn",
+    "python", "python3", "rabbitmqctl", "sha256sum", "uvicorn", "uwsgi",
 }  # fmt: skip
 
 

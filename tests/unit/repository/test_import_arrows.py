@@ -53,7 +53,7 @@ LAYERS = {
         ["limits"],
         ["connection", "journal"],
         ["bus"],
-        ["liveness", "estimates", "watching"],
+        ["liveness", "estimates", "watching", "hosting"],
         ["http", "delivery", "draining"],
         ["app"],
         ["serving", "__main__"],

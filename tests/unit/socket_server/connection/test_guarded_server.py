@@ -179,6 +179,7 @@ def test_the_insides_of_simple_websocket_are_where_they_were():
     assert "environ.get('gunicorn.socket')" in inspect.getsource(simple_websocket.ws.Server)
     driver = inspect.getsource(engineio.async_drivers._websocket_wsgi)
     assert "self.ws = simple_websocket.Server(" in driver
+    assert "if self.ws.mode == 'gunicorn':\n            raise StopIteration()" in driver
 
 
 def test_what_polling_reaches_into_is_where_it_was():
