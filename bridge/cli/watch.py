@@ -121,6 +121,11 @@ def waits(snapshot: Snapshot) -> str:
 def _place(queue: QueuePlace) -> str:
     if queue["workers"] is False:
         return f"no worker is consuming the queue {queue['name']}"
+    if queue.get("taken"):
+        return (
+            "a worker has taken it, and is busy, or does not report: it reports if its application "
+            "has called bridge.install(app)"
+        )
     if queue["ahead"] is None:
         return f"waiting in the queue {queue['name']}"
     count = queue["ahead"]

@@ -88,6 +88,8 @@ class QueuePlace(TypedDict):
     ahead: int | None
     #: Whether a worker reads the queue; null while unknown.
     workers: bool | None
+    #: Whether the queue has had no message for some seconds: a worker has taken the job's.
+    taken: NotRequired[bool]
 
 
 class Expectation(TypedDict):

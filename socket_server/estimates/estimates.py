@@ -59,6 +59,8 @@ class Estimates:
         read = self._state_lock.outside(self._gauge.read, self._lines.queues())
         levels = {queue: level for queue, level in read.items() if level is not None}
         self._lines.looked(read, levels)
+        if empty := self._gauge.empty:
+            levels = {queue: level or empty for queue, level in read.items()}
         # Queues without waiting jobs stay, at 0, so that their metrics do not vanish.
         known = list(self.levels.items())[-MAX_QUEUES:]
         before = {queue: ready if self._waits(queue, read) else 0 for queue, ready in known}
@@ -82,6 +84,9 @@ class Estimates:
         place: QueuePlace = {"name": queue, "ahead": ahead, "workers": level.workers}
         eta = self._history.expect(snapshot, now)
         before = snapshot.estimate
+        last = before.get("queue")
+        if level.ready == 0 and last is not None and last["ahead"] == 0:
+            place["taken"] = True  # its message was gone in the last round, too
         if place != before.get("queue") or _moved(before.get("eta"), eta):
             self._send(snapshot.expectation(now, queue=place, eta=eta))
 

@@ -148,6 +148,12 @@ class QueueDepths:
         self._settings = settings
         self._connection: Connection | None = None
 
+    @property
+    def empty(self) -> QueueDepth | None:
+        """State of a queue that does not exist where an empty queue does not; else None."""
+        plain = stream.is_amqp(self._settings.broker) or self._settings.embedded
+        return None if plain else QueueDepth(0, None)
+
     def read(self, queues: list[str]) -> dict[str, QueueDepth | None]:
         """Return the state of queues, with None for queues that do not exist.
 

@@ -65,6 +65,16 @@ def test_a_job_of_a_worker_that_reports_nothing_ends_as_its_result_says(stack, t
     assert worker.running
 
 
+def test_a_job_of_a_worker_that_reports_nothing_says_that_a_worker_has_it(stack, tmp_path):
+    stack.start_worker(app="support.plain_app")
+    job = Watched(stack, "plain.hold", str(tmp_path / "go"))
+    while not (job.watcher.snapshot.encode()["queue"] or {}).get("taken"):
+        job.until("estimate")
+    (tmp_path / "go").touch()
+    assert job.end()["state"] == "succeeded"
+    assert "started" not in job.types
+
+
 def test_a_job_that_goes_on_goes_on(stack, tmp_path):
     stack.start_worker()
     job = Watched(stack, "support.held", str(tmp_path / "go"))

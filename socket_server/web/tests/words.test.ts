@@ -54,6 +54,9 @@ test("a job that waits says for whom", () => {
   expect(waiting(true, 1)).toEqual(["About 1 task ahead in the queue."]);
   expect(waiting(true, 0)).toEqual(["Next in the queue."]);
   expect(waiting(true, null)).toEqual([]);
+  const queue = { name: "q", ahead: 0, workers: null, taken: true };
+  const said = "A worker has taken it, and has not begun it, or does not report.";
+  expect(hints(Snapshot.from(given({ state: "queued", queue })), 1000)).toEqual([said]);
 });
 
 test("a job whose workers cannot be heard says so, and not that they may be gone", () => {

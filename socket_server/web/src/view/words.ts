@@ -75,8 +75,9 @@ export function hints(snapshot: Snapshot, now: number): string[] {
   return found.filter(Boolean);
 }
 
-function place({ name, ahead, workers }: QueuePlace): string {
+function place({ name, ahead, workers, taken }: QueuePlace): string {
   if (workers === false) return `No worker is consuming the queue “${legible(name)}”.`;
+  if (taken) return "A worker has taken it, and has not begun it, or does not report.";
   if (ahead === 0) return "Next in the queue.";
   return ahead === null ? "" : `About ${format.number(ahead)} ${ahead === 1 ? "task" : "tasks"} ahead in the queue.`;
 }

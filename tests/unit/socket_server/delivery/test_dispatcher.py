@@ -74,7 +74,7 @@ class Server:
             EstimatesObserver(self.lines, self.history),
         ]
         self.journal.on_forget = self.lines.leave
-        gauge = SimpleNamespace(read=lambda queues: self.levels)
+        gauge = SimpleNamespace(read=lambda queues: self.levels, empty=None)
         self.state_lock = NoLock()
         self.estimates = Estimates(
             self.dispatcher.tell,
@@ -247,9 +247,26 @@ def test_a_job_that_waits_is_told_its_place_when_that_changes_and_somebody_watch
     server.estimates.tell()
     assert server.types == ["queued", "estimate"]
     assert server.snapshot["queue"] == {"name": "q", "ahead": 2, "workers": True}
+    server.levels = {"q": QueueDepth(0, True)}
+    server.estimates.tell()
+    assert server.snapshot["queue"] == {"name": "q", "ahead": 0, "workers": True}
+    server.estimates.tell()
+    server.estimates.tell()
+    assert server.snapshot["queue"]["taken"]
+    assert server.types.count("estimate") == 3
     server.take("started", attempt=1)
     assert server.snapshot["queue"] is None
     assert len(server.lines) == 0
+
+
+def test_a_queue_that_a_broker_has_only_while_it_holds_messages_is_empty_otherwise(server):
+    server.take("queued", run=0, total=1, queue="q")
+    server.levels = {"q": None}
+    server.estimates.tell()
+    assert server.snapshot["queue"] is None
+    server.estimates._gauge.empty = QueueDepth(0, None)
+    server.estimates.tell()
+    assert server.snapshot["queue"] == {"name": "q", "ahead": 0, "workers": None}
 
 
 def test_a_job_is_expected_to_take_as_long_as_those_before_it(server):
