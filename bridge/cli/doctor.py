@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -162,6 +163,9 @@ def _results(state: State) -> str:
     results = state["bridge"].settings.results
     extras.demand(*extras.of_urls(results))
     url = sanitize_url(results)
+    with contextlib.suppress(Exception):  # the read below says what is wrong
+        # Imports the backend's library, which may take longer than an answer.
+        _ = state["bridge"].app.backend
     try:
         read_result(state["bridge"].app, str(uuid.uuid4()))
     except ResultsUnavailable as error:

@@ -54,6 +54,7 @@ def run(installed, project, *arguments, **variables):
         ("serve", "socket_server"),
         ("worker", "workers"),
         ("worker", "bridge"),
+        ("worker --app shop", "bridge.py"),
         ("up --no-flower", "workers.py"),
         ("up --app shop", "bridge.py"),
         ("flower", "workers"),
