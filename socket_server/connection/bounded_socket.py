@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Sized
 from socket import SHUT_RDWR, socket
 from typing import Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from bridge.untyped import WebSocket
 from socket_server.connection.send_queue import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -121,8 +123,24 @@ class PacedSocket(BoundedSocket):
 
     #: Messages that were read and that the handler has not taken yet.
     unread: Sized = ()
+    #: What the handler waits for: a message, or the end of the connection.
+    news: threading.Event | None = None
     #: Monotonic time in seconds at which the current write began; None between writes.
     _sending: float | None = None
+
+    def watch(self, websocket: WebSocket) -> None:
+        """Get the list of unread messages, and the event of the handler, of a simple-websocket."""
+        self.unread, self.news = websocket.input_buffer, websocket.event
+
+    def close(self) -> None:
+        """Close the socket, and wake the handler, which may wait for a message.
+
+        Before it closes a socket whose message is too large, simple-websocket wakes the handler too
+        early: it waits again, and would occupy its thread for ever.
+        """
+        self._socket.close()
+        if self.news is not None:
+            self.news.set()
 
     def complete(self) -> None:
         """Reset the count of bytes if the handler has taken all messages."""

@@ -149,7 +149,7 @@ def bounded_websocket_class(
                 environ.get(UPGRADED, int)()
                 websocket.log = Silence
                 if isinstance(bounded, PacedSocket):
-                    bounded.unread = websocket.ws.input_buffer
+                    bounded.watch(websocket.ws)
                 # The handler is a bound method of python-engineio's socket.
                 queue = handler.__self__.queue  # type: ignore[attr-defined]
                 # python-engineio does not catch the errors that a client causes during an upgrade.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
+import simple_websocket
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -265,7 +270,7 @@ def test_the_socket_that_a_websocket_takes_from_its_server_is_bounded(gunicorn):
 
         def __call__(self, environ, start_response):
             place.update(environ)
-            self.handle(SimpleNamespace(ws=SimpleNamespace(input_buffer=["3"])))
+            self.handle(SimpleNamespace(ws=SimpleNamespace(input_buffer=["3"], event=None)))
 
     class Client:
         queue = None
@@ -302,3 +307,44 @@ def test_all_of_what_is_sent_is_written():
     assert answer.done
     assert raw.sent.startswith(shared.data + b"\x01")
     assert len(raw.sent) > 30_000
+
+
+class Overtaken(threading.Event):
+    """An event whose waiter has taken notice, and waits again, before ``set`` returns."""
+
+    def set(self):
+        super().set()
+        deadline = time.monotonic() + 0.5
+        while self.is_set() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def test_the_handler_wakes_up_after_a_message_that_was_too_large():
+    """simple-websocket sets its event first, and notes the end only then."""
+    ours, theirs = socket.socketpair()
+    paced = PacedSocket(ours, most=10_000, sleep=nobody)
+    request = {
+        "HTTP_HOST": "x",
+        "HTTP_UPGRADE": "websocket",
+        "HTTP_CONNECTION": "Upgrade",
+        "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+        "QUERY_STRING": "",
+        "PATH_INFO": "/",
+        "gunicorn.socket": paced,
+    }
+    server = simple_websocket.Server(request, max_message_size=100, event_class=Overtaken)
+    paced.watch(server)
+    ended = []
+
+    def receive():
+        with contextlib.suppress(simple_websocket.ConnectionClosed):
+            server.receive()
+        ended.append(True)
+
+    handler = threading.Thread(target=receive, daemon=True)
+    handler.start()
+    theirs.sendall(b"\x81\xfe\x00\xc8" + b"\0" * 204)  # a masked text frame of 200 bytes
+    handler.join(10)
+    theirs.close()
+    assert ended

@@ -174,8 +174,9 @@ def test_a_connection_ends_with_its_token(client, server, monkeypatch):
 
 def test_the_insides_of_simple_websocket_are_where_they_were():
     inside = inspect.getsource(simple_websocket.ws.Base)
-    for used in ("self.input_buffer = []", "self.input_buffer.pop(0)", "self.sock.recv("):
-        assert used in inside, used
+    used = ["self.input_buffer = []", "self.input_buffer.pop(0)", "self.sock.recv("]
+    for part in (*used, "self.event.wait(", "self.sock.close()"):
+        assert part in inside, part
     assert "environ.get('gunicorn.socket')" in inspect.getsource(simple_websocket.ws.Server)
     driver = inspect.getsource(engineio.async_drivers._websocket_wsgi)
     assert "self.ws = simple_websocket.Server(" in driver
