@@ -6,6 +6,7 @@ thread or greenlet for as long as it lasts. Every web server has its own way, or
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -84,6 +85,10 @@ class Host:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request; see PEP 3333."""
+        if _uwsgi() is not None and "HTTP_X_FORWARDED_PROTO" in environ:
+            # uWSGI believes it from any client, and any text.
+            secure = environ.get("HTTPS", "").lower() in ("on", "1")
+            environ["wsgi.url_scheme"] = "https" if secure else "http"
         start = _without_hop_by_hop(start_response)
         websocket = is_websocket(environ)
         if not environ.get("PATH_INFO", "").startswith(SOCKET_IO):
@@ -118,16 +123,24 @@ class Host:
         uWSGI's own functions for WebSockets work in the thread of the request alone, so that
         nothing could be sent while that waits for a message.
         """
-        uwsgi = sys.modules["uwsgi"]
-        with socket.socket(fileno=os.dup(uwsgi.connection_fd())) as connection:
+        with _uwsgi_socket() as connection:
             connection.settimeout(None)  # uWSGI's sockets do not block
             environ[GUNICORN] = connection
             try:
                 return self._app(environ, start_response)
             except StopIteration:  # python-engineio's end of a WebSocket under gunicorn
-                uwsgi.disconnect()  # the connection is over: no answer is to be written
-        start_response("101 Switching Protocols", [])
+                pass
+        # What uWSGI writes now must not reach the client. It closes the connection itself: if it
+        # were closed here, uWSGI would write to the one that another thread has accepted since.
+        with _uwsgi_socket() as connection, contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        start_response("101 Switching Protocols", [])  # for uWSGI's log
         return []
+
+
+def _uwsgi_socket() -> socket.socket:
+    """Return the socket of this request's connection to uWSGI, which closes its own beside it."""
+    return socket.socket(fileno=os.dup(sys.modules["uwsgi"].connection_fd()))
 
 
 def _has_socket(environ: WSGIEnvironment) -> bool:

@@ -55,6 +55,18 @@ def test_uwsgi_with_other_options_may_not(uwsgi, options, told):
         check_start("threading")
 
 
+@pytest.mark.parametrize(
+    ("told", "scheme"), [({}, "http"), ({"HTTPS": "on"}, "https"), ({"HTTPS": "off"}, "http")]
+)
+def test_the_scheme_that_a_client_makes_up_is_not_the_connection_s_under_uwsgi(uwsgi, told, scheme):
+    uwsgi(threads=b"2")
+    made_up = {"HTTP_X_FORWARDED_PROTO": "javascript", "wsgi.url_scheme": "javascript"}
+    environ = {"wsgi.multithread": True, **made_up, **told}
+    assert ask(environ, path="/")[3]["wsgi.url_scheme"] == scheme
+    plain = {"wsgi.multithread": True, "wsgi.url_scheme": "https"}
+    assert ask(plain, path="/")[3]["wsgi.url_scheme"] == "https"
+
+
 def test_gunicorn_s_sync_worker_may_not_start_and_a_plain_process_may(monkeypatch):
     check_start("threading")
     monkeypatch.setitem(sys.modules, "gunicorn.workers.sync", SimpleNamespace())
