@@ -21,12 +21,13 @@ from bridge.cli.console import echo
 from bridge.client.bridge import Bridge
 from bridge.client.celery_app import away, broker_errors
 from bridge.client.status import read_result
+from bridge.durable import conditions
 from bridge.errors import ResultsUnavailable, SettingsError, TaskbridgeError
 from bridge.instrumentation.probe_task import PROBE
 from bridge.protocol.json_types import JobEvent
 from bridge.results.bounded_calls import PATIENCE
 from bridge.settings import Settings, broker_url
-from bridge.untyped import CeleryInspect
+from bridge.untyped import CeleryApp, CeleryInspect
 
 if TYPE_CHECKING:
     from bridge.client.watcher import Watcher
@@ -191,7 +192,19 @@ def _worker(state: State) -> str:
     note = f"; without events for Flower (start with -E): {', '.join(silent)}" if silent else ""
     if strangers:
         note += f"; without bridge.install(app), so their jobs show nothing: {', '.join(strangers)}"
-    return ", ".join(sorted(found)) + note
+    return ", ".join(sorted(found)) + note + _broken_promises(state["bridge"].app)
+
+
+def _broken_promises(app: CeleryApp) -> str:
+    """Return what durable workers cannot promise with their application's settings."""
+    answers = app.control.broadcast(conditions.COMMAND, reply=True, timeout=1.5) or []
+    told = {
+        sentence: None
+        for answer in answers
+        for known in answer.values()
+        for sentence in (known.get("unmet", ()) if isinstance(known, dict) else ())
+    }
+    return "".join(f"; {sentence}" for sentence in told)
 
 
 def _strangers(inspect: CeleryInspect, queue: str) -> list[str]:

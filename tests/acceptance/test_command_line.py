@@ -245,6 +245,8 @@ def test_doctor_finds_a_whole_stack_well(run):
     assert done.returncode == 0, done.stdout
     assert all(line.startswith("ok") for line in done.stdout.splitlines())
     assert "broker → worker → server → client" in done.stdout
+    unmet = "tasks with acks_late=False are lost with their worker: support.linger_early"
+    assert unmet in done.stdout, "a durable worker says which promise cannot hold"
 
 
 def test_doctor_needs_no_secret_where_a_worker_runs(run):
