@@ -11,7 +11,7 @@ import pytest
 
 from support.installed import Installed
 from support.ports import free_port
-from support.process import ROOT, Process
+from support.process import ROOT, Process, finished
 
 CONFIGURATION, FAILED = 2, 1
 SECRET = "a secret for tests that is long enough to sign with"
@@ -87,15 +87,7 @@ def run(environment, folder, *arguments, **variables):
     """Run the command, in an empty folder and with a secret."""
     nowhere = {"TASKBRIDGE_SECRET": SECRET, "TASKBRIDGE_URL": "http://127.0.0.1:1"}
     env = environment.environ(**{**nowhere, **variables})
-    return subprocess.run(
-        [environment.python, environment.command, *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return finished([environment.python, environment.command, *arguments], folder, env)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +158,7 @@ WATCHED = "print([event['type'] for event in bridge.watch({!r}, timeout=30)])"
 def python(environment, folder, code, **variables):
     """Return what a service prints."""
     env = environment.environ(**{"TASKBRIDGE_SECRET": SECRET, **variables})
-    command = [environment.python, "-c", SERVICE, code]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    done = finished([environment.python, "-c", SERVICE, code], folder, env)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 
 import pytest
 
 from support.installed import Installed
+from support.process import finished
 
 CONFIGURATION = 2
 
@@ -36,15 +36,8 @@ def hide(project, name):
 
 
 def run(installed, project, *arguments, **variables):
-    return subprocess.run(
-        [installed.python, *arguments],
-        cwd=project,
-        env=installed.environ(TASKBRIDGE_HOME=str(project / "home"), **variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = installed.environ(TASKBRIDGE_HOME=str(project / "home"), **variables)
+    return finished([installed.python, *arguments], project, env)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 
 from bridge import BrokerUnavailable
-from support.process import ROOT, Process
+from support.process import ROOT, Process, finished
 from support.stack import Stack
 
 LOGIN = "the broker refuses the login: correct the user and the password in "
@@ -33,15 +32,7 @@ def url(rabbitmq):
 
 def run(folder, arguments, **variables):
     env = {**Stack(folder / "stack").env, "PYTHONPATH": PATH, **variables}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return finished([sys.executable, *arguments], folder, env)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,21 @@ class Process:
             self.log.unlink(missing_ok=True)
 
 
+def finished(
+    command: Sequence[str | Path], folder: Path, env: Mapping[str, str], timeout: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and return it with what it printed.
+
+    Args:
+        command: command with its arguments.
+        folder: its working folder.
+        env: its environment.
+        timeout: seconds that it may take.
+    """
+    options = {"capture_output": True, "text": True, "check": False}
+    return subprocess.run([*map(str, command)], cwd=folder, env=env, timeout=timeout, **options)
+
+
 def children_of(pid: int) -> list[int]:
     """Return the ids of a process's children; none if it is gone."""
     try:
