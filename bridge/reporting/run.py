@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections import Counter
@@ -38,8 +39,9 @@ class Stoppable(Protocol):
 class Run:
     """The state of a run, shared by the task's thread and the emitter's sender thread.
 
-    It has no lock. The task's thread adds bars, sets :attr:`meta` and reads :attr:`cancelled`; the
-    sender thread alone samples bars; events are numbered while the outbox's lock is held.
+    The task's thread, and one for each forked child, add bars; the task's thread sets :attr:`meta`
+    and reads :attr:`cancelled`; the sender thread alone samples bars; events are numbered while the
+    outbox's lock is held.
 
     Args:
         job: id of the job, which is Celery's ``root_id``.
@@ -99,6 +101,9 @@ class Run:
         #: Values of ``job.set_meta`` by name; the dict is replaced, never changed in place.
         self.meta: JSONObject = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
+        #: Called with the meter of each bar that is shown, and again when it is closed.
+        self.on_bar: Callable[[Meter], None] | None = None
+        self._placing = threading.Lock()
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
@@ -134,11 +139,15 @@ class Run:
         self.check()
         if bar is not None:
             self._bars.add(bar)
-        free = [line for line in range(MAX_BARS) if self._is_free(line)]
-        if hidden or not free:
+        if hidden:
             return MAX_BARS
-        line = position if position in free else free[0]
-        self._meters[line] = meter
+        with self._placing:
+            free = [line for line in range(MAX_BARS) if self._is_free(line)]
+            line = position if position in free else next(iter(free), MAX_BARS)
+            if free:
+                self._meters[line] = meter
+        if self.on_bar:
+            self.on_bar(meter)
         return line
 
     def _is_free(self, line: int) -> bool:
@@ -159,6 +168,18 @@ class Run:
         for line, shown in list(self._meters.items()):
             if shown is meter and not _stays(line, meter):
                 self._meters.pop(line, None)
+        if self.on_bar:
+            self.on_bar(meter)
+
+    def be_forked(self, on_bar: Callable[[Meter], None]) -> None:
+        """Forget the bars, which are those of the parent, in a child that was just forked.
+
+        Args:
+            on_bar: called with the meter of each bar of the child.
+        """
+        self.on_bar = on_bar
+        self._placing = threading.Lock()
+        self._meters, self._bars = {}, weakref.WeakSet()
 
     def notice_cancel(self) -> None:
         """Check whether the job was cancelled, and stop its bars if so; called by the sender."""

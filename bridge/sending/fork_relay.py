@@ -1,8 +1,8 @@
-"""``ForkRelay``: sends the lines of a process that a task has forked to the task's own emitter.
+"""``ForkRelay``: sends lines and bars of a process that a task has forked to the task's emitter.
 
 The events of a run are numbered in one process, so a forked child publishes none: it sends its
-lines to its parent over a socket pair made at the fork. A child that was not forked
-(``subprocess``, multiprocessing's ``spawn``) has no current job and no relay.
+lines, and what changes of its bars, to its parent over a socket pair made at the fork. A child that
+was not forked (``subprocess``, multiprocessing's ``spawn``) has no current job and no relay.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 from bridge.protocol.event import EventType
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting import current_job
+from bridge.reporting.child_bars import ChildBars, ParentBars
+from bridge.reporting.meter import Meter
 from bridge.reporting.run import Run
 from bridge.sending.emitter import Emitter
 
@@ -26,6 +28,8 @@ __all__ = ["ForkRelay", "install", "settle"]
 
 #: Largest message, in bytes: more than the longest chunk of output takes as JSON.
 MAX_MESSAGE = 128 * 1024
+#: Seconds between two looks at a child's bars.
+INTERVAL = 0.1
 #: Seconds that a child waits for a parent that does not read before it drops a line.
 PATIENCE = 1.0
 
@@ -40,6 +44,9 @@ class ForkRelay:
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self._dropped = 0
+        self._bars = ChildBars()
+        self._sending = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def put(self, run: Run, kind: EventType, data: JSONObject | None = None) -> None:
         """Do nothing: only the task's own process reports lifecycle events."""
@@ -51,17 +58,38 @@ class ForkRelay:
         binary = isinstance(text, bytes)
         body = base64.b64encode(text).decode() if isinstance(text, bytes) else text
         when = time.time() if at is None else at
-        message = json.dumps([kind, body, binary, level, when, self._dropped]).encode()
         # Wait for a busy parent, but, once a line was dropped, not again until a send succeeds.
         patience = 0.0 if self._dropped else PATIENCE
-        try:
+        sent = self._send([kind, body, binary, level, when, self._dropped], patience)
+        self._dropped = 0 if sent else self._dropped + 1
+
+    def note_bar(self, meter: Meter) -> None:
+        """Send a bar from now on, and at once when it is closed: the child may exit then."""
+        self._bars.add(meter)
+        if meter.closed:
+            self._send_bars(PATIENCE)
+        elif self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._watch_bars, daemon=True)
+            self._thread.start()
+
+    def _watch_bars(self) -> None:
+        pause = threading.Event()
+        while self._bars and not pause.wait(INTERVAL):
+            self._send_bars(0.0)
+
+    def _send_bars(self, patience: float) -> None:
+        with self._sending:
+            if (bars := self._bars.changes()) and self._send(["bars", bars], patience):
+                self._bars.sent(bars)
+
+    def _send(self, message: list[object], patience: float) -> bool:
+        """Send a message to the parent; return False if it does not read for so many seconds."""
+        data = json.dumps(message).encode()
+        with contextlib.suppress(OSError):  # the parent is gone, or the socket is full
             if _ready(self.link, selectors.EVENT_WRITE, patience):
-                self.link.send(message, socket.MSG_DONTWAIT)
-                self._dropped = 0
-                return
-        except OSError:  # the parent is gone, or the socket is full
-            pass
-        self._dropped += 1
+                self.link.send(data, socket.MSG_DONTWAIT)
+                return True
+        return False
 
     def remove(self, run: Run) -> None:
         """Do nothing: the parent samples the run."""
@@ -76,6 +104,7 @@ class Link:
 
     def __init__(self, end: socket.socket, run: Run, emitter: Emitter) -> None:
         self._end, self.run, self._emitter = end, run, emitter
+        self._bars = ParentBars(run)
         self._reading = threading.Lock()
         _links.append(self)
         threading.Thread(target=self._read, name="taskbridge-relay", daemon=True).start()
@@ -86,9 +115,10 @@ class Link:
         _links.remove(self)
         with self._reading:
             self._end.close()
+            self._bars.end()
 
     def drain(self) -> bool:
-        """Queue the lines that have arrived; return False once the child has exited."""
+        """Take the lines and bars that have arrived; return False once the child has exited."""
         with self._reading, contextlib.suppress(OSError):  # nothing there, or closed meanwhile
             while message := self._end.recv(MAX_MESSAGE, socket.MSG_DONTWAIT):
                 self._take(message)
@@ -96,7 +126,11 @@ class Link:
         return True
 
     def _take(self, message: bytes) -> None:
-        kind, body, binary, level, at, dropped = json.loads(message)
+        kind, body, *rest = json.loads(message)
+        if kind == "bars":
+            self._bars.take(body)
+            return
+        binary, level, at, dropped = rest
         self.run.dropped += dropped
         text = base64.b64decode(body) if binary else body
         self._emitter.put_line(self.run, kind, text, level, at)
@@ -113,7 +147,7 @@ _pair: list[tuple[socket.socket, socket.socket]] = []
 
 
 def settle(run: Run) -> None:
-    """Queue the lines that forked children of a run have sent so far."""
+    """Take the lines and bars that forked children of a run have sent so far."""
     for link in [link for link in _links if link.run is run]:
         link.drain()
 
@@ -156,12 +190,16 @@ def _in_child() -> None:
         return
     run, emitter = place
     if isinstance(emitter, ForkRelay):
-        current_job.leave_all()
-        current_job.enter(
-            run, ForkRelay(emitter.link)
-        )  # a new count: the parent reports its own drops
+        _relay(run, emitter.link)  # a new count: the parent reports its own drops
     elif _pair:
         ours, theirs = _pair.pop()
         ours.close()
-        current_job.leave_all()
-        current_job.enter(run, ForkRelay(theirs))
+        _relay(run, theirs)
+
+
+def _relay(run: Run, link: socket.socket) -> None:
+    """Enter a run in a child, and send what it reports to the parent."""
+    relay = ForkRelay(link)
+    run.be_forked(relay.note_bar)
+    current_job.leave_all()
+    current_job.enter(run, relay)

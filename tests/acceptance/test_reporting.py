@@ -37,7 +37,7 @@ def test_bars_of_libraries_are_seen_without_any_code(stack):
     assert (last["desc"], last["n"], last["closed"]) == ("track", 50, True)
 
 
-def test_what_forked_children_say_arrives_in_order_once(stack):
+def test_what_forked_children_report_arrives_in_order_once(stack):
     events, snapshot = run(stack, "fork", 10, 500)
     assert (snapshot["state"], snapshot["result"]) == ("succeeded", 5000)
     said = lines(events)
@@ -46,6 +46,12 @@ def test_what_forked_children_say_arrives_in_order_once(stack):
     for child in range(10):
         mine = [line for line in said if line.startswith(f"{child} ")]
         assert mine == [f"{child} {number}" for number in range(500)]
+    bars = [bar for event in events for bar in event["data"].get("bars", [])]
+    # Each is there for moments, of which some are sampled.
+    seen = {bar["desc"] for bar in bars}
+    assert seen
+    assert seen <= {f"child {child}" for child in range(10)}
+    assert all(bar["closed"] for bar in snapshot["bars"])
 
 
 def test_a_flood_of_lines_keeps_the_newest_and_counts_what_it_drops(stack):

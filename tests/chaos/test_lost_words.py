@@ -37,7 +37,7 @@ def test_the_job_ends_as_the_results_of_the_last_tasks_say(distance, tmp_path, k
     gate.touch()
     ends = 2 if kind == "chain" else 1
     until(lambda: ran.exists() and ran.read_text().count("ran") == ends, 30, "the last task")
-    until(lambda: worker.output.count("support.note") >= 2 * ends, 20, "its result")
+    until(lambda: worker.output.count("Task support.note[") >= 2 * ends, 20, "its result")
     kill_all(worker)
     distance.link.heal()
     snapshot = job.end()

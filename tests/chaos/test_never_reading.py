@@ -157,10 +157,14 @@ WAYS = {
     "polling": ("eventlet", 100, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
     "polling with threads": ("threading", 40, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
 }
+#: Ways that differ from another one in a part that is tested elsewhere as well.
+LONG = {"eventlet on the libraries' own ways", "polling with threads"}
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[pytest.mark.long] * (way in LONG)) for way in WAYS]
+)
 def test_the_largest_answers_cost_little_when_nobody_reads_them(
     rabbitmq, new_stack, monkeypatch, way
 ):

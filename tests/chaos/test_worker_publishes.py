@@ -60,7 +60,13 @@ KINDS = {
 
 @pytest.mark.parametrize(
     ("kind", "killed"),
-    [*((kind, True) for kind in KINDS), ("retry", False), ("process", False)],
+    [
+        ("retry", True),
+        ("process", True),
+        *(pytest.param(kind, True, marks=pytest.mark.long) for kind in ("chain", "chord")),
+        ("retry", False),
+        ("process", False),
+    ],
 )
 def test_what_follows_a_task_is_run_once(node, stack, alarm, tmp_path, kind, killed):
     file = tmp_path / "file"

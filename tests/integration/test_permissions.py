@@ -101,6 +101,7 @@ def test_the_servers_user_may_ask_workers_about_tasks_and_the_services_may_not(s
     stack.bridge.cancel(job.id)
 
 
+@pytest.mark.long
 def test_a_broker_that_was_restarted_has_all_again_that_nobody_else_may_declare(node, stack):
     node.stop()
     node.start()

@@ -283,7 +283,7 @@ def fork(children: int, lines: int) -> int:
 
 
 def _say(child: int, lines: int) -> None:
-    for number in range(lines):
+    for number in progress(range(lines), desc=f"child {child}"):
         job.log(f"{child} {number}")
 
 

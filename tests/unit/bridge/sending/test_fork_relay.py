@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge import job
+from bridge import job, progress
 from bridge.reporting import current_job
+from bridge.reporting.child_bars import ParentBars
+from bridge.reporting.meter import Reading
 from bridge.reporting.run import Run
 from bridge.sending import fork_relay
 from bridge.sending.emitter import Emitter
@@ -152,6 +154,89 @@ def test_children_and_their_parent_may_speak_at_once(here):
     for name in ("parent", "0", "1", "2"):
         mine = [text for text in emitter.texts if text.startswith(f"{name} ")]
         assert mine == [f"{name} {number}" for number in range(50)]
+
+
+def bars_of(run):
+    """Return the bars of a run as clients get them: text, count and whether it is closed."""
+    event = run.sample(force=True)
+    return [(bar["desc"], bar["n"], bar["closed"]) for bar in event.data["bars"]]
+
+
+def test_a_child_s_bar_moves_while_it_runs_and_stays_where_it_ended(here):
+    run, _ = here
+    run.event("started", {})
+    ours = progress(total=9, desc="parent", position=0)
+    ours.update(1)
+    reading, writing = os.pipe()
+
+    def child():
+        bar = progress(total=4, desc="child", leave=True)
+        bar.update(2)
+        os.read(reading, 1)
+        bar.update(2)
+        bar.close()
+
+    pid = forked(child)
+    expected = [("parent", 1, False), ("child", 2, False)]
+    until(lambda: bars_of(run) == expected, 5, "the child's bar", interval=0.01)
+    os.write(writing, b"x")
+    ended(pid)
+    fork_relay.settle(run)
+    assert bars_of(run) == [("parent", 1, False), ("child", 4, True)]
+    ours.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_bars_of_many_children_at_once_each_have_a_line(here):
+    run, _ = here
+    run.event("started", {})
+    reading, writing = os.pipe()
+
+    def child(number):
+        with progress(total=5, desc=f"child {number}") as bar:
+            bar.update(number)
+            os.read(reading, 1)
+
+    pids = [forked(lambda number=number: child(number)) for number in range(4)]
+    expected = [(f"child {number}", number, False) for number in range(4)]
+    until(lambda: sorted(bars_of(run)) == expected, 5, "four bars", interval=0.01)
+    os.write(writing, b"xxxx")
+    ended(*pids)
+    until(lambda: all(closed for *_, closed in bars_of(run)), 5, "their ends", interval=0.01)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_child_that_dies_leaves_no_bar_open(here):
+    run, _ = here
+    run.event("started", {})
+    reading, writing = os.pipe()
+
+    def grandchild():
+        bar = progress(total=3, desc="grandchild")
+        bar.update(1)
+        os.read(reading, 1)
+
+    def child():
+        forked(grandchild)
+        os.read(reading, 1)
+
+    pid = forked(child)
+    until(lambda: bars_of(run) == [("grandchild", 1, False)], 5, "its bar", interval=0.01)
+    os.write(writing, b"xx")
+    ended(pid)
+    until(lambda: all(closed for *_, closed in bars_of(run)), 5, "its end", interval=0.01)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_bars_of_a_cancelled_job_are_left_out(here):
+    run, _ = here
+    run.cancelled = True
+    reading = Reading(1, 2, "late")
+    ParentBars(run).take([[1, 1, False, True, *reading]])
+    assert run.reading is None
 
 
 def test_what_a_grandchild_says_arrives_too(here):
