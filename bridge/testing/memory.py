@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bridge.client.bridge import ENDINGS, Bridge, Job
 from bridge.client.status import IN_CELERY
 from bridge.client.validation import check, check_push
-from bridge.errors import EnqueueError, JobEnded, JobNotFound
+from bridge.errors import EnqueueError, JobCancelled, JobEnded, JobNotFound
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import Event, EventType
 from bridge.protocol.json_types import JobEvent, JSONObject, SnapshotData
@@ -76,7 +76,7 @@ class MemoryBridge(Bridge):
         signature = self._signature(task, args, kwargs)
         with recording(owner=owner, name=signature.task) as reported:
             self.jobs[reported.job] = reported
-            reported.end(*_outcome(signature.apply(**options)))
+            reported.end(*_outcome(signature, options))
         snapshot = self._snapshots[reported.job] = Snapshot(reported.job)
         for event in reported.events:
             snapshot.apply(Event.decode(event))
@@ -164,8 +164,12 @@ class MemoryBridge(Bridge):
         self.pushed.append(Pushed(event, data, given))
 
 
-def _outcome(result: CeleryResult) -> tuple[EventType, JSONObject]:
-    """Return type and data of a job's last event, from Celery's eager result."""
+def _outcome(signature: Signature, options: JSONObject) -> tuple[EventType, JSONObject]:
+    """Run a canvas, and return type and data of its job's last event."""
+    try:
+        result = signature.apply(**options)
+    except JobCancelled as error:  # no task of Celery's catches it
+        return failure(error)
     if result.successful():
         return "succeeded", {"result": result.get(disable_sync_subtasks=False)}
     results = [result, *getattr(result, "results", ())]

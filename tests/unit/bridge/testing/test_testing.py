@@ -120,6 +120,10 @@ def app():
         job.log("about to fail")
         raise ValueError("no such shop")
 
+    @app.task(name="shop.stop")
+    def stop():
+        raise JobCancelled
+
     return app
 
 
@@ -155,6 +159,10 @@ def test_a_job_that_fails_does_not_fail_who_enqueued_it(bridge):
     assert told["state"] == "failed"
     assert told["error"] == {"class": "ValueError", "message": "no such shop"}
     assert bridge.jobs[done.id].messages == ["about to fail"]
+
+
+def test_a_task_that_raises_job_cancelled_is_cancelled(bridge):
+    assert bridge.status(bridge.enqueue("shop.stop").id)["state"] == "cancelled"
 
 
 def test_existing_code_is_owned_and_runs(bridge, app):
