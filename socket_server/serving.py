@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Iterable
@@ -29,6 +30,14 @@ logger = logging.getLogger("socket_server")
 
 #: Path prefix of page, scripts and API beside an application; ``/socket.io/`` has none.
 PREFIX = "/taskbridge"
+#: Imported in ``taskbridge worker --app`` alone, which has no key. Where it imports the module that
+#: makes the application's server, it serves nothing, so any key will do.
+WORKER = "bridge.worker.own_application"
+EMBEDDED = (
+    "taskbridge: the server reads the embedded broker in %s. For the broker of "
+    "a Celery application call bridge.install(app) before create_app, or "
+    "create_app(Bridge(app=app).settings)"
+)
 
 
 def create_app(
@@ -60,6 +69,10 @@ def create_app(
         raise SettingsError("the prefix must name a path, such as /taskbridge")
     check_start(mode := async_mode or _mode())
     settings = settings or installed.with_application(Settings.from_environ())
+    if WORKER in sys.modules:
+        settings = settings.replace(secret=(secrets.token_urlsafe(48),))
+    elif settings.embedded:
+        logger.warning(EMBEDDED, settings.home.absolute())
     return Application(new_server(settings, async_mode=mode), wsgi_app, prefix)
 
 

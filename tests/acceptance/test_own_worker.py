@@ -24,7 +24,15 @@ from celery import Celery
 def add(self, one, two):
     return [one + two, self.acks_late]
 """
-INSTALLED = "import bridge\nbridge.install(app)\n"
+#: The same, installed, in a module that makes the application's socket server too.
+INSTALLED = """
+import bridge
+from socket_server import create_app
+
+bridge.install(app)
+served = create_app(wsgi_app=lambda environ, start_response: [])
+sio = served.server.sio
+"""
 
 
 @pytest.fixture(scope="module")
