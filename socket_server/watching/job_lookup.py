@@ -25,6 +25,8 @@ __all__ = ["FoundJob", "HeldJob", "JobLookup", "StoredJob"]
 FIRST_EVENT = 2.0
 #: Seconds between two checks.
 INTERVAL = 0.05
+#: Why a server may not know a job whose id it is asked for by a token that a service signed.
+WHY = "; if it was enqueued, it ended long ago, or its service uses another broker than this server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class JobLookup:
             return HeldJob(self._journal.of(job))
         if job in grant.jobs and (stored := self._from_result(job) or self._waiting(job)):
             return StoredJob(stored)
-        raise JobNotFound(f"no job {job} that this token names")
+        # The reason depends on the token alone, so it does not reveal that there is such a job.
+        raise JobNotFound(f"no job {job} that this token names{WHY if job in grant.jobs else ''}")
 
     def hold(self, found: StoredJob) -> None:
         """Hold an unfinished job that only the result backend knows, as one that is silent.

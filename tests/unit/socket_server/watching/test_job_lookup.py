@@ -110,6 +110,19 @@ def test_a_server_that_holds_every_unfinished_job_finds_no_other(lookup):
         lookup.find("j", JOB_J)
 
 
+def test_why_a_job_is_unknown_is_told_to_a_token_of_its_id_whether_it_exists_or_not(
+    lookup, journal
+):
+    lookup._whole = lambda: True
+    begin(journal, owner="bob")
+    why = "its service uses another broker than this server"
+    with pytest.raises(JobNotFound, match=why):
+        lookup.find("unknown", Grant(jobs=frozenset({"unknown"})))
+    for job in ("j", "unknown"):
+        with pytest.raises(JobNotFound, match=f"^no job {job} that this token names$"):
+            lookup.find(job, ADA)
+
+
 def test_a_job_of_another_owner_is_not_found_and_takes_as_long_as_one_that_does_not_exist(
     lookup, journal, stored, clock
 ):
