@@ -60,6 +60,9 @@ class Run:
         clock: monotonic seconds.
     """
 
+    #: Called with the meter of each bar that is shown, and again when it is closed.
+    on_bar: Callable[[Meter], None] | None = None
+
     def __init__(
         self,
         *,
@@ -101,8 +104,6 @@ class Run:
         #: Values of ``job.set_meta`` by name; the dict is replaced, never changed in place.
         self.meta: JSONObject = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
-        #: Called with the meter of each bar that is shown, and again when it is closed.
-        self.on_bar: Callable[[Meter], None] | None = None
         self._placing = threading.Lock()
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
@@ -110,9 +111,7 @@ class Run:
         self._told_meta = self.meta
         #: Data of a skipped event, for the next event; see :meth:`skip`.
         self._skipped = NOTHING
-        self._seq = -1
-        self._tick = 0
-        self._told = 0
+        self._seq, self._tick, self._told = -1, 0, 0
 
     def show(
         self,
