@@ -214,6 +214,15 @@ def _on_shutdown(**_: object) -> None:
     flush_all()
 
 
+def _on_process_shutdown(**_: object) -> None:
+    flush_all()
+    # The process now sends its end over a queue whose lock all processes of the pool share, where
+    # the broker's transport has no event loop, and its parent sends SIGTERM once it has read that.
+    # billiard blocks the signal meanwhile, but in its own thread alone: by another one it would end
+    # the process while that holds the lock, which stops the pool for ever.
+    os_signals.signal(os_signals.SIGTERM, lambda *_: sys.exit())
+
+
 def _on_worker_init(sender: CeleryWorker, **_: object) -> None:
     revocation.install(sender.app, flower_progress.tell_revoked)
     flower_progress.prepare(sender)
@@ -253,6 +262,6 @@ _HANDLERS = [
     (signals.worker_init, _on_worker_init),
     (signals.worker_process_init, _on_process_init),
     (signals.worker_ready, _on_ready),
-    (signals.worker_process_shutdown, _on_shutdown),
+    (signals.worker_process_shutdown, _on_process_shutdown),
     (signals.worker_shutdown, _on_shutdown),
 ]

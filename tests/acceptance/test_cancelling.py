@@ -103,6 +103,21 @@ def test_a_monitor_sees_that_a_running_task_was_cancelled(stack):
         until(lambda: monitor.state(job.id) == "REVOKED", 10, "task-revoked")
 
 
+def test_a_process_that_is_terminated_leaves_no_lock_to_the_others_of_its_pool(tmp_path):
+    """On the embedded broker they share the queue on which each sends its results and its end."""
+    stack = Stack(tmp_path, TASKBRIDGE_INCLUDE="support.tasks,support.slow_queue")
+    try:
+        stack.start_server()
+        stack.start_worker()
+        job = Watched(stack, "support.stuck", 60)
+        job.until("started")
+        assert_cancelled(job)
+        for _ in range(4):  # by either process
+            assert_idle(stack)
+    finally:
+        stack.stop()
+
+
 def test_the_rest_of_a_cancelled_chain_is_revoked(stack):
     steps = chain(task("work", 60), task("linger", 1), task("linger", 1))
     result = steps.freeze()
