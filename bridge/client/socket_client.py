@@ -38,7 +38,7 @@ HIDDEN = (
 #: HTTP statuses of a proxy that reaches no server behind it.
 PROXY = (502, 503, 504)
 
-#: What a client connects with: ``{"token": …}``, and ``renew`` false where it renews its token.
+#: What a client connects with: ``{"token": …, "renew": …}``.
 Auth: TypeAlias = dict[str, str | bool]
 
 

@@ -230,7 +230,7 @@ class Watcher:
     def _auth(self) -> Auth:
         if callable(self._token):
             return {"token": self._token(), "renew": False}
-        return {"token": self._token}
+        return {"token": self._token, "renew": True}
 
     def _keep(self, message: object = None, *_: object) -> None:
         token = message.get("token") if isinstance(message, dict) else None

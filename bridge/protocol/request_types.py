@@ -150,7 +150,7 @@ class RefreshRequest(TypedDict):
     """``refresh``: continue with another token of the same owner."""
 
     token: NotRequired[str]
-    #: False if the server is not to renew the token; default true. Also in the auth payload.
+    #: Whether the server is to renew the token; default false. Also in the auth payload.
     renew: NotRequired[bool]
 
 

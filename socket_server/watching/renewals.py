@@ -49,11 +49,12 @@ class Renewals:
 
         Args:
             admission: the client's grant.
-            auth: auth payload of the client; with ``renew`` False its token is not renewed.
+            auth: auth payload of the client; its token is renewed if ``renew`` is True. Clients of
+                0.1.0 do not say it: they replace their tokens themselves, when these expire.
         """
         if admission.by_session or admission.grant.single is None or not isinstance(auth, dict):
             return None
-        if not self._auth.renews or auth.get("renew") is False:
+        if not self._auth.renews or auth.get("renew") is not True:
             return None
         return Renewal(auth["token"], _next(admission.grant.expires))
 

@@ -162,9 +162,9 @@ test("a token that the server renews is the one to reconnect with", async () => 
   client.addEventListener("token_renewed", ({ detail }) => heard.push(detail.token));
   socket.hear("connect");
   for (const wrong of [undefined, {}, { token: 7 }]) socket.hear("token_renewed", wrong);
-  expect(await credentials.current()).toEqual({ token: "first" });
+  expect(await credentials.current()).toEqual({ token: "first", renew: true });
   socket.hear("token_renewed", { token: "second", expires: 1 });
-  expect(await credentials.current()).toEqual({ token: "second" });
+  expect(await credentials.current()).toEqual({ token: "second", renew: true });
   expect(heard).toEqual(["second"]);
   expect(socket.asked).toEqual([]);
 });
@@ -177,11 +177,11 @@ test("a token that the application replaces is the one to reconnect with, once t
   const refused = client.refresh("bad");
   socket.refuse("refresh", { code: "unauthorized", message: "the token is not valid" });
   await expect(refused).rejects.toThrow("not valid");
-  expect(await credentials.current()).toEqual({ token: "first" });
+  expect(await credentials.current()).toEqual({ token: "first", renew: true });
   const taken = client.refresh("second");
-  expect(socket.answer("refresh", {})).toEqual({ token: "second" });
+  expect(socket.answer("refresh", {})).toEqual({ token: "second", renew: true });
   await taken;
-  expect(await credentials.current()).toEqual({ token: "second" });
+  expect(await credentials.current()).toEqual({ token: "second", renew: true });
 });
 
 test("a job that is over stays shown when the token ends", () => {

@@ -24,7 +24,7 @@ export class Credentials {
   }
 
   with(token: string): Auth {
-    return this.fromApplication ? { token, renew: false } : { token };
+    return { token, renew: !this.fromApplication };
   }
 
   /** Begin the next connection with a token, unless the application returns one then. */

@@ -61,7 +61,7 @@ def sign(clock, **claims):
 def watching(server, token, job="a", **auth):
     """Return a client that watches a job with a token."""
     client = LoneClient(server)
-    client.say(f"0/jobs,{json.dumps({'token': token, **auth})}")
+    client.say(f"0/jobs,{json.dumps({'token': token, 'renew': True, **auth})}")
     assert client.told()[0].startswith("0/jobs,")
     assert client.ask("watch", {"job": job})["ok"]
     return client
@@ -167,7 +167,7 @@ def test_a_client_that_gets_tokens_from_its_application_keeps_to_them(server, cl
     assert client.ask("refresh", {"token": sign(clock), "renew": False})["ok"]
     pass_time(server, clock, 880)
     assert [name for name, _ in heard(client)] == ["token_expiring"]
-    assert client.ask("refresh", {"token": sign(clock)})["ok"]
+    assert client.ask("refresh", {"token": sign(clock), "renew": True})["ok"]
     pass_time(server, clock, 880)
     assert [name for name, _ in heard(client)] == ["token_renewed"]
 
