@@ -1,4 +1,7 @@
-"""After what time a broker delivers a message again whose worker died before it acknowledged it."""
+"""The time within which a broker redelivers the message of a worker that died.
+
+The worker had not acknowledged the message.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ __all__ = ["VISIBILITY", "broker_of", "redelivered_within"]
 
 #: Seconds for which kombu hides a message on Redis that was not acknowledged: its default.
 VISIBILITY = 3600
-#: Seconds between two looks of a worker's kombu for such messages, and looks of which the first of
-#: each so many counts: its defaults.
+#: kombu in a worker looks for such messages every so many seconds, and skips all looks but one in
+#: so many: its defaults.
 LOOK_INTERVAL, LOOKS = 10, 10
 
 

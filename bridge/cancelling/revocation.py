@@ -46,7 +46,8 @@ def _revocable(
     @functools.wraps(body)
     def run(*args: object, **kwargs: object) -> object:
         request = task.request
-        if request.called_directly or request.is_eager:  # by another task, whose body this is
+        # Called as a function, or eagerly, it is a part of the body of the task that calls it.
+        if request.called_directly or request.is_eager:
             return body(*args, **kwargs)
         try:
             with _interruptible(request.id):
@@ -66,11 +67,12 @@ def _interruptible(task_id: str) -> Iterator[None]:
     if (here := current_job.running(task_id)) is None:
         yield
         return
-    here[0].interruptible = True
+    run = here[0]
+    before, run.interruptible = run.interruptible, True
     try:
         yield
     finally:
-        here[0].interruptible = False
+        run.interruptible = before  # True where a body calls itself
 
 
 def _revoke(task: CeleryTask, reason: str) -> None:

@@ -80,7 +80,7 @@ def track(run: Run, task: CeleryTask) -> None:
 
 
 def tell_revoked(task: CeleryTask) -> None:
-    """Send ``task-revoked`` of the running task, as a worker does whose remote control revokes it.
+    """Send the event ``task-revoked`` for the running task.
 
     It waits ``PATIENCE`` seconds at most; a broker that is away may lose the event.
     """

@@ -94,7 +94,7 @@ def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
 
 
 def _redelivery(task: CeleryTask) -> JSONObject:
-    """Return whether, and when, the broker delivers a task again whose worker dies."""
+    """Return the field ``redelivered_within`` of ``started``; empty for an unknown time."""
     within = redelivered_within(task.app) if task.acks_late else None
     return {} if within is None else {"redelivered_within": within}
 
@@ -216,10 +216,10 @@ def _on_shutdown(**_: object) -> None:
 
 def _on_process_shutdown(**_: object) -> None:
     flush_all()
-    # The process now sends its end over a queue whose lock all processes of the pool share, where
-    # the broker's transport has no event loop, and its parent sends SIGTERM once it has read that.
-    # billiard blocks the signal meanwhile, but in its own thread alone: by another one it would end
-    # the process while that holds the lock, which stops the pool for ever.
+    # billiard now sends a last message, and the parent answers it with SIGTERM. Where the broker's
+    # transport has no event loop, all processes of the pool share the lock of that queue. billiard
+    # blocks SIGTERM in the main thread alone: any other thread would take it, and the process would
+    # end with the lock held, which stops the pool for ever.
     os_signals.signal(os_signals.SIGTERM, lambda *_: sys.exit())
 
 

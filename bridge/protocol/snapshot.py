@@ -486,7 +486,7 @@ class Snapshot:
         return list(self._tasks.waiting())
 
     def presumed_tasks(self) -> list[TaskState]:
-        """Return the tasks whose state is a server's verdict."""
+        """Return the tasks that have a presumed state: a server has set it by a verdict."""
         if not self._tasks.count("presumed"):
             return []
         return [task for task in self._tasks.values() if task.presumed]

@@ -1,4 +1,4 @@
-"""``Redeliveries``: waits for the next delivery of a task whose worker died."""
+"""``Redeliveries``: after a worker died, waits until the broker redelivers its tasks."""
 
 from __future__ import annotations
 
