@@ -76,7 +76,10 @@ class Journal:
         self._max_bytes = max_bytes
         self._max_job_bytes = min(max_job_bytes, max_bytes)
         self._clock = clock
+        #: Number of events folded in so far.
         self._offset = 0
+        #: Position up to which the stream has been read; 0 without a stream.
+        self._read = 0
         #: Bytes of all events that are held.
         self.size = 0
         #: Whether every unfinished job of which events came is held.
@@ -116,6 +119,8 @@ class Journal:
         Returns:
             The change; None if the event was a duplicate or stale.
         """
+        if offset is not None:
+            self._read = offset + 1
         self._texts.drop(event.job)
         record = self._records.get(event.job) or JobRecord(
             event.job, headless=(late or not self.whole) and not _begins(event)
@@ -192,10 +197,13 @@ class Journal:
         self.whole = False
         self.size -= self._records.forget_all_events()
 
-    def is_behind(self, job: str, cursor: str) -> bool:
-        """Whether a cursor, got from another server, is ahead of this server's events of a job."""
-        place, record = StreamPosition.decode(cursor, self.epoch), self._records.get(job)
-        return bool(place and record and place.offset > record.last.offset)
+    def is_behind(self, cursor: str) -> bool:
+        """Whether a cursor, got from another server, is ahead of all that this one has read.
+
+        Without a stream it never is: each server has offsets of its own.
+        """
+        place = StreamPosition.decode(cursor, self.epoch)
+        return place is not None and place.offset > self._read > 0
 
     def of(self, job: str) -> Snapshot:
         """Return a job's snapshot, which later events change.

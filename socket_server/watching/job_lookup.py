@@ -23,6 +23,10 @@ __all__ = ["FoundJob", "HeldJob", "JobLookup", "StoredJob"]
 
 #: Seconds to wait for the first event of a job, which may have been enqueued a moment ago.
 FIRST_EVENT = 2.0
+#: Seconds to wait until the server has read as far as a client's cursor: on a busy machine it may
+#: be seconds behind the server that the client comes from. With ``FIRST_EVENT`` it is less than the
+#: 15 seconds for which clients wait for an answer.
+CATCH_UP = 10.0
 #: Seconds between two checks.
 INTERVAL = 0.05
 #: Why a server may not know a job whose id it is asked for by a token that a service signed.
@@ -107,13 +111,14 @@ class JobLookup:
         self._journal, self._tell = journal, tell
         self._sleep = sleep
 
-    def await_cursor(self, job: str, cursor: str | None) -> None:
-        """Wait up to ``FIRST_EVENT`` seconds until this server has read as far as a cursor.
+    def await_cursor(self, cursor: str | None) -> None:
+        """Wait up to ``CATCH_UP`` seconds until this server has read as far as a cursor.
 
-        The client may have the cursor from a server that has read more of the stream.
+        The client may have the cursor from a server that has read more of the stream. The wait
+        depends on the cursor alone, so that it does not reveal whether there is a job.
         """
-        deadline = time.monotonic() + FIRST_EVENT
-        while cursor and self._journal.is_behind(job, cursor) and time.monotonic() < deadline:
+        deadline = time.monotonic() + CATCH_UP
+        while cursor and self._journal.is_behind(cursor) and time.monotonic() < deadline:
             self._sleep(INTERVAL)
 
     def find(self, job: str, grant: Grant) -> FoundJob:

@@ -173,13 +173,14 @@ class JobsNamespace(socketio.Namespace):
     @answered
     def on_watch(self, sid: str, request: JSONObject) -> JSONObject | Body:
         cursor = text(request, "cursor", required=False) or None
+        self._grant(sid, "watch")
+        self._lookup.await_cursor(cursor)
         job, found = self._named(sid, request, "watch")
         if isinstance(found, StoredJob):
             if found.state not in TERMINAL:
                 self._lookup.hold(found)
                 self.clients.watch(sid, job)  # its events come once it starts, or goes on
             return {"snapshot": found.encode(), "events": [], "recovered": False, "cursor": None}
-        self._lookup.await_cursor(job, cursor)
         self._await_turn()
         if job not in self._journal:
             raise JobNotFound(f"no job {job} that this token names")

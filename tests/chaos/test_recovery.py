@@ -48,9 +48,9 @@ class Fleet:
         self.servers = {}
         self.clients = []
 
-    def start_server(self, number=0):
+    def start_server(self, number=0, **variables):
         port = str(self.ports[number])
-        self.servers[number] = self.stack.start_server(TASKBRIDGE_PORT=port)
+        self.servers[number] = self.stack.start_server(TASKBRIDGE_PORT=port, **variables)
 
     def start(self, count=JOBS):
         """Enqueue jobs that log for a while, each with a client that watches it."""
@@ -137,6 +137,24 @@ def test_clients_that_move_between_two_servers_miss_nothing(fleet):
         fleet.servers[number].kill()
         fleet.start_server(number)
     fleet.check()
+
+
+def test_clients_that_move_to_a_server_that_is_seconds_behind_miss_nothing(node, fleet):
+    fleet.start_server()
+    with Link(node.port) as way:
+        through = fleet.stack.settings.broker.replace(f":{node.port}/", f":{way.port}/")
+        fleet.start_server(1, TASKBRIDGE_EVENTS_URL=through)
+        fleet.link.point(fleet.ports[0])
+        fleet.stack.start_worker("--concurrency", "4", "--pool", "threads")
+        fleet.start(4)
+        fleet.await_more()
+        way.swallow()
+        fleet.await_more()
+        fleet.link.point(fleet.ports[1])
+        back = time.monotonic() + 4
+        until(lambda: time.monotonic() > back, 10, "the server to be seconds behind")
+        way.heal()
+        fleet.check()
 
 
 def test_a_broker_that_is_away_for_a_while_costs_nobody_a_line(node, fleet):

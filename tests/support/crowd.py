@@ -83,7 +83,8 @@ class Member:
             self.faults.append(f"refused: {answer['error']}")
             return
         if not answer["recovered"]:
-            self.faults.append("not recovered")
+            place, told = self.cursor, answer["cursor"]
+            self.faults.append(f"not recovered from {place}: the server was at {told}")
         for message in answer["events"]:
             self._take(message)
         self.cursor = answer["cursor"]

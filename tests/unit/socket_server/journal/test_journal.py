@@ -147,9 +147,20 @@ def test_a_server_that_is_behind_its_client_says_so(journal, clock):
     ahead = Journal(retention=60, epoch="e1", clock=clock)
     cursors = [ahead.fold(event("log", seq=seq), offset=seq)["cursor"] for seq in range(2)]
     journal.fold(event("log"), offset=0)
-    assert [journal.is_behind("j", cursor) for cursor in cursors] == [False, True]
-    assert not journal.is_behind("unknown", cursors[0])
-    assert not journal.is_behind("j", "nonsense")
+    assert [journal.is_behind(cursor) for cursor in cursors] == [False, True]
+    assert not journal.is_behind("nonsense")
+    # Once it has read further, an event of that cursor comes no more, whatever job it was of.
+    journal.fold(event("log", job="k", task="k"), offset=2)
+    assert not journal.is_behind(cursors[1])
+
+
+def test_a_server_that_has_read_a_repeated_event_is_not_behind_it(journal, clock):
+    ahead = Journal(retention=60, epoch="e1", clock=clock)
+    ahead.fold(event("log"), offset=0)
+    cursor = ahead.fold(event("log", seq=1), offset=1)["cursor"]
+    for offset in range(2):
+        journal.fold(event("log"), offset=offset)
+    assert not journal.is_behind(cursor)
 
 
 def test_after_a_gap_no_earlier_cursor_is_good_and_later_ones_are(journal):

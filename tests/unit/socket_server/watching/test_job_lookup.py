@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from bridge.protocol.snapshot import Snapshot
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.journal.journal import Journal
 from socket_server.watching import job_lookup
-from socket_server.watching.job_lookup import FIRST_EVENT, HeldJob, JobLookup, StoredJob
+from socket_server.watching.job_lookup import CATCH_UP, FIRST_EVENT, HeldJob, JobLookup, StoredJob
 from support.clock import Clock
 
 ADA = Grant(owner="ada")
@@ -121,6 +122,41 @@ def test_why_a_job_is_unknown_is_told_to_a_token_of_its_id_whether_it_exists_or_
     for job in ("j", "unknown"):
         with pytest.raises(JobNotFound, match=f"^no job {job} that this token names$"):
             lookup.find(job, ADA)
+
+
+def test_a_server_that_is_seconds_behind_a_cursor_catches_up_before_it_answers(
+    lookup, journal, clock
+):
+    ahead = Journal(epoch="e1")
+    first = Event(job="j", task="j", type="started", at=1.0, owner="ada", run=1)
+    ahead.fold(first, offset=0)
+    cursor = ahead.fold(replace(first, type="log", seq=1), offset=1)["cursor"]
+    journal.fold(first, offset=0)
+    began = clock.now
+
+    def sleep(seconds):
+        clock.tick(seconds)
+        if clock.now >= began + CATCH_UP / 2:
+            journal.fold(replace(first, type="log", seq=1), offset=1)
+
+    lookup._sleep = sleep
+    lookup.await_cursor(cursor)
+    assert journal.view("j", cursor).recovered
+    assert clock.now - began < CATCH_UP
+
+
+def test_a_cursor_that_the_stream_never_reaches_is_waited_for_with_a_bound(lookup, journal, clock):
+    journal.fold(Event(job="j", task="j", type="started", at=1.0, run=1), offset=0)
+    began = clock.now
+    lookup.await_cursor("e1:99.1")
+    assert clock.now - began == pytest.approx(CATCH_UP, abs=0.1)
+
+
+def test_without_a_stream_no_cursor_is_waited_for(lookup, journal, clock):
+    begin(journal)
+    began = clock.now
+    lookup.await_cursor("e1:99.1")
+    assert clock.now == began
 
 
 def test_a_job_of_another_owner_is_not_found_and_takes_as_long_as_one_that_does_not_exist(
