@@ -57,6 +57,8 @@ class Client:
     session: Session | None = None
     #: Renews its token; None for one that is not renewed.
     renewal: Renewal | None = None
+    #: Whether the server may yet read as far as its cursors: False after it has waited in vain.
+    may_catch_up: bool = True
 
 
 class Clients:

@@ -111,15 +111,21 @@ class JobLookup:
         self._journal, self._tell = journal, tell
         self._sleep = sleep
 
-    def await_cursor(self, cursor: str | None) -> None:
+    def await_cursor(self, cursor: str) -> bool:
         """Wait up to ``CATCH_UP`` seconds until this server has read as far as a cursor.
 
         The client may have the cursor from a server that has read more of the stream. The wait
         depends on the cursor alone, so that it does not reveal whether there is a job.
+
+        Returns:
+            Whether it has.
         """
         deadline = time.monotonic() + CATCH_UP
-        while cursor and self._journal.is_behind(cursor) and time.monotonic() < deadline:
+        while behind := self._journal.is_behind(cursor):
+            if time.monotonic() >= deadline:
+                break
             self._sleep(INTERVAL)
+        return not behind
 
     def find(self, job: str, grant: Grant) -> FoundJob:
         """Return a job that the token names, from the journal or else from the result backend.

@@ -166,6 +166,16 @@ class JobsNamespace(socketio.Namespace):
         if not self._grant(sid, scope).names(job, self._journal.owner(job)):
             raise JobNotFound(f"no job {job} that this token names")
 
+    def _await_cursor(self, sid: str, cursor: str | None) -> None:
+        """Wait until the server has read as far as a client's cursor, once if that is in vain.
+
+        The cursors of a client that watches many jobs may all be of a stream that is gone.
+        """
+        self._grant(sid, "watch")
+        client = self.clients.of(sid)
+        if cursor and client.may_catch_up:
+            client.may_catch_up = self._lookup.await_cursor(cursor)
+
     def _await_turn(self) -> None:
         """Wait, with the state lock released, until other expensive requests are done."""
         self.server.state_lock.outside(self._pace.wait)
@@ -173,8 +183,7 @@ class JobsNamespace(socketio.Namespace):
     @answered
     def on_watch(self, sid: str, request: JSONObject) -> JSONObject | Body:
         cursor = text(request, "cursor", required=False) or None
-        self._grant(sid, "watch")
-        self._lookup.await_cursor(cursor)
+        self._await_cursor(sid, cursor)
         job, found = self._named(sid, request, "watch")
         if isinstance(found, StoredJob):
             if found.state not in TERMINAL:

@@ -198,3 +198,22 @@ def test_a_token_in_a_url_is_not_taken_unless_that_was_asked_for(stack):
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {job.token}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert json.load(answer)["state"] in ("PENDING", "STARTED", "SUCCESS")
+
+
+@pytest.mark.parametrize("stack", ["rabbitmq"], indirect=True)
+def test_cursors_that_the_stream_never_reaches_hold_a_client_up_once(stack, connect, owner):
+    job = stack.bridge.enqueue("support.add", [1, 2], owner=owner)
+    client = connect(job.token)
+    begin = client.call("watch", {"job": job.id})
+    channel = stack.settings.channel
+    took = []
+    for number in range(3):
+        begun = time.monotonic()
+        cursor = f"{channel}.stream:{10**12 + number}.1"
+        answer = client.call("watch", {"job": job.id, "cursor": cursor}, timeout=15)
+        took.append(time.monotonic() - begun)
+        assert begin["ok"]
+        assert answer["ok"]
+        assert answer["recovered"] is False
+    assert took[0] > 5
+    assert max(took[1:]) < 5

@@ -140,7 +140,7 @@ def test_a_server_that_is_seconds_behind_a_cursor_catches_up_before_it_answers(
             journal.fold(replace(first, type="log", seq=1), offset=1)
 
     lookup._sleep = sleep
-    lookup.await_cursor(cursor)
+    assert lookup.await_cursor(cursor)
     assert journal.view("j", cursor).recovered
     assert clock.now - began < CATCH_UP
 
@@ -148,14 +148,14 @@ def test_a_server_that_is_seconds_behind_a_cursor_catches_up_before_it_answers(
 def test_a_cursor_that_the_stream_never_reaches_is_waited_for_with_a_bound(lookup, journal, clock):
     journal.fold(Event(job="j", task="j", type="started", at=1.0, run=1), offset=0)
     began = clock.now
-    lookup.await_cursor("e1:99.1")
+    assert not lookup.await_cursor("e1:99.1")
     assert clock.now - began == pytest.approx(CATCH_UP, abs=0.1)
 
 
 def test_without_a_stream_no_cursor_is_waited_for(lookup, journal, clock):
     begin(journal)
     began = clock.now
-    lookup.await_cursor("e1:99.1")
+    assert lookup.await_cursor("e1:99.1")
     assert clock.now == began
 
 
