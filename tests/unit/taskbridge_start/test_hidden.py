@@ -30,6 +30,7 @@ def test_a_folder_without_an_init_hides_only_what_a_finder_of_an_editable_instal
     tmp_path, monkeypatch
 ):
     (tmp_path / "bridge").mkdir()
+    monkeypatch.syspath_prepend(str(ROOT))
     assert hidden("bridge", folder=tmp_path) is None
     # Python asks the finder of an editable installation after it has searched the path.
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(ROOT))])
