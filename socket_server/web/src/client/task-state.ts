@@ -27,6 +27,19 @@ const STATES: Partial<Record<string, State>> = {
 /** Types of verdicts that set a task's state. */
 const PRESUMABLE: ReadonlySet<string> = new Set(["lost", "cancelled", "retrying"]);
 
+/** Sort key of listed tasks: unfinished, failed, then succeeded ones; then by run and id. */
+export interface Place {
+  readonly group: number;
+  readonly run: number;
+  readonly task: TaskState;
+}
+
+/** When a task ended without success. */
+export interface End {
+  readonly at: number;
+  readonly task: TaskState;
+}
+
 export class TaskState {
   readonly task: string;
   readonly name: string;
@@ -46,6 +59,9 @@ export class TaskState {
   run: number;
   #seq: number;
   #tick: number;
+  // Private, since they refer to the task: with them as properties, it would have no JSON.
+  #place: Place | null = null;
+  #end: End | null = null;
 
   constructor(given: TaskData) {
     this.task = given.task;
@@ -89,6 +105,24 @@ export class TaskState {
     const sameRun = event.run === this.run;
     // A second report of a task's end (by the worker's parent, for example) changes nothing.
     return this.presumed || !(this.ended && (sameRun || isEnd(event.type)));
+  }
+
+  /** Its entry in the heap of places of the job's table; null without one. */
+  get place(): Place | null {
+    return this.#place;
+  }
+
+  set place(place: Place | null) {
+    this.#place = place;
+  }
+
+  /** Its entry in the heap of ends of the job's table; null without one. */
+  get end(): End | null {
+    return this.#end;
+  }
+
+  set end(end: End | null) {
+    this.#end = end;
   }
 
   /** Fold in an event that `accepts` returned true for. */

@@ -4,7 +4,7 @@
  */
 import { Heap } from "./heap.js";
 import type { JobEvent, State } from "./protocol.js";
-import { NO_META, TaskState } from "./task-state.js";
+import { NO_META, type End, type Place, type TaskState } from "./task-state.js";
 
 /** Maximum tasks that are listed; the counts cover all tasks. */
 export const MAX_TASKS = 100;
@@ -16,31 +16,12 @@ const WENT_WRONG = 3;
 
 export type Kind = State | "incomplete" | "stalled" | "presumed" | "ended";
 
-/** Sort key of listed tasks: unfinished, failed, then succeeded ones; then by run and id. */
-interface Place {
-  readonly group: number;
-  readonly run: number;
-  readonly task: TaskState;
-}
-
-interface End {
-  readonly at: number;
-  readonly task: TaskState;
-}
-
 /** The fields of a task on which its job's counts and order depend. */
 interface Standing {
   readonly state: State;
   readonly flags: number;
   readonly run: number;
   readonly ended_at: number | null;
-}
-
-/** A task with its current entries in the heaps. */
-interface Row {
-  readonly task: TaskState;
-  place: Place;
-  end: End | null;
 }
 
 function byId(a: TaskState, b: TaskState): number {
@@ -79,7 +60,7 @@ function waits(state: State): boolean {
 
 export class TaskTable {
   // Of many tasks, most are not in the CPU's cache: one look-up gives all that an event needs.
-  #rows = new Map<string, Row>();
+  #tasks = new Map<string, TaskState>();
   #counts = new Map<Kind, number>();
   #withMeta = new Set<TaskState>();
   // Outdated entries of both heaps are dropped when they come to the top.
@@ -91,11 +72,11 @@ export class TaskTable {
   }
 
   get size(): number {
-    return this.#rows.size;
+    return this.#tasks.size;
   }
 
   get(task: string): TaskState | undefined {
-    return this.#rows.get(task)?.task;
+    return this.#tasks.get(task);
   }
 
   /** The task whose first event came first. */
@@ -103,13 +84,13 @@ export class TaskTable {
     return this.values().next().value;
   }
 
-  *values(): Generator<TaskState, undefined> {
-    for (const { task } of this.#rows.values()) yield task;
+  values(): MapIterator<TaskState> {
+    return this.#tasks.values();
   }
 
   /** Fold an event into a task, which is added if it is new. */
   fold(task: TaskState, event: JobEvent): void {
-    const before = this.#rows.has(task.task) ? standing(task) : null;
+    const before = task.place && standing(task);
     task.apply(event);
     this.#move(task, before);
   }
@@ -133,7 +114,7 @@ export class TaskTable {
   /** The task that was the first to end without success; null if there is none. */
   firstFailed(): TaskState | null {
     for (let top = this.#failed.top; top; top = this.#failed.top) {
-      if (this.#isEnd(top)) return top.task;
+      if (isEnd(top)) return top.task;
       this.#failed.pop();
     }
     return null;
@@ -145,7 +126,7 @@ export class TaskTable {
     while (found.length < most) {
       const place = this.#places.pop();
       if (!place) break;
-      if (this.#isPlace(place)) found.push(place);
+      if (isPlace(place)) found.push(place);
     }
     for (const place of found) this.#places.push(place);
     return found.map((place) => place.task);
@@ -174,26 +155,23 @@ export class TaskTable {
 
   // A heap gets a new entry only if the task's sort key has changed.
   #enter(task: TaskState): void {
-    const place = { group: GROUPS[task.state] ?? WENT_WRONG, run: task.run, task };
-    const end = task.failed ? { at: task.ended_at ?? 0, task } : null;
-    const known = this.#rows.get(task.task);
-    const row = known ?? { task, place, end };
-    if (!known) this.#rows.set(task.task, row);
-    if (!known || byPlace(known.place, place) !== 0) this.#places.push((row.place = place));
-    if (!(known?.end && end && byEnd(known.end, end) === 0)) {
-      row.end = end;
-      if (end) this.#failed.push(end);
-    }
+    const group = GROUPS[task.state] ?? WENT_WRONG;
+    if (!task.place) this.#tasks.set(task.task, task);
+    if (task.place?.group !== group || task.place.run !== task.run)
+      this.#places.push((task.place = { group, run: task.run, task }));
+    const at = task.failed ? (task.ended_at ?? 0) : null;
+    if (at === null) task.end = null;
+    else if (task.end?.at !== at) this.#failed.push((task.end = { at, task }));
     const limit = 2 * this.size + SPARE;
-    if (this.#places.size > limit) this.#places.keep((one) => this.#isPlace(one));
-    if (this.#failed.size > limit) this.#failed.keep((one) => this.#isEnd(one));
+    if (this.#places.size > limit) this.#places.keep(isPlace);
+    if (this.#failed.size > limit) this.#failed.keep(isEnd);
   }
+}
 
-  #isPlace(place: Place): boolean {
-    return this.#rows.get(place.task.task)?.place === place;
-  }
+function isPlace(place: Place): boolean {
+  return place.task.place === place;
+}
 
-  #isEnd(end: End): boolean {
-    return this.#rows.get(end.task.task)?.end === end;
-  }
+function isEnd(end: End): boolean {
+  return end.task.end === end;
 }
