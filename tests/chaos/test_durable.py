@@ -16,6 +16,7 @@ import pytest
 from support.counted import Counted
 from support.link import Link
 from support.process import kill_all
+from support.redis import Redis
 from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
@@ -42,10 +43,11 @@ class Fault:
         stack: where the task runs.
         link: the way of the worker to the broker.
         start: starts a worker.
+        broker: the broker that the worker uses.
     """
 
-    def __init__(self, stack, link, start):
-        self.stack, self.link, self.start = stack, link, start
+    def __init__(self, stack, link, start, broker):
+        self.stack, self.link, self.start, self.broker = stack, link, start, broker
         self.worker = stack.processes[-1]
 
     def child_killed(self, job):
@@ -63,13 +65,23 @@ class Fault:
         kill_all(self.worker)
 
     def connection_cut(self, job):
-        self.link.cut()
         received = self.worker.output.count("received")
+        self.link.cut()
+        self._await_again(received)
+
+    def broker_restarted(self, job):
+        received = self.worker.output.count("received")
+        self.broker.stop()
+        self.broker.start()
+        self._await_again(received)
+
+    def _await_again(self, received):
         with suppress(AssertionError):  # nothing comes again where it was acknowledged early
             until(lambda: self.worker.output.count("received") > received, 20)
 
 
 FAULTS = ["child_killed", "worker_killed", "container_stopped", "connection_cut"]
+FAULTS += ["broker_restarted"]
 
 
 def cases():
@@ -81,13 +93,26 @@ def cases():
                     if (pool, fault) == ("threads", "child_killed"):
                         continue  # it has no children
                     quick = (broker, pool, kind) == ("rabbitmq", "prefork", "durable")
+                    quick = quick and fault != "broker_restarted"
                     marks = [] if quick else [pytest.mark.long]
                     yield pytest.param(broker, pool, kind, fault, marks=marks)
 
 
+@pytest.fixture
+def kept_redis(tmp_path):
+    """A Redis that keeps on disk what it has, and loses nothing at a restart."""
+    server = Redis(tmp_path, kept=True)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize(("broker", "pool", "kind", "fault"), [*cases()])
 def test_a_durable_task_comes_to_its_end_once(request, tmp_path, broker, pool, kind, fault):
-    node = request.getfixturevalue("rabbitmq" if broker == "rabbitmq" else "redis_server")
+    shared = {"rabbitmq": "rabbitmq", "redis": "redis_server"}
+    alone = {"rabbitmq": "node", "redis": "kept_redis"}  # what is restarted is nobody else's
+    node = request.getfixturevalue((alone if fault == "broker_restarted" else shared)[broker])
     url = node.new_vhost() if broker == "rabbitmq" else node.url
     stack, runs = Stack(tmp_path / "stack", url, **LIMITS), Counted(tmp_path)
     with Link(node.port) as link:
@@ -104,7 +129,7 @@ def test_a_durable_task_comes_to_its_end_once(request, tmp_path, broker, pool, k
             start()
             job = Watched(stack, "support.counted", str(tmp_path), 2)
             job.pid()
-            getattr(Fault(stack, link, start), fault)(job)
+            getattr(Fault(stack, link, start, node), fault)(job)
             if (broker, kind, fault) == ("redis", "shipped", "worker_killed"):
                 # Its visibility_timeout is kombu's default of an hour, for which a client waits.
                 assert "within 3700 s" in job.until("retrying")["data"]["reason"]

@@ -11,12 +11,13 @@ from support.tools import need
 
 
 class Redis:
-    """A real redis-server on a free port, with nothing kept on disk.
+    """A real redis-server on a free port.
 
     Args:
-        folder: where its log goes.
+        folder: where its log goes, and its data.
         certificate: its own, for TLS; default none.
         authority: certificate by which those of clients are checked; default clients need none.
+        kept: whether its data is on disk after each command; default it is never written.
     """
 
     def __init__(
@@ -24,7 +25,9 @@ class Redis:
         folder: Path,
         certificate: Certificate | None = None,
         authority: Path | None = None,
+        kept: bool = False,
     ) -> None:
+        self._disk = {"save": "", "appendonly": "yes" if kept else "no", "appendfsync": "always"}
         self.folder, self._certificate, self._authority = folder, certificate, authority
         self.port = free_port()
         self.process: Process | None = None
@@ -38,7 +41,7 @@ class Redis:
 
     def start(self) -> Redis:
         """Start it, wait until it accepts connections, and return it."""
-        options = {"bind": "127.0.0.1", "save": "", "appendonly": "no", **self._listening}
+        options = {"bind": "127.0.0.1", **self._disk, **self._listening}
         argv = [need("redis-server"), "--dir", str(self.folder)]
         argv += [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self.process = Process(argv, log=self.folder / "redis.log")
