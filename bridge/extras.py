@@ -18,6 +18,7 @@ NEEDS = {
         {
             "eventlet": "eventlet",
             "flask": "flask",
+            "msgspec": "msgspec",
             "prometheus_client": "prometheus_client",
             "werkzeug": "werkzeug",
         },

@@ -21,7 +21,7 @@ from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
 from socket_server.bus.jobs_manager import AWAY, Decoded, JobsManager, identified
 from socket_server.bus.sources import BusMessage, Queue, Stream
-from socket_server.messages.strict_json import STRICT
+from socket_server.messages.strict_json import decode
 
 __all__ = ["KombuJobsManager"]
 
@@ -172,7 +172,7 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         body = message.body
         try:
             if len(body) <= MAX_MESSAGE:
-                decoded = STRICT.decode(body if isinstance(body, str) else body.decode())
+                decoded = decode(body)
                 deep = may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(decoded, MAX_MESSAGE_DEPTH)
                 if isinstance(decoded, dict) and not deep:
                     return Decoded(decoded, message.offset, sound=len(body) <= MAX_EVENT_BYTES)

@@ -17,6 +17,7 @@ from bridge.bus.connection import Connection
 from bridge.settings import Settings
 from bridge.untyped import AMQPChannel, AMQPMessage
 from socket_server.bus.amqp_reader import Deliveries, Delivery, delivery_of
+from socket_server.bus.gathering import Gathering
 
 __all__ = ["BusMessage", "Queue", "Stream"]
 
@@ -125,9 +126,13 @@ class Stream:
             arguments=self._start(),
         )
         read = self._reader(connection, channel, inbox)
+        gathering = Gathering(self._settings.gather)
         while True:
             yield None
+            if (pause := gathering.pause) > 0:
+                time.sleep(pause)
             self.idle = not read() and not inbox
+            gathering.note(len(inbox))
             while inbox:
                 delivery = inbox.popleft()
                 yield from self._take(connection, delivery)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
-from bridge.protocol.event import Event, finite_json
+from bridge.protocol.event import Event
 from bridge.protocol.json_types import JobEvent
 from bridge.protocol.snapshot import Snapshot
+from socket_server.messages.strict_json import encode
 
 __all__ = ["TALK", "Change", "Observer"]
 
@@ -35,7 +36,7 @@ class Change(dict[str, object]):
     @cached_property
     def text(self) -> str:
         """JSON of the event; encoded at the first use, and once for all clients."""
-        return finite_json(self)
+        return encode(self)
 
 
 #: Called with each change while the state lock is held; returns events that the server sends as a

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.protocol.event import finite_json
 from bridge.protocol.snapshot import Snapshot
 from socket_server.messages.answer import Encoded
+from socket_server.messages.strict_json import encode
 
 __all__ = ["MAX_SNAPSHOT", "SnapshotTexts"]
 
@@ -31,7 +31,7 @@ class SnapshotTexts:
         job = snapshot.job
         if (text := self._texts.get(job)) is not None:
             return text
-        text = self._texts[job] = Encoded(finite_json(snapshot.encode(MAX_SNAPSHOT)))
+        text = self._texts[job] = Encoded(encode(snapshot.encode(MAX_SNAPSHOT)))
         self.size += len(text)
         while self.size > MAX_TEXTS:
             self.drop(next(iter(self._texts)))

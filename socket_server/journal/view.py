@@ -6,11 +6,11 @@ import json
 import time
 from dataclasses import dataclass
 
-from bridge.protocol.event import finite_json
 from bridge.protocol.json_types import JobEvent
 from bridge.protocol.snapshot import Snapshot
 from socket_server.messages.answer import Body, Encoded
 from socket_server.messages.excerpt import Excerpt
+from socket_server.messages.strict_json import encode
 
 __all__ = ["MAX_VERDICTS", "View", "verdict_texts"]
 
@@ -48,7 +48,7 @@ def verdict_texts(snapshot: Snapshot, cursor: str) -> list[str]:
     """Return JSON of the verdicts not overturned, as many as fit in ``MAX_VERDICTS`` bytes."""
     texts, left = [], MAX_VERDICTS
     for verdict in snapshot.verdicts(time.time()):
-        text = finite_json({**verdict.encode(), "cursor": cursor})
+        text = encode({**verdict.encode(), "cursor": cursor})
         left -= len(text)
         if left < 0:
             break
