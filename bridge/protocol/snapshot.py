@@ -90,6 +90,7 @@ class Snapshot:
         "_more",
         "_result",
         "_result_run",
+        "_state",
         "_swept",
         "_tasks",
         "_total",
@@ -129,6 +130,8 @@ class Snapshot:
         self._given = FRESH
         #: A server's, as of the last event; None if it was without.
         self._totals: Totals | None = None
+        #: The state, which a server reads several times for each event; None if it is not known.
+        self._state: str | None = None
 
     def apply(self, event: Event, totals: Totals | None = None) -> bool:
         """Fold one event in.
@@ -141,7 +144,9 @@ class Snapshot:
         Returns:
             False if it was a duplicate or stale, and changed nothing.
         """
-        if not self._fold(event):
+        changed = self._fold(event)
+        self._state = None
+        if not changed:
             return False
         self._totals = totals
         if event.terminal and self.ended:
@@ -327,6 +332,11 @@ class Snapshot:
     @property
     def state(self) -> str:
         """``queued``, ``running``, ``retrying``, ``cancelling`` or how the job ended."""
+        if self._state is None:
+            self._state = self._state_now()
+        return self._state
+
+    def _state_now(self) -> str:
         if self._given.encoded is not None:
             return str(self._given.encoded["state"])
         if self._totals is not None:

@@ -72,7 +72,8 @@ class Executions(dict[str, Execution]):
             return _numbered(event, self.ended)
         known = self.get(task.task) or Execution(task.order[0], task.order[0])
         if event.run == known.run:
-            return known._replace(attempt=max(known.attempt, event.data.get("attempt", 1)))
+            later = event.data.get("attempt", 1) > known.attempt
+            return known._replace(attempt=event.data["attempt"]) if later else known
         if event.run in known.past or not _is_newer(event, known, task):
             return None
         past = (*known.past, known.run)[-MAX_PAST:]

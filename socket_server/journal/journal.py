@@ -136,11 +136,13 @@ class Journal:
         self._offset += 1
         # Plus 1, since offsets of a stream begin at 0, which stands for the beginning here. The
         # position has the worker's own number of the execution, which is the same on all servers.
-        place = StreamPosition.of(event, self._offset if offset is None else offset + 1)
         passing = event.type == "progress" or event.verdict
         if passing:
             place = record.last  # it is not held, so its cursor is that of the event before
-        encoded: JobEvent = {**numbered.encode(), "cursor": place.cursor(self.epoch)}
+        else:
+            place = StreamPosition.of(event, self._offset if offset is None else offset + 1)
+        encoded: JobEvent = numbered.encode()
+        encoded["cursor"] = place.cursor(self.epoch)
         if totals := record.snapshot.totals:
             encoded["totals"] = totals
         ends = record.snapshot.ended and not ended
