@@ -18,6 +18,7 @@ __all__ = [
     "capture",
     "count",
     "databases",
+    "delay",
     "duration",
     "file",
     "flag",
@@ -42,6 +43,8 @@ __all__ = [
 
 #: Bytes that a key needs for HS256 (RFC 7518, section 3.2: as long as the hash).
 SECRET_BYTES = 32
+#: Maximum seconds by which a server may delay events to read several at a time.
+MAX_DELAY = 1.0
 #: Minimum bytes of memory of an outbox: four own events of the maximum size.
 MIN_OUTBOX = 256 * 1024
 
@@ -82,6 +85,14 @@ def duration(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise ValueError("must be a number of seconds, or 0")
+    return value
+
+
+def delay(text: str) -> float:
+    """Return a number of seconds from 0 to ``MAX_DELAY``."""
+    value = float(text)
+    if not 0 <= value <= MAX_DELAY:
+        raise ValueError(f"must be a number of seconds from 0 to {MAX_DELAY:g}, such as 0.004")
     return value
 
 

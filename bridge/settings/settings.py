@@ -181,9 +181,9 @@ class Settings:
     #: for half a second), and how long a client may read nothing while data waits for it.
     max_backlog: int = _setting(types.count, 256 * 1024)
     slow_after: float = _setting(types.seconds, 10.0)
-    #: Maximum seconds by which a server that reads RabbitMQ's stream delays an event, while many
-    #: come, to read several at a time; 0 means that it delays none. A lone event is never delayed.
-    gather: float = _setting(types.duration, 0.004)
+    #: Maximum seconds, from 0 to 1, by which a server that reads RabbitMQ's stream delays an event,
+    #: while many come, to read several at a time; 0 means never. A lone event is never delayed.
+    gather: float = _setting(types.delay, 0.004)
     #: Whether a server uses its own faster code instead of that of the libraries below it.
     fast_path: bool = _setting(types.flag, True)
     #: Names (fnmatch wildcards allowed) of tasks whose arguments are hidden from operators.

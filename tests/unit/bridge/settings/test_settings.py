@@ -302,6 +302,9 @@ def test_an_input_root_may_contain_the_output_root_and_the_home_folder(tmp_path)
         ("SHARD", "-1", "0 or more"),
         ("DRAIN_SPREAD", "soon", "number"),
         ("TOKEN_RENEWAL", "-1", "a number of seconds, or 0"),
+        ("GATHER", "-0.1", "a number of seconds from 0 to 1, such as 0.004"),
+        ("GATHER", "4", "a number of seconds from 0 to 1, such as 0.004"),
+        ("GATHER", "nan", "a number of seconds from 0 to 1, such as 0.004"),
     ],
 )
 def test_what_an_operator_sets_wrong_is_named(name, text, sentence):
