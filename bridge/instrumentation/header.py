@@ -46,7 +46,7 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "title": is_identifier,
     **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
     **dict.fromkeys(("at", "expires_at"), is_number),
-    "queue": lambda value: isinstance(value, str),
+    "queue": is_identifier,
     "run": lambda value: is_counter(value) and value < MAX_RUN,
 }
 
@@ -118,6 +118,7 @@ def run_of(
         owner=header.get("owner"),
         begun=run_after(header, ahead) if begun is None else begun,
         execution=execution(fields) if begun is None else None,
+        queue=header.get("queue"),
     )
 
 

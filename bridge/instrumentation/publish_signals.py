@@ -106,18 +106,22 @@ def _before_publish(
     headers: JSONObject,
     body: object = None,
     declare: Sequence[Queue] | None = None,
+    exchange: object = None,
+    routing_key: str | None = None,
     **_: object,
 ) -> None:
+    queue = _queue(declare, exchange, routing_key)
+    to: Header = {"queue": queue} if queue else {}
     if (before := header_of(headers.get(HEADER))) is not None:
         # A retry, which may run on a host whose clock is behind this one's.
-        headers[HEADER] = {**before, "run": run_after(before) + AHEAD}
+        headers[HEADER] = {**before, **to, "run": run_after(before) + AHEAD}
+    if here := current_job.running(headers["id"]):
+        here[0].queue = queue
     if asked := _enqueuing.get() or _spawning():
         if call := calls.current():
             call.adopt(headers)
         counts = _counts(headers, body)
-        header: Header = {"owner": asked.owner, "at": time.time(), **counts, **_order()}
-        if declare:
-            header["queue"] = declare[0].name
+        header: Header = {"owner": asked.owner, "at": time.time(), **counts, **to, **_order()}
         if expires := outcomes.moment(headers.get("expires")):
             header["expires_at"] = expires
         if title := asked.title or _title(headers):
@@ -130,6 +134,16 @@ def _before_publish(
             flower_progress.note_job(headers, asked.owner, asked.settings.url)
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # created now, so that it does not delay `queued`
+
+
+def _queue(
+    declare: Sequence[Queue] | None, exchange: object, routing_key: str | None
+) -> str | None:
+    """Return the name of the queue that a message is published to; None if that is not certain."""
+    if (name := getattr(exchange, "name", exchange)) == "":
+        return routing_key
+    queue = declare[0] if declare else None
+    return str(queue.name) if queue is not None and queue.exchange.name == name else None
 
 
 def _title(headers: JSONObject) -> str | None:

@@ -126,9 +126,15 @@ def _report(
         run, emitter = here
         fork_relay.settle(run)
         run.over = True
-        emitter.put(run, kind, data)
+        emitter.put(run, kind, _with_queue(run, kind, data))
     elif parent := _parent_run(task_id, request, name):
-        emitter_for(installed.settings()).put(parent, kind, data)
+        told = _with_queue(parent, kind, data)
+        emitter_for(installed.settings()).put(parent, kind, told)
+
+
+def _with_queue(run: Run, kind: EventType, data: JSONObject) -> JSONObject:
+    """Return the data of an event; that of ``retrying`` names the queue, if it is known."""
+    return {**data, "queue": run.queue} if kind == "retrying" and run.queue else data
 
 
 def _parent_run(task_id: str, request: CeleryRequest | None, name: str) -> Run | None:

@@ -57,6 +57,7 @@ class Run:
         capture: kinds of bars and lines that are captured from other libraries; see
             ``bridge.capture``.
         node: node name of the worker that executes the task; None outside a worker.
+        queue: name of the queue that the task's message is published to; None if unknown.
         clock: monotonic seconds.
     """
 
@@ -75,6 +76,7 @@ class Run:
         is_cancelled: Callable[[], bool] | None = None,
         capture: frozenset[str] = frozenset(),
         node: str | None = None,
+        queue: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.task, self.name, self.owner = job, task, name, owner
@@ -85,8 +87,7 @@ class Run:
         self._later = {} if self.execution == FIRST else self.execution
         #: As the arguments say; a worker sets them before the run begins.
         self.is_cancelled, self.capture, self.node = is_cancelled, capture, node
-        self.clock = clock
-        self.cancelled = False
+        self.clock, self.cancelled = clock, False
         #: Whether reports raise ``JobCancelled`` once the job was cancelled. In a worker they do
         #: while the task's body runs, and not in Celery's handlers around it.
         self.interruptible = True
@@ -95,8 +96,9 @@ class Run:
         #: Tasks linked to this one without an id and not published yet, counted by name; None until
         #: first needed.
         self.callbacks: Counter[str] | None = None
-        #: Whether the task published a message under its own id, as a retry or a replacement.
-        self.republished = False
+        #: Whether the task published a message under its own id, as a retry or a replacement, and
+        #: the queue of its newest message.
+        self.republished, self.queue = False, queue
         #: Lines dropped so far. It only grows: tasks add to it while the sender thread reads it.
         self.dropped = 0
         #: Lines dropped so far by the rate limit; only the sender thread adds to it.

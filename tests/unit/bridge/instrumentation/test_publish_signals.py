@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 
+import kombu
 import pytest
 from celery import Celery, signals
 from celery._state import _task_stack
+from kombu import Exchange, Queue
 
 from bridge.instrumentation import installed, publish_signals
 from bridge.instrumentation.header import HEADER, run_after, stopped_clock
+from bridge.reporting.run import Run
 from bridge.settings import Settings
 
 #: A number of an execution by a clock that is an hour ahead.
@@ -104,6 +107,55 @@ def test_a_header_gives_a_job_its_title_unless_it_is_none(
     with publish_signals.enqueuing("o", Settings()):
         app.tasks["executions.task"].apply_async(headers={"taskbridge_title": given})
     assert published[-1].get("title") == title
+
+
+def named(name, kind="direct", **options):
+    """Return a queue that is bound to an exchange."""
+    return Queue(name, Exchange(f"{name}-exchange", kind), routing_key="a.#", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "queue"),
+    [
+        ({}, "celery"),
+        ({"queue": "mail"}, "mail"),
+        ({"queue": named("mail", "topic"), "routing_key": "a.b"}, "mail"),
+        ({"queue": named("mail"), "exchange": "other", "routing_key": "a.b"}, None),
+        ({"exchange": "celery_delayed_27", "routing_key": "0.1.mail"}, None),
+    ],
+    ids=str,
+)
+def test_a_message_names_its_queue_unless_that_is_not_certain(
+    app, published, monkeypatch, options, queue
+):
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
+    if isinstance(options.get("queue"), Queue):
+        app.amqp.queues.add(options["queue"])
+    monkeypatch.setattr(kombu.Producer, "publish", lambda *_, **__: None)
+    with publish_signals.enqueuing("o", Settings()):
+        app.tasks["executions.task"].apply_async(**options)
+    assert published[-1].get("queue") == queue
+
+
+@pytest.mark.parametrize(
+    ("options", "queue"),
+    [
+        ({"queue": "mail"}, "mail"),
+        ({"exchange": "celery_delayed_27", "routing_key": "0.1.mail"}, None),
+    ],
+    ids=str,
+)
+def test_a_run_that_publishes_its_task_again_knows_the_queue_of_that(
+    app, monkeypatch, options, queue
+):
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
+    monkeypatch.setattr(kombu.Producer, "publish", lambda *_, **__: None)
+    run = Run(job="j", task="t", name="n", queue="celery")
+    monkeypatch.setattr(publish_signals.current_job, "running", lambda task: (run, None))
+    task = app.tasks["executions.task"]
+    with running(task, queue="celery"):
+        task.apply_async(task_id="t", **options)
+    assert (run.republished, run.queue) == (True, queue)
 
 
 class Sink:
