@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from celery import signals
 from celery.exceptions import WorkerLostError
 
-from bridge import capture
+from bridge import capture, held_messages
 from bridge.bus import embedded_transport, login
 from bridge.bus.redelivery_time import redelivered_within
 from bridge.cancelling import cancel_request, cancelled_jobs, revocation
@@ -70,6 +70,7 @@ def install(app: CeleryApp, settings: Settings) -> None:
     for signal, handler in _HANDLERS:
         signal.connect(handler, weak=False, dispatch_uid=f"taskbridge.{handler.__name__}")
     cancel_request.install(app, installed.settings)
+    held_messages.install(app)
     flower_progress.install()
     probe_task.install(app)
     fork_relay.install()
@@ -232,6 +233,7 @@ def _on_process_shutdown(**_: object) -> None:
 def _on_worker_init(sender: CeleryWorker, **_: object) -> None:
     revocation.install(sender.app, flower_progress.tell_revoked)
     flower_progress.prepare(sender)
+    held_messages.answering(_received)
     _on_process_init()
 
 

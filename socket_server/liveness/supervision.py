@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from bridge.bus import stream
 from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.client.bridge import Bridge
 from bridge.protocol.event import Event
@@ -15,6 +16,7 @@ from socket_server.journal.change import Observer
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.event_path import EventPath, Prober
+from socket_server.liveness.gone_messages import GoneMessages
 from socket_server.liveness.missing_ends import MissingEnds
 from socket_server.liveness.observer import CancelSweep, LivenessObserver
 from socket_server.liveness.presumptions import Presumptions
@@ -63,11 +65,15 @@ class Supervision:
         self._verdicts = Verdicts(tell, journal, bridge, sio.state_lock)
         self.disturbances = Disturbances(tell, journal, self._watchdog, sio)
         self._redeliveries = Redeliveries(self._verdicts, queues, sio, lost)
-        asked = WorkerInspection(settings), self._verdicts, self._watchdog, self.disturbances
+        workers = WorkerInspection(settings)
+        asked = workers, self._verdicts, self._watchdog, self.disturbances
         self._inquiry = WorkerInquiry(*asked, self._redeliveries, self.path, sio)
         self._missing_ends = MissingEnds(
             journal, self._verdicts, lambda: metrics.ends_lost, sio, lost
         )
+        self._gone_messages = GoneMessages(workers, self._verdicts, self.path, sio, lost)
+        #: Whether the broker of tasks reports consumers of queues.
+        self._knows_consumers = stream.is_amqp(settings.broker)
         self._presumptions = Presumptions(journal, self._verdicts, sio)
         self._cancel_sweep = CancelSweep(journal)
 
@@ -76,6 +82,8 @@ class Supervision:
         """Observers of the journal's changes."""
         hearing = LivenessObserver(self._watchdog, self.disturbances)
         waiting: list[Observer] = [self._missing_ends, self._presumptions, self._redeliveries]
+        if self._knows_consumers:
+            waiting.append(self._gone_messages)
         return [hearing, self._cancel_sweep, *waiting]
 
     def probe_for_ever(self) -> None:
@@ -92,6 +100,7 @@ class Supervision:
         self._missing_ends.look()
         self._presumptions.look()
         self._redeliveries.look()
+        self._gone_messages.look()
         for expired in self._watchdog.expired(time.time()):
             self._verdicts.expire(*expired)
         self._look_at_path()

@@ -19,12 +19,16 @@ from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
 from socket_server.liveness.watchdog import Silence
 
-__all__ = ["Verdicts"]
+__all__ = ["NOWHERE", "Verdicts"]
 
 logger = logging.getLogger(__name__)
 
 GONE = "its worker is gone: the broker delivers it to another worker"
 NOT_REDELIVERED = "its worker is gone, and the broker has not delivered it to another one"
+NOWHERE = (
+    "its message is gone: neither its queue nor a worker has it, so a worker died as it took the "
+    "task, or the message was purged or lost"
+)
 #: Reason of an end that was created from the number of dropped ends.
 DROPPED = "its end, with the reason, was dropped while the events broker was away"
 
@@ -127,17 +131,28 @@ class Verdicts:
             reason = {} if state == "succeeded" else {"reason": DROPPED}
             self._tell(snapshot.verdict(task, state, time.time(), **reason))
 
-    def give_up(self, job: str, task: str) -> None:
-        """Report a task as lost that the broker has not delivered again."""
-        if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
-            now, told = time.time(), {"reason": NOT_REDELIVERED}
-            self._tell(self._journal.of(job).verdict(state, "lost", now, **told))
+    def give_up(self, job: str, task: str, reason: str = NOT_REDELIVERED) -> None:
+        """Report a waiting task as lost: no worker will run it.
+
+        Args:
+            job: id of the job.
+            task: id of the task.
+            reason: why; default: the broker has not delivered it again.
+        """
+        self._end_waiting(job, task, "lost", reason)
 
     def expire(self, job: str, task: str) -> None:
         """Report a waiting task that has expired as cancelled: the broker drops it silently."""
-        if job in self._journal and (state := self._journal.of(job).task(task)) and state.waiting:
-            now, told = time.time(), {"reason": EXPIRED}
-            self._tell(self._journal.of(job).verdict(state, "cancelled", now, **told))
+        self._end_waiting(job, task, "cancelled", EXPIRED)
+
+    def _end_waiting(self, job: str, task: str, kind: EventType, reason: str) -> None:
+        if (state := self.waiting(job, task)) is not None:
+            self._tell(self._journal.of(job).verdict(state, kind, time.time(), reason=reason))
+
+    def waiting(self, job: str, task: str) -> TaskState | None:
+        """Return the state of a task that waits; None if it does not, or is not known."""
+        state = self._journal.of(job).task(task) if job in self._journal else None
+        return state if state and state.waiting else None
 
     def _result(self, task: str) -> SnapshotData | None:
         """Return how a task ended; None if it is unknown, or the result backend does not answer."""

@@ -1,19 +1,24 @@
-"""``WorkerInspection``: asks workers by remote control which tasks they have."""
+"""``WorkerInspection``: asks workers by remote control, and the broker, where tasks are."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
-import kombu
 from amqp.exceptions import AccessRefused, NotAllowed, NotFound, ResourceLocked
-from kombu.pidbox import Mailbox
 
 from bridge.bus import embedded_transport, stream
-from bridge.bus.connection import Connection, connect
+from bridge.bus.connection import Connection
+from bridge.held_messages import FIELD, presence_of
 from bridge.settings import Settings
-from bridge.untyped import AMQPChannel, KombuProducer
+from socket_server.bus.task_broker import (
+    MAX_NAME,
+    connected,
+    empty_queues,
+    query_task,
+    queue_declared,
+)
 
 __all__ = ["MAX_TASKS", "WorkerInspection"]
 
@@ -21,29 +26,10 @@ logger = logging.getLogger(__name__)
 
 #: Maximum tasks in one query.
 MAX_TASKS = 500
-#: Maximum seconds for each step with the broker, and for each further answer of a worker.
-BROKER_TIMEOUT, ANSWER_TIMEOUT = 2.0, 1.0
-#: Maximum bytes of a queue's name in AMQP.
-MAX_NAME = 255
 REFUSED = (
     "taskbridge: this server may not ask workers about silent tasks (see docs/protocol.md, Users "
     "on RabbitMQ), so it calls them lost after TASKBRIDGE_LOST_AFTER without asking: %s"
 )
-
-
-class _Producer(kombu.Producer):
-    """Publishes once; kombu's mailbox would retry without end."""
-
-    def publish(self, *arguments: object, **options: object) -> object:
-        return super().publish(*arguments, **{**options, "retry": False})
-
-
-class _Mailbox(Mailbox):
-    @contextlib.contextmanager
-    def producer_or_acquire(
-        self, producer: KombuProducer = None, channel: AMQPChannel = None
-    ) -> Iterator[KombuProducer]:
-        yield producer or _Producer(channel, auto_declare=False)
 
 
 class WorkerInspection:
@@ -58,6 +44,8 @@ class WorkerInspection:
         embedded_transport.register()
         self._settings, self._exchange = settings, exchange
         self._is_refused = False
+        #: Queues that workers of installed applications were found to consume.
+        self._served: set[str] = set()
 
     def ask(self, tasks: Mapping[str, str | None]) -> dict[str, bool | None]:
         """Return, by task id, whether a worker runs, or may still run, the task.
@@ -72,7 +60,7 @@ class WorkerInspection:
                 unknown.
         """
         try:
-            with self._connect() as connection:
+            with connected(self._settings) as connection:
                 return self._ask(connection, tasks)
         except (AccessRefused, NotAllowed) as error:
             if not self._is_refused:
@@ -83,28 +71,54 @@ class WorkerInspection:
             logger.warning("taskbridge: the broker of tasks cannot be asked: %s", error)
             return dict.fromkeys(tasks)
 
-    def _connect(self) -> Connection:
-        options: dict[str, object] = {"connect_timeout": BROKER_TIMEOUT}
-        if stream.is_amqp(self._settings.broker):
-            bounds = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
-            options["transport_options"] = {
-                "max_retries": 1,
-                "connect_retries_timeout": 1,
-                **bounds,
-            }
-        return connect(self._settings, self._settings.broker, **options)
-
     def _ask(
         self, connection: Connection, tasks: Mapping[str, str | None]
     ) -> dict[str, bool | None]:
-        mailbox = _Mailbox(self._exchange, type="fanout", accept=["json"], serializer="json")
-        answers = mailbox(connection).multi_call(
-            "query_task", {"ids": list(tasks)}, timeout=ANSWER_TIMEOUT
-        )
-        found = _Answers(answers)
+        found = _Answers(query_task(connection, self._exchange, tasks))
         silent = {node for node in tasks.values() if node and node not in found.nodes}
         held = self._held(connection, silent)
         return {task: task in found.tasks or node in held for task, node in tasks.items()}
+
+    def without_message(self, tasks: Mapping[str, str]) -> set[str]:
+        """Return those of some waiting tasks whose messages neither a queue nor a worker has.
+
+        Takes some seconds at most. The broker is read before and after the workers are asked.
+
+        Args:
+            tasks: task ids, with the queue that each was published to.
+        """
+        try:
+            with connected(self._settings) as connection:
+                return self._without_message(connection, tasks)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
+            logger.debug("taskbridge: messages cannot be looked for: %s", error)
+            return set()
+
+    def _without_message(self, connection: Connection, tasks: Mapping[str, str]) -> set[str]:
+        before = _read(connection, tasks.values())
+        left = {task: queue for task, queue in tasks.items() if queue in before}
+        if not left:
+            return set()
+        found = _Holders(query_task(connection, self._exchange, left, with_queues=True))
+        self._served.update(found.queues)
+        same = before.items() & _read(connection, left.values()).items()
+        sure = {queue for queue, number in same if self._is_sure(queue, number, found)}
+        return {
+            task
+            for task, queue in left.items()
+            if task not in found.tasks and {queue, presence_of(queue)} <= sure
+        }
+
+    def _is_sure(self, queue: str, consumers: int | None, found: _Holders) -> bool:
+        """Whether all consumers of a queue without ready messages have answered.
+
+        A queue without consumers may be one that the broker does not read: it reports a quorum
+        queue without a quorum so. A queue that does not exist may be one of another broker.
+        """
+        answered = found.queues[queue]
+        if consumers is None:
+            return not answered and queue in self._served
+        return 0 < consumers == answered
 
     def _held(self, connection: Connection, nodes: Iterable[str]) -> set[str]:
         """Return the workers whose control queues, and so their connections, exist."""
@@ -116,30 +130,55 @@ class WorkerInspection:
         queue = f"{node}.{self._exchange}.pidbox"
         if len(queue.encode()) > MAX_NAME:
             return False
-        # A new channel each time: the broker closes it on a refusal.
-        channel = connection.channel()
         try:
-            _, _, consumers = channel.queue_declare(queue, passive=True)
+            return bool(queue_declared(connection, queue)[1])
         except ResourceLocked:
             return True  # exclusive to an open connection
         except NotFound:
             return False
-        channel.close()
-        return bool(consumers)
+
+
+def _read(connection: Connection, queues: Iterable[str]) -> dict[str, int | None]:
+    """Return what ``empty_queues`` does of some queues, and of those of their workers."""
+    return empty_queues(connection, {name for one in queues for name in (one, presence_of(one))})
 
 
 class _Answers:
     """Nodes that answered, and the tasks that they have.
 
     Args:
-        answers: answers of the workers, each ``{node: {task: ...}}``; None for none.
+        answers: answers of the workers, each ``{node: {task: ...}}``.
     """
 
-    def __init__(self, answers: Iterable[object] | None) -> None:
+    def __init__(self, answers: Iterable[object]) -> None:
         self.nodes: set[str] = set()
         self.tasks: set[str] = set()
-        for answer in answers or ():
+        for answer in answers:
             for node, tasks in answer.items() if isinstance(answer, dict) else ():
                 if isinstance(tasks, dict) and "error" not in tasks:
                     self.nodes.add(node)
                     self.tasks.update(tasks)
+
+
+class _Holders:
+    """What workers of installed applications have answered, see ``bridge.held_messages``.
+
+    Args:
+        answers: answers of the workers, as for :class:`_Answers`.
+    """
+
+    def __init__(self, answers: Iterable[object]) -> None:
+        #: Tasks that a worker of any application has.
+        self.tasks = _Answers(answers).tasks
+        #: Number of workers that consume each queue.
+        self.queues: Counter[str] = Counter()
+        for answer in answers:
+            for told in answer.values() if isinstance(answer, dict) else ():
+                held = told.get(FIELD) if isinstance(told, dict) else None
+                if isinstance(held, dict):
+                    self.tasks.update(_names(held.get("tasks")))
+                    self.queues.update(_names(held.get("queues")))
+
+
+def _names(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

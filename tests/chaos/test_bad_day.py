@@ -73,7 +73,7 @@ class Enqueuer(threading.Thread):
     def run(self):
         while self._left and not self.over.wait(ENQUEUERS * SECONDS / JOBS / 2):
             try:
-                job = some_job(self._chance, early=False)
+                job = some_job(self._chance)
                 self._jobs.append(self._bridge.enqueue(job, owner="me").id)
                 self._left -= 1
             except TaskbridgeError:

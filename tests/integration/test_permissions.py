@@ -98,6 +98,13 @@ def test_the_servers_user_may_ask_workers_about_tasks_and_the_services_may_not(s
     }
     assert told["server"] == {job.id: True, "another": False}
     assert told["service"] == {job.id: False, "another": False}
+    messages = {job.id: "celery", "another": "celery"}
+    looked = {
+        user: WorkerInspection(Settings.from_environ(programs[user])).without_message(messages)
+        for user in programs
+    }
+    assert looked["server"] == {"another"}
+    assert looked["service"] == set()
     stack.bridge.cancel(job.id)
 
 

@@ -28,18 +28,19 @@ def task(name: str, *args: Any, **options: Any) -> Any:
     return signature(f"support.{name}", args=args, options=options, immutable=True)
 
 
-def some_job(chance: random.Random, *, early: bool = True) -> Any:
+def some_job(chance: random.Random) -> Any:
     """Return a task, or a canvas, of one of many kinds.
+
+    Of a task that is acknowledged early nothing is left if its worker dies before it could publish
+    that it has begun; the task is lost after twice ``TASKBRIDGE_LOST_AFTER``.
 
     Args:
         chance: decides which.
-        early: whether it may be a task that is acknowledged early. Of such a task nothing is left
-            if its worker dies before it could publish that it has begun.
     """
     seconds = chance.uniform(0.2, 6)
     kinds = [
         lambda: task("linger", seconds),
-        *([lambda: task("linger_early", seconds)] if early else []),
+        lambda: task("linger_early", seconds),
         lambda: task("linger_once", seconds),
         lambda: task("work", seconds),
         lambda: task("linger", 30, soft_time_limit=2),

@@ -34,7 +34,7 @@ LAYERS = {
         ["errors", "printable", "forking", "periodic_thread", "untyped"],
         ["identifiers", "home", "extras"],
         ["settings"],
-        ["protocol", "tokens", "tracing"],
+        ["protocol", "tokens", "tracing", "held_messages"],
         ["bus", "results"],
         ["reporting"],
         ["sending"],

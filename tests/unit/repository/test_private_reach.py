@@ -33,10 +33,10 @@ from bridge.bus.connection import Connection, Pool
 from bridge.client.socket_client import SocketClient
 from bridge.reporting.progress import Bar
 from socket_server.bus.kombu_manager import KombuJobsManager
+from socket_server.bus.task_broker import _Mailbox
 from socket_server.connection import direct_socket
 from socket_server.connection.guarded_server import GuardedServer
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
-from socket_server.liveness.worker_inspection import _Mailbox
 from support.lone_server import LoneClient, new_lone_server
 
 ROOT = Path(__file__).resolve().parents[3]
