@@ -141,7 +141,8 @@ class Settings:
     journal_unfinished: int = _setting(types.count, 100_000)
     #: Maximum bytes of events that a server keeps; those of finished jobs are removed first.
     journal_bytes: int = _setting(types.count, 256 * 1024 * 1024)
-    #: How long a running task may send no event before it is reported as stalled, and then lost.
+    #: How long a running task may send no event before it is reported as stalled, and then lost. A
+    #: waiting task is lost after twice the second if its message is gone, on RabbitMQ.
     stalled_after: float = _setting(types.seconds, 15.0)
     lost_after: float = _setting(types.seconds, 60.0)
     #: How long a running job may continue after its cancellation before its process is terminated.

@@ -18,8 +18,9 @@ __all__ = ["GoneMessages", "MessageFinder"]
 
 Key = tuple[str, str]
 
-#: Maximum queues that are looked at per second.
-QUEUES = 20
+#: Fraction of ``TASKBRIDGE_LOST_AFTER`` between two searches, which all workers answer, and maximum
+#: queues of one search.
+PART, QUEUES = 0.1, 20
 #: Seconds between two look-ups in the result backend.
 PAUSE = 0.05
 
@@ -72,7 +73,7 @@ class GoneMessages:
         self._lost_after, self._clock = lost_after, clock
         #: Messages of waiting tasks whose queues are known, those that are due first in front.
         self._messages: dict[Key, Message] = {}
-        self._is_looking = False
+        self._is_looking, self._next_search = False, 0.0
 
     def __call__(self, change: Change) -> Iterable[Event]:
         """Note the queue of a task that waits; return no events."""
@@ -87,13 +88,15 @@ class GoneMessages:
 
     def look(self) -> None:
         """Start a search for the messages that are due; called every second."""
-        if self._is_looking or not self._path.is_open or not (due := self._due()):
+        now = self._clock()
+        if self._is_looking or now < self._next_search or not self._path.is_open:
             return
-        self._is_looking = True
-        self._sio.start_background_task(self._search, due)
+        if due := self._due(now):
+            self._is_looking, self._next_search = True, now + PART * self._lost_after
+            self._sio.start_background_task(self._search, due)
 
-    def _due(self) -> dict[Key, Message]:
-        now, queues, due = self._clock(), set[str](), dict[Key, Message]()
+    def _due(self, now: float) -> dict[Key, Message]:
+        queues, due = set[str](), dict[Key, Message]()
         for key, message in self._messages.items():
             queues.add(message.queue)
             if message.due > now or len(queues) > QUEUES or len(due) == MAX_TASKS:

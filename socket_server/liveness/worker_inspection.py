@@ -24,8 +24,8 @@ __all__ = ["MAX_TASKS", "WorkerInspection"]
 
 logger = logging.getLogger(__name__)
 
-#: Maximum tasks in one query.
-MAX_TASKS = 500
+#: Maximum tasks in one query, and queues that are remembered.
+MAX_TASKS, MAX_SERVED = 500, 10_000
 REFUSED = (
     "taskbridge: this server may not ask workers about silent tasks (see docs/protocol.md, Users "
     "on RabbitMQ), so it calls them lost after TASKBRIDGE_LOST_AFTER without asking: %s"
@@ -100,6 +100,8 @@ class WorkerInspection:
         if not left:
             return set()
         found = _Holders(query_task(connection, self._exchange, left, with_queues=True))
+        if len(self._served) > MAX_SERVED:
+            self._served.clear()
         self._served.update(found.queues)
         same = before.items() & _read(connection, left.values()).items()
         sure = {queue for queue, number in same if self._is_sure(queue, number, found)}
