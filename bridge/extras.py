@@ -16,13 +16,15 @@ NEEDS = {
     "server": (
         "server",
         {
-            "eventlet": "eventlet",
             "flask": "flask",
             "msgspec": "msgspec",
             "prometheus_client": "prometheus_client",
             "werkzeug": "werkzeug",
         },
     ),
+    # A server runs on one of both, its async mode.
+    "eventlet": ("server", {"eventlet": "eventlet"}),
+    "gevent": ("gevent", {"gevent": "gevent"}),
     "worker": ("worker", {"Pillow": "PIL", "SQLAlchemy": "sqlalchemy"}),
     "flower": ("flower", {"flower": "flower"}),
     "redis": ("redis", {"packaging": "packaging", "redis": "redis"}),

@@ -130,12 +130,12 @@ class Core:
     state_lock: StateLock
 
 
-def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketServer:
+def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketServer:
     """Return a socket server that is not served yet.
 
     Args:
         settings: settings of the server; see :class:`bridge.Settings`.
-        async_mode: async mode of python-socketio; default eventlet.
+        async_mode: async mode of python-socketio; default that of the settings.
 
     Raises:
         SettingsError: there is no secret, ``TASKBRIDGE_AUTH`` cannot be imported, or the extra that
@@ -145,7 +145,7 @@ def new_server(settings: Settings, *, async_mode: str = "eventlet") -> SocketSer
     extras.demand(*extras.of_urls(settings.broker, settings.events))
     if absent := extras.missing(*extras.of_urls(settings.results)):
         logger.warning("taskbridge: no end of a job is found in the result backend: %s", absent)
-    core = _new_core(settings, async_mode)
+    core = _new_core(settings, async_mode or settings.async_mode)
     supervision, estimates = _observe(core)
     journal, manager, metrics, sio = core.journal, core.manager, core.metrics, core.sio
     known = core.bridge, journal, sio.sleep, core.state_lock

@@ -107,16 +107,23 @@ def up(broker_url: str | None, app: str, workers: int, servers: int, flower: boo
         "taskbridge serve",
         "TASKBRIDGE_PORT=8001 taskbridge serve",
         "taskbridge serve --certfile chain.pem --keyfile key.pem",
+        "taskbridge serve --async-mode gevent",
     )
 )
 @click.option("--certfile", metavar="FILE", help="Speak TLS with this chain of certificates (PEM).")
 @click.option("--keyfile", metavar="FILE", help="Its key, if that is not in the same file.")
-def serve(certfile: str | None, keyfile: str | None) -> None:
+@click.option(
+    "--async-mode",
+    type=click.Choice(["eventlet", "gevent"]),
+    help="Library that it runs on; default TASKBRIDGE_ASYNC_MODE, or eventlet.",
+)
+def serve(certfile: str | None, keyfile: str | None, async_mode: str | None) -> None:
     """Run one socket server."""
     from bridge.cli.programs.process import SERVER, execute, require
 
     require("bridge", "socket_server")
-    for name, value in (("CERTFILE", certfile), ("KEYFILE", keyfile)):
+    options = {"CERTFILE": certfile, "KEYFILE": keyfile, "ASYNC_MODE": async_mode}
+    for name, value in options.items():
         if value is not None:
             os.environ[PREFIX + name] = value
     execute(SERVER)

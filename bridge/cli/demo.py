@@ -49,7 +49,7 @@ def run(path: Path | None, *, once: bool) -> int:
         Exit status: the job's.
     """
     require("bridge", "workers", "socket_server")
-    extras.demand("server", "worker", "flower")
+    extras.demand("server", Settings.from_environ().async_mode, "worker", "flower")
     folder = (path or Path(sysconfig.get_paths()["stdlib"])).absolute()
     keep = Settings.from_environ().home.absolute()
     make_home(keep)

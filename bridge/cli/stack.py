@@ -82,7 +82,8 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
     from honcho.manager import Manager
 
     require("bridge", "socket_server", *packages_of(app))
-    extras.demand("server", *["worker"] * (app == SHIPPED), *["flower"] * flower)
+    mode = Settings.from_environ().async_mode
+    extras.demand("server", mode, *["worker"] * (app == SHIPPED), *["flower"] * flower)
     if broker_url:
         os.environ["TASKBRIDGE_BROKER_URL"] = broker_url
     if app != SHIPPED:

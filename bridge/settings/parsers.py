@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 __all__ = [
+    "async_mode",
     "authorities",
     "broker",
     "capture",
@@ -145,6 +146,13 @@ def queue_type(text: str) -> str:
     """Return a type of RabbitMQ queue."""
     if text not in ("classic", "quorum"):
         raise ValueError("must be classic or quorum")
+    return text
+
+
+def async_mode(text: str) -> str:
+    """Return an async mode of a server."""
+    if text not in ("eventlet", "gevent"):
+        raise ValueError("must be eventlet or gevent")
     return text
 
 

@@ -185,6 +185,9 @@ class Settings:
     #: Maximum seconds, from 0 to 1, by which a server that reads RabbitMQ's stream delays an event,
     #: while many come, to read several at a time; 0 means never. A lone event is never delayed.
     gather: float = _setting(types.delay, 0.004)
+    #: Library that ``taskbridge serve`` runs on: eventlet, or gevent, which the extra ``gevent``
+    #: brings.
+    async_mode: str = _setting(types.async_mode, "eventlet")
     #: Whether a server uses its own faster code instead of that of the libraries below it.
     fast_path: bool = _setting(types.flag, True)
     #: Names (fnmatch wildcards allowed) of tasks whose arguments are hidden from operators.

@@ -1,5 +1,6 @@
-"""The state lock, and pacing of work that takes long.
+"""What of the server depends on eventlet, gevent or threads: only modules here import either.
 
-Whatever a server knows is read and changed while the lock is held, on eventlet, gevent and threads.
-Imports no other folder.
+The HTTP servers on eventlet and on gevent, a WebSocket for gevent, patching of the standard
+library, the state lock, and pacing of work that takes long. Whatever a server knows is read and
+changed while the lock is held. Imports no other folder.
 """

@@ -11,6 +11,7 @@ from typing import Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from bridge.untyped import WebSocket
+from socket_server.concurrency.wsgi import CONNECTION
 from socket_server.connection.send_queue import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -27,12 +28,13 @@ READ_AHEAD = 4
 BOUNDED = "taskbridge.socket"
 
 
-#: Keys under which WSGI servers put a connection's socket, in the order in which simple-websocket
-#: looks for it. eventlet's input wraps its socket; under gunicorn, python-engineio adds one too.
+#: Keys under which WSGI servers put a connection's socket: the server's own on gevent, and those of
+#: others in the order in which simple-websocket looks for it. eventlet's input wraps its socket;
+#: under gunicorn, python-engineio adds one too.
 EVENTLET = "eventlet.input"
 
 
-SOCKETS = ("werkzeug.socket", "gunicorn.socket", EVENTLET)
+SOCKETS = (CONNECTION, "werkzeug.socket", "gunicorn.socket", EVENTLET)
 
 
 #: Checks with no message waiting before the bytes read count as one message that is too large: the
@@ -188,10 +190,12 @@ def bound(
     if place is None:
         return None
     source = environ[place]
-    bounded = (
-        BoundedSocket(source.get_socket(), most, sleep)
-        if place == EVENTLET
-        else PacedSocket(source, most, sleep)
-    )
+    bounded: BoundedSocket
+    if place == CONNECTION:
+        bounded = BoundedSocket(source, most, sleep)
+    elif place == EVENTLET:
+        bounded = BoundedSocket(source.get_socket(), most, sleep)
+    else:
+        bounded = PacedSocket(source, most, sleep)
     environ[place] = bounded
     return bounded

@@ -12,6 +12,8 @@ from wsproto.utilities import ProtocolError
 
 from bridge.settings import Settings
 from bridge.untyped import EngineIOServer, WebSocket
+from socket_server.concurrency.websocket import WebSocketWSGI
+from socket_server.concurrency.wsgi import CONNECTION, UPGRADED
 from socket_server.connection.bounded_socket import (
     BOUNDED,
     SOCKETS,
@@ -29,12 +31,10 @@ from socket_server.messages.answer import Answer
 from socket_server.messages.packet_checks import is_packet
 from socket_server.observability.metrics import hit
 
-__all__ = ["FIRST", "UPGRADED", "BoundedWebSocket", "bounded_websocket_class"]
+__all__ = ["FIRST", "BoundedWebSocket", "bounded_websocket_class"]
 
 #: Key of the environment of a session's first request, in that of its upgrade request.
 FIRST = "taskbridge.first"
-#: Key of a callable that frees what only a plain HTTP request needs.
-UPGRADED = "taskbridge.upgraded"
 #: Messages of any kind (pongs, acks, connects) allowed for each request that the rate limit allows.
 MESSAGES = 4.0
 #: Burst of the rate limit, in seconds of its rate.
@@ -158,12 +158,13 @@ def bounded_websocket_class(
                 return []
 
             try:
-                own = stock(handle, server)
+                websocket_class = WebSocketWSGI if CONNECTION in environ else stock
+                own = websocket_class(handle, server)
                 if isinstance(options := getattr(own, "server_args", None), dict):
                     options["max_message_size"] = most  # of simple-websocket alone
                 # A call of the object itself goes through C and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
-            except ProtocolError:  # from simple-websocket's handshake
+            except ProtocolError:  # from the handshake, but for eventlet's
                 environ.pop(BOUNDED, None)
                 start_response("400 Bad Request", [("Content-Type", "text/plain")])
                 return [b"not a WebSocket"]

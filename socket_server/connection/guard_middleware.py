@@ -10,6 +10,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from bridge.protocol.error_codes import error_object
 from bridge.settings import Settings
+from socket_server.concurrency.wsgi import HANG_UP
 from socket_server.connection.bounded_socket import BOUNDED, WSGIObject
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.limits.connections import ANSWER, ConnectionLimits, key_of
@@ -17,15 +18,12 @@ from socket_server.observability.metrics import hit
 
 __all__ = [
     "FULL",
-    "HANG_UP",
     "GuardMiddleware",
     "answer_with",
     "is_websocket",
     "refuse_origin",
 ]
 
-#: Key of the WSGI server's callable that ends the connection after the answer.
-HANG_UP = "taskbridge.hang_up"
 #: Headers of proxies; believed from trusted ones alone, since any client can send them.
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
 #: Other headers of proxies with the same information; always removed.

@@ -1,10 +1,8 @@
-"""Checks of Engine.IO packets before they are decoded, and the unmasking of WebSocket frames."""
+"""Checks of Engine.IO packets before they are decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-__all__ = ["SEPARATOR", "are_packets", "is_packet", "unmask"]
+__all__ = ["SEPARATOR", "are_packets", "is_packet"]
 
 #: Longest Engine.IO packet that is not a message, in characters: "2probe".
 SHORT = 6
@@ -34,20 +32,3 @@ def are_packets(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return len(packets) <= MOST_PACKETS and all(is_packet(one) for one in packets)
-
-
-def unmask(data: bytes, mask: Sequence[int], length: int | None = None, offset: int = 0) -> bytes:
-    """Undo a WebSocket frame's masking (RFC 6455, section 5.3), all bytes in one operation.
-
-    eventlet's own loop takes a microsecond for every few bytes, and blocks all other clients.
-
-    Args:
-        data: masked bytes.
-        mask: the four bytes of the masking key.
-        length: bytes of ``data`` to unmask; default all.
-        offset: offset of ``data`` in the frame's payload, in bytes.
-    """
-    length = len(data) if length is None else length
-    turned = bytes(mask[(offset + place) % 4] for place in range(4))
-    key = (turned * (length // 4 + 1))[:length]
-    return (int.from_bytes(data[:length]) ^ int.from_bytes(key)).to_bytes(length)

@@ -287,7 +287,24 @@ def test_a_command_says_what_is_wrong(stack, words, mistake):
     assert "Traceback" not in done.output
 
 
+OTHER_MODE = """
+import sys
+from socket_server.__main__ import serve
+from bridge import Settings, TaskbridgeError
+from socket_server.app import new_server
+settings = Settings.from_environ()
+try:
+    serve(new_server(settings, async_mode="gevent"), settings)
+except TaskbridgeError as error:
+    sys.exit(sys.stderr.write(f"taskbridge: {error}\\n") and 2)
+"""
 PROGRAMS = {
+    "a server on gevent, on a port that is in use": (
+        ["-m", "socket_server"],
+        {"TASKBRIDGE_ASYNC_MODE": "gevent"},
+        FAILED,
+        "cannot listen on 127.0.0.1:{port} (Address already in use): set TASKBRIDGE_PORT",
+    ),
     "a server on a port that is in use": (
         ["-m", "socket_server"],
         {},
@@ -299,6 +316,19 @@ PROGRAMS = {
         {"TASKBRIDGE_SECRET": "", "TASKBRIDGE_HOME": "nowhere"},
         WRONG,
         "no secret: set TASKBRIDGE_SECRET to a random string of 32 or more bytes",
+    ),
+    "an async mode that is none": (
+        ["-m", "socket_server"],
+        {"TASKBRIDGE_ASYNC_MODE": "asyncio"},
+        WRONG,
+        "TASKBRIDGE_ASYNC_MODE='asyncio' must be eventlet or gevent",
+    ),
+    "a server that is made for another async mode than the process's": (
+        ["-c", OTHER_MODE],
+        {},
+        WRONG,
+        "the server was made for gevent, and the process runs on eventlet: set "
+        "TASKBRIDGE_ASYNC_MODE=gevent in its environment",
     ),
     "a function for users that does not exist": (
         ["-m", "socket_server"],

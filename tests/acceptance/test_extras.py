@@ -25,6 +25,11 @@ WORKER = 'Pillow, SQLAlchemy are not installed: pip install "taskbridge[worker]"
 SQL = 'SQLAlchemy is not installed: pip install "taskbridge[worker]"'
 REDIS = 'packaging, redis are not installed: pip install "taskbridge[redis]"'
 FLOWER = 'flower is not installed: pip install "taskbridge[flower]"'
+ON_GEVENT = {"TASKBRIDGE_ASYNC_MODE": "gevent"}
+CREATE_APP = (
+    'flask, prometheus_client, werkzeug are not installed: pip install "taskbridge[server]"'
+)
+GEVENT = 'gevent is not installed: pip install "taskbridge[gevent]"'
 STACK = (
     "eventlet, flask, flower, Pillow, prometheus_client, SQLAlchemy, werkzeug are not installed: "
     'pip install "taskbridge[server,worker,flower]"'
@@ -95,6 +100,8 @@ def run(environment, folder, *arguments, **variables):
     [
         ("", "settings", {}, CLI),
         ("cli", "serve", {}, SERVER),
+        ("cli,server", "serve", ON_GEVENT, GEVENT),
+        ("cli,server", "serve --async-mode gevent", {}, GEVENT),
         ("cli", "worker", {}, WORKER),
         ("cli", "flower", {}, FLOWER),
         ("cli", "up", {}, STACK),
@@ -170,7 +177,7 @@ def test_a_service_gets_one_sentence_for_what_it_lacks(installed, tmp_path):
     )
     assert told("bridge.status('j')") == f"ResultsUnavailable: {SQL}"
     assert told("bridge.enqueue('n', owner='o')", **ON_REDIS) == f"SettingsError: {REDIS}"
-    assert told("from socket_server import create_app") == f"SettingsError: {SERVER}"
+    assert told("from socket_server import create_app") == (f"SettingsError: {CREATE_APP}")
 
 
 @pytest.fixture(

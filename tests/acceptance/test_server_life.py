@@ -12,7 +12,7 @@ import socketio
 from bridge.client.socket_client import SocketClient
 from bridge.protocol.event import NAMESPACE
 from support.ports import free_port
-from support.stack import MODE, Stack
+from support.stack import MODE, OWN_SERVERS, Stack
 from support.wait import until
 from support.watched import Watched
 
@@ -110,7 +110,7 @@ def connect(client, stack, token):
     client.connect(stack.url, namespace=NAMESPACE, auth={"token": token}, transports=["websocket"])
 
 
-@pytest.mark.skipif(MODE != "eventlet", reason="gunicorn ends its connections in its own way")
+@pytest.mark.skipif(MODE not in OWN_SERVERS, reason="gunicorn ends its connections in its own way")
 def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_ends(stack):
     job = stack.bridge.enqueue("support.work", [SPREAD + 10], owner="me")
     client, heard = SocketClient(reconnection=False), []

@@ -15,10 +15,13 @@ from support.ports import free_port
 from support.process import ROOT, Process
 from support.wait import until
 
-__all__ = ["MODE", "SECRET", "WORKER", "Stack"]
+__all__ = ["MODE", "OWN_SERVERS", "SECRET", "WORKER", "Stack"]
 
-#: What serves: eventlet, or gunicorn with threading or gevent.
+#: What serves: the server on eventlet, or with `gevent-serve` on gevent; gunicorn with threading or
+#: gevent.
 MODE = os.environ.get("SERVER_MODE", "eventlet")
+#: Modes of `taskbridge serve`, and the setting of each.
+OWN_SERVERS = {"eventlet": "", "gevent-serve": "gevent"}
 #: Application of workers that name none: the shipped one, or one of somebody's own.
 WORKER = os.environ.get("WORKER_APP", "workers.app")
 SECRET = "a secret for tests that is long enough to sign with"
@@ -87,20 +90,21 @@ class Stack:
     def start(self, name: str, *command: str, **variables: str) -> Process:
         """Start a process of this stack."""
         log = self.home / f"{name}-{len(self.processes)}.log"
-        process = Process(command, log, {**self.env, **variables})
+        own = OWN_SERVERS.get(self.mode, "")  # an empty value counts as unset
+        process = Process(command, log, {"TASKBRIDGE_ASYNC_MODE": own, **self.env, **variables})
         self.processes.append(process)
         return process
 
     def start_server(self, **variables: str) -> Process:
         """Start a socket server and wait until it listens to the broker."""
         server = self.start("server", *self.server_command(), **variables)
-        server.await_output("serving on" if self.mode == "eventlet" else "Listening at")
+        server.await_output("serving on" if self.mode in OWN_SERVERS else "Listening at")
         until(self.healthy, 30, "the server to be healthy")
         return server
 
     def server_command(self) -> list[str]:
         """Return the command line of a server; with SERVER_MODE, of another than the default."""
-        if self.mode == "eventlet":
+        if self.mode in OWN_SERVERS:
             return [sys.executable, "-m", "socket_server"]
         kind = {"threading": ["gthread", "--threads=200"], "gevent": ["gevent"]}[self.mode]
         options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ["MODES", "NOT_IN", "in_mode"]
 
-#: What serves: the server itself, gunicorn with threads or gevent, the server behind HAProxy.
-MODES = ("eventlet", "threading", "gevent", "haproxy")
+#: What serves: the server itself on either library, gunicorn with threads or gevent, the server
+#: behind HAProxy.
+MODES = ("eventlet", "gevent-serve", "threading", "gevent", "haproxy")
 
 #: Attacks that a mode leaves out, and why.
 NOT_IN: dict[str, dict[str, str]] = {

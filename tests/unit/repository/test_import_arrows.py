@@ -20,11 +20,11 @@ FORBIDDEN = {
 }
 #: The command line puts the parts together, so it reaches all three, but only when it needs them.
 LAZY = ("bridge", "cli")
-#: Modules that import eventlet: those of the server on eventlet, and the one that makes locks of
-#: the standard library the operating system's in a process that runs on eventlet.
-EVENTLET = (
+#: Modules beside ``socket_server/concurrency/`` that import eventlet or gevent: the one that makes
+#: locks of the standard library the operating system's on eventlet, and the fast path.
+LIBRARIES = ("eventlet", "gevent")
+GREEN = (
     ("bridge", "results", "system_locks.py"),
-    ("socket_server", "__main__.py"),
     ("socket_server", "connection", "fast_path.py"),
     ("socket_server", "connection", "flusher.py"),
 )
@@ -107,10 +107,15 @@ def wrong_imports(text: str, parts: tuple[str, ...]) -> list[str]:
     forbidden = FORBIDDEN[parts[0]]
     wrong = [
         *(one for one in imports(tree, in_functions=parts[:2] != LAZY) if top(one[1]) in forbidden),
-        *(one for one in imports(tree) if top(one[1]) == "eventlet" and parts not in EVENTLET),
+        *(one for one in imports(tree) if top(one[1]) in LIBRARIES and not is_green(parts)),
         *(one for one in imports(tree) if not is_above(one[1], parts)),
     ]
     return [f"{'/'.join(parts)}:{line}: {module}" for line, module in wrong]
+
+
+def is_green(parts: tuple[str, ...]) -> bool:
+    """Whether a file may import eventlet and gevent."""
+    return parts[:2] == ("socket_server", "concurrency") or parts in GREEN
 
 
 def top(module: str) -> str:
@@ -129,7 +134,7 @@ def is_above(module: str, parts: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_import_follows_the_arrows_and_eventlet_stays_in_four_modules(package):
+def test_every_import_follows_the_arrows_and_eventlet_and_gevent_stay_in_their_folder(package):
     wrong = [
         line
         for file in files_of(package)
@@ -201,7 +206,9 @@ def test_a_wrong_import_is_found_wherever_it_hides():
     assert wrong_imports(outside, ("bridge", "cli", "demo.py"))
     assert wrong_imports(outside, ("workers", "app.py"))
     assert wrong_imports("import eventlet.green", ("socket_server", "app.py"))
-    assert [wrong_imports("import eventlet", one) for one in EVENTLET] == [[], [], [], []]
+    assert wrong_imports("from gevent import monkey", ("bridge", "forking.py"))
+    assert wrong_imports("import gevent", ("socket_server", "concurrency", "hub.py")) == []
+    assert all(wrong_imports("import eventlet", one) == [] for one in GREEN)
     types = "if TYPE_CHECKING:\n    from bridge.client.status import status\n"
     assert wrong_imports(types, ("bridge", "bus", "stream.py"))
     assert wrong_imports(types, ("bridge", "cli", "watch.py")) == []

@@ -213,6 +213,31 @@ def test_eventlets_http_server_uses_what_is_overridden():
     assert "pool.spawn(" in inspect.getsource(eventlet.wsgi.server)
 
 
+# gevent
+
+
+def test_gevents_http_server_uses_what_is_overridden():
+    from gevent import pywsgi
+
+    source = inspect.getsource(pywsgi)
+    for used in (
+        "self.wsgi_input._discard()",
+        "if self.close_connection:",
+        "return self._handle_client_error(ex)",
+        "self._log_error(t, v, tb)",
+        "self.log_request()",
+        "in self.ignored_socket_errors",
+        "handler_class(sock, address, self)",
+        "self.MessageClass(self.rfile, 0)",
+        "return ('400', _BAD_REQUEST_RESPONSE)",
+    ):
+        assert used in source, used
+    server = inspect.getsource(pywsgi.WSGIServer.__mro__[2])
+    for used in ("args = self.do_read()", "close = self.do_close", "_start_accepting_if_started("):
+        assert used in server, used
+    assert pywsgi.Input(None, 0)._discard() is None
+
+
 # Celery and kombu
 
 

@@ -296,6 +296,7 @@ def test_an_input_root_may_contain_the_output_root_and_the_home_folder(tmp_path)
     [
         ("QUEUE_TYPE", "mirrored", "classic or quorum"),
         ("LOG_FORMAT", "xml", "text or json"),
+        ("ASYNC_MODE", "asyncio", "eventlet or gevent"),
         ("FLOWER_AUTH", "operator", "user:password"),
         ("BROKER_API", "rabbitmq:15672", "http"),
         ("SHARDS", "0", "1 or more"),

@@ -10,8 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 import simple_websocket
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bridge.settings import Settings
 from socket_server.connection.bounded_socket import (
@@ -25,7 +23,7 @@ from socket_server.connection.bounded_websocket import BoundedWebSocket, bounded
 from socket_server.connection.shared_packet import Shared
 from socket_server.limits.token_bucket import Bucket
 from socket_server.messages.answer import Answer, Body
-from socket_server.messages.packet_checks import are_packets, is_packet, unmask
+from socket_server.messages.packet_checks import are_packets, is_packet
 from support.clock import Clock
 
 
@@ -194,13 +192,6 @@ def test_the_body_of_a_polling_request_has_packets_and_not_too_many():
     assert not are_packets(b"\xff")
     assert not are_packets(b"d=3")
     assert not are_packets("\x1e".join(["3"] * 17).encode())
-
-
-@given(st.binary(max_size=200), st.binary(min_size=4, max_size=4), st.integers(0, 9))
-def test_unmasking_is_what_the_standard_says(data, mask, offset):
-    expected = bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(data))
-    assert unmask(data, tuple(mask), len(data), offset) == expected
-    assert unmask(data, mask, offset=offset) == expected
 
 
 class Slow:

@@ -19,8 +19,8 @@ from engineio import socket as eio_socket
 from bridge import tokens
 from bridge.errors import BrokerUnavailable
 from bridge.protocol.event import Event as JobEvent
+from socket_server.concurrency.masking import unmask
 from socket_server.messages.answer import Answer, Body
-from socket_server.messages.packet_checks import unmask
 from support.lone_server import SECRET, LoneClient, new_lone_server
 from support.wait import until
 

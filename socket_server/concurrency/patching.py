@@ -1,0 +1,53 @@
+"""The async mode of a process: patching for it, before anything else is imported; its server."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import socket
+
+    from socket_server.concurrency.wsgi import Site
+
+__all__ = ["VARIABLE", "patch", "requested", "server_of"]
+
+#: Serves a site at a listening socket; returns a function that ends accepting.
+Serve: TypeAlias = "Callable[[socket.socket, Site], Callable[[], None]]"
+
+#: Variable of the setting ``async_mode``; settings are parsed only after the patch.
+VARIABLE = "TASKBRIDGE_ASYNC_MODE"
+
+
+def requested(environ: Mapping[str, str]) -> str:
+    """Return the async mode that is set: ``gevent`` or the default, ``eventlet``.
+
+    A value that is neither counts as the default, until the settings are parsed and refuse it.
+    """
+    return "gevent" if environ.get(VARIABLE) == "gevent" else "eventlet"
+
+
+def patch(async_mode: str) -> None:
+    """Make the standard library that of an async mode, ``eventlet`` or ``gevent``."""
+    if async_mode == "gevent":
+        from gevent import monkey
+
+        monkey.patch_all()
+        return
+    with warnings.catch_warnings():
+        # eventlet warns at each import that it is in bug-fix mode, which is an accepted risk.
+        warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
+        import eventlet
+    eventlet.monkey_patch()
+
+
+def server_of(async_mode: str) -> Serve:
+    """Return the HTTP server of an async mode, ``eventlet`` or ``gevent``."""
+    if async_mode == "gevent":
+        from socket_server.concurrency.gevent_server import serve as serve_on_gevent
+
+        return serve_on_gevent
+    from socket_server.concurrency.eventlet_server import serve
+
+    return serve

@@ -1,0 +1,148 @@
+"""A WebSocket for gevent, which has none: one greenlet reads it, without another beside it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from socket import SHUT_WR, socket
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
+from wsproto.utilities import RemoteProtocolError, generate_accept_token
+
+from bridge.untyped import EngineIOServer
+from socket_server.concurrency.wsgi import CONNECTION
+
+__all__ = ["WebSocket", "WebSocketWSGI"]
+
+#: Bytes of one read.
+PIECE = 4096
+#: Bytes of the key with which a client asks for a WebSocket (RFC 6455, section 4.1).
+KEY_BYTES = 16
+ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %s\r\n\r\n"
+)
+
+
+class WebSocket:
+    """A client's WebSocket, with the methods of eventlet's.
+
+    Args:
+        socket: the connection's socket, on which the handshake is over.
+    """
+
+    def __init__(self, socket: socket) -> None:
+        self.socket = socket
+        #: Is held while a frame is written: one greenlet answers pings, others send.
+        self._sendlock = threading.Lock()
+        self._protocol = Connection(ConnectionType.SERVER)
+        self._messages: deque[str | bytes] = deque()
+        self._parts: list[str | bytes] = []
+
+    def wait(self) -> str | bytes | None:
+        """Return the next message; None if the client has hung up or sent a malformed frame.
+
+        Raises:
+            OSError: the connection has ended.
+        """
+        while not self._messages:
+            if not self._is_open or not (data := self.socket.recv(PIECE)):
+                return None
+            self._protocol.receive_data(data)
+            for event in self._protocol.events():
+                self._take(event)
+        return self._messages.popleft()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._protocol.state is ConnectionState.OPEN
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Message):
+            self._parts.append(event.data)
+            if event.message_finished:
+                empty: str | bytes = "" if isinstance(event, TextMessage) else b""
+                self._messages.append(empty.join(self._parts))  # type: ignore[arg-type]
+                self._parts.clear()
+        elif isinstance(event, Ping) and self._is_open:
+            self._send(self._protocol.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            with contextlib.suppress(OSError):
+                self._say_goodbye(event.response())
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: the connection has ended.
+        """
+        if not self._is_open:
+            raise BrokenPipeError("the WebSocket is closed")
+        event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
+        self._send(self._protocol.send(event))
+
+    def _send(self, data: bytes) -> None:
+        """Write frames."""
+        with self._sendlock:
+            self.socket.sendall(data)
+
+    def _send_closing_frame(self, ignore_send_errors: bool = True) -> None:
+        """Send the closing frame unless it was sent; see eventlet's ``WebSocket``."""
+        with contextlib.suppress(*[OSError] * ignore_send_errors):
+            self._say_goodbye(CloseConnection(code=1000))
+
+    def _say_goodbye(self, event: CloseConnection) -> None:
+        if self._protocol.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            self._send(self._protocol.send(event))
+
+    def close(self) -> None:
+        """Send the closing frame, and close the connection."""
+        self._send_closing_frame()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(SHUT_WR)
+        self.socket.close()
+
+
+class WebSocketWSGI:
+    """A WSGI application that turns a request into a WebSocket.
+
+    Args:
+        handler: serves the WebSocket until it ends.
+    """
+
+    def __init__(
+        self, handler: Callable[[WebSocket], Iterable[bytes]], _: EngineIOServer = None
+    ) -> None:
+        self._handler = handler
+
+    def __call__(self, environ: WSGIEnvironment, _: StartResponse) -> Iterable[bytes]:
+        """Serve a WebSocket.
+
+        Raises:
+            wsproto.utilities.RemoteProtocolError: the request asks for none.
+        """
+        accepted = ACCEPTED % generate_accept_token(_key(environ))
+        connection = environ[CONNECTION]
+        connection.sendall(accepted)
+        websocket = WebSocket(connection)
+        answer = self._handler(websocket)
+        websocket._send_closing_frame()
+        return answer
+
+
+def _key(environ: WSGIEnvironment) -> bytes:
+    key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "").encode("latin-1")
+    upgrade = environ.get("HTTP_CONNECTION", "").lower().split(",")
+    try:
+        decoded = base64.b64decode(key, validate=True)
+    except binascii.Error:
+        decoded = b""
+    if len(decoded) != KEY_BYTES or "upgrade" not in map(str.strip, upgrade):
+        raise RemoteProtocolError("not a handshake of a WebSocket")
+    return bytes(key)
