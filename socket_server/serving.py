@@ -1,7 +1,7 @@
 """The socket server as a WSGI application, for the web server that an application already has.
 
 It is for gunicorn and uWSGI with threads or gevent, and for one process that serves an application
-and its socket server. ``taskbridge serve`` (eventlet) is faster, and alone limits connections
+and its socket server. ``taskbridge serve`` is faster, and alone limits connections
 before their first request.
 """
 

@@ -1,4 +1,4 @@
-"""The async mode of a process: patching for it, before anything else is imported; its server."""
+"""The async mode of a process: its patch, before all other imports, its HTTP server and hub."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import socket
 
+    from socket_server.concurrency.hub import Hub
     from socket_server.concurrency.wsgi import Site
 
-__all__ = ["VARIABLE", "patch", "requested", "server_of"]
+__all__ = ["VARIABLE", "patch", "requested", "server_of", "hub_of"]
 
 #: Serves a site at a listening socket; returns a function that ends accepting.
 Serve: TypeAlias = "Callable[[socket.socket, Site], Callable[[], None]]"
@@ -51,3 +52,16 @@ def server_of(async_mode: str) -> Serve:
     from socket_server.concurrency.eventlet_server import serve
 
     return serve
+
+
+def hub_of(async_mode: str) -> Hub | None:
+    """Return the hub of an async mode; None for threads."""
+    if async_mode == "eventlet":
+        from socket_server.concurrency.eventlet_hub import EventletHub
+
+        return EventletHub()
+    if async_mode == "gevent":
+        from socket_server.concurrency.gevent_hub import GeventHub
+
+        return GeventHub()
+    return None

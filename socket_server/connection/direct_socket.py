@@ -58,7 +58,7 @@ class DirectSocket(socket.Socket):
         return self._line is not None
 
     def _websocket_handler(self, websocket: WebSocket) -> Iterable[bytes]:
-        self._line = NonBlockingWebSocket.of(websocket)
+        self._line = NonBlockingWebSocket.of(websocket, self.server.writer.hub)
         try:
             line = KeptOpen(websocket) if self._line else websocket
             answer: Iterable[bytes] = super()._websocket_handler(line)
@@ -73,8 +73,7 @@ class DirectSocket(socket.Socket):
             return packets
         self.direct = True
         self.queue.each(framed)
-        # Empty sets save memory: no greenlet waits for this queue any more.
-        self.queue.getters = self.queue.putters = frozenset()
+        self.server.writer.hub.forget_waiters(self.queue)
         self.server.writer.mark(self)
         return []
 

@@ -1,4 +1,4 @@
-"""Whether the parts of python-engineio and eventlet that direct sockets use are where they were.
+"""Whether the parts of libraries that direct sockets use are where they were.
 
 docs/private-reach.md lists them, and says why each is used.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from functools import reduce
+
+from socket_server.concurrency.hub import Hub, Parts
 
 __all__ = ["moved"]
 
@@ -23,26 +25,16 @@ ENGINE = {
     ),
     "socket.Socket.schedule_ping": ("self.last_ping = None",),
 }
-EVENTLET = {
-    "websocket": ("self._sendlock = semaphore.Semaphore()",),
-    "websocket.RFC6455WebSocket._send": ("self._sendlock.acquire()",),
-    "websocket.RFC6455WebSocket._send_closing_frame": ("ignore_send_errors",),
-    "semaphore.Semaphore": ("self.counter",),
-    "hubs.hub.BaseHub.schedule_call_global": (),
-}
 
 
-def moved() -> list[str]:
+def moved(hub: Hub) -> list[str]:
     """Return the names of the parts that the installed libraries do not have as expected."""
     import engineio.socket
-    import eventlet.hubs.hub
-    import eventlet.semaphore
-    import eventlet.websocket
 
-    return [*_moved(engineio, ENGINE), *_moved(eventlet, EVENTLET)]
+    return [*_moved(engineio, ENGINE), *_moved(hub.library, hub.parts)]
 
 
-def _moved(library: object, parts: dict[str, tuple[str, ...]]) -> Iterator[str]:
+def _moved(library: object, parts: Parts) -> Iterator[str]:
     for name, lines in parts.items():
         try:
             part = reduce(getattr, name.split("."), library)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from bridge.untyped import EngineIOServer
+from socket_server.concurrency.hub import Hub
 
 if TYPE_CHECKING:
     from socket_server.connection.direct_socket import DirectSocket
@@ -23,13 +24,12 @@ class Flusher:
     """Writes queued frames to all clients of a server, and sends them pings.
 
     Args:
-        engine: an ``engineio.Server`` on eventlet.
+        engine: an ``engineio.Server``.
+        hub: the event loop of its async mode.
     """
 
-    def __init__(self, engine: EngineIOServer) -> None:
-        from eventlet.hubs import get_hub
-
-        self._engine, self._hub = engine, get_hub
+    def __init__(self, engine: EngineIOServer, hub: Hub) -> None:
+        self._engine, self.hub = engine, hub
         self._marked: list[DirectSocket] = []
         self._pings: deque[tuple[float, DirectSocket]] = deque()
         self._awake = self._started = False
@@ -40,7 +40,7 @@ class Flusher:
         self._marked.append(client)
         if not self._awake:
             self._awake = True
-            self._hub().schedule_call_global(0, self._write)
+            self.hub.call_soon(self._write)
 
     def start(self) -> None:
         """Start the background task that pings, if it is not running."""
@@ -63,7 +63,7 @@ class Flusher:
             self._marked = marked[written:] + self._marked
             self._awake = bool(self._marked)
             if self._awake:
-                self._hub().schedule_call_global(0, self._write)
+                self.hub.call_later(0, self._write)
 
     def ping_later(self, client: DirectSocket) -> None:
         """Ping a client after the server's ping interval."""

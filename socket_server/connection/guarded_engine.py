@@ -14,6 +14,8 @@ from engineio.packet import Packet
 from engineio.socket import Socket
 
 from bridge.settings import Settings
+from socket_server.concurrency.hub import Hub
+from socket_server.concurrency.patching import hub_of
 from socket_server.connection import fast_path
 from socket_server.connection.bounded_websocket import WebSocketClass, bounded_websocket_class
 from socket_server.connection.direct_socket import DirectSockets, EndedTask, socket_of_writer
@@ -87,9 +89,9 @@ class AsyncMode(TypedDict):
     sleep: Callable[[float], object]
 
 
-def _is_known() -> bool:
+def _is_known(hub: Hub) -> bool:
     """Whether the fast path knows the installed libraries; if not, log it."""
-    if changed := fast_path.moved():
+    if changed := fast_path.moved(hub):
         logger.warning(
             "taskbridge: the server runs without its fast path, for these parts of libraries have "
             "changed: %s",
@@ -119,8 +121,9 @@ class GuardedEngine(engineio.Server):
         )
         #: Sessions per client address; a polling session counts between its requests too.
         self.addresses = AddressLimits(settings)
-        if settings.fast_path and self.async_mode == "eventlet" and _is_known():
-            self.writer = Flusher(self)
+        hub = hub_of(self.async_mode) if settings.fast_path else None
+        if hub is not None and _is_known(hub):
+            self.writer = Flusher(self, hub)
             self.sockets: dict[str, Socket] = DirectSockets()
 
     def create_queue(self, *_: object, **__: object) -> SendQueue:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 from socket import SHUT_WR, socket
 
 from bridge.untyped import WebSocket
+from socket_server.concurrency.hub import Hub
 
 __all__ = ["KeptOpen", "NonBlockingWebSocket"]
 
@@ -15,25 +15,23 @@ class NonBlockingWebSocket:
     """A WebSocket's connection, written to without waiting for the client.
 
     Args:
-        websocket: eventlet's WebSocket.
+        websocket: WebSocket of eventlet, or the server's own on gevent.
         plain: its non-blocking socket.
     """
 
     def __init__(self, websocket: WebSocket, plain: socket) -> None:
         self._websocket, self._send = websocket, plain.send
-        websocket._msgs = ()  # for a protocol older than RFC 6455; saves over half a kilobyte
         self._lock = websocket._sendlock
         self._rest: bytes | memoryview = b""
         self._held = False
 
     @classmethod
-    def of(cls, websocket: WebSocket) -> NonBlockingWebSocket | None:
-        """Return the line of a WebSocket; None if it is encrypted, or not eventlet's."""
-        plain = getattr(getattr(websocket, "socket", None), "fd", None)
-        # An encrypted socket is of a subclass of socket.socket.
-        if plain is None or type(plain).__bases__ != (_socket.socket,):
+    def of(cls, websocket: WebSocket, hub: Hub) -> NonBlockingWebSocket | None:
+        """Return the line of a WebSocket; None if it is encrypted, or of simple-websocket."""
+        if not hasattr(websocket, "_sendlock"):
             return None
-        return cls(websocket, plain) if hasattr(websocket, "_sendlock") else None
+        plain = hub.plain(websocket.socket)
+        return None if plain is None else cls(websocket, plain)
 
     def write(self, data: bytes) -> bool:
         """Write frames; return whether all bytes were taken. If not, ``finish`` writes the rest.
@@ -41,7 +39,7 @@ class NonBlockingWebSocket:
         Raises:
             OSError: the connection has ended.
         """
-        if self._lock.counter <= 0:  # eventlet is in the middle of a pong frame
+        if self._lock.locked():  # another greenlet is in the middle of a pong frame
             self._rest = data
             return False
         try:
@@ -73,7 +71,7 @@ class NonBlockingWebSocket:
     def close(self) -> None:
         """Send the closing frame, and close the connection, which may have ended already."""
         websocket = self._websocket
-        # eventlet's close() does the same, but logs a line if the connection has ended.
+        # eventlet's own close() logs a line if the connection has ended.
         with contextlib.suppress(OSError):
             websocket._send_closing_frame(ignore_send_errors=True)
             websocket.socket.shutdown(SHUT_WR)

@@ -17,6 +17,7 @@ from bridge.errors import JobNotFound
 from bridge.sending.process_emitters import emitter_for
 from support.largest import REQUESTS, history_of, publish_largest
 from support.raw import Raw
+from support.stack import OWN_SERVERS
 from support.wait import until
 
 CLIENTS = int(os.environ.get("NEVER_READING", "500"))
@@ -153,12 +154,13 @@ WAYS = {
     "eventlet": ("eventlet", CLIENTS, {}),
     "eventlet on the libraries' own ways": ("eventlet", 100, {"TASKBRIDGE_FAST_PATH": "0"}),
     "threads": ("threading", 40, {}),
-    "gevent": ("gevent", 100, {}),
+    "gevent": ("gevent-serve", CLIENTS, {}),
+    "gunicorn with gevent": ("gevent", 100, {}),
     "polling": ("eventlet", 100, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
     "polling with threads": ("threading", 40, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
 }
 #: Ways that differ from another one in a part that is tested elsewhere as well.
-LONG = {"eventlet on the libraries' own ways", "polling with threads"}
+LONG = {"eventlet on the libraries' own ways", "polling with threads", "gunicorn with gevent"}
 
 
 @pytest.mark.timeout(240)
@@ -176,7 +178,7 @@ def test_the_largest_answers_cost_little_when_nobody_reads_them(
     last = publish_largest(stack.settings, OWNER)
     until(lambda: is_running(stack, last), 60, "all events to be read")
     new = Polling if way.startswith("polling") else lambda *who: connect(*who, OWNER)
-    pid = worker_of(server.pid) if mode != "eventlet" else server.pid
+    pid = server.pid if mode in OWN_SERVERS else worker_of(server.pid)
     if mode == "threading":
         fill_pool(stack)
     with ExitStack() as stack_of_clients:

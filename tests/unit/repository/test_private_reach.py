@@ -34,6 +34,8 @@ from bridge.client.socket_client import SocketClient
 from bridge.reporting.progress import Bar
 from socket_server.bus.kombu_manager import KombuJobsManager
 from socket_server.bus.task_broker import _Mailbox
+from socket_server.concurrency.patching import hub_of
+from socket_server.concurrency.websocket import WebSocket
 from socket_server.connection import direct_socket
 from socket_server.connection.guarded_server import GuardedServer
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
@@ -181,13 +183,14 @@ def test_options_of_simple_websocket_are_those_of_the_driver():
 def test_a_socket_of_eventlet_that_is_not_encrypted_can_be_written_to_directly():
     from eventlet.greenio import GreenSocket
 
+    hub = hub_of("eventlet")
     near, far = socket.socketpair()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with near, context.wrap_socket(far, do_handshake_on_connect=False, server_hostname="x") as tls:
         green = SimpleNamespace(socket=GreenSocket(near), _sendlock=Mock())
-        assert NonBlockingWebSocket.of(green) is not None
+        assert NonBlockingWebSocket.of(green, hub) is not None
         encrypted = SimpleNamespace(socket=SimpleNamespace(fd=tls), _sendlock=Mock())
-        assert NonBlockingWebSocket.of(encrypted) is None
+        assert NonBlockingWebSocket.of(encrypted, hub) is None
 
 
 @on_eventlet
@@ -214,6 +217,19 @@ def test_eventlets_http_server_uses_what_is_overridden():
 
 
 # gevent
+
+
+def test_a_socket_of_gevent_that_is_not_encrypted_can_be_written_to_directly():
+    from gevent import socket as green
+    from gevent import ssl as green_ssl
+
+    hub = hub_of("gevent")
+    near, far = green.socketpair()
+    context = green_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with near, context.wrap_socket(far, do_handshake_on_connect=False, server_hostname="x") as tls:
+        assert NonBlockingWebSocket.of(WebSocket(near), hub) is not None
+        assert not hub.plain(near).getblocking()
+        assert NonBlockingWebSocket.of(WebSocket(tls), hub) is None
 
 
 def test_gevents_http_server_uses_what_is_overridden():

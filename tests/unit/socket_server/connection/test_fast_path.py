@@ -19,6 +19,7 @@ from engineio import socket as eio_socket
 from bridge.protocol.event import Event
 from bridge.settings import Settings
 from socket_server.bus.amqp_reader import OFFSET, Deliveries
+from socket_server.concurrency.patching import hub_of
 from socket_server.connection import fast_path, guarded_server
 from socket_server.connection.direct_socket import PIECE, DirectSocket, DirectSockets
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
@@ -31,14 +32,14 @@ from socket_server.observability.counters import Counters
 CHANNEL = 2
 
 
-@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
-def test_what_it_reaches_into_is_where_it_was():
-    """A newer library that moves it must fail here; ``TASKBRIDGE_FAST_PATH=0`` goes without."""
-    assert fast_path.moved() == []
-    import eventlet.websocket
+GREEN = pytest.mark.parametrize("mode", ["eventlet", "gevent"])
 
-    assert "_msgs" not in inspect.getsource(eventlet.websocket.RFC6455WebSocket)
-    assert eventlet.semaphore.Semaphore().counter == 1
+
+@GREEN
+@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
+def test_what_it_reaches_into_is_where_it_was(mode):
+    """A newer library that moves it must fail here; ``TASKBRIDGE_FAST_PATH=0`` goes without."""
+    assert fast_path.moved(hub_of(mode)) == []
     assert "_fwdm" in inspect.getsource(socketio.base_manager)
     reading = inspect.getsource(amqp.transport)
     assert "self._read_buffer = EMPTY_BUFFER" in reading
@@ -50,12 +51,16 @@ def test_what_it_reaches_into_is_where_it_was():
 
 @pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
 @pytest.mark.parametrize("gone", ["socket.Socket.poll_all", "Server._handle_connect"])
-def test_a_server_with_other_libraries_runs_without_it_and_says_so(monkeypatch, caplog, gone):
+@GREEN
+def test_a_server_with_other_libraries_runs_without_it_and_says_so(monkeypatch, caplog, gone, mode):
+    def new():
+        settings = Settings(secret=("s" * 32,))
+        return guarded_server.GuardedEngine(settings=settings, flow=Counters(), async_mode=mode)
+
+    assert isinstance(new().sockets, DirectSockets)
     monkeypatch.setitem(fast_path.ENGINE, gone, ("what no library has",))
-    assert fast_path.moved() == [f"engineio.{gone}"]
-    engine = guarded_server.GuardedEngine(
-        settings=Settings(secret=("s" * 32,)), flow=Counters(), async_mode="eventlet"
-    )
+    assert fast_path.moved(hub_of(mode)) == [f"engineio.{gone}"]
+    engine = new()
     assert not isinstance(engine.sockets, DirectSockets)
     assert f"without its fast path, for these parts of libraries have changed: engineio.{gone}" in (
         caplog.text
@@ -163,17 +168,20 @@ def test_what_is_no_frame_ends_the_connection():
 
 
 class Lock:
-    """eventlet's semaphore, as far as it is used."""
+    """A lock of greenlets, as far as it is used."""
 
-    counter = 1
+    held = False
 
     def acquire(self):
-        assert self.counter == 1
-        self.counter = 0
+        assert not self.held
+        self.held = True
         return True
 
     def release(self):
-        self.counter = 1
+        self.held = False
+
+    def locked(self):
+        return self.held
 
 
 class Peer:
@@ -311,7 +319,7 @@ def test_a_client_that_takes_part_of_a_frame_gets_the_rest_and_what_came_behind(
 
 def test_a_pong_that_is_being_written_is_not_written_into(engine, client, peer):
     lock = client._line._lock
-    lock.counter = 0
+    lock.acquire()
     client.offer(Shared("behind the pong"))
     client.flush()
     assert peer.got == b""

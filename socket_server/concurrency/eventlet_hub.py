@@ -1,0 +1,47 @@
+"""The hub of eventlet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+from typing import Any, ClassVar, TypeVarTuple
+
+import eventlet.hubs.hub
+import eventlet.semaphore
+import eventlet.websocket
+from eventlet.hubs import get_hub
+
+from socket_server.concurrency.hub import Parts, unencrypted
+
+__all__ = ["EventletHub"]
+
+A = TypeVarTuple("A")
+
+
+class EventletHub:
+    """eventlet's event loop; see ``Hub``."""
+
+    library: ClassVar[object] = eventlet
+    parts: ClassVar[Parts] = {
+        "websocket": ("self._sendlock = semaphore.Semaphore()",),
+        "websocket.RFC6455WebSocket._send": ("self._sendlock.acquire()",),
+        "websocket.RFC6455WebSocket._send_closing_frame": ("ignore_send_errors",),
+        "semaphore.Semaphore": ("def locked(self)",),
+        "hubs.hub.BaseHub.schedule_call_global": (),
+    }
+
+    def call_soon(self, call: Callable[[*A], object], *arguments: *A) -> None:
+        """Let the hub make a call when the running greenlet yields."""
+        get_hub().schedule_call_global(0, call, *arguments)
+
+    def call_later(self, seconds: float, call: Callable[[*A], object], *arguments: *A) -> None:
+        """Let the hub make a call after some seconds."""
+        get_hub().schedule_call_global(seconds, call, *arguments)
+
+    def forget_waiters(self, queue: Any) -> None:
+        """Free what a queue keeps for greenlets that wait for it."""
+        queue.getters = queue.putters = frozenset()
+
+    def plain(self, green: object) -> socket | None:
+        """Return the non-blocking socket of a green one; None if it is encrypted, or not green."""
+        return unencrypted(getattr(green, "fd", None))
