@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | .venv/schema.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up check unit test long chaos compatibility canvas rabbitmq4 lint format audit web bench docs dist
+.PHONY: help demo up check unit test gevent long chaos compatibility canvas rabbitmq4 lint format audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ test: .venv/lint.stamp $(PAGE)  ## the whole suite, three tests at a time; ARGS=
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+gevent:  ## the whole suite, with servers on gevent
+	@SERVER_MODE=gevent-serve $(MAKE) --no-print-directory test
 
 # Not a part of the tests: each takes as long as they all do.
 long: .venv/lint.stamp $(PAGE)  ## the tests that take long; ARGS="-k outage"

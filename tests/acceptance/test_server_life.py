@@ -20,7 +20,8 @@ SPREAD = 3.0
 
 
 @pytest.fixture(scope="module")
-def stack(rabbitmq, tmp_path_factory):
+def stack(request, rabbitmq, tmp_path_factory):
+    """A server of the mode of all tests, or of the mode that a test names."""
     port = free_port()
     variables = {
         "TASKBRIDGE_HEALTH_PORT": str(port),
@@ -29,6 +30,7 @@ def stack(rabbitmq, tmp_path_factory):
     }
     stack = Stack(tmp_path_factory.mktemp("life"), rabbitmq.new_vhost(), **variables)
     stack.health = f"http://127.0.0.1:{port}"
+    stack.mode = getattr(request, "param", MODE)
     try:
         stack.server = stack.start_server()
         stack.start_worker()
@@ -110,7 +112,7 @@ def connect(client, stack, token):
     client.connect(stack.url, namespace=NAMESPACE, auth={"token": token}, transports=["websocket"])
 
 
-@pytest.mark.skipif(MODE not in OWN_SERVERS, reason="gunicorn ends its connections in its own way")
+@pytest.mark.parametrize("stack", OWN_SERVERS, indirect=True)
 def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_ends(stack):
     job = stack.bridge.enqueue("support.work", [SPREAD + 10], owner="me")
     client, heard = SocketClient(reconnection=False), []

@@ -121,7 +121,10 @@ class Follower:
 BOUND = 3.0
 
 
-@pytest.mark.parametrize("mode", ["eventlet", "gevent", "threading"])
+@pytest.mark.parametrize(
+    "mode",
+    ["eventlet", "gevent-serve", pytest.param("gevent", marks=pytest.mark.long), "threading"],
+)
 def test_who_logs_out_hears_nothing_more_and_who_stays_misses_nothing(serve, mode):
     stack = serve("django_session", mode, TASKBRIDGE_SESSION_TTL=str(BOUND))
     stays, leaves = log_in(stack, "ada", "bob")

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 import socketio
 
+from support.stack import OWN_SERVERS
 from support.tools import need
 from support.wait import until
 
@@ -26,10 +27,11 @@ def certificate(tmp_path_factory):
     return chain, key
 
 
-@pytest.fixture
-def stack(new_stack, certificate):
+@pytest.fixture(params=OWN_SERVERS)
+def stack(request, new_stack, certificate):
     chain, key = certificate
     stack = new_stack(TASKBRIDGE_CONNECT_TIMEOUT="2")
+    stack.mode = request.param
     arguments = ("serve", "--certfile", str(chain), "--keyfile", str(key))
     server = stack.start("server", *stack.command(*arguments))
     server.await_output("serving on https://")
@@ -66,10 +68,12 @@ def test_who_does_not_shake_hands_holds_up_nobody_and_is_hung_up_on(stack, certi
     assert "Traceback" not in server.output
 
 
-def test_a_certificate_that_is_none_is_a_wrong_setting(new_stack, tmp_path):
+@pytest.mark.parametrize("mode", OWN_SERVERS)
+def test_a_certificate_that_is_none_is_a_wrong_setting(new_stack, tmp_path, mode):
     file = tmp_path / "chain.pem"
     file.write_text("no certificate")
     stack = new_stack()
+    stack.mode = mode
     for arguments in (("--certfile", str(file)), ("--certfile", "/nowhere"), ("--keyfile", "/")):
         server = stack.start("server", *stack.command("serve", *arguments))
         assert server.wait() == 2
@@ -77,6 +81,7 @@ def test_a_certificate_that_is_none_is_a_wrong_setting(new_stack, tmp_path):
         assert "Traceback" not in server.output
 
 
-def test_the_client_that_a_service_uses_knows_the_scheme(stack, certificate):
+def test_the_client_that_a_service_uses_knows_the_scheme(new_stack, certificate):
+    stack = new_stack()
     settings = stack.settings.replace(certfile=certificate[0])
     assert settings.server_url == f"https://127.0.0.1:{stack.port}"

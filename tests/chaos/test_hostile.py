@@ -16,8 +16,14 @@ from support.stack import Stack
 from support.wait import until
 from support.witness import Witness
 
+#: gunicorn with gevent has its own HTTP alone, and what it has of WebSockets with threads.
+LONG = {"gevent"}
 
-@pytest.fixture(scope="module", params=MODES)
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(mode, marks=[pytest.mark.long] * (mode in LONG)) for mode in MODES],
+)
 def mode(request):
     return request.param
 

@@ -22,6 +22,7 @@ import kombu
 from bridge import Bridge, Settings
 from support.ports import free_port
 from support.process import ROOT, Process
+from support.stack import MODE, OWN_SERVERS
 from support.tools import need
 
 __all__ = ["COMPOSE", "Topology"]
@@ -278,7 +279,8 @@ class Topology:
             "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
             "TASKBRIDGE_ORIGINS": self.url,
         }
-        env = {**self.environ("server"), **address, **more, **variables}
+        mode = {"TASKBRIDGE_ASYNC_MODE": OWN_SERVERS.get(MODE, "")}
+        env = {**self.environ("server"), **mode, **address, **more, **variables}
         server = self.start(name, [sys.executable, "-m", "socket_server"], env)
         server.until(lambda: self.is_ready(name), START, "it is ready")
         return server
