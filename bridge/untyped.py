@@ -74,7 +74,7 @@ AMQPMessage: TypeAlias = Any
 AMQPChannel: TypeAlias = Any
 #: :class:`engineio.Server`
 EngineIOServer: TypeAlias = Any
-#: ``eventlet.websocket.WebSocket``, or python-engineio's wrapper of simple-websocket
+#: ``socket_server.concurrency.websocket.WebSocket``, or python-engineio's of simple-websocket
 WebSocket: TypeAlias = Any
 #: :class:`socketio.Server`
 SocketIOServer: TypeAlias = Any

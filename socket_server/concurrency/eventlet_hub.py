@@ -6,9 +6,8 @@ from collections.abc import Callable
 from socket import socket
 from typing import Any, ClassVar, TypeVarTuple
 
+import eventlet.greenio.base
 import eventlet.hubs.hub
-import eventlet.semaphore
-import eventlet.websocket
 from eventlet.hubs import get_hub
 
 from socket_server.concurrency.hub import Parts, unencrypted
@@ -23,10 +22,7 @@ class EventletHub:
 
     library: ClassVar[object] = eventlet
     parts: ClassVar[Parts] = {
-        "websocket": ("self._sendlock = semaphore.Semaphore()",),
-        "websocket.RFC6455WebSocket._send": ("self._sendlock.acquire()",),
-        "websocket.RFC6455WebSocket._send_closing_frame": ("ignore_send_errors",),
-        "semaphore.Semaphore": ("def locked(self)",),
+        "greenio.base.GreenSocket": ("self.fd = fd",),
         "hubs.hub.BaseHub.schedule_call_global": (),
     }
 

@@ -10,11 +10,10 @@ from wsgiref.types import WSGIEnvironment
 
 import eventlet
 import eventlet.event
-import eventlet.websocket
 import eventlet.wsgi
 
-from socket_server.concurrency.masking import unmask
 from socket_server.concurrency.wsgi import (
+    CONNECTION,
     HANG_UP,
     HTTP_BUFFER,
     SOCKET_TIMEOUT,
@@ -41,7 +40,6 @@ def serve(listener: socket.socket, site: Site) -> Callable[[], None]:
     Raises:
         OSError: the certificate cannot be used.
     """
-    eventlet.websocket.RFC6455WebSocket._apply_mask = staticmethod(unmask)
     if site.certificate is not None:
         certificate, key = site.certificate
         listener = eventlet.wrap_ssl(listener, certfile=certificate, keyfile=key, server_side=True)
@@ -99,9 +97,10 @@ class Protocol(eventlet.wsgi.HttpProtocol):
     rbufsize = wbufsize = HTTP_BUFFER
 
     def get_environ(self) -> WSGIEnvironment:
-        """Return a request's environment, with callables that act on its connection."""
+        """Return a request's environment, with what acts on its connection."""
         environ: WSGIEnvironment = super().get_environ()
         environ[HANG_UP], environ[UPGRADED] = self._hang_up, self._let_go
+        environ[CONNECTION] = self.connection
         return environ
 
     def _hang_up(self) -> None:
@@ -109,6 +108,7 @@ class Protocol(eventlet.wsgi.HttpProtocol):
         self.close_connection = 1
 
     def _let_go(self) -> None:
+        eventlet.wsgi.WSGI_LOCAL.already_handled = True  # the WebSocket sends its own answer
         # A WebSocket may last for days, and does not need the request with which it began.
         self.rfile.close()
         self.wfile.close()

@@ -1,4 +1,4 @@
-"""A WebSocket for gevent, which has none: one greenlet reads it, without another beside it."""
+"""The WebSocket of the server on eventlet and gevent: one greenlet reads it, without another."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ __all__ = ["WebSocket", "WebSocketWSGI"]
 PIECE = 4096
 #: Bytes of the key with which a client asks for a WebSocket (RFC 6455, section 4.1).
 KEY_BYTES = 16
+GOODBYE = CloseConnection(code=1000)
 ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: %s\r\n\r\n"
@@ -31,7 +32,7 @@ ACCEPTED = (
 
 
 class WebSocket:
-    """A client's WebSocket, with the methods of eventlet's.
+    """A client's WebSocket.
 
     Args:
         socket: the connection's socket, on which the handshake is over.
@@ -39,8 +40,8 @@ class WebSocket:
 
     def __init__(self, socket: socket) -> None:
         self.socket = socket
-        #: Is held while a frame is written: one greenlet answers pings, others send.
-        self._sendlock = threading.Lock()
+        #: Held while a frame is written: one greenlet answers pings, others send.
+        self.lock = threading.Lock()
         self._protocol = Connection(ConnectionType.SERVER)
         self._messages: deque[str | bytes] = deque()
         self._parts: list[str | bytes] = []
@@ -71,10 +72,9 @@ class WebSocket:
                 self._messages.append(empty.join(self._parts))  # type: ignore[arg-type]
                 self._parts.clear()
         elif isinstance(event, Ping) and self._is_open:
-            self._send(self._protocol.send(event.response()))
+            self.write(self._protocol.send(event.response()))
         elif isinstance(event, CloseConnection):
-            with contextlib.suppress(OSError):
-                self._say_goodbye(event.response())
+            self._say_goodbye(event.response())
 
     def send(self, message: str | bytes) -> None:
         """Send a message.
@@ -85,25 +85,26 @@ class WebSocket:
         if not self._is_open:
             raise BrokenPipeError("the WebSocket is closed")
         event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
-        self._send(self._protocol.send(event))
+        self.write(self._protocol.send(event))
 
-    def _send(self, data: bytes) -> None:
-        """Write frames."""
-        with self._sendlock:
+    def write(self, data: bytes) -> None:
+        """Write frames.
+
+        Raises:
+            OSError: the connection has ended.
+        """
+        with self.lock:
             self.socket.sendall(data)
 
-    def _send_closing_frame(self, ignore_send_errors: bool = True) -> None:
-        """Send the closing frame unless it was sent; see eventlet's ``WebSocket``."""
-        with contextlib.suppress(*[OSError] * ignore_send_errors):
-            self._say_goodbye(CloseConnection(code=1000))
-
     def _say_goodbye(self, event: CloseConnection) -> None:
+        """Send the closing frame unless it was sent, or the connection has ended."""
         if self._protocol.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-            self._send(self._protocol.send(event))
+            with contextlib.suppress(OSError):
+                self.write(self._protocol.send(event))
 
     def close(self) -> None:
-        """Send the closing frame, and close the connection."""
-        self._send_closing_frame()
+        """Send the closing frame, and close the connection, which may have ended already."""
+        self._say_goodbye(GOODBYE)
         with contextlib.suppress(OSError):
             self.socket.shutdown(SHUT_WR)
         self.socket.close()
@@ -132,7 +133,7 @@ class WebSocketWSGI:
         connection.sendall(accepted)
         websocket = WebSocket(connection)
         answer = self._handler(websocket)
-        websocket._send_closing_frame()
+        websocket.close()
         return answer
 
 

@@ -13,7 +13,7 @@ __all__ = ["CONNECTION", "HANG_UP", "HTTP_BUFFER", "SOCKET_TIMEOUT", "UPGRADED",
 HANG_UP = "taskbridge.hang_up"
 #: A callable that frees what only a plain HTTP request needs, for a connection that is a WebSocket.
 UPGRADED = "taskbridge.upgraded"
-#: The socket of the connection, on gevent.
+#: The socket of the connection.
 CONNECTION = "taskbridge.connection"
 
 #: Timeout in seconds of one read from, or write to, a connection.

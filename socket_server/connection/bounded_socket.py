@@ -28,15 +28,9 @@ READ_AHEAD = 4
 BOUNDED = "taskbridge.socket"
 
 
-#: Keys under which WSGI servers put a connection's socket: the server's own on gevent, and those of
-#: others in the order in which simple-websocket looks for it. eventlet's input wraps its socket;
-#: under gunicorn, python-engineio adds one too.
-EVENTLET = "eventlet.input"
-
-
-SOCKETS = (CONNECTION, "werkzeug.socket", "gunicorn.socket", EVENTLET)
-
-
+#: Keys under which WSGI servers put a connection's socket: the server's own, and those of others in
+#: the order in which simple-websocket looks for them.
+SOCKETS = (CONNECTION, "werkzeug.socket", "gunicorn.socket")
 #: Checks with no message waiting before the bytes read count as one message that is too large: the
 #: handler may have taken the last message without having called ``complete`` yet.
 PATIENCE = 25
@@ -107,10 +101,6 @@ class BoundedSocket:
     def stuck(self) -> float:
         """Return 0.0: writes to this socket are not timed."""
         return 0.0
-
-    def get_socket(self) -> BoundedSocket:
-        """Return this socket, in place of eventlet's WSGI input in the environment."""
-        return self
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._socket, name)
@@ -190,12 +180,6 @@ def bound(
     if place is None:
         return None
     source = environ[place]
-    bounded: BoundedSocket
-    if place == CONNECTION:
-        bounded = BoundedSocket(source, most, sleep)
-    elif place == EVENTLET:
-        bounded = BoundedSocket(source.get_socket(), most, sleep)
-    else:
-        bounded = PacedSocket(source, most, sleep)
-    environ[place] = bounded
+    kind = BoundedSocket if place == CONNECTION else PacedSocket
+    bounded = environ[place] = kind(source, most, sleep)
     return bounded

@@ -107,21 +107,13 @@ class BoundedWebSocket:
 
     def _send(self, data: bytes) -> None:
         """Write frames."""
-        if (send := getattr(self._websocket, "_send", None)) is not None:
-            send(data)
+        if (write := getattr(self._websocket, "write", None)) is not None:
+            write(data)
         else:
             self._websocket.ws.sock.send(data)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._websocket, name)
-
-
-class Silence:
-    """A log that discards eventlet's messages about connections that the client closed first."""
-
-    @staticmethod
-    def write(_: str) -> None:
-        """Write nothing."""
 
 
 def bounded_websocket_class(
@@ -147,7 +139,6 @@ def bounded_websocket_class(
 
             def handle(websocket: WebSocket) -> Iterable[bytes]:
                 environ.get(UPGRADED, int)()
-                websocket.log = Silence
                 if isinstance(bounded, PacedSocket):
                     bounded.watch(websocket.ws)
                 # The handler is a bound method of python-engineio's socket.
@@ -164,7 +155,7 @@ def bounded_websocket_class(
                     options["max_message_size"] = most  # of simple-websocket alone
                 # A call of the object itself goes through C and keeps a kilobyte of stack.
                 return own.__call__(environ, start_response)
-            except ProtocolError:  # from the handshake, but for eventlet's
+            except ProtocolError:  # from the handshake
                 environ.pop(BOUNDED, None)
                 start_response("400 Bad Request", [("Content-Type", "text/plain")])
                 return [b"not a WebSocket"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from socket import SHUT_WR, socket
+from socket import socket
 
 from bridge.untyped import WebSocket
 from socket_server.concurrency.hub import Hub
@@ -15,20 +14,20 @@ class NonBlockingWebSocket:
     """A WebSocket's connection, written to without waiting for the client.
 
     Args:
-        websocket: WebSocket of eventlet, or the server's own on gevent.
+        websocket: the server's own WebSocket.
         plain: its non-blocking socket.
     """
 
     def __init__(self, websocket: WebSocket, plain: socket) -> None:
         self._websocket, self._send = websocket, plain.send
-        self._lock = websocket._sendlock
+        self._lock = websocket.lock
         self._rest: bytes | memoryview = b""
         self._held = False
 
     @classmethod
     def of(cls, websocket: WebSocket, hub: Hub) -> NonBlockingWebSocket | None:
         """Return the line of a WebSocket; None if it is encrypted, or of simple-websocket."""
-        if not hasattr(websocket, "_sendlock"):
+        if not hasattr(websocket, "lock"):
             return None
         plain = hub.plain(websocket.socket)
         return None if plain is None else cls(websocket, plain)
@@ -70,12 +69,7 @@ class NonBlockingWebSocket:
 
     def close(self) -> None:
         """Send the closing frame, and close the connection, which may have ended already."""
-        websocket = self._websocket
-        # eventlet's own close() logs a line if the connection has ended.
-        with contextlib.suppress(OSError):
-            websocket._send_closing_frame(ignore_send_errors=True)
-            websocket.socket.shutdown(SHUT_WR)
-        websocket.socket.close()
+        self._websocket.close()
 
 
 class KeptOpen:

@@ -187,19 +187,16 @@ def test_a_socket_of_eventlet_that_is_not_encrypted_can_be_written_to_directly()
     near, far = socket.socketpair()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with near, context.wrap_socket(far, do_handshake_on_connect=False, server_hostname="x") as tls:
-        green = SimpleNamespace(socket=GreenSocket(near), _sendlock=Mock())
-        assert NonBlockingWebSocket.of(green, hub) is not None
-        encrypted = SimpleNamespace(socket=SimpleNamespace(fd=tls), _sendlock=Mock())
+        assert NonBlockingWebSocket.of(WebSocket(GreenSocket(near)), hub) is not None
+        encrypted = WebSocket(SimpleNamespace(fd=tls))
         assert NonBlockingWebSocket.of(encrypted, hub) is None
 
 
 @on_eventlet
-def test_an_eventlet_queue_and_websocket_have_the_attributes_that_are_set():
+def test_an_eventlet_queue_has_the_attributes_that_are_set():
     import eventlet.queue
-    import eventlet.websocket
 
     assert {"getters", "putters"} <= vars(eventlet.queue.Queue()).keys()
-    assert "self.log.write(" in inspect.getsource(eventlet.websocket.WebSocket.close)
 
 
 @on_eventlet
@@ -214,6 +211,8 @@ def test_eventlets_http_server_uses_what_is_overridden():
     # The size of the buffers of a connection; see socketserver.StreamRequestHandler.
     assert {"rbufsize", "wbufsize"} <= set(dir(protocol))
     assert "pool.spawn(" in inspect.getsource(eventlet.wsgi.server)
+    assert "if WSGI_LOCAL.already_handled:" in source
+    assert "self.connection = self.request" in source
 
 
 # gevent

@@ -1,4 +1,4 @@
-"""The WebSocket of the server on gevent, with wsproto's client at the other end."""
+"""The WebSocket of the server, with wsproto's client at the other end."""
 
 from __future__ import annotations
 

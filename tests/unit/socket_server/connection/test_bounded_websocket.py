@@ -251,9 +251,8 @@ def test_a_thread_that_reads_ahead_ends_a_connection_whose_message_does_not_end(
         paced.recv(4)
 
 
-@pytest.mark.parametrize("gunicorn", [True, False])
-def test_the_socket_that_a_websocket_takes_from_its_server_is_bounded(gunicorn):
-    sockets, place = SimpleNamespace(get_socket=lambda: "plain"), {}
+def test_the_socket_that_simple_websocket_takes_from_its_server_is_bounded():
+    place = {}
 
     class Stock:
         def __init__(self, handle, server):
@@ -269,14 +268,13 @@ def test_the_socket_that_a_websocket_takes_from_its_server_is_bounded(gunicorn):
         def serve(self, wire):
             place["wire"] = wire
 
-    environ = {"eventlet.input": sockets, **({"gunicorn.socket": "plain"} if gunicorn else {})}
+    environ = {"gunicorn.socket": "plain"}
     before = dict(environ)
     bounded_websocket_class(Stock, Settings(), nobody)(Client().serve, None)(environ, None)
-    bounded = place["gunicorn.socket" if gunicorn else "eventlet.input"]
-    assert isinstance(bounded, PacedSocket) is gunicorn
-    assert isinstance(bounded, BoundedSocket)
+    bounded = place["gunicorn.socket"]
+    assert isinstance(bounded, PacedSocket)
     assert place[BOUNDED] is place["wire"]._bounded is bounded
-    assert not gunicorn or bounded.unread == ["3"]
+    assert bounded.unread == ["3"]
     assert {key: environ[key] for key in before} == before
 
 

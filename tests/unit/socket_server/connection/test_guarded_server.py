@@ -19,7 +19,6 @@ from engineio import socket as eio_socket
 from bridge import tokens
 from bridge.errors import BrokerUnavailable
 from bridge.protocol.event import Event as JobEvent
-from socket_server.concurrency.masking import unmask
 from socket_server.messages.answer import Answer, Body
 from support.lone_server import SECRET, LoneClient, new_lone_server
 from support.wait import until
@@ -33,16 +32,6 @@ def server():
 @pytest.fixture
 def client(server):
     return LoneClient(server)
-
-
-@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
-def test_the_insides_of_eventlets_websocket_are_where_they_were():
-    from eventlet.websocket import RFC6455WebSocket
-
-    assert list(inspect.signature(RFC6455WebSocket._send).parameters) == ["self", "frame"]
-    assert isinstance(inspect.getattr_static(RFC6455WebSocket, "_apply_mask"), staticmethod)
-    masked = inspect.signature(RFC6455WebSocket._apply_mask).parameters
-    assert list(masked) == list(inspect.signature(unmask).parameters)
 
 
 def token(**claims):
