@@ -9,6 +9,7 @@ import time
 import pytest
 
 from socket_server.concurrency.patching import hub_of
+from support.green import green_socket
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
 
@@ -51,7 +52,7 @@ def test_a_call_is_made_when_its_time_has_come(library, hub):
 def test_calls_that_follow_each_other_leave_sockets_their_turn(library, hub):
     calls, read = [], []
     near, far = socket.socketpair()
-    green = green_socket(library, near)
+    green = green_socket(library.__name__, near)
 
     def again():
         calls.append(len(read))
@@ -69,17 +70,6 @@ def test_calls_that_follow_each_other_leave_sockets_their_turn(library, hub):
     green.close()
     near.close()
     far.close()
-
-
-def green_socket(library, plain):
-    """Return a socket of the library for a descriptor of its own."""
-    if library.__name__ == "gevent":
-        from gevent.socket import socket as gevent_socket
-
-        return gevent_socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-    from eventlet.greenio import GreenSocket
-
-    return GreenSocket(plain)
 
 
 def test_threads_have_no_hub():
