@@ -6,8 +6,10 @@ from importlib.util import find_spec
 
 from bridge.errors import SettingsError
 
-__all__ = ["NEEDS", "demand", "missing", "of_urls"]
+__all__ = ["ASYNC_MODES", "NEEDS", "demand", "missing", "of_urls"]
 
+#: Libraries that `taskbridge serve` runs on, each a key of ``NEEDS``; the first is the default.
+ASYNC_MODES = ("eventlet", "gevent")
 #: What programs need: the extra that brings it, and the module of each distribution of that extra,
 #: without those that are only sometimes used.
 NEEDS = {
@@ -22,7 +24,6 @@ NEEDS = {
             "werkzeug": "werkzeug",
         },
     ),
-    # A server runs on one of both, its async mode.
     "eventlet": ("server", {"eventlet": "eventlet"}),
     "gevent": ("gevent", {"gevent": "gevent"}),
     "worker": ("worker", {"Pillow": "PIL", "SQLAlchemy": "sqlalchemy"}),

@@ -131,6 +131,8 @@ def _open(server: SocketServer, settings: Settings) -> Callable[[], None]:
     try:
         close = serve_site(_listen(settings.host, settings.port), clients)
     except OSError as error:  # ssl.SSLError is one
+        if certificate is None:
+            raise
         reason = f"TASKBRIDGE_CERTFILE={settings.certfile} and its key cannot be used: {error}"
         raise SettingsError(reason) from None
     if settings.health_port:

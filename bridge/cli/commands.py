@@ -15,6 +15,7 @@ from bridge import tracing
 from bridge.cli.console import echo, quiet_logs, safe_errors
 from bridge.client.bridge import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
+from bridge.extras import ASYNC_MODES
 from bridge.protocol.json_types import JobState, JSONObject
 from bridge.settings import PREFIX, Settings
 
@@ -114,8 +115,8 @@ def up(broker_url: str | None, app: str, workers: int, servers: int, flower: boo
 @click.option("--keyfile", metavar="FILE", help="Its key, if that is not in the same file.")
 @click.option(
     "--async-mode",
-    type=click.Choice(["eventlet", "gevent"]),
-    help="Library that it runs on; default TASKBRIDGE_ASYNC_MODE, or eventlet.",
+    type=click.Choice(ASYNC_MODES),
+    help="Library that it runs on; default TASKBRIDGE_ASYNC_MODE.",
 )
 def serve(certfile: str | None, keyfile: str | None, async_mode: str | None) -> None:
     """Run one socket server."""

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge.extras import ASYNC_MODES
 from bridge.settings import broker_url
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def queue_type(text: str) -> str:
 
 def async_mode(text: str) -> str:
     """Return an async mode of a server."""
-    if text not in ("eventlet", "gevent"):
-        raise ValueError("must be eventlet or gevent")
+    if text not in ASYNC_MODES:
+        raise ValueError(f"must be {' or '.join(ASYNC_MODES)}")
     return text
 
 

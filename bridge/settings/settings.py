@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from bridge.errors import SettingsError
+from bridge.extras import ASYNC_MODES
 from bridge.settings import broker_url
 from bridge.settings import parsers as types
 from bridge.settings.variables import read
@@ -187,7 +188,7 @@ class Settings:
     gather: float = _setting(types.delay, 0.004)
     #: Library that ``taskbridge serve`` runs on: eventlet, or gevent, which the extra ``gevent``
     #: brings.
-    async_mode: str = _setting(types.async_mode, "eventlet")
+    async_mode: str = _setting(types.async_mode, ASYNC_MODES[0])
     #: Whether a server uses its own faster code instead of that of the libraries below it.
     fast_path: bool = _setting(types.flag, True)
     #: Names (fnmatch wildcards allowed) of tasks whose arguments are hidden from operators.

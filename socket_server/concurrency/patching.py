@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from bridge.extras import ASYNC_MODES
+
 if TYPE_CHECKING:
     import socket
 
@@ -22,11 +24,12 @@ VARIABLE = "TASKBRIDGE_ASYNC_MODE"
 
 
 def requested(environ: Mapping[str, str]) -> str:
-    """Return the async mode that is set: ``gevent`` or the default, ``eventlet``.
+    """Return the async mode that is set, or the default.
 
-    A value that is neither counts as the default, until the settings are parsed and refuse it.
+    A value that is none counts as the default, until the settings are parsed and refuse it.
     """
-    return "gevent" if environ.get(VARIABLE) == "gevent" else "eventlet"
+    mode = environ.get(VARIABLE)
+    return mode if mode in ASYNC_MODES else ASYNC_MODES[0]
 
 
 def patch(async_mode: str) -> None:
