@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 
+import engineio
 import pytest
 
 from bridge.protocol.event import Event
@@ -180,3 +181,19 @@ def test_an_answer_is_taken_in_pieces_and_nothing_comes_between_them(send_queue)
     assert send_queue.take(4_096) == ([behind.data], False)
     send_queue.put(None)
     assert send_queue.take(4_096) == ([], True)
+
+
+@pytest.mark.filterwarnings("ignore:\\s*Eventlet is deprecated")
+@pytest.mark.parametrize("mode", ["eventlet", "gevent"])
+def test_the_queues_of_eventlet_and_gevent_are_bounded_too(mode):
+    made = engineio.Server(async_mode=mode)._async
+    one = send_queue_class(made["queue"], made["queue_empty"], 100)()
+    one.put(Shared("old bar", "bar"))
+    one.put(Shared("line"))
+    one.put(Shared("new bar", "bar"))
+    assert [one.get().text, one.get(block=False).text] == ["4line", "4new bar"]
+    with pytest.raises(made["queue_empty"]):
+        one.get(block=False)
+    for _ in range(3):
+        one.put(Shared("x" * 50))
+    assert one.over
