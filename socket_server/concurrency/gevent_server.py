@@ -7,10 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from email.errors import (
-    FirstHeaderLineIsContinuationDefect,
-    MissingHeaderBodySeparatorDefect,
-)
+from email import errors
 from types import TracebackType
 from typing import Any
 from wsgiref.types import WSGIEnvironment
@@ -37,7 +34,7 @@ HEADERS = 16 * 1024
 #: Connections that are accepted before others have their turn.
 AT_ONCE = 10
 #: What the parser of headers makes of a line that is none: it reads no header after it.
-MALFORMED = FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
+MALFORMED = errors.FirstHeaderLineIsContinuationDefect, errors.MissingHeaderBodySeparatorDefect
 #: Seconds without accepting after an error, of which too many open files is the usual one.
 PAUSE = 0.1
 
@@ -191,9 +188,7 @@ class Handler(pywsgi.WSGIHandler):
     def _handle_client_error(self, _: Exception) -> tuple[str, bytes]:
         return "400", pywsgi._BAD_REQUEST_RESPONSE
 
-    def _log_error(
-        self, kind: type[BaseException], error: BaseException, trace: TracebackType
-    ) -> None:
+    def _log_error(self, kind: type, error: BaseException, trace: TracebackType) -> None:
         if isinstance(error, OSError):
             logger.debug("taskbridge: a connection ended: %s", error)
         else:
