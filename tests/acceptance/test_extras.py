@@ -18,7 +18,7 @@ SECRET = "a secret for tests that is long enough to sign with"
 #: The extra of a need, and what of it is missing.
 CLI = 'honcho, rich are not installed: pip install "taskbridge[cli]"'
 SERVER = (
-    "eventlet, flask, prometheus_client, werkzeug are not installed: "
+    "eventlet, flask, msgspec, prometheus_client, werkzeug are not installed: "
     'pip install "taskbridge[server]"'
 )
 WORKER = 'Pillow, SQLAlchemy are not installed: pip install "taskbridge[worker]"'
@@ -26,12 +26,11 @@ SQL = 'SQLAlchemy is not installed: pip install "taskbridge[worker]"'
 REDIS = 'packaging, redis are not installed: pip install "taskbridge[redis]"'
 FLOWER = 'flower is not installed: pip install "taskbridge[flower]"'
 ON_GEVENT = {"TASKBRIDGE_ASYNC_MODE": "gevent"}
-CREATE_APP = (
-    'flask, prometheus_client, werkzeug are not installed: pip install "taskbridge[server]"'
-)
+CREATE_APP = SERVER.removeprefix("eventlet, ")
 GEVENT = 'gevent is not installed: pip install "taskbridge[gevent]"'
 STACK = (
-    "eventlet, flask, flower, Pillow, prometheus_client, SQLAlchemy, werkzeug are not installed: "
+    "eventlet, flask, flower, msgspec, Pillow, prometheus_client, SQLAlchemy, werkzeug "
+    "are not installed: "
     'pip install "taskbridge[server,worker,flower]"'
 )
 ON_REDIS = {"TASKBRIDGE_BROKER_URL": "redis://127.0.0.1:1/0"}
