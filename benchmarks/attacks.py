@@ -15,9 +15,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from servers import add_async_mode, new_stack  # noqa: E402
+
 from support.attacks import ATTACKS, LIMITS, Target  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
-from support.stack import Stack  # noqa: E402
 from support.witness import Witness  # noqa: E402
 
 #: p99 under attack, beside p99 without.
@@ -45,13 +46,13 @@ def look(witness: Witness, seconds: float, target: Target, name: str | None) -> 
     return {**witness.end(), "repeated": repeated, "ended": ended}
 
 
-def measure(seconds: float, names: list[str]) -> list[dict[str, Any]]:
+def measure(seconds: float, names: list[str], mode: str) -> list[dict[str, Any]]:
     """Return, for each attack, p99 with it and without, and what was lost."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         node = RabbitMQ(Path(folder) / "rabbitmq")
         node.folder.mkdir()
-        stack = Stack(Path(folder) / "stack", node.start().new_vhost(), **LIMITS)
+        stack = new_stack(mode, Path(folder) / "stack", node.start().new_vhost(), **LIMITS)
         try:
             server, job = stack.start_server(), str(uuid.uuid4())
             witness = Witness(stack, job)
@@ -82,9 +83,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each look (%(default)s)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    add_async_mode(parser)
     parser.add_argument("attacks", nargs="*", help="default all")
     options = parser.parse_args()
-    found = measure(options.seconds, options.attacks or list(ATTACKS))
+    found = measure(options.seconds, options.attacks or list(ATTACKS), options.async_mode)
     # One quiet look is short: the median of all of them is what an honest client sees.
     quiet = statistics.median(one["quiet"] for one in found)
     for one in found:

@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from journal import RUN, event, start  # noqa: E402
 from report import Samples, compare, report  # noqa: E402
+from servers import add_async_mode, new_stack  # noqa: E402
 
 from bridge.bus.write_only_manager import new_write_only_manager  # noqa: E402
 from bridge.protocol.event import Event, room_of_job  # noqa: E402
@@ -34,7 +35,6 @@ from socket_server.liveness.disturbances import Disturbances  # noqa: E402
 from socket_server.liveness.observer import CancelSweep, LivenessObserver  # noqa: E402
 from socket_server.liveness.watchdog import Watchdog  # noqa: E402
 from socket_server.observability.metrics import Metrics  # noqa: E402
-from support.ports import free_port  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.stack import Stack  # noqa: E402
 from support.tools import find  # noqa: E402
@@ -237,22 +237,22 @@ def publish(stack: Stack, jobs: list[str], tasks: list[str]) -> None:
     writer.close()
 
 
-def serving(folder: Path) -> dict[str, float]:
+def serving(folder: Path, mode: str) -> dict[str, float]:
     """Measure real servers on a RabbitMQ node of its own."""
     (folder / "node").mkdir()
     node = RabbitMQ(folder / "node")
     stacks: list[Stack] = []
     try:
         node.start()
-        stacks = [Stack(folder / name, node.new_vhost()) for name in ("both", "one", "many", "no")]
+        for name in ("both", "one", "many", "no"):
+            stacks.append(new_stack(mode, folder / name, node.new_vhost()))
         both, one, many, empty = stacks
+        stacks.append(other := new_stack(mode, folder / "other", both.settings.events))
         both.start_server()
-        port = free_port()
-        both.start("server", *both.server_command(), TASKBRIDGE_PORT=str(port))
-        other = f"http://127.0.0.1:{port}"
-        until(lambda: _well(other), 30, "the other server")
-        told = cancel(both, [both.url, other])
+        other.start_server()
+        told = cancel(both, [both.url, other.url])
         both.stop()
+        other.stop()
         ids = [str(uuid.uuid4()) for _ in range(GROUP)]
         for stack in (one, many):
             stack.start_server()
@@ -273,19 +273,12 @@ def serving(folder: Path) -> dict[str, float]:
         node.stop()
 
 
-def _well(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
 def main() -> None:
     """Measure and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["sizes", "serving"], help="default both")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    add_async_mode(parser)
     options = parser.parse_args()
     if options.only != "serving":
         report(sizes(), as_json=options.json)
@@ -293,7 +286,7 @@ def main() -> None:
         if find("rabbitmq-server") is None:
             sys.exit("no RabbitMQ: install Debian's package rabbitmq-server")
         with tempfile.TemporaryDirectory() as folder:
-            results = serving(Path(folder))
+            results = serving(Path(folder), options.async_mode)
         if options.json:
             print(json.dumps(results, indent=2))
         for name, value in results.items() if not options.json else ():

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import kombu
+import msgspec
 import socketio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bridge.bus.write_only_manager import CONNECTION_OPTIONS
 from bridge.reporting.run import Run
 from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
@@ -118,7 +122,48 @@ def by_ours(url: str, channel: str, jobs: int, kind: str) -> Iterator[Callable[[
     yield publish
 
 
-WAYS = {"broker": to_broker, "plain recipe": by_stock, "taskbridge": by_ours}
+@contextmanager
+def by_ours_unconfirmed(
+    url: str, channel: str, jobs: int, kind: str
+) -> Iterator[Callable[[], None]]:
+    """Yield the same, without waiting for the broker's confirms."""
+    CONNECTION_OPTIONS["transport_options"]["confirm_publish"] = False
+    with by_ours(url, channel, jobs, kind) as publish:
+        yield publish
+
+
+@contextmanager
+def to_node(url: str, channel: str, jobs: int, kind: str) -> Iterator[Callable[[], None]]:
+    """Yield what publishes the next event as Node's ``@socket.io/redis-emitter`` does."""
+    waiting, broker = (json.loads(one) for one in messages(jobs, kind)), urlsplit(url)
+    with socket.create_connection((broker.hostname, broker.port)) as redis:
+        redis.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        redis.sendall(command(b"CLIENT", b"REPLY", b"OFF"))
+
+        def publish() -> None:
+            message = next(waiting)
+            packet = {"type": 2, "data": ["job", *message["data"]], "nsp": "/jobs"}
+            options = {"rooms": [message["room"]], "except": [], "flags": {}}
+            body = msgspec.msgpack.encode(["emitter", packet, options])
+            redis.sendall(command(b"PUBLISH", f"socket.io#/jobs#{message['room']}#".encode(), body))
+
+        yield publish
+
+
+def command(*parts: bytes) -> bytes:
+    """Return a command to Redis as it travels."""
+    sized = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"*%d\r\n%b" % (len(parts), sized)
+
+
+#: Straight to the broker, or by the call that a task makes with either; to Node's there is one.
+WAYS = {
+    "broker": to_broker,
+    "plain recipe": by_stock,
+    "taskbridge": by_ours,
+    "taskbridge, unconfirmed": by_ours_unconfirmed,
+    "Node": to_node,
+}
 
 
 def main() -> None:

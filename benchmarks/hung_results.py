@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from report import Samples, compare, report  # noqa: E402
+from servers import add_async_mode, new_stack  # noqa: E402
 
 from support.link import Link  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
@@ -112,18 +113,19 @@ def measure(stack: Stack, seconds: float) -> Took:
     return took
 
 
-def one_round(folder: Path, node: RabbitMQ, redis: Redis, state: str, seconds: float) -> Took:
+def one_round(
+    folder: Path, node: RabbitMQ, redis: Redis, state: str, options: argparse.Namespace
+) -> Took:
     """Measure a server of its own in one state of its result backend."""
     with Link(redis.port) as link:
         results = {"TASKBRIDGE_RESULT_URL": f"redis://127.0.0.1:{link.port}/0"}
-        stack = Stack(
-            folder / f"{state}-{time.time_ns()}", node.new_vhost(), **results, **UNLIMITED
-        )
+        home, url = folder / f"{state}-{time.time_ns()}", node.new_vhost()
+        stack = new_stack(options.async_mode, home, url, **results, **UNLIMITED)
         try:
             stack.start_server()
             if state == "hangs":
                 link.swallow()
-            return measure(stack, seconds)
+            return measure(stack, options.seconds)
         finally:
             stack.stop()
 
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each; default %(default)s")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    add_async_mode(parser)
     options = parser.parse_args()
     p99: Samples = defaultdict(list)
     p50: Samples = defaultdict(list)
@@ -143,7 +146,7 @@ def main() -> None:
             node.start()
             for _ in range(options.rounds):
                 for state in random.sample(STATES, len(STATES)):
-                    took = one_round(Path(folder), node, redis, state, options.seconds)
+                    took = one_round(Path(folder), node, redis, state, options)
                     for kind, values in took.items():
                         p99[f"{kind}, {state}"].append(statistics.quantiles(values, n=100)[98])
                         p50[f"{kind}, {state}"].append(statistics.median(values))

@@ -22,7 +22,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import kombu  # noqa: E402
 import socketio  # noqa: E402
-from fanout import LIMITS, Flood  # noqa: E402
+from processes import Flood  # noqa: E402
+from servers import LIMITS, add_async_mode, new_stack  # noqa: E402
 
 from bridge.bus import stream  # noqa: E402
 from bridge.bus.write_only_manager import new_write_only_manager  # noqa: E402
@@ -117,7 +118,7 @@ def fill(stack: Stack) -> None:
 def start(stack: Stack) -> float:
     """Start a server and return the seconds until it has caught up."""
     begun = time.perf_counter()
-    stack.start("server", sys.executable, "-m", "socket_server")
+    stack.start("server", *stack.server_command())
     while True:
         try:
             with urllib.request.urlopen(f"{stack.url}/readyz", timeout=2):
@@ -158,7 +159,7 @@ def answers(stack: Stack, jobs: list[str], count: int) -> list[float]:
     return took
 
 
-def serving(folder: Path) -> dict[str, float]:
+def serving(folder: Path, mode: str) -> dict[str, float]:
     """Measure a real server on a RabbitMQ node of its own."""
     (folder / "node").mkdir()
     node = RabbitMQ(folder / "node")
@@ -166,7 +167,7 @@ def serving(folder: Path) -> dict[str, float]:
     try:
         node.start()
         names = ("empty", "full", "asked")
-        stacks = [Stack(folder / name, node.new_vhost(), **LIMITS) for name in names]
+        stacks = [new_stack(mode, folder / name, node.new_vhost(), **LIMITS) for name in names]
         empty = start(stacks[0])
         fill(stacks[1])
         replayed = start(stacks[1])
@@ -192,6 +193,7 @@ def main() -> None:
     """Measure and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="of folding; default %(default)s")
+    add_async_mode(parser)
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args()
     if find("rabbitmq-server") is None:
@@ -202,7 +204,7 @@ def main() -> None:
             "bytes of a job without log lines": size(),
             "events folded a second": statistics.median(fold for fold, _ in rates),
             "events checked and folded a second": statistics.median(both for _, both in rates),
-            **serving(Path(folder)),
+            **serving(Path(folder), options.async_mode),
         }
     if options.json:
         json.dump(results, sys.stdout, indent=2)

@@ -1,13 +1,14 @@
-"""Milliseconds from a task's call to a client that watches, ours and the plain recipe in turn."""
+"""Milliseconds from a task's call to a client that watches: ours, the plain recipe, and Node's."""
 
 from __future__ import annotations
 
 import statistics
 from functools import partial
 
-from fanout import Flood, run, served
-
-from support.rabbitmq import RabbitMQ
+from fanout import served
+from processes import Flood
+from servers import STOCK, Brokers, by_call, to_broker
+from side_by_side import run
 
 #: Jobs, clients of each, events a second in all, their kind, and what they go through: the call
 #: that a task makes, or straight to the broker, where one process's calls would not be enough.
@@ -28,11 +29,12 @@ def percentiles(latencies: list[float]) -> dict[str, float]:
     return {name: 1000 * seconds for name, seconds in figures.items()}
 
 
-def latency(node: RabbitMQ, kind: str, load: tuple[int, int, int, str, str]) -> dict[str, float]:
+def latency(brokers: Brokers, kind: str, load: tuple[int, int, int, str, str]) -> dict[str, float]:
     """Measure how long events take, and what the server spends on them."""
     rooms, each, rate, events, through = load
-    with served(node, kind, rooms, each) as (server, watchers, stack, jobs):
-        flood = Flood(stack, rooms, events, through if through == "broker" else kind)
+    with served(brokers, kind, rooms, each) as (server, watchers, stack, jobs):
+        way = to_broker(kind) if through == "broker" else by_call(kind)
+        flood = Flood(stack, rooms, events, way)
         try:
             watchers.connect(jobs)
             watchers.keeps_latencies = True
@@ -53,9 +55,8 @@ def latency(node: RabbitMQ, kind: str, load: tuple[int, int, int, str, str]) -> 
 
 def main() -> None:
     """Run."""
-    run(
-        {name: partial(latency, load=load) for name, load in LOADS.items()}, {"p99": 1.0}, unit="ms"
-    )
+    measures = {name: partial(latency, load=load) for name, load in LOADS.items()}
+    run(measures, {"p99": {STOCK: 1.0}}, unit="ms")
 
 
 if __name__ == "__main__":

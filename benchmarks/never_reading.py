@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -16,6 +15,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from processes import server_pid  # noqa: E402
+from servers import add_async_mode, new_stack, raise_file_limit  # noqa: E402
 
 from support.largest import REQUESTS, publish_largest  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
@@ -49,40 +51,41 @@ def connect(stack: Stack, number: int) -> Raw:
     return raw
 
 
-def measure(clients: int, seconds: float, rounds: int, *, limited: bool) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return, for each round, p99 without the clients and beside them, and the server's growth."""
-    found = []
+    found, clients, seconds = [], options.clients, options.seconds
     limits = {
         "TASKBRIDGE_CONNECTS_PER_SECOND": "10000",
         "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": str(2 * clients),
     }
-    if not limited:
+    if options.unlimited:
         names = ("ANSWER_BYTES", "OWNER_ANSWER_BYTES", "OWNER_REQUESTS")
         limits |= {f"TASKBRIDGE_{name}_PER_SECOND": str(1 << 40) for name in names}
     with tempfile.TemporaryDirectory() as folder:
         node = RabbitMQ(Path(folder) / "rabbitmq")
         node.folder.mkdir()
-        stack = Stack(Path(folder) / "stack", node.start().new_vhost(), **limits)
+        url, home = node.start().new_vhost(), Path(folder) / "stack"
+        stack = new_stack(options.async_mode, home, url, **limits)
         try:
-            server = stack.start_server()
+            pid = server_pid(stack.start_server())
             last = publish_largest(stack.settings, OWNER)
             until(lambda: stack.bridge.status(last)["bars"], 60, "the largest jobs")
             witness = Witness(stack, str(uuid.uuid4()))
             witness.begin(seconds)
             witness.end()
-            for _ in range(rounds):
+            for _ in range(options.rounds):
                 witness.begin(seconds)
                 quiet = witness.end()
                 with ExitStack() as all_of_them:
                     crowd = [all_of_them.enter_context(connect(stack, n)) for n in range(clients)]
-                    before, most = memory(server.pid), 0
+                    before, most = memory(pid), 0
                     witness.begin(seconds)
                     for number, (name, payload) in enumerate(REQUESTS, 1):
                         for one in crowd:
                             one.say(f"42/jobs,{number}{json.dumps([name, payload])}")
-                        most = max(most, memory(server.pid))
+                        most = max(most, memory(pid))
                     under = witness.end()
-                    most = max(most, memory(server.pid))
+                    most = max(most, memory(pid))
                 found.append(
                     {
                         "quiet": p99(quiet),
@@ -108,10 +111,10 @@ def main() -> None:
         "--unlimited", action="store_true", help="without the limits on an owner's requests"
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    add_async_mode(parser)
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found = measure(options.clients, options.seconds, options.rounds, limited=not options.unlimited)
+    raise_file_limit()
+    found = measure(options)
     if options.json:
         print(json.dumps(found))
         return

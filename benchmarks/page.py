@@ -23,6 +23,8 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from servers import add_async_mode, new_stack  # noqa: E402
+
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.stack import Stack  # noqa: E402
 from support.wait import until  # noqa: E402
@@ -173,12 +175,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of watching (%(default)s)")
     parser.add_argument("--jobs", type=int, default=200, help="running jobs (%(default)s)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    add_async_mode(parser)
     options = parser.parse_args()
     owner = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         node = RabbitMQ(Path(folder) / "rabbitmq")
         node.folder.mkdir()
-        stack = Stack(Path(folder) / "stack", node.start().new_vhost(), **LIMITS)
+        url, home = node.start().new_vhost(), Path(folder) / "stack"
+        stack = new_stack(options.async_mode, home, url, **LIMITS)
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=ARGUMENTS
         )

@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 
-__all__ = ["Watchers"]
+__all__ = ["UPGRADE", "Watcher", "Watchers"]
 
 UPGRADE = (
     "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
@@ -105,17 +105,27 @@ class Watchers:
         except ConnectionError:
             data = b""
         if not data:
-            self.lost += 1
-            self._poll.unregister(fd)
+            self._gone(client)
             return
         client.buffer += data
         if not client.watching and client.buffer.startswith(b"HTTP/1.1"):
             head, end, rest = client.buffer.partition(b"\r\n\r\n")
             if not end:
                 return
-            assert b" 101 " in head.split(b"\r\n")[0], head
+            if b" 101 " not in head.split(b"\r\n")[0]:
+                self._refused(client, head)
+                return
             client.buffer = rest
         self._frames(client)
+
+    def _gone(self, client: Watcher) -> None:
+        """Note that a connection ended."""
+        self.lost += 1
+        self._poll.unregister(client.socket)
+
+    def _refused(self, client: Watcher, answer: bytes) -> None:
+        """Note that a server does not want a client."""
+        raise AssertionError(answer)
 
     def _frames(self, client: Watcher) -> None:
         buffer, begin, total = client.buffer, 0, len(client.buffer)
