@@ -40,7 +40,7 @@ TARGETS = {
 def served(brokers: Brokers, kind: str, rooms: int, each: int) -> Iterator[Any]:
     """Yield a server, its clients, the stack, and what was measured while they connected."""
     with tempfile.TemporaryDirectory() as folder:
-        stack = brokers.stack(Path(folder), kind)
+        stack = brokers.stack(Path(folder) / "stack", kind)
         watchers = Watchers(stack.port)
         try:
             server = brokers.start_server(stack, kind)

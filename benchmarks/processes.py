@@ -38,7 +38,11 @@ class Server:
     """
 
     def __init__(self, process: Process) -> None:
-        self._process, self._pid = process, server_pid(process)
+        self._process = process
+
+    @property
+    def _pid(self) -> int:
+        return server_pid(self._process)
 
     @property
     def cpu(self) -> float:

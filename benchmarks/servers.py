@@ -17,6 +17,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from node_packages import Missing, need, packages  # noqa: E402
 from processes import HERE, Server  # noqa: E402
 
+from support import stack as stacks  # noqa: E402
+from support.ports import is_listening  # noqa: E402
+from support.process import Process  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
 from support.redis import Redis  # noqa: E402
 from support.stack import Stack  # noqa: E402
@@ -35,8 +38,9 @@ LIMITS = {
 OURS, GEVENT, STOCK, NODE = "taskbridge", "taskbridge on gevent", "plain recipe", "Node"
 #: Columns of ours by the library that serves them.
 COLUMNS = {"eventlet": OURS, "gevent": GEVENT}
-#: What ``Stack.mode`` has for each of them.
-MODES = {OURS: "eventlet", GEVENT: "gevent"}
+#: What ``Stack.mode`` has for each of them: `taskbridge serve`, where it has gevent, else gunicorn.
+OWN = getattr(stacks, "OWN_SERVERS", {})
+MODES = {OURS: "eventlet", GEVENT: "gevent-serve" if "gevent-serve" in OWN else "gevent"}
 
 
 def is_ours(kind: str) -> bool:
@@ -130,10 +134,16 @@ class Brokers:
         stack.mode = MODES.get(kind, stack.mode)
         return stack
 
-    def start_server(self, stack: Stack, kind: str) -> Server:
-        """Start a server of a kind, and wait until it listens."""
+    def start_server(self, stack: Stack, kind: str, *, crowded: bool = False) -> Server:
+        """Start a server of a kind, and wait until it listens.
+
+        Args:
+            stack: whose port and broker it has.
+            kind: of server.
+            crowded: whether so many clients wait for it that it may not answer at once.
+        """
         if is_ours(kind):
-            return Server(stack.start_server())
+            return Server(_started(stack) if crowded else stack.start_server())
         settings = stack.settings
         port = str(stack.port)
         if kind == NODE:
@@ -144,6 +154,13 @@ class Brokers:
             process = stack.start("stock", *script, settings.events, settings.channel, port)
         process.await_output("serving on")
         return Server(process)
+
+
+def _started(stack: Stack) -> Process:
+    """Return a process of ours that listens, without a request for its health."""
+    process = stack.start("server", *stack.server_command())
+    process.until(lambda: is_listening(stack.port), 30, "the first connection")
+    return process
 
 
 @contextmanager
