@@ -1,12 +1,14 @@
 """Draw what the benchmarks beside the plain recipe and Node have found, and put it into the docs.
 
-Usage: performance.py FILE..., with what ``fanout.py --json`` and ``latency.py --json`` printed.
+Usage: performance.py FILE..., with what ``fanout.py --json``, ``latency.py --json``, ``storm.py
+--json`` and ``guarantees.py --json`` printed.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -23,8 +25,12 @@ FIGURES = {
     "p50": ("milliseconds from the call to the client, median", False),
     "p99": ("milliseconds from the call to the client, 99th percentile", False),
     "max": ("milliseconds from the call to the client, at most", False),
+    "all watch again (s)": ("seconds until all clients watch again", False),
+    "peak of the memory (MiB)": ("MiB of the server's memory at most", False),
     "events read per CPU second": ("events read per CPU second of the server", True),
 }
+#: How the titles of costs of guarantees begin.
+COST = "cost in "
 #: Kinds of servers, in the order of their bars and columns; those that were not measured are left
 #: out. Ours are compared with the others.
 OURS = ("taskbridge", "taskbridge on gevent")
@@ -96,6 +102,23 @@ def table(rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
     return lines
 
 
+def costs(comparisons: list[dict[str, Any]]) -> list[str]:
+    """Return a section on what each guarantee costs, in Markdown; [] if none was measured."""
+    found = {
+        one["title"].removeprefix(COST): one["variants"]
+        for one in comparisons
+        if one["title"].startswith(COST)
+    }
+    if not found:
+        return []
+    head = ["", *found]
+    lines = ["### Microseconds of CPU that a guarantee costs", ""]
+    lines += ["Median and quartiles; less is better.", "", _row(head), "|---" * len(head) + "|"]
+    for name in dict.fromkeys(name for variants in found.values() for name in variants):
+        lines.append(_row([name, *(_spread(variants.get(name)) for variants in found.values())]))
+    return [*lines, ""]
+
+
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |".replace("|  |", "| |", 1)
 
@@ -123,11 +146,12 @@ def main() -> None:
     lines = []
     for figure, rows in by_figure(comparisons).items():
         title, more = FIGURES[figure]
-        image = f"images/{figure.replace(' ', '-').lower()}.svg"
+        image = f"images/{re.sub('[^a-z0-9]+', '-', figure.lower()).strip('-')}.svg"
         (DOCS / image).write_text(plot(rows))
         better = "more is better" if more else "less is better"
         lines += [f"### {title[0].upper()}{title[1:]}", "", f"![{title}]({image})", ""]
         lines += [f"Median and quartiles; {better}. Logarithmic scale.", "", *table(rows), ""]
+    lines += costs(comparisons)
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(lines) + "\n" + END + after)
