@@ -44,10 +44,11 @@ class Variants(Brokers):
     Args:
         folder: where it keeps what it writes.
         mode: library that serves ours.
+        variables: of its environment.
     """
 
-    def __init__(self, folder: Path, mode: str) -> None:
-        super().__init__(folder, [mode], ())
+    def __init__(self, folder: Path, mode: str, variables: dict[str, str]) -> None:
+        super().__init__(folder, [mode], (), variables)
         self._kind = COLUMNS[mode]
 
     def stack(self, folder: Path, kind: str, **variables: str) -> Stack:
@@ -138,7 +139,7 @@ def main() -> None:
     options = command.parse_args()
     raise_file_limit()
     with tempfile.TemporaryDirectory() as folder:
-        running = Variants(Path(folder), options.async_mode)
+        running = Variants(Path(folder), options.async_mode, dict(options.set))
         if not running.kinds:
             sys.exit(1)
         try:

@@ -93,10 +93,13 @@ class Brokers:
         folder: where they keep what they write.
         modes: libraries that serve ours.
         beside: kinds that are measured beside ours.
+        variables: of the environment of ours.
     """
 
-    def __init__(self, folder: Path, modes: list[str], beside: tuple[str, ...]) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, modes: list[str], beside: tuple[str, ...], variables: dict[str, str]
+    ) -> None:
+        self._variables = variables
         self._rabbitmq, self._redis = RabbitMQ(folder), Redis(folder)
         self._packages: Path | None = None
         #: Kinds of servers that can be measured here.
@@ -130,7 +133,7 @@ class Brokers:
     def stack(self, folder: Path, kind: str, **variables: str) -> Stack:
         """Return a stack on a broker without messages, for a server of a kind."""
         url = self._redis.url if kind == NODE else self._rabbitmq.new_vhost()
-        stack = Stack(folder, url, **LIMITS, **variables)
+        stack = Stack(folder, url, **{**LIMITS, **variables, **self._variables})
         stack.mode = MODES.get(kind, stack.mode)
         return stack
 
@@ -164,11 +167,13 @@ def _started(stack: Stack) -> Process:
 
 
 @contextmanager
-def brokers(modes: list[str], beside: tuple[str, ...]) -> Iterator[Brokers]:
+def brokers(
+    modes: list[str], beside: tuple[str, ...], variables: dict[str, str]
+) -> Iterator[Brokers]:
     """Yield running brokers; for the arguments see ``Brokers``."""
     raise_file_limit()
     with tempfile.TemporaryDirectory() as folder:
-        made = Brokers(Path(folder), modes, beside)
+        made = Brokers(Path(folder), modes, beside, variables)
         try:
             made.start()
             yield made

@@ -30,7 +30,17 @@ def parser(*, count: int = 3, several: bool = True) -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=count, help="default %(default)s")
     made.add_argument("--json", action="store_true", help="JSON instead of tables")
     add_async_mode(made, several=several)
+    told = "a variable of ours, such as TASKBRIDGE_GATHER=0; may be repeated"
+    made.add_argument("--set", action="append", type=variable, default=[], help=told)
     return made
+
+
+def variable(text: str) -> tuple[str, str]:
+    """Return name and value of ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} must be NAME=VALUE")
+    return name, value
 
 
 def rounds(
@@ -66,7 +76,7 @@ def run(measures: dict[str, Measure], targets: Targets, *, unit: str) -> None:
     command.add_argument("--only", default="", help="part of the name of what to measure")
     options = command.parse_args()
     comparisons = []
-    with brokers(options.async_mode, (STOCK, NODE)) as running:
+    with brokers(options.async_mode, (STOCK, NODE), dict(options.set)) as running:
         for name, measure in measures.items():
             if options.only not in name:
                 continue

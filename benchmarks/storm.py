@@ -136,7 +136,7 @@ def main() -> None:
     command = parser(count=3)
     command.add_argument("--clients", type=int, default=10_000, help="default %(default)s")
     options = command.parse_args()
-    with brokers(options.async_mode, (NODE,)) as running:
+    with brokers(options.async_mode, (NODE,), dict(options.set)) as running:
         found = rounds(
             options.rounds, running.kinds, lambda kind: storm(running, kind, options.clients)
         )
