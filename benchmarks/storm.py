@@ -28,6 +28,7 @@ EVENTS, SPREAD = 2, 20.0
 #: Jobs that are silent are no news here.
 SILENCE = {"TASKBRIDGE_STALLED_AFTER": "3600", "TASKBRIDGE_LOST_AFTER": "7200"}
 ALL_BACK, PEAK = "all watch again (s)", "peak of the memory (MiB)"
+CPU = "CPU of the server until then (s)"
 TARGETS = {ALL_BACK: {NODE: 1.0}}
 MIB = 2**20
 
@@ -108,6 +109,7 @@ def storm(running: Brokers, kind: str, clients: int) -> dict[str, float]:
         server = running.start_server(stack, kind, crowded=True)
         serving = time.time() - killed
         back = [when - killed for answer in crowd.answers() for when in answer]
+        cpu = server.cpu
         flood.wait()
         peak = server.peak
         flood.ask(clients)
@@ -122,6 +124,7 @@ def storm(running: Brokers, kind: str, clients: int) -> dict[str, float]:
         "the server listens again (s)": serving,
         "half of the clients watch again (s)": statistics.median(back),
         ALL_BACK: max(back),
+        CPU: cpu,
         PEAK: peak / MIB,
         "memory before (MiB)": before / MIB,
         "events missed, of 100": 100 * total["missed"] / (clients * (EVENTS + 1)),
