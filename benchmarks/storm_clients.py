@@ -2,7 +2,7 @@
 
 ``storm_clients.py PORT ADDRESS``, with jobs and tokens as a line of JSON on stdin. Says a line when
 all of them watch, and one, with the times, when all of them watch again. Once a line of stdin tells
-the last number of each job's events, it says what they saw of them.
+the last number of each job's events, it says what they saw of them, and waits for its end.
 """
 
 from __future__ import annotations
@@ -181,6 +181,8 @@ def main() -> None:
     seen = {"missed": storm.missed, "repeated": storm.repeated, "refused": storm.refused}
     told_more = {"attempts": storm.attempts, "not recovered": storm.unrecovered}
     print(json.dumps({**seen, **told_more}), flush=True)
+    # Thousands of clients that leave would hold up those of the other processes.
+    threading.Event().wait()
 
 
 if __name__ == "__main__":
