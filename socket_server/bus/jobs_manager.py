@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Hashable
 
-import socketio
 from socketio import packet
 
 from bridge.errors import EventError
@@ -20,6 +19,7 @@ from bridge.protocol.event import (
     room_of_owner,
 )
 from bridge.protocol.json_types import JSONObject
+from socket_server.bus.client_rooms import ClientRooms
 from socket_server.bus.duplicates import Duplicates
 from socket_server.concurrency.state_lock import NoLock, StateLock
 from socket_server.connection.direct_socket import DirectSockets
@@ -57,7 +57,7 @@ class Decoded(dict[str, object]):
         self.offset, self.sound = offset, sound
 
 
-class JobsManager(socketio.PubSubManager):
+class JobsManager(ClientRooms):
     """Filters messages of the bus for ``/jobs``; other namespaces work as in python-socketio.
 
     Without the filter, anyone who may publish on the channel could disconnect clients, move them
