@@ -17,7 +17,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from node_packages import Missing, need, packages  # noqa: E402
 from processes import HERE, Server  # noqa: E402
 
-from support import stack as stacks  # noqa: E402
 from support.ports import is_listening  # noqa: E402
 from support.process import Process  # noqa: E402
 from support.rabbitmq import RabbitMQ  # noqa: E402
@@ -32,15 +31,12 @@ LIMITS = {
     "TASKBRIDGE_MAX_CONNECTIONS_PER_OWNER": "1000000",
     "TASKBRIDGE_OWNER_REQUESTS_PER_SECOND": "1000000",
     "TASKBRIDGE_REQUESTS_PER_SECOND": "1000000",
-    # What serves ours on gevent; its own limit is a thousand clients.
-    "GUNICORN_CMD_ARGS": "--worker-connections=1000000 --backlog=1024",
 }
 OURS, GEVENT, STOCK, NODE = "taskbridge", "taskbridge on gevent", "plain recipe", "Node"
 #: Columns of ours by the library that serves them.
 COLUMNS = {"eventlet": OURS, "gevent": GEVENT}
-#: What ``Stack.mode`` has for each of them: `taskbridge serve`, where it has gevent, else gunicorn.
-OWN = getattr(stacks, "OWN_SERVERS", {})
-MODES = {OURS: "eventlet", GEVENT: "gevent-serve" if "gevent-serve" in OWN else "gevent"}
+#: What ``Stack.mode`` has for each of them.
+MODES = {OURS: "eventlet", GEVENT: "gevent-serve"}
 
 
 def is_ours(kind: str) -> bool:
