@@ -6,8 +6,9 @@ import socketio
 
 from bridge.cli.console import echo
 from bridge.client.bridge import Bridge
-from bridge.client.socket_client import SocketClient, refusal
+from bridge.client.socket_client import SocketClient
 from bridge.client.status import shard_of_job
+from bridge.client.watch_state import refusal
 from bridge.errors import ServerUnavailable
 from bridge.protocol.event import NAMESPACE
 from bridge.protocol.json_types import JSONObject

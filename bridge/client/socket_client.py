@@ -5,31 +5,17 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Callable
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias
 
 import engineio
 import socketio
 
 from bridge import extras
-from bridge.errors import (
-    JobNotFound,
-    ServerUnavailable,
-    SettingsError,
-    TaskbridgeError,
-    TokenError,
-)
-from bridge.protocol.error_codes import TEMPORARY
+from bridge.client.watch_state import is_temporary, refusal
+from bridge.errors import ServerUnavailable, SettingsError, TaskbridgeError
 from bridge.protocol.event import NAMESPACE
-from bridge.protocol.json_types import JSONObject
 
-__all__ = ["SocketClient", "is_temporary", "refusal"]
-
-#: Exception classes, by the code of an error of the protocol; other codes are TaskbridgeError.
-ERRORS: dict[str, type[TaskbridgeError]] = {
-    "not_found": JobNotFound,
-    "unauthorized": TokenError,
-    "wrong_shard": TokenError,
-}
+__all__ = ["Auth", "SocketClient", "explain", "http_refusal", "unavailable"]
 
 HIDDEN = (
     "another package named websocket hides websocket-client, without which no job can be watched: "
@@ -40,25 +26,6 @@ PROXY = (502, 503, 504)
 
 #: What a client connects with: ``{"token": …, "renew": …}``.
 Auth: TypeAlias = dict[str, str | bool]
-
-
-def refusal(error: object) -> TaskbridgeError:
-    """Return the exception for a server's refusal, with the server's message.
-
-    Args:
-        error: ``{"code": …, "message": …}`` of the protocol; anything else is an unknown reason.
-    """
-    told: JSONObject = error if isinstance(error, dict) else {}
-    kind = ERRORS.get(str(told.get("code")), TaskbridgeError)
-    return kind(str(told.get("message") or "the server refused without a reason"))
-
-
-def is_temporary(error: object) -> TypeGuard[JSONObject]:
-    """Whether the server may accept a later attempt to connect."""
-    if not isinstance(error, dict):
-        return False
-    # Servers of 0.1.0 do not say it.
-    return bool(error.get("temporary", error.get("code") in TEMPORARY))
 
 
 class _InOrder(engineio.Client):
@@ -133,33 +100,17 @@ class SocketClient(socketio.Client):
         try:
             self.connect(url, auth=auth, **options)
         except socketio.exceptions.ConnectionError as error:
-            self._refusal = self._refusal or _http_refusal(self.eio.failure)
-            if self._refusal is None:
-                raise ServerUnavailable(self.explain(url)) from error
-            if is_temporary(self._refusal):
-                raise ServerUnavailable(str(self._refusal.get("message"))) from error
-            raise refusal(self._refusal) from error
+            body = getattr(self.eio.failure, "resp_body", None)
+            raise unavailable(self._refusal or http_refusal(body), self.explain(url)) from error
 
     def explain(self, url: str) -> str:
-        """Return why the last attempt to connect failed, and what to change.
+        """Return why the last attempt to connect failed, and what to change; see :func:`explain`.
 
         Args:
             url: URL of the socket server.
         """
         failure = self.eio.failure
-        status = getattr(failure, "status_code", None)
-        if isinstance(failure, ssl.SSLError):
-            reason = getattr(failure, "verify_message", None) or failure.reason or failure
-            return (
-                f"no trusted connection to {url} ({reason}): correct the scheme of TASKBRIDGE_URL, "
-                "the server's certificate, or SSL_CERT_FILE"
-            )
-        if status in PROXY:
-            return f"a proxy at {url} reaches no socket server (HTTP status {status}): start it"
-        if status is not None:
-            what = f"what answers at {url} is no socket server (HTTP status {status})"
-            return f"{what}: set TASKBRIDGE_URL"
-        return f"no socket server answers at {url}: start it, or set TASKBRIDGE_URL"
+        return explain(url, failure, getattr(failure, "status_code", None))
 
     def _note_refusal(self, error: object = None, *_: object) -> None:
         if not isinstance(error, dict):
@@ -178,10 +129,45 @@ def _check_package() -> None:
         raise SettingsError(HIDDEN) from None
 
 
-def _http_refusal(failure: BaseException | None) -> object:
+def unavailable(error: object, why: str) -> TaskbridgeError:
+    """Return the exception for an attempt to connect that failed.
+
+    Args:
+        error: the server's error object; None if no server answered.
+        why: one sentence for the case that no server answered.
+    """
+    if error is None:
+        return ServerUnavailable(why)
+    refused = refusal(error)
+    return ServerUnavailable(str(refused)) if is_temporary(error) else refused
+
+
+def explain(url: str, failure: BaseException | None, status: int | None) -> str:
+    """Return why an attempt to connect failed, and what to change.
+
+    Args:
+        url: URL of the socket server.
+        failure: error of the connection; None if it is not known.
+        status: HTTP status of what answered; None if nothing did.
+    """
+    if isinstance(failure, ssl.SSLError):
+        reason = getattr(failure, "verify_message", None) or failure.reason or failure
+        return (
+            f"no trusted connection to {url} ({reason}): correct the scheme of TASKBRIDGE_URL, "
+            "the server's certificate, or SSL_CERT_FILE"
+        )
+    if status in PROXY:
+        return f"a proxy at {url} reaches no socket server (HTTP status {status}): start it"
+    if status is not None:
+        what = f"what answers at {url} is no socket server (HTTP status {status})"
+        return f"{what}: set TASKBRIDGE_URL"
+    return f"no socket server answers at {url}: start it, or set TASKBRIDGE_URL"
+
+
+def http_refusal(body: str | bytes | None) -> object:
     """Return the server's error object from its answer to a WebSocket request; None for none."""
     try:
-        told = json.loads(getattr(failure, "resp_body", None) or "null")
+        told = json.loads(body or "null")
     except ValueError:
         return None
     error = told.get("error") if isinstance(told, dict) else None

@@ -8,54 +8,22 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, TypedDict
+from typing import Self
 
 import socketio
 
-from bridge.client.novelty import Novelty
-from bridge.client.socket_client import Auth, SocketClient, is_temporary, refusal
-from bridge.errors import EventError, ResultsUnavailable, ServerUnavailable, TaskbridgeError
-from bridge.protocol.event import NAMESPACE, Event
-from bridge.protocol.json_types import JobEvent, SnapshotData
-from bridge.protocol.snapshot import Snapshot
+from bridge.client.socket_client import Auth, SocketClient
+from bridge.client.watch_state import RECONNECT, Answer, Message, Patience, WatchState
+from bridge.errors import ServerUnavailable
+from bridge.protocol.event import NAMESPACE
+from bridge.protocol.json_types import JobEvent
 
 __all__ = ["Watcher"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between attempts to reconnect, first and longest, and the random fraction of the delay.
-RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
-#: Seconds before ``watch`` is sent again to a server that refused temporarily.
-AGAIN = 1.0
 
-
-class Refusal(TypedDict, total=False):
-    """An error of the protocol."""
-
-    code: str
-    message: str
-
-
-class Answer(TypedDict, total=False):
-    """A server's answer to ``watch``; ``error`` is there alone, if not ``ok``."""
-
-    ok: bool
-    error: Refusal
-    snapshot: SnapshotData
-    events: list[JobEvent]
-    recovered: bool
-    cursor: str | None
-
-
-#: A message for the iteration: an error to raise, an answer to ``watch``, or an event.
-Message: TypeAlias = (
-    tuple[Literal["refused"], TaskbridgeError]
-    | tuple[Literal["watch"], Answer]
-    | tuple[Literal["job"], JobEvent]
-)
-
-
-class Watcher:
+class Watcher(WatchState):
     """Iterate to get each event of a job, once, in order; the iteration ends with the job.
 
     Args:
@@ -67,6 +35,7 @@ class Watcher:
         timeout: seconds without any connection after which to give up; None means never.
         cursor: cursor to resume from; None means the beginning.
         path: path of Socket.IO at the server.
+        limit: seconds in all after which to give up; None means never.
     """
 
     def __init__(
@@ -78,17 +47,12 @@ class Watcher:
         timeout: float | None = None,
         cursor: str | None = None,
         path: str = "socket.io",
+        limit: float | None = None,
     ) -> None:
-        self.snapshot = Snapshot(job)
-        #: Position in the job's events up to which this client has seen them.
-        self.cursor: str | None = cursor
-        #: False once events were missed that the server could not replay.
-        self.recovered = True
+        super().__init__(job, cursor, timeout)
         self.connected = False
-        #: After a reconnect a server may send events again that were yielded.
-        self._novelty = Novelty()
         self._url, self._token, self._timeout, self._path = url, token, timeout, path
-        self._refused_since: float | None = None
+        self._whole = Patience(limit)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._client = SocketClient(lambda error: self._put(("refused", error)), **RECONNECT)
         self._client.on("connect", self._on_connect, namespace=NAMESPACE)
@@ -121,7 +85,9 @@ class Watcher:
                 backend did not answer.
             JobNotFound, TokenError, TaskbridgeError: the server refused, or refused temporarily
                 for ``timeout`` seconds.
+            TimeoutError: the job had not ended ``limit`` seconds after the iteration began.
         """
+        self._whole.begin()
         self._connect()
         try:
             yield from self._events()
@@ -134,54 +100,35 @@ class Watcher:
                 case "refused", error:
                     raise error
                 case "watch", answer:
-                    yield from self._start(answer)
-                case "job", message:
-                    yield from self._fold(message)
+                    yield from self._answered(answer)
+                case "job", message if self._fold(message):
+                    yield message
             if self.snapshot.ended:
                 return
 
-    def _fold(self, message: JobEvent) -> Iterator[JobEvent]:
-        if (event := self._event(message)) and self.snapshot.apply(event, message.get("totals")):
-            self.cursor = message.get("cursor") or self.cursor
-            if self._novelty.take(event):
-                yield message
-
     def _next(self) -> Message:
         """Return the next message, giving up when there was no connection for too long."""
-        since = time.monotonic()
-        while True:
+        self._outage.end()
+        while not self._whole.is_over:
             try:
                 return self._inbox.get(timeout=0.25)
             except queue.Empty:
                 if self.connected:
-                    since = time.monotonic()
-                elif self._timeout is not None and time.monotonic() - since > self._timeout:
+                    self._outage.end()
+                    continue
+                self._outage.begin()
+                if self._outage.is_over:
                     raise ServerUnavailable(self._client.explain(self._url)) from None
+        raise TimeoutError
 
-    def _start(self, answer: Answer) -> Iterator[JobEvent]:
-        if not answer.get("ok"):
-            error = answer.get("error", {})
-            if is_temporary(error) and self._may_ask_again():
-                return
-            if error.get("code") == "unavailable":
-                raise ResultsUnavailable(str(error.get("message")))
-            raise refusal(error)
-        self._refused_since = None
-        self.recovered = self.recovered and answer["recovered"]
-        # The snapshot includes the events of the answer.
-        self.snapshot = Snapshot.decode(answer["snapshot"], self.snapshot)
-        for message in answer["events"]:
-            event = self._event(message)
-            if event and self._novelty.take(event):
-                yield message
-        self.cursor = answer["cursor"]
-
-    def _event(self, message: object) -> Event | None:
-        try:
-            event = Event.decode(message)
-        except EventError:
-            return None
-        return event if event.job == self.snapshot.job else None
+    def _answered(self, answer: Answer) -> Iterator[JobEvent]:
+        if answer.get("ok"):
+            yield from self._start(answer)
+            return
+        time.sleep(self._refused(answer.get("error", {})))
+        if self.connected:
+            with contextlib.suppress(socketio.exceptions.SocketIOError):  # a reconnect sends it
+                self._ask()
 
     def _connect(self) -> None:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -199,30 +146,15 @@ class Watcher:
                     logger.warning("taskbridge: %s; trying again", said)
                 time.sleep(RECONNECT["reconnection_delay"])
 
-    def _may_ask_again(self) -> bool:
-        """Send ``watch`` again after a pause; False once this went on for ``timeout`` seconds."""
-        now = time.monotonic()
-        self._refused_since = self._refused_since or now
-        if self._timeout is not None and now - self._refused_since >= self._timeout:
-            return False
-        time.sleep(AGAIN)
-        if self.connected:
-            with contextlib.suppress(socketio.exceptions.SocketIOError):  # a reconnect sends it
-                self._ask()
-        return True
-
     def _on_connect(self) -> None:
         self.connected = True
         self._ask()
 
     def _ask(self) -> None:
-        request = {"job": self.snapshot.job}
-        if self.cursor:
-            request["cursor"] = self.cursor
         # The answer comes in order with the events, on the same thread.
         self._client.emit(
             "watch",
-            request,
+            self._request(),
             namespace=NAMESPACE,
             callback=lambda answer: self._put(("watch", answer)),
         )

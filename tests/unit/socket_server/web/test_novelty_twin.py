@@ -15,7 +15,7 @@ import random
 
 import pytest
 
-from bridge.client import watcher as watching
+from bridge.client import watch_state
 from bridge.client.watcher import Watcher
 from bridge.errors import JobNotFound
 from support.stories import FEW, MANY, ONE, story
@@ -34,7 +34,7 @@ KINDS = (
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
     """Let a watcher ask again at once."""
-    monkeypatch.setattr(watching, "AGAIN", 0.0)
+    monkeypatch.setattr(watch_state, "pause", lambda _: 0.0)
 
 
 def sessions():
