@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bridge.application import install as install
+    from bridge.client.asynchronous.watcher import AsyncWatcher as AsyncWatcher
     from bridge.client.bridge import Bridge as Bridge
     from bridge.client.bridge import Job as Job
     from bridge.client.watcher import Watcher as Watcher
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.errors import InputError as InputError
     from bridge.errors import JobCancelled as JobCancelled
     from bridge.errors import JobEnded as JobEnded
+    from bridge.errors import JobFailed as JobFailed
     from bridge.errors import JobNotFound as JobNotFound
     from bridge.errors import QueueUnavailable as QueueUnavailable
     from bridge.errors import ResultsUnavailable as ResultsUnavailable
@@ -52,6 +54,7 @@ _HOMES = {
     "Grant": "tokens",
     "Settings": "settings",
     "Watcher": "client.watcher",
+    "AsyncWatcher": "client.asynchronous.watcher",
     # A task
     "job": "reporting.current_job",
     "progress": "reporting.progress",
@@ -76,6 +79,7 @@ _HOMES = {
     "InputError": "errors",
     "JobCancelled": "errors",
     "JobEnded": "errors",
+    "JobFailed": "errors",
     "JobNotFound": "errors",
     "QueueUnavailable": "errors",
     "ResultsUnavailable": "errors",

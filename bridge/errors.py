@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = [
     "BrokerUnavailable",
     "EnqueueError",
@@ -9,6 +11,7 @@ __all__ = [
     "InputError",
     "JobCancelled",
     "JobEnded",
+    "JobFailed",
     "JobNotFound",
     "QueueUnavailable",
     "ResultsUnavailable",
@@ -77,6 +80,23 @@ class JobNotFound(TaskbridgeError):
 
 class JobEnded(TaskbridgeError):
     """The job has ended, so it cannot be cancelled any more."""
+
+
+class JobFailed(TaskbridgeError):
+    """A job whose result was waited for has failed, was cancelled or was lost.
+
+    Args:
+        message: one sentence.
+        state: ``failed``, ``cancelled`` or ``lost``.
+        error: the exception that its task raised, ``{"class": …, "message": …}``; None if there is
+            none.
+    """
+
+    def __init__(
+        self, message: str, state: str = "failed", error: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.state, self.error = state, error
 
 
 class InputError(TaskbridgeError):

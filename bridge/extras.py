@@ -14,6 +14,7 @@ ASYNC_MODES = ("eventlet", "gevent")
 #: without those that are only sometimes used.
 NEEDS = {
     "client": ("client", {"websocket-client": "websocket"}),
+    "asyncio": ("asyncio", {"aiohttp": "aiohttp"}),
     "cli": ("cli", {"click": "click", "honcho": "honcho", "rich": "rich"}),
     "server": (
         "server",

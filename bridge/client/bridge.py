@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bridge import forking, tokens
 from bridge.bus.sharding import shard_of
+from bridge.client.asynchronous.connections import Connections
 from bridge.client.celery_app import away, broker_errors, new_app
 from bridge.client.validation import check, check_push
 from bridge.errors import BrokerUnavailable, EnqueueError, JobEnded, JobNotFound, SettingsError
@@ -23,6 +24,7 @@ from bridge.settings import Settings
 from bridge.untyped import CeleryApp, Signature
 
 if TYPE_CHECKING:
+    from bridge.client.asynchronous.watcher import AsyncWatcher
     from bridge.client.watcher import Watcher
 
 __all__ = ["ENDINGS", "Bridge", "Job"]
@@ -53,6 +55,42 @@ class Job:
             SettingsError: there is no secret.
         """
         return self.bridge.token(jobs=[self.id], scope="watch cancel")
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait in an event loop for the job's end, and return its result.
+
+        Args:
+            timeout: seconds after which to give up; default never. The job goes on.
+
+        Returns:
+            The result, as JSON has it; None if the job ended without one.
+
+        Raises:
+            JobFailed: the job has failed, was cancelled or was lost.
+            TimeoutError: it has not ended in time.
+            ResultsUnavailable: its result is no JSON or too large, or no server knows the job and
+                the result backend does not answer.
+            ServerUnavailable, JobNotFound, TokenError, SettingsError: it cannot be watched.
+        """
+        from bridge.client import outcome
+
+        return outcome.result(await self.bridge._final_async(self.id, timeout))
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Wait for the job's end, and return its result: :meth:`result` without an event loop.
+
+        Args:
+            timeout: seconds after which to give up; default never. The job goes on.
+
+        Returns:
+            The result, as JSON has it; None if the job ended without one.
+
+        Raises:
+            (as :meth:`result`) JobFailed, TimeoutError, ResultsUnavailable and others.
+        """
+        from bridge.client import outcome
+
+        return outcome.result(self.bridge._final(self.id, timeout))
 
 
 class Bridge:
@@ -100,6 +138,7 @@ class Bridge:
         #: the id of the process that made them.
         self._apps: dict[str, CeleryApp] = {}
         self._pid = os.getpid()
+        self._connections = Connections(self)
         forking.install()
 
     @property
@@ -312,6 +351,16 @@ class Bridge:
             JobNotFound: ``job`` is not a valid id.
             (when iterated) ServerUnavailable, ResultsUnavailable, JobNotFound, TokenError.
         """
+        return self._watcher(job, timeout=timeout, cursor=cursor)
+
+    def _watcher(
+        self,
+        job: str,
+        *,
+        timeout: float | None,
+        cursor: str | None = None,
+        limit: float | None = None,
+    ) -> Watcher:
         from bridge.client.status import shard_of_job
         from bridge.client.watcher import Watcher
 
@@ -320,7 +369,92 @@ class Bridge:
         # A callable: the watcher renews the token, which need not live as long as a job may.
         token = lambda: self.token(jobs=[job], shard=shard)  # noqa: E731
         path = self.settings.socket_path
-        return Watcher(url, token, job, timeout=timeout, cursor=cursor, path=path)
+        return Watcher(url, token, job, timeout=timeout, cursor=cursor, path=path, limit=limit)
+
+    def awatch(
+        self, job: str, *, timeout: float | None = None, cursor: str | None = None
+    ) -> AsyncWatcher:
+        """Return an iterator for ``async for`` over the job's events; see :meth:`watch`.
+
+        Watches of an event loop share connections, a hundred jobs one. Needs the extra
+        ``asyncio``.
+
+        Args:
+            job: id of the job.
+            timeout: seconds without a connection after which to give up; default never.
+            cursor: cursor of an earlier watcher, to resume from; default the beginning.
+
+        Raises:
+            JobNotFound: ``job`` is not a valid id.
+            (when iterated) ServerUnavailable, ResultsUnavailable, JobNotFound, TokenError,
+                SettingsError.
+        """
+        from bridge.client.asynchronous.watcher import AsyncWatcher
+
+        check_identifier(job, "a job's id", JobNotFound)
+        return AsyncWatcher(self._connections, job, timeout=timeout, cursor=cursor)
+
+    def _final(self, job: str, timeout: float | None) -> SnapshotData:
+        from bridge.client.outcome import final
+
+        return final(self._watcher(job, timeout=timeout, limit=timeout), timeout)
+
+    async def _final_async(self, job: str, timeout: float | None) -> SnapshotData:
+        from bridge.client.outcome import final_async
+
+        return await final_async(self.awatch(job), timeout)
+
+    async def aenqueue(
+        self,
+        task: str | Signature,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        owner: str | None = None,
+        title: str | None = None,
+        redact: bool = False,
+        **options: object,
+    ) -> Job:
+        """Do what :meth:`enqueue` does in a thread, so that no event loop waits for the broker.
+
+        A caller that is cancelled meanwhile does not know whether the job was enqueued.
+
+        Args:
+            task: as for :meth:`enqueue`, as all other arguments are.
+            args: positional arguments; JSON.
+            kwargs: keyword arguments; JSON.
+            owner: owner of the job.
+            title: what people see in place of the task's name.
+            redact: whether its arguments are hidden from operators.
+            options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
+
+        Raises:
+            EnqueueError, BrokerUnavailable, QueueUnavailable: as :meth:`enqueue` does.
+        """
+        from bridge.client.asynchronous.threads import in_thread
+
+        def call() -> Job:
+            return self.enqueue(
+                task, args, kwargs, owner=owner, title=title, redact=redact, **options
+            )
+
+        return await in_thread(call)
+
+    async def acancel(self, job: str) -> str:
+        """Do what :meth:`cancel` does in a thread, so that no event loop waits for it.
+
+        Args:
+            job: id of the job.
+
+        Returns:
+            The job's state before; see :meth:`cancel`.
+
+        Raises:
+            JobNotFound, JobEnded, BrokerUnavailable, SettingsError: as :meth:`cancel` does.
+        """
+        from bridge.client.asynchronous.threads import in_thread
+
+        return await in_thread(self.cancel, job)
 
     def cancel(self, job: str) -> str:
         """Ask all workers to stop all tasks of a job; watchers see ``cancelling`` at once.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IN_CELERY",
+    "Service",
     "from_result",
     "read_result",
     "shard_of_job",

@@ -78,7 +78,7 @@ def is_temporary(error: object) -> bool:
 def pause(error: JSONObject) -> float:
     """Return the seconds after which to send a request again that was refused temporarily."""
     wait = error.get("retry_after")
-    return min(wait, LONGEST) if isinstance(wait, int | float) and wait > 0 else AGAIN
+    return min(float(wait), LONGEST) if isinstance(wait, int | float) and wait > 0 else AGAIN
 
 
 class Patience:

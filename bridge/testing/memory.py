@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.client.bridge import ENDINGS, Bridge, Job
@@ -139,6 +139,21 @@ class MemoryBridge(Bridge):
         """
         self.status(job)
         return iter(self.jobs[job].events)
+
+    async def awatch(self, job: str, **_: object) -> AsyncIterator[JobEvent]:  # type: ignore[override]  # no AsyncWatcher
+        """Iterate over a job's events with ``async for``.
+
+        Raises:
+            JobNotFound: it was not enqueued here.
+        """
+        for event in self.watch(job):
+            yield event
+
+    def _final(self, job: str, timeout: float | None) -> SnapshotData:
+        return self.status(job)
+
+    async def _final_async(self, job: str, timeout: float | None) -> SnapshotData:
+        return self.status(job)
 
     def cancel(self, job: str) -> str:
         """Always raise: a job has ended when ``enqueue`` returns.

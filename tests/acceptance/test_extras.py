@@ -159,6 +159,12 @@ except TaskbridgeError as error:
     sys.stdout.write(f"{type(error).__name__}: {error}\\n")
 """
 WATCHED = "print([event['type'] for event in bridge.watch({!r}, timeout=30)])"
+AWATCHED = """
+import asyncio
+async def types(job):
+    return [event["type"] async for event in bridge.awatch(job, timeout=30)]
+print(asyncio.run(types({!r})))
+"""
 
 
 def python(environment, folder, code, **variables):
@@ -173,6 +179,10 @@ def test_a_service_gets_one_sentence_for_what_it_lacks(installed, tmp_path):
     told = functools.partial(python, installed(""), tmp_path, TASKBRIDGE_URL="http://127.0.0.1:1")
     assert told("list(bridge.watch('j'))") == (
         'SettingsError: websocket-client is not installed: pip install "taskbridge[client]"'
+    )
+    awaited = "import asyncio; asyncio.run(anext(aiter(bridge.awatch('j'))))"
+    assert told(awaited) == (
+        'SettingsError: aiohttp is not installed: pip install "taskbridge[asyncio]"'
     )
     assert told("bridge.status('j')") == f"ResultsUnavailable: {SQL}"
     assert told("bridge.enqueue('n', owner='o')", **ON_REDIS) == f"SettingsError: {REDIS}"
@@ -224,6 +234,7 @@ def test_each_program_works_with_its_own_extra_alone(installed, tmp_path, variab
         worker.await_output(" ready.", 60)
         job = service(has(), code=enqueue)
         assert "'succeeded'" in service(has("client"), code=WATCHED.format(job))
+        assert "'succeeded'" in service(has("asyncio"), code=AWATCHED.format(job))
         listed = [has("cli").command, "jobs", "--owner", "o"]
         env = has("cli").environ(**variables)
         done = subprocess.run(

@@ -49,6 +49,8 @@ def test_a_view_enqueues_a_job_that_its_user_watches(stack, framework):
         server.until(lambda: is_listening(port), 30, f"{framework} to listen")
         told = post(f"http://127.0.0.1:{port}/sums", "ada")
         assert result(stack, told) == 42
+        if framework == "FastAPI":
+            assert post(f"http://127.0.0.1:{port}/results", "ada") == [3, 42]
         assert "Traceback" not in server.output
 
 

@@ -6,6 +6,7 @@ Each test fails when the library renames the part, or does not use it any more.
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import multiprocessing.util
 import re
@@ -151,6 +152,21 @@ def test_a_client_reads_by_the_method_that_closes_the_socket(connection):
     assert "_read_loop_websocket" in vars(type(connection))
     assert "self.ws = ws" in inspect.getsource(engineio.Client._connect_websocket)
     assert callable(websocket.WebSocket.shutdown)
+
+
+def test_an_asyncio_client_handles_events_and_answers_in_their_order():
+    async def main():
+        client, told = socketio.AsyncClient(handle_sigint=False), []
+        client.on("job", told.append, namespace="/jobs")
+        for number in range(50):
+            answer = client._generate_ack_id("/jobs", told.append)
+            for text in (f'2/jobs,["job",{number}]', f"3/jobs,{answer}[{number}]"):
+                await client.eio._receive_packet(packet.Packet(packet.MESSAGE, data=text))
+        while len(told) < 100:
+            await asyncio.sleep(0)
+        return told
+
+    assert asyncio.run(main()) == [number for number in range(50) for _ in range(2)]
 
 
 def test_a_servers_socket_has_the_attributes_that_are_read():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 
@@ -10,7 +11,7 @@ from celery import Celery, chain, chord, group
 from tqdm import tqdm
 
 from bridge import JobCancelled, job, progress
-from bridge.errors import EnqueueError, JobEnded, JobNotFound
+from bridge.errors import EnqueueError, JobEnded, JobFailed, JobNotFound
 from bridge.testing import Bar, Line, MemoryBridge, assert_progress, record
 
 
@@ -140,6 +141,18 @@ def test_a_job_is_enqueued_by_name_and_has_run(bridge):
     assert [event["type"] for event in bridge.watch(done.id)][-1] == "succeeded"
     assert_progress(bridge.jobs[done.id], desc="rows", total=3)
     assert done.token
+
+
+def test_a_coroutine_enqueues_watches_and_awaits_a_job(bridge):
+    async def main():
+        done = await bridge.aenqueue("shop.export", [3], owner="ada")
+        return [event["type"] async for event in bridge.awatch(done.id)], await done.result()
+
+    types, result = asyncio.run(main())
+    assert (types[-1], result) == ("succeeded", 3)
+    assert bridge.enqueue("shop.export", [2]).wait() == 2
+    with pytest.raises(JobFailed, match="has failed: ValueError: no such shop"):
+        bridge.enqueue("shop.fail").wait()
 
 
 def test_canvases_are_one_job(bridge, app):

@@ -1,0 +1,72 @@
+"""What a connection for asyncio says about what answers instead of a socket server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from bridge.client.asynchronous.socket_client import AsyncSocketClient
+from bridge.errors import ServerUnavailable, TaskbridgeError, TokenError
+
+BUSY = {"error": {"code": "too_many_connections", "message": "too many", "temporary": True}}
+FORBIDDEN = {"error": {"code": "unauthorized", "message": "not from here", "temporary": False}}
+
+
+def http(status, body=b""):
+    head = f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def error_of(answer, scheme="http"):
+    """Return the error of a connection to what answers each request so, and its URL."""
+
+    async def reply(reader, writer):
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async def main():
+        async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
+            url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            client = AsyncSocketClient(url, "socket.io", {})
+            with pytest.raises(TaskbridgeError) as raised:
+                async with client.connected("token"):
+                    pass
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return raised.value, url
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "sentence"),
+    [
+        (b"", ServerUnavailable, "no socket server answers at {url}: start it, or set"),
+        (b"garbage", ServerUnavailable, "no socket server answers at {url}: start it, or set"),
+        (
+            http(404),
+            ServerUnavailable,
+            "what answers at {url} is no socket server (HTTP status 404",
+        ),
+        (
+            http(503),
+            ServerUnavailable,
+            "a proxy at {url} reaches no socket server (HTTP status 503",
+        ),
+        (http(429, json.dumps(BUSY).encode()), ServerUnavailable, "too many"),
+        (http(403, json.dumps(FORBIDDEN).encode()), TokenError, "not from here"),
+    ],
+    ids=["nothing", "garbage", "no server", "proxy", "busy", "forbidden"],
+)
+def test_what_answers_instead_of_a_server_is_named(answer, kind, sentence):
+    error, url = error_of(answer)
+    assert type(error) is kind
+    assert re.match(re.escape(sentence.format(url=url)), str(error))
+
+
+def test_a_url_with_the_wrong_scheme_is_named():
+    error, url = error_of(http(400), "https")
+    assert re.match(rf"no trusted connection to {url} \(.*\): correct the scheme", str(error))
