@@ -45,6 +45,8 @@ class SharedConnection:
         self._bridge, self.shard, self._on_end = bridge, shard, on_end
         self._url = bridge.settings.url_of(shard)
         self._subscriptions: dict[str, set[Subscription]] = {}
+        #: Bytes of the ids of these jobs.
+        self._bytes = 0
         #: Subscriptions whose ``watch`` is to be sent; a dict keeps their order.
         self._waiting: dict[Subscription, None] = {}
         #: Jobs that the connection's token names.
@@ -60,16 +62,17 @@ class SharedConnection:
 
     def takes(self, job: str) -> bool:
         """Whether a job can be watched on this connection."""
-        jobs = self._subscriptions
-        if job in jobs:
+        if job in self._subscriptions:
             return True
         most = min(MAX_JOBS, self._bridge.settings.max_watched)
-        return len(jobs) < most and len(json.dumps([*jobs, job])) <= MAX_BYTES
+        return len(self._subscriptions) < most and self._bytes + _size(job) <= MAX_BYTES
 
     def join(self, job: str, request: Callable[[], JSONObject]) -> Subscription:
         """Watch a job; see :class:`Subscription` for the arguments."""
         subscription = Subscription(job, request, self._ask)
         subscription.lost(self._why) if self._why else subscription.connected()
+        if job not in self._subscriptions:
+            self._bytes += _size(job)
         self._subscriptions.setdefault(job, set()).add(subscription)
         return subscription
 
@@ -79,6 +82,7 @@ class SharedConnection:
         subscriptions.discard(subscription)
         self._waiting.pop(subscription, None)
         if not subscriptions and self._subscriptions.pop(subscription.job, None) is not None:
+            self._bytes -= _size(subscription.job)
             self._woken.set()
             if not self._subscriptions:
                 self._on_end(self)
@@ -191,6 +195,11 @@ class SharedConnection:
     def _expire(self, *_: object) -> None:
         self._is_expiring = True
         self._woken.set()
+
+
+def _size(job: str) -> int:
+    """Return how many bytes a job's id takes in a token's list."""
+    return len(json.dumps(job)) + len(",")
 
 
 def _delay(attempt: int) -> float:

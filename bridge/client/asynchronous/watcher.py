@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +23,9 @@ __all__ = ["AsyncWatcher"]
 
 #: Most events that an iteration yields before other tasks of the event loop have their turn.
 TURN = 8
+#: Set once the modules of connections are imported: an import in the event loop would hold it up,
+#: and so would one that waits for the same import in a thread.
+_IMPORTED = threading.Event()
 
 
 class AsyncWatcher(WatchState):
@@ -100,8 +104,7 @@ class AsyncWatcher(WatchState):
 
     async def _join(self) -> tuple[SharedConnection, Subscription]:
         job = self.snapshot.job
-        # In a thread: it imports modules, and asks servers for the job if there are shards.
-        shard = await asyncio.to_thread(_prepare, self._connections.bridge, job)
+        shard = await _shard(self._connections.bridge, job)
         connection = self._connections.of(job, shard)
         return connection, connection.join(job, self._request)
 
@@ -131,9 +134,17 @@ class AsyncWatcher(WatchState):
         return []
 
 
-def _prepare(bridge: Service, job: str) -> int | None:
-    """Import what a connection needs, and return the shard of a job; None if there is only one."""
+async def _shard(bridge: Service, job: str) -> int | None:
+    """Return the shard of a job; None if there is only one. What a connection needs is imported."""
+    if not _IMPORTED.is_set():
+        await asyncio.to_thread(_import)
+    return (
+        await asyncio.to_thread(shard_of_job, bridge, job) if bridge.settings.shards > 1 else None
+    )
+
+
+def _import() -> None:
     extras.demand("asyncio")
     from bridge.client.asynchronous import connection  # noqa: F401
 
-    return shard_of_job(bridge, job)
+    _IMPORTED.set()
