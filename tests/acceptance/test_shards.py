@@ -156,6 +156,28 @@ def test_clients_of_every_owner_find_their_server_through_the_balancer(balanced)
     assert {shard_of(owner, 2) for owner in "abcd"} == {0, 1}
 
 
+#: Awaits jobs of four owners in an event loop.
+AWAITED = """
+import asyncio
+from bridge import Bridge
+
+async def main():
+    bridge = Bridge()
+    jobs = [await bridge.aenqueue("support.add", [1, 2], owner=owner) for owner in "abcd"]
+    print(await asyncio.gather(*(job.result(timeout=30) for job in jobs)))
+
+asyncio.run(main())
+"""
+
+
+def test_an_event_loop_awaits_jobs_of_both_shards_through_the_balancer(balanced):
+    _, env = balanced
+    done = subprocess.run(
+        [sys.executable, "-c", AWAITED], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("[3, 3, 3, 3]\n", "")
+
+
 def test_doctor_finds_the_shards_behind_the_balancer_and_a_server_on_the_wrong_one(balanced):
     until(lambda: "of 2" not in run(balanced, "doctor").stdout, 30, "both servers to be balanced")
     done = run(balanced, "doctor")
