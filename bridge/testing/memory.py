@@ -140,14 +140,19 @@ class MemoryBridge(Bridge):
         self.status(job)
         return iter(self.jobs[job].events)
 
-    async def awatch(self, job: str, **_: object) -> AsyncIterator[JobEvent]:  # type: ignore[override]  # no AsyncWatcher
-        """Iterate over a job's events with ``async for``.
+    def awatch(self, job: str, **_: object) -> AsyncIterator[JobEvent]:  # type: ignore[override]  # no AsyncWatcher
+        """Return an iterator for ``async for`` over a job's events.
 
         Raises:
             JobNotFound: it was not enqueued here.
         """
-        for event in self.watch(job):
-            yield event
+        events = self.watch(job)
+
+        async def each() -> AsyncIterator[JobEvent]:
+            for event in events:
+                yield event
+
+        return each()
 
     def _final(self, job: str, timeout: float | None) -> SnapshotData:
         return self.status(job)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from bridge.client.status import Service
-
 if TYPE_CHECKING:
+    import asyncio
+
     from bridge.client.asynchronous.connection import SharedConnection
+    from bridge.client.status import Service
 
 __all__ = ["Connections"]
 
@@ -31,19 +31,23 @@ class Connections:
             job: id of the job.
             shard: its shard; None if there is only one.
         """
+        # Here, since asyncio takes as long to import as all that a service needs without it.
+        import asyncio
+
         from bridge.client.asynchronous.connection import SharedConnection
 
-        for loop in [one for one in self._open if one.is_closed()]:
-            del self._open[loop]
-        ours = self._open.setdefault(asyncio.get_running_loop(), [])
+        for old in list(self._open):  # other threads have loops, too
+            if old.is_closed():
+                self._open.pop(old, None)
+        loop = asyncio.get_running_loop()
+        ours = self._open.setdefault(loop, [])
         for connection in ours:
             if connection.shard == shard and connection.takes(job):
                 return connection
-        ours.append(SharedConnection(self.bridge, shard, self._forget))
+        ours.append(SharedConnection(self.bridge, shard, lambda one: self._forget(loop, one)))
         return ours[-1]
 
-    def _forget(self, connection: SharedConnection) -> None:
-        loop = asyncio.get_running_loop()
+    def _forget(self, loop: asyncio.AbstractEventLoop, connection: SharedConnection) -> None:
         ours = self._open.get(loop, [])
         if connection in ours:
             ours.remove(connection)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from types import ModuleType
 
@@ -26,6 +29,7 @@ OWNERS = {
 IDS = {
     "status": (JobNotFound, lambda one, key: one.status(key)),
     "watch": (JobNotFound, lambda one, key: one.watch(key)),
+    "awatch": (JobNotFound, lambda one, key: one.awatch(key)),
     "cancel": (JobNotFound, lambda one, key: one.cancel(key)),
     "request_cancel": (JobNotFound, lambda one, key: one.request_cancel(key)),
     "push": (EnqueueError, lambda one, key: one.push("notice", job=key)),
@@ -82,3 +86,11 @@ def test_durable_is_a_truth_value_or_its_parts():
     told = "durable must be True, False or a bridge.Durability, not str"
     with pytest.raises(SettingsError, match=told):
         bridge.install(Celery("shop", set_as_current=False), durable="yes")
+
+
+def test_a_service_that_only_enqueues_imports_nothing_that_it_does_not_need():
+    program = "import sys; from bridge import Bridge; Bridge(); print(*sys.modules)"
+    environ = {**os.environ, "TASKBRIDGE_SECRET": KEY}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert not {"asyncio", "aiohttp", "socketio", "urllib.request"} & set(done.stdout.split())
