@@ -82,7 +82,7 @@ def test_a_watch_outlasts_its_token_across_a_cut_for_as_long_as_the_job(stack, t
         thread.start()
         until(lambda: is_refused(stack, token), 20, "the end of the first token")
         link.cut()
-        until(lambda: not watch.connected, 20, "the cut")
+        until(lambda: not watch.connected, 20, "the cut", interval=0.001)
         (tmp_path / "end").touch()
         thread.join(60)
     lines = [line["message"] for one in events for line in one["data"].get("lines", [])]

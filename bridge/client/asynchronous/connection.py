@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import json
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable
 from typing import cast
 
 from bridge.client.asynchronous.socket_client import AsyncSocketClient, ConnectionLost
 from bridge.client.asynchronous.subscription import Subscription
+from bridge.client.asynchronous.subscriptions import Subscriptions
 from bridge.client.socket_client import explain
 from bridge.client.status import Service
 from bridge.client.watch_state import RECONNECT, Answer, is_temporary, pause
@@ -23,10 +24,8 @@ __all__ = ["SharedConnection"]
 
 logger = logging.getLogger(__name__)
 
-#: Most jobs of one connection, and most bytes of their ids as JSON. The token names each of them,
-#: and a server takes 20 requests a second from a connection: after a cut, a hundred jobs are
-#: watched again within seconds.
-MAX_JOBS, MAX_BYTES = 100, 16 * 1024
+#: Least seconds from one token to the next that only names fewer jobs.
+DROP = 1.0
 LOST = "the connection to the socket server at {} was lost: it is tried again"
 
 
@@ -44,13 +43,14 @@ class SharedConnection:
     ) -> None:
         self._bridge, self.shard, self._on_end = bridge, shard, on_end
         self._url = bridge.settings.url_of(shard)
-        self._subscriptions: dict[str, set[Subscription]] = {}
-        #: Bytes of the ids of these jobs.
-        self._bytes = 0
+        self._subscriptions = Subscriptions(bridge.settings.max_watched)
+        #: Whether a job can be watched on this connection.
+        self.takes = self._subscriptions.takes
         #: Subscriptions whose ``watch`` is to be sent; a dict keeps their order.
         self._waiting: dict[Subscription, None] = {}
         #: Jobs that the connection's token names.
         self._named: set[str] = set()
+        self._named_at = -DROP
         self._is_expiring = False
         #: Why there is no connection, in one sentence; empty while there is one.
         self._why = explain(self._url, None, None)
@@ -60,42 +60,26 @@ class SharedConnection:
         self._woken = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def takes(self, job: str) -> bool:
-        """Whether a job can be watched on this connection."""
-        if job in self._subscriptions:
-            return True
-        most = min(MAX_JOBS, self._bridge.settings.max_watched)
-        return len(self._subscriptions) < most and self._bytes + _size(job) <= MAX_BYTES
-
     def join(self, job: str, request: Callable[[], JSONObject]) -> Subscription:
         """Watch a job; see :class:`Subscription` for the arguments."""
         subscription = Subscription(job, request, self._ask)
         subscription.lost(self._why) if self._why else subscription.connected()
-        if job not in self._subscriptions:
-            self._bytes += _size(job)
-        self._subscriptions.setdefault(job, set()).add(subscription)
+        self._subscriptions.add(subscription)
         return subscription
 
     async def leave(self, subscription: Subscription) -> None:
         """Watch a job no more; the last one waits until the connection is closed."""
-        subscriptions = self._subscriptions.get(subscription.job, set())
-        subscriptions.discard(subscription)
+        self._subscriptions.discard(subscription)
         self._waiting.pop(subscription, None)
-        if not subscriptions and self._subscriptions.pop(subscription.job, None) is not None:
-            self._bytes -= _size(subscription.job)
-            self._woken.set()
-            if not self._subscriptions:
-                self._on_end(self)
-                self._task.cancel()
-        if not self._subscriptions:
+        self._woken.set()
+        if not self._subscriptions.jobs:
+            self._on_end(self)
+            self._task.cancel()
             await asyncio.wait([self._task])
 
     def _ask(self, subscription: Subscription) -> None:
         self._waiting[subscription] = None
         self._woken.set()
-
-    def _all(self) -> list[Subscription]:
-        return [one for several in self._subscriptions.values() for one in several]
 
     async def _run(self) -> None:
         try:
@@ -104,7 +88,7 @@ class SharedConnection:
             if not isinstance(error, TaskbridgeError):
                 logger.exception("taskbridge: watches have failed")
             self._on_end(self)
-            for subscription in self._all():
+            for subscription in self._subscriptions:
                 subscription.end(copy.copy(error))  # each raises its own
 
     async def _stay_connected(self) -> None:
@@ -118,7 +102,7 @@ class SharedConnection:
                 why = str(error)
                 self._warn(why)
             self._why = why
-            for subscription in self._all():
+            for subscription in self._subscriptions:
                 subscription.lost(why)
             await asyncio.sleep(_delay(attempt))
             attempt += 1
@@ -133,11 +117,11 @@ class SharedConnection:
         handlers = {"job": self._deliver, "token_expiring": self._expire}
         path = self._bridge.settings.socket_path
         client = AsyncSocketClient(self._url, path, handlers)
-        jobs = set(self._subscriptions)
+        jobs = set(self._subscriptions.jobs)
         async with client.connected(self._token(jobs)) as ended:
             self._named, self._is_expiring, self._gap = jobs, False, 0.0
             self._why, self._has_connected = "", True
-            for subscription in self._all():
+            for subscription in self._subscriptions:
                 subscription.connected()
             ended.add_done_callback(lambda _: self._woken.set())
             with contextlib.suppress(ConnectionLost):
@@ -146,14 +130,21 @@ class SharedConnection:
     async def _talk(self, client: AsyncSocketClient, ended: asyncio.Future[None]) -> None:
         while not ended.done():
             if (answer := await self._request(client)) is None:
-                self._woken.clear()
-                await self._woken.wait()
+                await self._rest()
             elif wait := self._pause(answer):
                 await asyncio.wait([ended], timeout=wait)
 
+    async def _rest(self) -> None:
+        """Wait until a request is due."""
+        self._woken.clear()
+        ended = self._named - self._subscriptions.jobs
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DROP if ended else None):
+                await self._woken.wait()
+
     async def _request(self, client: AsyncSocketClient) -> Answer | None:
         """Send the request that is due, and return its answer; None if none is due."""
-        jobs = self._subscriptions.keys()
+        jobs = self._subscriptions.jobs
         if self._is_expiring or (self._waiting and not jobs <= self._named):
             return await self._refresh(client)
         if self._waiting:
@@ -161,10 +152,11 @@ class SharedConnection:
             del self._waiting[subscription]
             return await client.request("watch", subscription.request(), subscription.answered)
         # A token that names fewer jobs ends the watches of the others.
-        return await self._refresh(client) if jobs and jobs != self._named else None
+        is_due = time.monotonic() - self._named_at >= DROP
+        return await self._refresh(client) if is_due and jobs != self._named else None
 
     async def _refresh(self, client: AsyncSocketClient) -> Answer:
-        jobs = set(self._subscriptions)
+        jobs, self._named_at = set(self._subscriptions.jobs), time.monotonic()
         request: JSONObject = {"token": self._token(jobs), "renew": False}
         self._is_expiring = False
         answer = await client.request("refresh", request)
@@ -189,17 +181,12 @@ class SharedConnection:
 
     def _deliver(self, event: object = None, *_: object) -> None:
         job = event.get("job") if isinstance(event, dict) else None
-        for subscription in self._subscriptions.get(str(job), ()):
+        for subscription in self._subscriptions.of(job):
             subscription.event(cast("JobEvent", event))
 
     def _expire(self, *_: object) -> None:
         self._is_expiring = True
         self._woken.set()
-
-
-def _size(job: str) -> int:
-    """Return how many bytes a job's id takes in a token's list."""
-    return len(json.dumps(job)) + len(",")
 
 
 def _delay(attempt: int) -> float:

@@ -1,14 +1,12 @@
-"""Which jobs share a connection, which requests it sends, and how fast."""
+"""Which requests a shared connection sends, and how fast."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from bridge import Bridge, Settings
 from bridge.client.asynchronous import connection as module
-from bridge.client.asynchronous.connection import MAX_JOBS, SharedConnection
+from bridge.client.asynchronous.connection import SharedConnection
 
 SECRET = "a secret for tests that is long enough to sign with"
 SLOWER = {"code": "too_many_requests", "message": "slower", "retry_after": 0.01}
@@ -79,7 +77,7 @@ def test_jobs_that_come_together_are_watched_with_one_token(monkeypatch):
     assert len(server.tokens) == 1
 
 
-def test_jobs_that_come_later_are_named_by_one_more_token(monkeypatch):
+def test_jobs_that_come_later_are_named_by_one_more_token_and_then_dropped_by_one(monkeypatch):
     server = Server()
 
     async def then(shared, joined):
@@ -90,8 +88,10 @@ def test_jobs_that_come_later_are_named_by_one_more_token(monkeypatch):
         await reached(lambda: len(server.asked) == 4)
         for one in later:
             await shared.leave(one)
+            await asyncio.sleep(0)
         await reached(lambda: len(server.asked) == 5)
 
+    monkeypatch.setattr(module, "DROP", 0.2)
     with_jobs(monkeypatch, server, ["a"], then)
     assert server.asked[-4:] == [
         ("refresh", None),
@@ -111,20 +111,3 @@ def test_requests_are_spaced_once_the_server_has_had_too_many(monkeypatch):
         assert shared._pause({"ok": False, "error": SLOWER}) == 0.01
 
     with_jobs(monkeypatch, server, ["a"], then, requests_per_second=10.0)
-
-
-@pytest.mark.parametrize(
-    ("settings", "ids", "most"),
-    [({}, "{}", MAX_JOBS), ({"max_watched": 7}, "{}", 7), ({}, "{}" + "x" * 200, 79)],
-    ids=["any", "a server that allows fewer", "long ids"],
-)
-def test_a_connection_takes_as_many_jobs_as_a_server_allows(monkeypatch, settings, ids, most):
-    async def then(shared, joined):
-        taken = 0
-        while shared.takes(job := ids.format(taken)):
-            joined[job] = shared.join(job, dict)
-            taken += 1
-        assert taken == most
-        assert shared.takes(ids.format(0))
-
-    with_jobs(monkeypatch, Server(), [], then, **settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 
 import pytest
 
@@ -65,6 +66,18 @@ def test_what_answers_instead_of_a_server_is_named(answer, kind, sentence):
     error, url = error_of(answer)
     assert type(error) is kind
     assert re.match(re.escape(sentence.format(url=url)), str(error))
+
+
+def test_an_attempt_that_is_given_up_leaves_nothing():
+    async def main(url):
+        client = AsyncSocketClient(url, "socket.io", {})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), client.connected("token"):
+                pass
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(main(f"http://127.0.0.1:{silent.getsockname()[1]}"))
 
 
 def test_a_url_with_the_wrong_scheme_is_named():
