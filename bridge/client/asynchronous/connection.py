@@ -69,12 +69,13 @@ class SharedConnection:
 
     async def leave(self, subscription: Subscription) -> None:
         """Watch a job no more; the last one waits until the connection is closed."""
-        self._subscriptions.discard(subscription)
+        has_left = self._subscriptions.discard(subscription)
         self._waiting.pop(subscription, None)
         self._woken.set()
         if not self._subscriptions.jobs:
-            self._on_end(self)
-            self._task.cancel()
+            if has_left:  # once: a second cancellation would interrupt the connection's end
+                self._on_end(self)
+                self._task.cancel()
             await asyncio.wait([self._task])
 
     def _ask(self, subscription: Subscription) -> None:

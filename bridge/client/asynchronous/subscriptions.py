@@ -52,14 +52,16 @@ class Subscriptions:
             self._bytes += _size(subscription.job)
         self._of_jobs[subscription.job].add(subscription)
 
-    def discard(self, subscription: Subscription) -> None:
-        """Remove a subscription, if it is there."""
+    def discard(self, subscription: Subscription) -> bool:
+        """Remove a subscription; return whether it was there."""
         ours = self._of_jobs.get(subscription.job, set())
-        if subscription in ours:
-            ours.remove(subscription)
-            if not ours:
-                del self._of_jobs[subscription.job]
-                self._bytes -= _size(subscription.job)
+        if subscription not in ours:
+            return False
+        ours.remove(subscription)
+        if not ours:
+            del self._of_jobs[subscription.job]
+            self._bytes -= _size(subscription.job)
+        return True
 
 
 def _size(job: str) -> int:

@@ -17,6 +17,7 @@ class Server:
 
     def __init__(self, *answers):
         self.asked, self.tokens, self._answers = [], [], list(answers)
+        self.closing = self.closed = False
 
     def __call__(self, url, path, handlers):
         self.handlers = handlers
@@ -31,7 +32,9 @@ class Server:
         return self.ended
 
     async def __aexit__(self, *_):
-        pass
+        self.closing = True
+        await asyncio.sleep(0.01)
+        self.closed = True
 
     async def request(self, name, data, on_answer=None):
         await asyncio.sleep(0)
@@ -99,6 +102,25 @@ def test_jobs_that_come_later_are_named_by_one_more_token_and_then_dropped_by_on
         ("watch", "c"),
         ("refresh", None),
     ]
+
+
+def test_a_watch_that_leaves_twice_waits_twice_for_the_end_of_the_connection(monkeypatch):
+    server, ended = Server(), []
+
+    async def then(shared, joined):
+        await reached(lambda: server.asked)
+
+        async def leave():
+            await shared.leave(joined["a"])
+            ended.append(server.closed)
+
+        first = asyncio.ensure_future(leave())
+        await reached(lambda: server.closing)
+        await leave()
+        await first
+
+    with_jobs(monkeypatch, server, ["a"], then)
+    assert ended == [True, True]
 
 
 def test_requests_are_spaced_once_the_server_has_had_too_many(monkeypatch):
