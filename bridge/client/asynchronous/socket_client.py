@@ -152,6 +152,8 @@ class AsyncSocketClient:
             async with asyncio.timeout(CLOSE):
                 await self._sio.eio.disconnect(abort=True)
                 await self._sio.eio.wait()
+                if self._sio.eio.ws:  # engineio forgets one that has gone silent
+                    await self._sio.eio.ws.close()
 
 
 def _reason(error: BaseException) -> tuple[BaseException | None, int | None]:

@@ -8,6 +8,8 @@ import re
 import socket
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bridge.client.asynchronous.socket_client import AsyncSocketClient
 from bridge.errors import ServerUnavailable, TaskbridgeError, TokenError
@@ -78,6 +80,33 @@ def test_an_attempt_that_is_given_up_leaves_nothing():
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         asyncio.run(main(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+
+
+async def silent_server(request):
+    """Let a client in, and never say a word again."""
+    told = web.WebSocketResponse()
+    await told.prepare(request)
+    limits = {"upgrades": [], "pingInterval": 100, "pingTimeout": 100, "maxPayload": 1}
+    await told.send_str("0" + json.dumps({"sid": "s", **limits}))
+    await told.receive()
+    await told.send_str('40/jobs,{"sid":"s"}')
+    await asyncio.sleep(20)
+    return told
+
+
+def test_a_connection_that_has_gone_silent_is_closed():
+    async def main():
+        app = web.Application()
+        app.router.add_get("/socket.io/", silent_server)
+        async with TestServer(app) as server:
+            client = AsyncSocketClient(str(server.make_url("")), "socket.io", {})
+            async with client.connected("token") as ended:
+                websocket = client._sio.eio.ws
+                await asyncio.wait([ended], timeout=10)
+                assert ended.done()
+            assert websocket.closed
+
+    asyncio.run(main())
 
 
 def test_a_url_with_the_wrong_scheme_is_named():
