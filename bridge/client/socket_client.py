@@ -81,6 +81,17 @@ class SocketClient(socketio.Client):
     def _engineio_client_class(self) -> type[engineio.Client]:
         return _InOrder
 
+    def _handle_disconnect(self, namespace: str) -> None:
+        """Connect anew when the server has ended the session, as one whose token has expired.
+
+        python-socketio would not, and wait for ever. The next connection has a new token, or is
+        refused for a reason.
+        """
+        if self.reconnection and (connection := self.eio.ws) is not None:
+            connection.shutdown()  # noticed as a connection that is lost
+        else:
+            super()._handle_disconnect(namespace)
+
     def dial(self, url: str, auth: Auth | Callable[[], Auth], path: str) -> None:
         """Connect to the namespace ``/jobs``, in a single attempt.
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bridge import tokens
+from bridge import TokenError, tokens
 from bridge.client.watcher import Watcher
 from support.monitor import Monitor
 from support.wait import until
@@ -55,3 +55,30 @@ def test_a_watcher_outlives_the_token_that_it_began_with(stack):
     assert watcher.snapshot.state == "succeeded"
     assert len(asked) == 2
     assert len(dropped) <= 1  # by itself, at the end
+
+
+def test_a_watcher_whose_token_expired_before_it_could_renew_it_comes_back_with_another(stack):
+    keys, asked = stack.settings.keys, []
+    job = stack.bridge.enqueue("support.work", [8], owner="me")
+
+    def token():
+        asked.append(time.monotonic())
+        ttl = 7.0 if len(asked) == 1 else 600.0
+        return tokens.sign(keys, jobs=[job.id], ttl=ttl, clock=lambda: time.time() - 5)
+
+    watcher = Watcher(stack.url, token, job.id, timeout=20)
+    # As in a process that was suspended when the server warned it.
+    watcher._client.on("token_expiring", lambda *_: None, namespace="/jobs")
+    events = list(watcher)
+    assert watcher.snapshot.state == "succeeded"
+    assert watcher.recovered
+    assert len(asked) == 2
+    cursors = [event["cursor"] for event in events if event["type"] not in ("progress", "estimate")]
+    assert len(cursors) == len(set(cursors))
+
+
+def test_a_watcher_with_one_token_that_expired_says_so(stack):
+    job = stack.bridge.enqueue("support.work", [8], owner="me")
+    late = tokens.sign(stack.settings.keys, owner="me", ttl=6.0, clock=lambda: time.time() - 5)
+    with pytest.raises(TokenError, match="expired"):
+        list(Watcher(stack.url, late, job.id))
