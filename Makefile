@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 # Tests at a time: most of them wait for something.
-PROCESSES ?= 3
+PROCESSES ?= 4
 ARGS ?=
 
 BIN := .venv/bin
@@ -36,7 +36,7 @@ unit: .venv/lint.stamp $(PAGE)
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
 
 # A whole file goes to one process, and so is made once what its tests share.
-test: .venv/lint.stamp $(PAGE)  ## the whole suite, three tests at a time; ARGS="-k bar -x"
+test: .venv/lint.stamp $(PAGE)  ## the whole suite, four tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)

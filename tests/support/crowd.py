@@ -159,7 +159,10 @@ class Crowd:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
-        gc.collect()  # what asyncio left unclosed is found here, not in the test that comes next
+        # What asyncio left unclosed is found here, and not in a test that comes later.
+        self.members.clear()
+        del self._session
+        gc.collect()
 
     async def _close(self) -> None:
         await asyncio.gather(

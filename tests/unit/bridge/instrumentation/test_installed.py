@@ -13,10 +13,11 @@ from bridge.instrumentation import installed
 
 
 @pytest.fixture(autouse=True)
-def kept(monkeypatch):
-    """Leave what is installed in this process as it was."""
-    for name in ("_settings", "_unread", "_app", "_problem"):
-        monkeypatch.setattr(installed, name, getattr(installed, name))
+def nothing_installed(monkeypatch):
+    """Begin as a process without an installed application, whatever other tests have installed."""
+    for name in ("_settings", "_unread", "_app", "_given_broker"):
+        monkeypatch.setattr(installed, name, None)
+    monkeypatch.setattr(installed, "_problem", "")
     monkeypatch.delenv("TASKBRIDGE_BROKER_URL", raising=False)
 
 
