@@ -62,7 +62,7 @@ def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack):
         assert all(seen()["recovered"])
 
 
-def test_a_token_is_replaced_before_it_expires_without_a_new_connection(page, new_stack, rabbitmq):
+def test_a_token_is_replaced_before_it_expires_without_a_new_connection(new_stack, page, rabbitmq):
     stack = new_stack(rabbitmq.new_vhost(), TASKBRIDGE_TOKEN_LEEWAY="0.5")
     stack.start_server()
     stack.start_worker()

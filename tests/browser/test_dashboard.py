@@ -241,7 +241,7 @@ def test_a_server_that_was_killed_and_is_back_has_missed_nothing(
     assert lines == [f"line {number}" for number in range(400)]
 
 
-def test_a_server_without_its_past_is_said_to_have_left_a_gap(page, new_stack, owner):
+def test_a_server_without_its_past_is_said_to_have_left_a_gap(new_stack, page, owner):
     stack = new_stack()  # the embedded broker keeps nothing for a server that was away
     server = stack.start_server()
     stack.start_worker()

@@ -116,7 +116,7 @@ def test_only_kinds_of_jobs_that_the_server_allows_are_offered_and_a_refusal_is_
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
 
 
-def test_a_server_that_lets_clients_start_nothing_says_how_to_change_that(page, new_stack):
+def test_a_server_that_lets_clients_start_nothing_says_how_to_change_that(new_stack, page):
     stack = new_stack(TASKBRIDGE_TASKS="")
     stack.start_server()
     page.goto(f"{stack.url}/#token={stack.token(owner='ann', scope=EVERYTHING)}")
@@ -238,7 +238,7 @@ def test_another_token_in_the_address_bar_takes_over(open_page, stack, owner):
     expect(page.locator(".job")).to_have_count(0)
 
 
-def test_the_page_comes_back_when_its_server_does(page, new_stack):
+def test_the_page_comes_back_when_its_server_does(new_stack, page):
     stack = new_stack()
     server = stack.start_server()
     page.goto(f"{stack.url}/#token={stack.token(owner='ann')}")

@@ -32,7 +32,9 @@ def stack(rabbitmq, tmp_path_factory):
 
 def worker_of(stack, queue, app="support.own_app"):
     """Start a worker of one process, which prefetches four tasks."""
-    options = ("-Q", queue, "--concurrency", "1", "--hostname", f"{queue.partition(',')[0]}@%h")
+    # A name of its own: one that stops keeps the queues of its name for a moment.
+    name = f"worker-{len(stack.processes)}@%h"
+    options = ("-Q", queue, "--concurrency", "1", "--hostname", name)
     return stack.start_worker(*options, app=app)
 
 
