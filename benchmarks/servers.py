@@ -60,7 +60,7 @@ def add_async_mode(parser: argparse.ArgumentParser, *, several: bool = False) ->
 
 
 def new_stack(mode: str, home: Path, url: str, **variables: str) -> Stack:
-    """Return a stack whose servers run on eventlet or gevent; for the rest see ``Stack``."""
+    """Return a ``Stack`` with servers on eventlet or gevent."""
     stack = Stack(home, url, **variables)
     stack.mode = MODES[COLUMNS[mode]]
     return stack

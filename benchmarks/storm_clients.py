@@ -74,7 +74,7 @@ class Storm(Watchers):
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), client))
 
     def run(self, until: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Read what comes, and connect who is due, until a condition holds; see ``Watchers``."""
+        """Read messages, and connect the clients that are due, until a condition holds."""
 
         def done() -> bool:
             while self._due and self._due[0][0] <= time.monotonic():

@@ -62,7 +62,7 @@ def without_journal() -> None:
 
 
 def without_tokens() -> None:
-    """Let anybody watch anything; verify, expire and renew nothing."""
+    """Accept any token for any job; verify, expire and renew none."""
     replace(Auth, admit=constant(Admission(Grant(), by_session=False)))
     replace(JobsNamespace, _grant=constant(Grant()), expire=constant(None))
     replace(Grant, names=constant(True))

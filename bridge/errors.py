@@ -83,7 +83,7 @@ class JobEnded(TaskbridgeError):
 
 
 class JobFailed(TaskbridgeError):
-    """A job whose result was waited for has failed, was cancelled or was lost.
+    """A job has no result: it failed, was cancelled or was lost.
 
     Args:
         message: one sentence.

@@ -82,10 +82,10 @@ class SocketClient(socketio.Client):
         return _InOrder
 
     def _handle_disconnect(self, namespace: str) -> None:
-        """Connect anew when the server has ended the session, as one whose token has expired.
+        """Connect anew when the server has ended the session, as it does when a token expires.
 
-        python-socketio would not, and wait for ever. The next connection has a new token, or is
-        refused for a reason.
+        python-socketio does not, so that the client would wait for ever. The next connection has a
+        new token, or is refused for a reason.
         """
         if self.reconnection and (connection := self.eio.ws) is not None:
             connection.shutdown()  # noticed as a connection that is lost

@@ -134,13 +134,9 @@ class Journal:
             # A replayed event is not older than those before it, whatever its host's clock says.
             record.heard = max(record.heard, min(now, event.at)) if past else now
         self._offset += 1
-        # Plus 1, since offsets of a stream begin at 0, which stands for the beginning here. The
-        # position has the worker's own number of the execution, which is the same on all servers.
         passing = event.type == "progress" or event.verdict
-        if passing:
-            place = record.last  # it is not held, so its cursor is that of the event before
-        else:
-            place = StreamPosition.of(event, self._offset if offset is None else offset + 1)
+        # An event that is not held has the cursor of the one before.
+        place = record.last if passing else self._place(event, offset)
         encoded: JobEvent = numbered.encode()
         encoded["cursor"] = place.cursor(self.epoch)
         if totals := record.snapshot.totals:
@@ -154,6 +150,11 @@ class Journal:
         self._records.put(record)
         self._bound(event.job, record)
         return change
+
+    def _place(self, event: Event, offset: int | None) -> StreamPosition:
+        # Plus 1, since offsets of a stream begin at 0, which stands for the beginning here. The
+        # position has the worker's own number of the execution, which is the same on all servers.
+        return StreamPosition.of(event, self._offset if offset is None else offset + 1)
 
     def _bound(self, job: str, record: JobRecord) -> None:
         """Make room for a job's new event; the job itself is not evicted."""

@@ -38,16 +38,23 @@ def test_arguments_are_kept_from_operators_on_request(stack, seen, redact):
     assert stack.bridge.status(job.id)["result"] == SECRET + "x"
 
 
-def test_a_watcher_outlives_the_token_that_it_began_with(stack):
-    keys, asked = stack.settings.keys, []
-    job = stack.bridge.enqueue("support.work", [12], owner="me")
+def tokens_of(stack, job, seconds):
+    """Return what signs tokens of a job, the first for ``seconds``, and the times of its calls."""
+    asked = []
 
     def token():
         asked.append(time.monotonic())
+        ttl = seconds if len(asked) == 1 else 600.0
         # The clock is behind, so that the leeway of 5 s is nearly used up.
-        ttl = 8.0 if len(asked) == 1 else 600.0
-        return tokens.sign(keys, jobs=[job.id], ttl=ttl, clock=lambda: time.time() - 5)
+        clock = lambda: time.time() - 5  # noqa: E731
+        return tokens.sign(stack.settings.keys, jobs=[job.id], ttl=ttl, clock=clock)
 
+    return token, asked
+
+
+def test_a_watcher_outlives_the_token_that_it_began_with(stack):
+    job = stack.bridge.enqueue("support.work", [12], owner="me")
+    token, asked = tokens_of(stack, job, 8.0)
     watcher = Watcher(stack.url, token, job.id, timeout=20)
     dropped = []
     watcher._client.on("disconnect", lambda *_: dropped.append(1), namespace="/jobs")
@@ -58,14 +65,8 @@ def test_a_watcher_outlives_the_token_that_it_began_with(stack):
 
 
 def test_a_watcher_whose_token_expired_before_it_could_renew_it_comes_back_with_another(stack):
-    keys, asked = stack.settings.keys, []
     job = stack.bridge.enqueue("support.work", [8], owner="me")
-
-    def token():
-        asked.append(time.monotonic())
-        ttl = 7.0 if len(asked) == 1 else 600.0
-        return tokens.sign(keys, jobs=[job.id], ttl=ttl, clock=lambda: time.time() - 5)
-
+    token, asked = tokens_of(stack, job, 7.0)
     watcher = Watcher(stack.url, token, job.id, timeout=20)
     # As in a process that was suspended when the server warned it.
     watcher._client.on("token_expiring", lambda *_: None, namespace="/jobs")
