@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVarTuple
 import eventlet.greenio.base
 import eventlet.hubs.hub
 from eventlet.hubs import get_hub
+from eventlet.hubs.hub import READ
 
 from socket_server.concurrency.hub import Parts, unencrypted
 
@@ -24,6 +25,8 @@ class EventletHub:
     parts: ClassVar[Parts] = {
         "greenio.base.GreenSocket": ("self.fd = fd",),
         "hubs.hub.BaseHub.schedule_call_global": (),
+        "hubs.hub.BaseHub.add": ("self.lclass(evtype, fileno, cb, tb, mark_as_closed)",),
+        "hubs.hub.BaseHub.remove": ("if listener.spent:",),
     }
 
     def call_soon(self, call: Callable[[*A], object], *arguments: *A) -> None:
@@ -33,6 +36,14 @@ class EventletHub:
     def call_later(self, seconds: float, call: Callable[[*A], object], *arguments: *A) -> None:
         """Let the hub make a call after some seconds."""
         get_hub().schedule_call_global(seconds, call, *arguments)
+
+    def add_reader(self, plain: socket, call: Callable[..., object]) -> object:
+        """Let the hub make a call whenever a socket can be read."""
+        return get_hub().add(READ, plain.fileno(), call, call, None)
+
+    def remove_reader(self, reader: Any) -> None:
+        """End what ``add_reader`` began."""
+        get_hub().remove(reader)
 
     def forget_waiters(self, queue: Any) -> None:
         """Free what a queue keeps for greenlets that wait for it."""

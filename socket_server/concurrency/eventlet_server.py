@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 from wsgiref.types import WSGIEnvironment
 
@@ -14,13 +15,16 @@ import eventlet.wsgi
 
 from socket_server.concurrency.wsgi import (
     CONNECTION,
+    DETACHED,
     HANG_UP,
     HTTP_BUFFER,
     SOCKET_TIMEOUT,
     UPGRADED,
+    Detached,
     Gate,
     Peer,
     Site,
+    forget_connection,
 )
 
 __all__ = ["serve"]
@@ -115,8 +119,32 @@ class Protocol(eventlet.wsgi.HttpProtocol):
         self.headers = None
         self.environ.pop("headers_raw", None)
 
+    def finish(self) -> None:
+        """End a connection, unless it is a WebSocket that goes on."""
+        environ = getattr(self, "environ", None) or {}  # None, where a request was malformed
+        if (detached := environ.get(DETACHED)) is not None:
+            self.conn_state[1] = Kept(detached)
+        else:
+            super().finish()
+        environ.pop("eventlet.input", None)
+        forget_connection(environ)
+
     def log_message(self, *_: object) -> None:
         """Log nothing: a malformed request was answered with an error already."""
+
+
+class Kept:
+    """Takes the place of a WebSocket's connection, which eventlet would close with its request."""
+
+    def __init__(self, detached: Detached) -> None:
+        self.detached = detached
+
+    def shutdown(self, _: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Let the hub read the WebSocket, now that the greenlet of its request has ended."""
+        self.detached.start()
 
 
 class Pool(eventlet.GreenPool):
@@ -132,8 +160,17 @@ class Pool(eventlet.GreenPool):
         """Serve a connection; see ``GreenPool.spawn``."""
         greenlet = super().spawn(_until_gone, function, connection)
         if (gate := self._gate) is not None:
-            greenlet.link(lambda _: gate.leave(connection[0]))
+            greenlet.link(_leave, gate, connection)
         return greenlet
+
+
+def _leave(_: object, gate: Gate, connection: Connection) -> None:
+    peer, kept, _ = connection
+    leave = partial(gate.leave, peer)
+    if isinstance(kept, Kept):
+        kept.detached.at_end(leave)
+    else:
+        leave()
 
 
 def _until_gone(function: Callable[[Connection], object], connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from socket import socket
-from typing import ClassVar, TypeVarTuple
+from typing import Any, ClassVar, TypeVarTuple
 
 import gevent._socket3
 import gevent._socketcommon
@@ -14,6 +14,8 @@ from socket_server.concurrency.hub import Parts, unencrypted
 __all__ = ["GeventHub"]
 
 A = TypeVarTuple("A")
+#: libev's ``EV_READ``.
+READ = 1
 
 
 class GeventHub:
@@ -33,6 +35,16 @@ class GeventHub:
         """Let the hub make a call after some seconds; with 0, after a look at all sockets."""
         # With update, seconds count from now, not from when the hub last looked at the clock.
         gevent.get_hub().loop.timer(seconds).start(call, *arguments, update=True)
+
+    def add_reader(self, plain: socket, call: Callable[..., object]) -> object:
+        """Let the hub make a call whenever a socket can be read."""
+        reader = gevent.get_hub().loop.io(plain.fileno(), READ)
+        reader.start(call)
+        return reader
+
+    def remove_reader(self, reader: Any) -> None:
+        """End what ``add_reader`` began."""
+        reader.close()
 
     def forget_waiters(self, queue: object) -> None:
         """Do nothing: the attributes of gevent's queues cannot be set."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from email import errors
+from functools import partial
 from types import TracebackType
 from typing import Any
 from wsgiref.types import WSGIEnvironment
@@ -17,12 +18,15 @@ from gevent import pywsgi
 
 from socket_server.concurrency.wsgi import (
     CONNECTION,
+    DETACHED,
     HANG_UP,
     HTTP_BUFFER,
     SOCKET_TIMEOUT,
     UPGRADED,
+    Detached,
     Peer,
     Site,
+    forget_connection,
 )
 
 __all__ = ["serve"]
@@ -61,6 +65,8 @@ class Door(pywsgi.WSGIServer):
 
     def __init__(self, listener: socket.socket, site: Site) -> None:
         self._gate = site.gate
+        #: WebSockets whose requests are about to end.
+        self.detached: dict[socket.socket, Detached] = {}
         self._context: ssl.SSLContext | None = None
         if site.certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -103,9 +109,14 @@ class Door(pywsgi.WSGIServer):
 
     def do_close(self, connection: socket.socket, peer: Peer) -> None:
         """Close a connection whose greenlet has ended; it leaves the gate."""
-        connection.close()
-        if self._gate is not None:
-            self._gate.leave(peer)
+        detached = self.detached.pop(connection, None)
+        if detached is None:
+            connection.close()
+        if (gate := self._gate) is not None:
+            leave = partial(gate.leave, peer)
+            leave() if detached is None else detached.at_end(leave)
+        if detached is not None:
+            detached.start()
 
 
 class Headers:
@@ -173,6 +184,19 @@ class Handler(pywsgi.WSGIHandler):
         environ[HANG_UP], environ[UPGRADED] = self._hang_up, self._let_go
         environ[CONNECTION] = self.socket
         return environ
+
+    def process_result(self) -> None:
+        """Write an answer, but not on a WebSocket."""
+        if DETACHED not in self.environ:
+            super().process_result()
+
+    def handle_one_response(self) -> None:
+        """Answer a request; a WebSocket that goes on is kept open."""
+        super().handle_one_response()
+        if (detached := self.environ.get(DETACHED)) is not None:
+            self.server.detached[self.environ[CONNECTION]] = detached
+            self.socket: socket.socket | None = None
+        forget_connection(self.environ)
 
     def _hang_up(self) -> None:
         # Otherwise gevent would read all of the body of a refused request.

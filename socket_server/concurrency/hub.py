@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 from collections.abc import Callable, Mapping
 from socket import socket
-from typing import ClassVar, Protocol, TypeVarTuple
+from typing import Any, ClassVar, Protocol, TypeVarTuple
 
 __all__ = ["Hub", "Parts", "unencrypted"]
 
@@ -28,6 +28,17 @@ class Hub(Protocol):
 
     def call_later(self, seconds: float, call: Callable[[*A], object], *arguments: *A) -> None:
         """Let the hub make a call after some seconds; with 0, after a look at all sockets."""
+
+    def add_reader(self, plain: socket, call: Callable[..., object]) -> object:
+        """Let the hub make a call whenever a socket can be read; return the reader.
+
+        Args:
+            plain: a non-blocking socket, which no greenlet reads.
+            call: function that may be given arguments, which mean nothing.
+        """
+
+    def remove_reader(self, reader: Any) -> None:
+        """End what ``add_reader`` began; the socket must not be closed yet."""
 
     def forget_waiters(self, queue: object) -> None:
         """Free what a queue of the library keeps for greenlets that wait for it: none will."""

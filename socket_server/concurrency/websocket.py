@@ -1,4 +1,4 @@
-"""The WebSocket of the server on eventlet and gevent: one greenlet reads it, without another."""
+"""The WebSocket of the server on eventlet and gevent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, 
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from bridge.untyped import EngineIOServer
-from socket_server.concurrency.wsgi import CONNECTION
+from socket_server.concurrency.wsgi import CONNECTION, DETACHED
 
 __all__ = ["WebSocket", "WebSocketWSGI"]
 
@@ -55,10 +55,23 @@ class WebSocket:
         while not self._messages:
             if not self._is_open or not (data := self.socket.recv(PIECE)):
                 return None
-            self._protocol.receive_data(data)
-            for event in self._protocol.events():
-                self._take(event)
+            self.receive(data)
         return self._messages.popleft()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that have come: messages wait for ``wait``, control frames are answered.
+
+        Raises:
+            OSError: the connection has ended.
+        """
+        self._protocol.receive_data(data)
+        for event in self._protocol.events():
+            self._take(event)
+
+    @property
+    def unread(self) -> bool:
+        """Whether ``wait`` returns at once: a message waits, or none will come."""
+        return bool(self._messages) or not self._is_open
 
     @property
     def _is_open(self) -> bool:
@@ -133,7 +146,8 @@ class WebSocketWSGI:
         connection.sendall(accepted)
         websocket = WebSocket(connection)
         answer = self._handler(websocket)
-        websocket.close()
+        if DETACHED not in environ:
+            websocket.close()
         return answer
 
 

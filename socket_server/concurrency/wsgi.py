@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
-from wsgiref.types import WSGIApplication
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-__all__ = ["CONNECTION", "HANG_UP", "HTTP_BUFFER", "SOCKET_TIMEOUT", "UPGRADED", "Gate", "Site"]
+__all__ = [
+    "CONNECTION",
+    "DETACHED",
+    "HANG_UP",
+    "HTTP_BUFFER",
+    "SOCKET_TIMEOUT",
+    "UPGRADED",
+    "Detached",
+    "Gate",
+    "Site",
+    "forget_connection",
+]
 
 #: Keys of a request's environment. A callable that ends the connection after the answer.
 HANG_UP = "taskbridge.hang_up"
@@ -15,6 +27,8 @@ HANG_UP = "taskbridge.hang_up"
 UPGRADED = "taskbridge.upgraded"
 #: The socket of the connection.
 CONNECTION = "taskbridge.connection"
+#: A ``Detached``, if the request became a WebSocket that goes on without the request's greenlet.
+DETACHED = "taskbridge.detached"
 
 #: Timeout in seconds of one read from, or write to, a connection.
 SOCKET_TIMEOUT = 30
@@ -23,6 +37,16 @@ HTTP_BUFFER = 1024
 
 #: Address and port of a peer; IPv6 adds two numbers.
 Peer: TypeAlias = Any
+
+
+class Detached(Protocol):
+    """A WebSocket that the event loop reads, once the greenlet of its request has ended."""
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Let a call be made when the connection has ended."""
+
+    def start(self) -> None:
+        """Begin to read: nothing else reads or closes the connection from now on."""
 
 
 class Gate(Protocol):
@@ -46,3 +70,12 @@ class Site:
     gate: Gate | None = None
     #: Files of the certificate chain and its key, in PEM; None serves without TLS.
     certificate: tuple[str, str] | None = None
+
+
+def forget_connection(environ: WSGIEnvironment) -> None:
+    """Remove what holds a connection from the environment of a request that has been answered.
+
+    python-socketio keeps the environment of a session's first request as long as the session.
+    """
+    for key in (HANG_UP, UPGRADED, CONNECTION, DETACHED, "wsgi.input"):
+        environ.pop(key, None)

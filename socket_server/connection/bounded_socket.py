@@ -81,13 +81,22 @@ class BoundedSocket:
             TooLarge: more bytes were read than one message may have.
         """
         data = self._recv(size)
-        if self.received > self._most:
-            self._refuse()
+        self.count(0)
         # Reads of data that has arrived already do not wait, so other greenlets would never run.
         self._reads += 1
         if self._reads % READS == 0:
             self._sleep(0)
         return data
+
+    def count(self, size: int) -> None:
+        """Count bytes that were read.
+
+        Raises:
+            TooLarge: they are more than one message may have.
+        """
+        self.received += size
+        if self.received > self._most:
+            self._refuse()
 
     def _recv(self, size: int) -> bytes:
         data = b"" if self._is_shut else self._socket.recv(size)

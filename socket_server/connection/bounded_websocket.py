@@ -13,7 +13,7 @@ from wsproto.utilities import ProtocolError
 from bridge.settings import Settings
 from bridge.untyped import EngineIOServer, WebSocket
 from socket_server.concurrency.websocket import WebSocketWSGI
-from socket_server.concurrency.wsgi import CONNECTION, UPGRADED
+from socket_server.concurrency.wsgi import CONNECTION, DETACHED, UPGRADED, Detached
 from socket_server.connection.bounded_socket import (
     BOUNDED,
     SOCKETS,
@@ -70,6 +70,18 @@ class BoundedWebSocket:
     ) -> None:
         self._websocket, self._bounded = websocket, bounded
         self._bucket, self._sleep, self._send_queue = bucket, sleep, send_queue
+        #: What reads the WebSocket when its request has ended; None while the request reads it.
+        self.detached: Detached | None = None
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that were read from the socket of the server's own WebSocket.
+
+        Raises:
+            OSError: the connection has ended, or a message is too large.
+        """
+        if self._bounded is not None:
+            self._bounded.count(len(data))
+        self._websocket.receive(data)
 
     def wait(self) -> str | bytes | None:
         """Return the next message; None if the client has hung up or sent a malformed message."""
@@ -143,10 +155,14 @@ def bounded_websocket_class(
                     bounded.watch(websocket.ws)
                 # The handler is a bound method of python-engineio's socket.
                 queue = handler.__self__.queue  # type: ignore[attr-defined]
+                one = BoundedWebSocket(websocket, bounded, bucket, sleep, queue)
+                answer: Iterable[bytes] = []
                 # python-engineio does not catch the errors that a client causes during an upgrade.
                 with contextlib.suppress(OSError, ValueError):
-                    return handler(BoundedWebSocket(websocket, bounded, bucket, sleep, queue))
-                return []
+                    answer = handler(one)
+                if one.detached is not None:
+                    environ[DETACHED] = one.detached
+                return answer
 
             try:
                 websocket_class = WebSocketWSGI if CONNECTION in environ else stock

@@ -1,23 +1,26 @@
-"""Engine.IO sockets that write to their clients directly, without greenlets of their own.
+"""Engine.IO sockets without greenlets of their own.
 
-python-engineio runs three greenlets for each client, at 20 KB and more each: one reads, one waits
+python-engineio runs three greenlets for each client, at 16 KB and more each: one reads, one waits
 for packets to write, and one waits for the time of the next ping.
 """
 
 from __future__ import annotations
 
-import inspect
+import contextlib
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from engineio import exceptions, packet, socket
 
 from bridge.untyped import WebSocket
-from socket_server.connection.nonblocking_websocket import KeptOpen, NonBlockingWebSocket
+from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
 from socket_server.connection.send_queue import HANDED_OUT
 from socket_server.connection.shared_packet import framed
 
-__all__ = ["DirectSocket", "DirectSockets", "EndedTask", "socket_of_writer"]
+__all__ = ["DirectSocket", "DirectSockets"]
+
+logger = logging.getLogger(__name__)
 
 #: Bytes that are written at once, and held while the client takes only a part of them. Events in
 #: the send queue behind them can still be replaced by newer ones.
@@ -36,7 +39,7 @@ class DirectSockets(dict[str, "DirectSocket"]):
 
 
 class DirectSocket(socket.Socket):
-    """An Engine.IO socket that, once it is a WebSocket, has no greenlet that writes.
+    """An Engine.IO socket that, once it is a WebSocket, has no greenlet that reads or writes.
 
     Packets wait in its send queue until the server's writer flushes it, when the sending greenlet
     yields, or until ``PIECE`` bytes wait. Only while the client does not take all bytes at once
@@ -51,31 +54,71 @@ class DirectSocket(socket.Socket):
     #: Whether the connection is to be closed after the bytes taken from the queue.
     _ends = False
     _line: NonBlockingWebSocket | None = None
-
-    @property
-    def has_line(self) -> bool:
-        """Whether the client's WebSocket can be written to directly."""
-        return self._line is not None
+    _websocket: WebSocket = None
 
     def _websocket_handler(self, websocket: WebSocket) -> Iterable[bytes]:
-        self._line = NonBlockingWebSocket.of(websocket, self.server.writer.hub)
-        try:
-            line = KeptOpen(websocket) if self._line else websocket
-            answer: Iterable[bytes] = super()._websocket_handler(line)
+        server = self.server
+        line = NonBlockingWebSocket.of(websocket, server.writer.hub, server.start_background_task)
+        if line is None:
+            answer: Iterable[bytes] = super()._websocket_handler(websocket)
             return answer
-        finally:
-            self.direct, self._line = False, None
+        websocket.socket.settimeout(server.ping_interval + server.ping_timeout)
+        if not self.connected or self._is_upgraded(websocket):
+            self._detach(websocket, line)
+        return []
 
-    def poll(self) -> list[packet.Packet]:
-        """Return queued packets; [] for a direct WebSocket, to end python-engineio's writer."""
-        if self._line is None or not self.upgraded:
-            packets: list[packet.Packet] = super().poll()
-            return packets
-        self.direct = True
+    def _is_upgraded(self, websocket: WebSocket) -> bool:
+        """Whether a client that polls moves to a WebSocket, as Engine.IO's protocol says."""
+        self.upgrading = True
+        try:
+            probe = packet.Packet(encoded_packet=websocket.wait())
+            if (probe.packet_type, probe.data) != (packet.PING, "probe"):
+                return False
+            websocket.send(packet.Packet(packet.PONG, data="probe").encode())
+            self.queue.put(packet.Packet(packet.NOOP))  # ends the polling request that waits
+            upgrade = packet.Packet(encoded_packet=websocket.wait())
+            return bool(upgrade.packet_type == packet.UPGRADE)
+        finally:
+            self.upgrading = False
+
+    def _detach(self, websocket: WebSocket, line: NonBlockingWebSocket) -> None:
+        """From now on the hub reads, and frames are written directly."""
+        self.connected = self.upgraded = self.direct = True
+        self._line, self._websocket, websocket.detached = line, websocket, line
+        line.handle(self._read)
+        line.at_end(self._ended)
         self.queue.each(framed)
         self.server.writer.hub.forget_waiters(self.queue)
         self.server.writer.mark(self)
-        return []
+
+    def _read(self, data: bytes) -> bool:
+        """Handle bytes from the client; return whether the connection goes on."""
+        websocket = self._websocket
+        try:
+            websocket.receive(data)
+            while websocket.unread:
+                if (message := websocket.wait()) is None:
+                    return False
+                self._handle(message)
+        except (OSError, ValueError, exceptions.SocketIsClosedError) as error:
+            logger.debug("taskbridge: a connection ended: %s", error)
+            return False
+        except Exception:
+            logger.exception("taskbridge: a message could not be handled")
+            return False
+        return True
+
+    def _handle(self, message: str | bytes) -> None:
+        if len(message) > self.server.max_http_buffer_size:
+            raise ValueError("a message is too large")
+        with contextlib.suppress(exceptions.UnknownPacketError):
+            self.receive(packet.Packet(encoded_packet=message))
+
+    def _ended(self) -> None:
+        """End the session, since its connection has ended."""
+        self.direct, self._line, self._websocket = False, None, None
+        self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+        self.server.sockets.pop(self.sid, None)
 
     def send(self, pkt: packet.Packet) -> None:
         """Send a packet; see ``engineio.Socket``."""
@@ -170,19 +213,3 @@ class DirectSocket(socket.Socket):
         if self._line:
             # In the background: the closing frame waits while the client reads nothing.
             self.server.start_background_task(self._line.close)
-
-
-def socket_of_writer(task: Callable[..., object]) -> DirectSocket | None:
-    """Return the direct socket of which a background task is the (needless) writer; else None."""
-    if getattr(task, "__qualname__", "") != "Socket._websocket_handler.<locals>.writer":
-        return None
-    one = inspect.getclosurevars(task).nonlocals["self"]
-    return one if isinstance(one, DirectSocket) and one.has_line else None
-
-
-class EndedTask:
-    """A background task that has ended."""
-
-    @staticmethod
-    def join() -> None:
-        """Return at once."""

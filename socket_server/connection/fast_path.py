@@ -16,13 +16,8 @@ __all__ = ["moved"]
 #: Lines that direct sockets rely on, by the function, class or module that has them.
 ENGINE = {
     "Server._handle_connect": ("self.sockets[sid] = s",),
-    "socket.Socket._websocket_handler": (
-        "packets = self.poll()",
-        "if not packets:",
-        "ws.close()",
-        "writer_task.join()",
-        "writer_task = self.server.start_background_task(writer)",
-    ),
+    "socket.Socket._upgrade_websocket": ("self._websocket_handler, self.server)",),
+    "socket.Socket._websocket_handler": ("self.upgraded = True", "self.connected = True"),
     "socket.Socket.schedule_ping": ("self.last_ping = None",),
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from werkzeug.wsgi import ClosingIterator
 
 from bridge.protocol.error_codes import error_object
 from bridge.settings import Settings
-from socket_server.concurrency.wsgi import HANG_UP
+from socket_server.concurrency.wsgi import DETACHED, HANG_UP
 from socket_server.connection.bounded_socket import BOUNDED, WSGIObject
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
 from socket_server.limits.connections import ANSWER, ConnectionLimits, key_of
@@ -85,6 +86,9 @@ class GuardMiddleware:
         except BaseException:
             end()
             raise
+        if (detached := environ.get(DETACHED)) is not None:
+            detached.at_end(partial(self._limits.leave, address))
+            return answer
         if BOUNDED in environ:  # it was a WebSocket, and has ended
             end()
             return answer

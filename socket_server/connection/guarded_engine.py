@@ -18,7 +18,7 @@ from socket_server.concurrency.hub import Hub
 from socket_server.concurrency.patching import hub_of
 from socket_server.connection import fast_path
 from socket_server.connection.bounded_websocket import WebSocketClass, bounded_websocket_class
-from socket_server.connection.direct_socket import DirectSockets, EndedTask, socket_of_writer
+from socket_server.connection.direct_socket import DirectSockets
 from socket_server.connection.flusher import Flusher
 from socket_server.connection.guard_middleware import FULL, refuse_origin
 from socket_server.connection.send_queue import SendQueue, send_queue_class
@@ -129,15 +129,6 @@ class GuardedEngine(engineio.Server):
     def create_queue(self, *_: object, **__: object) -> SendQueue:
         """Return a send queue for one client."""
         return self._send_queue_class()
-
-    def start_background_task(
-        self, target: Callable[..., object], *args: object, **options: object
-    ) -> object:
-        """Run a background task; see ``engineio.Server``."""
-        if socket_of_writer(target) is not None:
-            target()  # returns at once: a direct socket needs no writer
-            return EndedTask
-        return super().start_background_task(target, *args, **options)
 
     def handle_request(
         self, environ: WSGIEnvironment, start_response: StartResponse

@@ -1,36 +1,111 @@
-"""Non-blocking writes to a client's WebSocket."""
+"""``NonBlockingWebSocket``: a WebSocket that is read and written without a waiting greenlet."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from socket import socket
 
 from bridge.untyped import WebSocket
 from socket_server.concurrency.hub import Hub
 
-__all__ = ["KeptOpen", "NonBlockingWebSocket"]
+__all__ = ["NonBlockingWebSocket"]
+
+#: Bytes of one read.
+PIECE = 16 * 1024
+#: Starts a greenlet.
+Spawn = Callable[..., object]
 
 
 class NonBlockingWebSocket:
-    """A WebSocket's connection, written to without waiting for the client.
+    """A WebSocket's connection; a greenlet runs while a client's messages are handled.
 
     Args:
         websocket: the server's own WebSocket.
         plain: its non-blocking socket.
+        hub: the event loop, which reads.
+        spawn: starts a greenlet.
     """
 
-    def __init__(self, websocket: WebSocket, plain: socket) -> None:
-        self._websocket, self._send = websocket, plain.send
+    __slots__ = (
+        "_at_end",
+        "_busy",
+        "_closed",
+        "_handle",
+        "_held",
+        "_hub",
+        "_lock",
+        "_plain",
+        "_reader",
+        "_rest",
+        "_spawn",
+        "_websocket",
+    )
+
+    def __init__(self, websocket: WebSocket, plain: socket, hub: Hub, spawn: Spawn) -> None:
+        self._websocket, self._plain, self._hub, self._spawn = websocket, plain, hub, spawn
         self._lock = websocket.lock
         self._rest: bytes | memoryview = b""
-        self._held = False
+        self._held = self._busy = self._closed = False
+        self._reader: object = None
+        self._handle: Callable[[bytes], bool] = bool
+        self._at_end: list[Callable[[], object]] = []
 
     @classmethod
-    def of(cls, websocket: WebSocket, hub: Hub) -> NonBlockingWebSocket | None:
+    def of(cls, websocket: WebSocket, hub: Hub, spawn: Spawn) -> NonBlockingWebSocket | None:
         """Return the line of a WebSocket; None if it is encrypted, or of simple-websocket."""
         if not hasattr(websocket, "lock"):
             return None
         plain = hub.plain(websocket.socket)
-        return None if plain is None else cls(websocket, plain)
+        return None if plain is None else cls(websocket, plain, hub, spawn)
+
+    def handle(self, handle: Callable[[bytes], bool]) -> None:
+        """Name the function for the bytes that come; it returns whether the connection goes on.
+
+        It runs in a greenlet, which may wait: until it returns, no more is read.
+        """
+        self._handle = handle
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Let a call be made when the connection has ended; see ``Detached``."""
+        if self._closed:
+            call()
+        else:
+            self._at_end.append(call)
+
+    def start(self) -> None:
+        """Begin to read; see ``Detached``."""
+        self._hub.call_soon(self._listen)
+
+    # The hub calls these two: nothing in them blocks.
+    def _listen(self) -> None:
+        if not self._closed and self._reader is None:
+            self._reader = self._hub.add_reader(self._plain, self._read)
+
+    def _read(self, *_: object) -> None:
+        if self._busy or self._closed:
+            self._pause()  # back-pressure, or the last call of a reader that was removed
+            return
+        try:
+            data = self._plain.recv(PIECE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        self._busy = True
+        self._spawn(self._serve, data)
+
+    def _pause(self) -> None:
+        if self._reader is not None:
+            self._hub.remove_reader(self._reader)
+            self._reader = None
+
+    def _serve(self, data: bytes) -> None:
+        goes_on = bool(data) and self._handle(data)
+        self._busy = False
+        if not goes_on:
+            self.close()
+        elif self._reader is None:
+            self.start()
 
     def write(self, data: bytes) -> bool:
         """Write frames; return whether all bytes were taken. If not, ``finish`` writes the rest.
@@ -42,7 +117,7 @@ class NonBlockingWebSocket:
             self._rest = data
             return False
         try:
-            sent = self._send(data)
+            sent = self._plain.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         if sent == len(data):
@@ -69,23 +144,9 @@ class NonBlockingWebSocket:
 
     def close(self) -> None:
         """Send the closing frame, and close the connection, which may have ended already."""
+        self._pause()
+        self._closed = True
         self._websocket.close()
-
-
-class KeptOpen:
-    """A WebSocket that python-engineio's writer cannot close.
-
-    Args:
-        websocket: the WebSocket.
-    """
-
-    __slots__ = ("_websocket",)
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-
-    def close(self) -> None:
-        """Do nothing: the writer of a direct socket ends at once, and would close it."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._websocket, name)
+        calls, self._at_end = self._at_end, []
+        for call in calls:
+            call()

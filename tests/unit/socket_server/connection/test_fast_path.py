@@ -265,7 +265,7 @@ def client(engine, peer):
     made = eio_socket.Socket(engine, "sid")
     engine.sockets["sid"] = made
     assert type(made) is DirectSocket
-    made._line, made.direct = NonBlockingWebSocket(WebSocket(peer), peer), True
+    made._line, made.direct = NonBlockingWebSocket(WebSocket(peer), peer, None, None), True
     return made
 
 
