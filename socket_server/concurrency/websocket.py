@@ -43,7 +43,8 @@ class WebSocket:
         #: Held while a frame is written: one greenlet answers pings, others send.
         self.lock = threading.Lock()
         self._protocol = Connection(ConnectionType.SERVER)
-        self._messages: deque[str | bytes] = deque()
+        #: Messages, and control frames that are to be answered.
+        self._unread: deque[str | bytes | Ping | CloseConnection] = deque()
         self._parts: list[str | bytes] = []
 
     def wait(self) -> str | bytes | None:
@@ -52,26 +53,26 @@ class WebSocket:
         Raises:
             OSError: the connection has ended.
         """
-        while not self._messages:
+        while True:
+            while self._unread:
+                one = self._unread.popleft()
+                if isinstance(one, str | bytes):
+                    return one
+                self._answer(one)
             if not self._is_open or not (data := self.socket.recv(PIECE)):
                 return None
             self.receive(data)
-        return self._messages.popleft()
 
     def receive(self, data: bytes) -> None:
-        """Take bytes that have come: messages wait for ``wait``, control frames are answered.
-
-        Raises:
-            OSError: the connection has ended.
-        """
+        """Take bytes that have come, for ``wait``; it does not wait itself."""
         self._protocol.receive_data(data)
         for event in self._protocol.events():
             self._take(event)
 
     @property
     def unread(self) -> bool:
-        """Whether ``wait`` returns at once: a message waits, or none will come."""
-        return bool(self._messages) or not self._is_open
+        """Whether there is something for ``wait`` to do: frames have come, or none will."""
+        return bool(self._unread) or not self._is_open
 
     @property
     def _is_open(self) -> bool:
@@ -82,12 +83,16 @@ class WebSocket:
             self._parts.append(event.data)
             if event.message_finished:
                 empty: str | bytes = "" if isinstance(event, TextMessage) else b""
-                self._messages.append(empty.join(self._parts))  # type: ignore[arg-type]
+                self._unread.append(empty.join(self._parts))  # type: ignore[arg-type]
                 self._parts.clear()
-        elif isinstance(event, Ping) and self._is_open:
-            self.write(self._protocol.send(event.response()))
-        elif isinstance(event, CloseConnection):
+        elif isinstance(event, Ping | CloseConnection):
+            self._unread.append(event)
+
+    def _answer(self, event: Ping | CloseConnection) -> None:
+        if isinstance(event, CloseConnection):
             self._say_goodbye(event.response())
+        elif self._is_open:
+            self.write(self._protocol.send(event.response()))
 
     def send(self, message: str | bytes) -> None:
         """Send a message.

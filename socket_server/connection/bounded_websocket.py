@@ -73,15 +73,16 @@ class BoundedWebSocket:
         #: What reads the WebSocket when its request has ended; None while the request reads it.
         self.detached: Detached | None = None
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes that were read from the socket of the server's own WebSocket.
+    def receive(self, data: bytes) -> bool:
+        """Take bytes that were read from the socket; return whether ``wait`` has something to do.
 
         Raises:
-            OSError: the connection has ended, or a message is too large.
+            OSError: a message is too large.
         """
         if self._bounded is not None:
             self._bounded.count(len(data))
         self._websocket.receive(data)
+        return bool(self._websocket.unread)
 
     def wait(self) -> str | bytes | None:
         """Return the next message; None if the client has hung up or sent a malformed message."""

@@ -85,17 +85,16 @@ class DirectSocket(socket.Socket):
         """From now on the hub reads, and frames are written directly."""
         self.connected = self.upgraded = self.direct = True
         self._line, self._websocket, websocket.detached = line, websocket, line
-        line.handle(self._read)
+        line.serve(websocket.receive, self._serve)
         line.at_end(self._ended)
         self.queue.each(framed)
         self.server.writer.hub.forget_waiters(self.queue)
         self.server.writer.mark(self)
 
-    def _read(self, data: bytes) -> bool:
-        """Handle bytes from the client; return whether the connection goes on."""
+    def _serve(self) -> bool:
+        """Handle messages of the client; return whether the connection goes on."""
         websocket = self._websocket
         try:
-            websocket.receive(data)
             while websocket.unread:
                 if (message := websocket.wait()) is None:
                     return False

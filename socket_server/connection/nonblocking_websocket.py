@@ -30,13 +30,14 @@ class NonBlockingWebSocket:
         "_at_end",
         "_busy",
         "_closed",
-        "_handle",
         "_held",
         "_hub",
         "_lock",
         "_plain",
         "_reader",
+        "_receive",
         "_rest",
+        "_serve",
         "_spawn",
         "_websocket",
     )
@@ -47,7 +48,6 @@ class NonBlockingWebSocket:
         self._rest: bytes | memoryview = b""
         self._held = self._busy = self._closed = False
         self._reader: object = None
-        self._handle: Callable[[bytes], bool] = bool
         self._at_end: list[Callable[[], object]] = []
 
     @classmethod
@@ -58,12 +58,15 @@ class NonBlockingWebSocket:
         plain = hub.plain(websocket.socket)
         return None if plain is None else cls(websocket, plain, hub, spawn)
 
-    def handle(self, handle: Callable[[bytes], bool]) -> None:
-        """Name the function for the bytes that come; it returns whether the connection goes on.
+    def serve(self, receive: Callable[[bytes], bool], serve: Callable[[], bool]) -> None:
+        """Name the functions for what comes.
 
-        It runs in a greenlet, which may wait: until it returns, no more is read.
+        Args:
+            receive: takes bytes, and returns whether there is something to do; it may not wait.
+            serve: does it, and returns whether the connection goes on. It runs in a greenlet, and
+                may wait: until it returns, no more is read.
         """
-        self._handle = handle
+        self._receive, self._serve = receive, serve
 
     def at_end(self, call: Callable[[], object]) -> None:
         """Let a call be made when the connection has ended; see ``Detached``."""
@@ -87,20 +90,22 @@ class NonBlockingWebSocket:
             return
         try:
             data = self._plain.recv(PIECE)
+            if data and not self._receive(data):
+                return  # a part of a frame
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
+        except OSError:  # the connection has ended, or a message is too large
             data = b""
         self._busy = True
-        self._spawn(self._serve, data)
+        self._spawn(self._handle, bool(data))
 
     def _pause(self) -> None:
         if self._reader is not None:
             self._hub.remove_reader(self._reader)
             self._reader = None
 
-    def _serve(self, data: bytes) -> None:
-        goes_on = bool(data) and self._handle(data)
+    def _handle(self, goes_on: bool) -> None:
+        goes_on = goes_on and self._serve()
         self._busy = False
         if not goes_on:
             self.close()

@@ -37,7 +37,6 @@ from socket_server.bus.kombu_manager import KombuJobsManager
 from socket_server.bus.task_broker import _Mailbox
 from socket_server.concurrency.patching import hub_of
 from socket_server.concurrency.websocket import WebSocket
-from socket_server.connection import direct_socket
 from socket_server.connection.guarded_server import GuardedServer
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
 from support.lone_server import LoneClient, new_lone_server
@@ -174,16 +173,11 @@ def test_a_servers_socket_has_the_attributes_that_are_read():
     assert names.keys() >= {"queue", "closed", "upgrading", "upgraded"}
 
 
-def test_the_writer_of_a_direct_socket_is_recognised():
-    server = engineio.Server(async_mode="threading")
-    server.start_background_task = Mock()
-    hung_up = Mock(wait=Mock(return_value=None))
-    one = eio_socket.Socket(server, "sid")
-    one.__class__ = type("Lined", (direct_socket.DirectSocket,), {"has_line": True})
-    eio_socket.Socket._websocket_handler(one, hung_up)
-    [writer] = [call.args[0] for call in server.start_background_task.call_args_list]
-    assert direct_socket.socket_of_writer(writer) is one
-    assert direct_socket.socket_of_writer(print) is None
+def test_a_session_whose_websocket_goes_on_stays_when_its_request_has_ended():
+    connecting = inspect.getsource(engineio.Server._handle_connect)
+    assert "if s.closed and sid in self.sockets:" in connecting
+    handling = inspect.getsource(engineio.Server.handle_request)
+    assert "self.sockets[sid].closed:" in handling
 
 
 def test_options_of_simple_websocket_are_those_of_the_driver():
@@ -203,9 +197,9 @@ def test_a_socket_of_eventlet_that_is_not_encrypted_can_be_written_to_directly()
     near, far = socket.socketpair()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with near, context.wrap_socket(far, do_handshake_on_connect=False, server_hostname="x") as tls:
-        assert NonBlockingWebSocket.of(WebSocket(GreenSocket(near)), hub) is not None
+        assert NonBlockingWebSocket.of(WebSocket(GreenSocket(near)), hub, print) is not None
         encrypted = WebSocket(SimpleNamespace(fd=tls))
-        assert NonBlockingWebSocket.of(encrypted, hub) is None
+        assert NonBlockingWebSocket.of(encrypted, hub, print) is None
 
 
 @on_eventlet
@@ -226,7 +220,12 @@ def test_eventlets_http_server_uses_what_is_overridden():
     assert "env['headers_raw'] = " in inspect.getsource(protocol.get_environ)
     # The size of the buffers of a connection; see socketserver.StreamRequestHandler.
     assert {"rbufsize", "wbufsize"} <= set(dir(protocol))
-    assert "pool.spawn(" in inspect.getsource(eventlet.wsgi.server)
+    serving = inspect.getsource(eventlet.wsgi.server)
+    # What a WebSocket that goes on is kept from: the end of its request closes the connection.
+    for used in ("pool.spawn(", "[client_addr, client_socket, STATE_IDLE]", "conn[1].close()"):
+        assert used in serving, used
+    assert "self.connection.close()" in inspect.getsource(protocol.finish)
+    assert "self.conn_state" in inspect.getsource(protocol.__init__)
     assert "if WSGI_LOCAL.already_handled:" in source
     assert "self.connection = self.request" in source
 
@@ -242,9 +241,9 @@ def test_a_socket_of_gevent_that_is_not_encrypted_can_be_written_to_directly():
     near, far = green.socketpair()
     context = green_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with near, context.wrap_socket(far, do_handshake_on_connect=False, server_hostname="x") as tls:
-        assert NonBlockingWebSocket.of(WebSocket(near), hub) is not None
+        assert NonBlockingWebSocket.of(WebSocket(near), hub, print) is not None
         assert not hub.plain(near).getblocking()
-        assert NonBlockingWebSocket.of(WebSocket(tls), hub) is None
+        assert NonBlockingWebSocket.of(WebSocket(tls), hub, print) is None
 
 
 def test_gevents_http_server_uses_what_is_overridden():
@@ -261,6 +260,9 @@ def test_gevents_http_server_uses_what_is_overridden():
         "handler_class(sock, address, self)",
         "self.MessageClass(self.rfile, 0)",
         "return ('400', _BAD_REQUEST_RESPONSE)",
+        "self.process_result()",
+        "self.handle_one_response()",
+        "if self.socket is not None:",
     ):
         assert used in source, used
     server = inspect.getsource(pywsgi.WSGIServer.__mro__[2])

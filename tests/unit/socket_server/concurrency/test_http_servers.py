@@ -12,7 +12,7 @@ import time
 import pytest
 
 from socket_server.concurrency.patching import server_of
-from socket_server.concurrency.wsgi import CONNECTION, HANG_UP, Site
+from socket_server.concurrency.wsgi import CONNECTION, DETACHED, HANG_UP, UPGRADED, Site
 from support.green import green_socket
 from support.wait import until
 
@@ -36,7 +36,32 @@ class Gate:
         self.inside.discard(peer)
 
 
+class Detached:
+    """A connection that goes on when its request has ended."""
+
+    def __init__(self, connection):
+        self.connection, self.calls = connection, []
+        self.at_end = self.calls.append
+
+    def start(self):
+        self.connection.sendall(b"it goes on")
+
+    def end(self):
+        self.connection.close()
+        for call in self.calls:
+            call()
+
+
+DETACHED_ONES: list[Detached] = []
+
+
 def application(environ, start_response):
+    if environ["PATH_INFO"] == "/detached":
+        environ[UPGRADED]()
+        environ[DETACHED] = Detached(environ[CONNECTION])
+        DETACHED_ONES.append(environ[DETACHED])
+        start_response("200 OK", [])
+        return []
     if environ["PATH_INFO"] == "/error":
         raise RuntimeError("of the application")
     if environ["PATH_INFO"] == "/refused":
@@ -158,3 +183,11 @@ def accepting(name):
     from eventlet.greenio import GreenSocket
 
     return (GreenSocket, "accept"), GreenSocket.accept
+
+
+def test_a_connection_that_goes_on_is_neither_written_to_nor_closed_and_leaves_at_its_end(served):
+    heard = served.say(GET.replace(b"GET / ", b"GET /detached "))
+    assert heard == b"it goes on<it waits>"
+    assert len(served.gate.inside) == 1
+    DETACHED_ONES.pop().end()
+    assert not served.gate.inside

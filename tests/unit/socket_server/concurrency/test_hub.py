@@ -72,5 +72,26 @@ def test_calls_that_follow_each_other_leave_sockets_their_turn(library, hub):
     far.close()
 
 
+def test_a_reader_is_called_whenever_there_is_something_to_read_until_it_is_removed(library, hub):
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        read, readers = [], []
+
+        def take(*_):
+            read.append(near.recv(9))
+
+        hub.call_soon(lambda: readers.append(hub.add_reader(near, take)))
+        for one in (b"one", b"two"):
+            far.sendall(one)
+            sleep_until(library, lambda one=one: read and read[-1] == one)
+        hub.remove_reader(readers[0])
+        far.sendall(b"three")
+        library.sleep(0.05)
+        assert read == [b"one", b"two"]
+        hub.add_reader(near, take)
+        sleep_until(library, lambda: len(read) == 3)
+
+
 def test_threads_have_no_hub():
     assert hub_of("threading") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -10,7 +11,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.utilities import RemoteProtocolError
 
 from socket_server.concurrency.websocket import WebSocket, WebSocketWSGI
-from socket_server.concurrency.wsgi import CONNECTION
+from socket_server.concurrency.wsgi import CONNECTION, DETACHED
 
 #: The example of RFC 6455, section 1.3.
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -103,6 +104,22 @@ def test_the_end_is_said_once_and_closes_the_socket(websocket, client):
     assert websocket.socket.fileno() == -1
 
 
+def test_bytes_that_come_in_pieces_are_taken_without_waiting(websocket, client):
+    sent = [TextMessage("one"), Ping(b"ping"), BytesMessage(b"two"), CloseConnection(1000)]
+    data = b"".join(map(client.protocol.send, sent))
+    heard = []
+    for at in range(len(data)):
+        websocket.receive(data[at : at + 1])
+        assert websocket.unread == (at in (8, 18, 27, len(data) - 1)), at
+        if websocket.unread:
+            websocket.socket.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                heard.append(websocket.wait())
+    assert heard == ["one", b"two", None]
+    [pong, goodbye] = client.heard()
+    assert (pong, goodbye.code) == (Pong(b"ping"), 1000)
+
+
 def request(connection, **changes):
     upgrade = {"HTTP_CONNECTION": "keep-alive, Upgrade", "HTTP_SEC_WEBSOCKET_KEY": KEY}
     return {CONNECTION: connection, **upgrade, **changes}
@@ -137,3 +154,17 @@ def test_what_is_no_handshake_is_refused_before_a_byte_is_sent(ends, wrong):
     ends[1].setblocking(False)
     with pytest.raises(BlockingIOError):
         ends[1].recv(1)
+
+
+def test_a_websocket_that_goes_on_is_not_closed_with_its_request(ends, client):
+    environ = request(ends[0])
+    kept = []
+
+    def handle(websocket):
+        environ[DETACHED] = kept.append(websocket)
+        return []
+
+    assert WebSocketWSGI(handle)(environ, None) == []
+    client.socket.recv(65536)
+    kept[0].send("later")
+    assert client.heard() == [TextMessage("later")]

@@ -401,3 +401,120 @@ def test_who_takes_an_answer_too_slowly_for_what_is_held_is_hung_up_on(engine, c
     journal.restart()
     engine.run()
     assert (peer.closed, client.direct, client.blocked) == (1, False, False)
+
+
+class Hub:
+    """A hub that makes its calls when it is told to."""
+
+    def __init__(self):
+        self.soon, self.readers = [], []
+
+    def call_soon(self, call):
+        self.soon.append(call)
+
+    def add_reader(self, plain, call):
+        self.readers.append((plain, call))
+        return self.readers[-1]
+
+    def remove_reader(self, reader):
+        self.readers.remove(reader)
+
+    def turn(self):
+        """Make the calls that are due, once each."""
+        for call in [self.soon.pop(0) for _ in list(self.soon)]:
+            call()
+        for _, call in list(self.readers):
+            call(7)
+
+
+class Line:
+    """A WebSocket that a hub reads, whose messages are single bytes; ``.`` completes none."""
+
+    def __init__(self, peer):
+        self.hub, self.greenlets, self.got, self.goes_on = Hub(), [], b"", True
+        peer.recv = self.recv
+        self.sent: list[bytes] = []
+        self.websocket = NonBlockingWebSocket(
+            WebSocket(peer), peer, self.hub, lambda *call: self.greenlets.append(call)
+        )
+        self.websocket.serve(self.receive, lambda: self.goes_on)
+
+    def recv(self, _):
+        if not self.sent:
+            raise BlockingIOError
+        if isinstance(one := self.sent.pop(0), Exception):
+            raise one
+        return one
+
+    def receive(self, data):
+        self.got += data
+        return data != b"."
+
+    def say(self, *data):
+        self.sent += data
+        self.hub.turn()
+
+    def run(self):
+        for call, *arguments in [self.greenlets.pop(0) for _ in list(self.greenlets)]:
+            call(*arguments)
+
+
+@pytest.fixture
+def line(peer):
+    made = Line(peer)
+    made.websocket.start()
+    made.hub.turn()
+    return made
+
+
+def test_the_hub_reads_and_a_greenlet_runs_once_there_is_something_to_do(line):
+    line.say(b".")
+    assert (line.got, line.greenlets) == (b".", [])
+    line.say(b"m")
+    assert len(line.greenlets) == 1
+    line.run()
+    line.say(b"n")
+    assert (line.got, len(line.greenlets), len(line.hub.readers)) == (b".mn", 1, 1)
+
+
+def test_while_messages_are_handled_nothing_more_is_read(line):
+    line.say(b"m")
+    line.say(b"n")
+    line.say()
+    assert (line.got, len(line.greenlets), line.hub.readers) == (b"m", 1, [])
+    line.run()
+    line.say()
+    line.say()
+    assert line.got == b"mn"
+
+
+@pytest.mark.parametrize("last", [b"", ConnectionResetError(), OSError("a message is too large")])
+def test_the_end_of_a_connection_is_noted_once(line, peer, last):
+    ended = []
+    line.websocket.at_end(lambda: ended.append("session"))
+    line.websocket.at_end(lambda: ended.append("gate"))
+    [(_, call)] = line.hub.readers
+    line.say(last)
+    line.run()
+    line.websocket.close()
+    call(7)  # the hub had looked at the socket before the reader was removed
+    assert ended == ["session", "gate"]
+    assert (line.hub.readers, line.greenlets) == ([], [])
+    assert peer.closed
+    line.websocket.at_end(lambda: ended.append("late"))
+    assert ended[-1] == "late"
+
+
+def test_a_connection_that_is_closed_before_its_request_has_ended_is_never_read(peer):
+    line = Line(peer)
+    line.websocket.close()
+    line.websocket.start()
+    line.hub.turn()
+    assert line.hub.readers == []
+
+
+def test_a_connection_ends_when_its_session_says_so(line, peer):
+    line.goes_on = False
+    line.say(b"m")
+    line.run()
+    assert peer.closed == 1
