@@ -41,7 +41,7 @@ SPARE = 100
 #: Concurrent connections to the health port.
 HEALTH_CONNECTIONS = 100
 #: Connections that the kernel holds until they are accepted.
-BACKLOG = 1024
+BACKLOG = 4096
 #: Bytes that the kernel buffers for a client that does not read: with the megabytes that it
 #: buffers by default, such a client would be noticed late.
 SEND_BUFFER = 128 * 1024

@@ -14,6 +14,7 @@ import eventlet.event
 import eventlet.wsgi
 
 from socket_server.concurrency.wsgi import (
+    AT_ONCE,
     CONNECTION,
     DETACHED,
     HANG_UP,
@@ -66,7 +67,7 @@ class Door:
 
     def __init__(self, listener: socket.socket, gate: Gate | None) -> None:
         self._listener, self._gate = listener, gate
-        self._closed = False
+        self._closed, self._accepted = False, 0
 
     def close(self) -> None:
         """Accept no more connections."""
@@ -85,7 +86,9 @@ class Door:
                 logger.warning("taskbridge: a connection could not be accepted: %s", error)
                 eventlet.sleep(0.1)
                 continue
-            eventlet.sleep(0)  # a flood of connections must not starve open ones
+            self._accepted += 1
+            if self._accepted % AT_ONCE == 0:
+                eventlet.sleep(0)  # a flood of connections must not starve open ones
             if self._gate is None or self._gate.admit(peer, connection):
                 return connection, peer
             connection.close()

@@ -17,6 +17,7 @@ import gevent
 from gevent import pywsgi
 
 from socket_server.concurrency.wsgi import (
+    AT_ONCE,
     CONNECTION,
     DETACHED,
     HANG_UP,
@@ -35,8 +36,6 @@ logger = logging.getLogger("socket_server")
 
 #: Bytes of the headers of a request; gevent's own limit is 6.5 MB.
 HEADERS = 16 * 1024
-#: Connections that are accepted before others have their turn.
-AT_ONCE = 10
 #: What the parser of headers makes of a line that is none: it reads no header after it.
 MALFORMED = errors.FirstHeaderLineIsContinuationDefect, errors.MissingHeaderBodySeparatorDefect
 #: Seconds without accepting after an error, of which too many open files is the usual one.

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 __all__ = [
+    "AT_ONCE",
     "CONNECTION",
     "DETACHED",
     "HANG_UP",
@@ -32,6 +33,9 @@ DETACHED = "taskbridge.detached"
 
 #: Timeout in seconds of one read from, or write to, a connection.
 SOCKET_TIMEOUT = 30
+#: Connections that are accepted before others have their turn. With one, thousands of clients that
+#: come back at once wait for minutes: each turn takes as long as all that the others have sent.
+AT_ONCE = 10
 #: Bytes of an HTTP request, and of an answer, that are read and written at once.
 HTTP_BUFFER = 1024
 

@@ -105,7 +105,8 @@ class NonBlockingWebSocket:
             self._reader = None
 
     def _handle(self, goes_on: bool) -> None:
-        goes_on = goes_on and self._serve()
+        # It may have been closed since the hub read.
+        goes_on = goes_on and not self._closed and self._serve()
         self._busy = False
         if not goes_on:
             self.close()

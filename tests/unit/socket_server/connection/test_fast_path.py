@@ -513,6 +513,14 @@ def test_a_connection_that_is_closed_before_its_request_has_ended_is_never_read(
     assert line.hub.readers == []
 
 
+def test_messages_of_a_connection_that_was_closed_meanwhile_are_not_handled(line, peer):
+    line.websocket._serve = lambda: pytest.fail("it is handled")
+    line.say(b"m")
+    line.websocket.close()
+    line.run()
+    assert peer.closed
+
+
 def test_a_connection_ends_when_its_session_says_so(line, peer):
     line.goes_on = False
     line.say(b"m")
