@@ -18,6 +18,7 @@ __all__ = [
     "NAMESPACE",
     "RESERVED",
     "SERVER_MADE",
+    "TALK",
     "TERMINAL",
     "TYPES",
     "Event",
@@ -32,6 +33,8 @@ TYPES: frozenset[str] = frozenset(get_args(EventType))
 #: Types that only a server sends, to its own clients: a task is silent, the estimate of the time to
 #: wait and to run, and whether the path to the job's workers is disturbed.
 SERVER_MADE: frozenset[str] = frozenset({"stalled", "estimate", "disturbed"})
+#: Types of events that do not change the state of a task that runs.
+TALK: frozenset[str] = frozenset({"progress", "log", "output"})
 #: Types after which a run sends nothing more.
 TERMINAL: frozenset[str] = frozenset(get_args(Ending))
 
@@ -89,22 +92,21 @@ class Event:
     data: JSONObject = field(default_factory=dict)
     #: Fields of ``data`` for servers only; see ``NOTES``.
     notes: JSONObject = field(default_factory=dict)
+    #: Whether the run sends nothing after this.
+    terminal: bool = field(init=False, repr=False, compare=False)
+    #: Whether a server created the event, in place of a run from which no event came.
+    verdict: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A server asks for both some ten times for each event.
+        self.terminal = self.type in TERMINAL
+        ruled = self.terminal or self.type == "retrying"
+        self.verdict = self.type in SERVER_MADE or (ruled and self.data.get("verdict") is True)
 
     @property
     def order(self) -> tuple[int, int, int]:
         """Sort key of the event among the events of its task."""
         return (self.run, self.seq, self.tick)
-
-    @property
-    def verdict(self) -> bool:
-        """Whether a server created the event, in place of a run from which no event came."""
-        ruled = self.terminal or self.type == "retrying"
-        return self.type in SERVER_MADE or (ruled and self.data.get("verdict") is True)
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the run sends nothing after this."""
-        return self.type in TERMINAL
 
     def encode(self) -> JobEvent:
         """Return the event as the JSON object of the protocol; ``data`` is shared, not copied."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple, TypedDict, cast
 
-from bridge.protocol.event import TERMINAL, Event, EventType
+from bridge.protocol.event import TALK, TERMINAL, Event, EventType
 from bridge.protocol.json_types import (
     BarData,
     Expectation,
@@ -144,14 +144,21 @@ class Snapshot:
         Returns:
             False if it was a duplicate or stale, and changed nothing.
         """
+        told = totals is not None or self._totals is not None
+        steady = event.type in TALK and not told and self._runs(event.task)
         changed = self._fold(event)
-        self._state = None
+        if not steady:
+            self._state = None
         if not changed:
             return False
         self._totals = totals
         if event.terminal and self.ended:
             self._settle()
         return True
+
+    def _runs(self, task: str) -> bool:
+        known = self._tasks.get(task)
+        return known is not None and known.state == "running"
 
     def _fold(self, event: Event) -> bool:
         if event.type == "cancelling":

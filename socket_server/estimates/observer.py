@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from bridge.protocol.event import Event
+from bridge.protocol.event import TALK, Event
 from socket_server.estimates.durations import Durations
 from socket_server.estimates.queue_depth import WaitingJobs
-from socket_server.journal.change import TALK, Change
+from socket_server.journal.change import Change
 
 __all__ = ["EstimatesObserver"]
 

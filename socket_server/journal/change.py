@@ -10,10 +10,7 @@ from bridge.protocol.json_types import JobEvent
 from bridge.protocol.snapshot import Snapshot
 from socket_server.messages.strict_json import encode
 
-__all__ = ["TALK", "Change", "Observer"]
-
-#: Types of events that do not change the state of a task.
-TALK = frozenset({"progress", "log", "output"})
+__all__ = ["Change", "Observer"]
 
 
 class Change(dict[str, object]):

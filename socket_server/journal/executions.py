@@ -12,16 +12,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bridge.instrumentation.outcomes import REPLACED
-from bridge.protocol.event import Event
+from bridge.protocol.event import TALK, Event
 from bridge.protocol.task_state import TaskState
 
 __all__ = ["Execution", "Executions"]
 
 #: Superseded executions of one task that are remembered, so that their late events stay refused.
 MAX_PAST = 16
-#: Types of events that mark neither the beginning nor the end of an execution. In a first
-#: execution they carry no attempt.
-TALK = frozenset({"progress", "log", "output"})
 
 
 class Execution(NamedTuple):

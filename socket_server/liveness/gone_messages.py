@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.protocol.event import Event
+from bridge.protocol.event import TALK, Event
 from bridge.untyped import SocketIOServer
-from socket_server.journal.change import TALK, Change
+from socket_server.journal.change import Change
 from socket_server.liveness.event_path import EventPath
 from socket_server.liveness.verdicts import NOWHERE, Verdicts
 from socket_server.liveness.worker_inspection import MAX_TASKS

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from bridge.protocol.event import Event
+from bridge.protocol.event import TALK, Event
 from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.task_state import TaskState
-from socket_server.journal.change import TALK, Change
+from socket_server.journal.change import Change
 from socket_server.journal.journal import Journal
 from socket_server.liveness.disturbances import Disturbances
 from socket_server.liveness.watchdog import Watchdog

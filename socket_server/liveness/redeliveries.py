@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from bridge.protocol.event import Event
+from bridge.protocol.event import TALK, Event
 from bridge.untyped import SocketIOServer
-from socket_server.journal.change import TALK, Change
+from socket_server.journal.change import Change
 from socket_server.liveness.verdicts import Verdicts
 
 __all__ = ["Depth", "QueueReader", "Redeliveries"]
