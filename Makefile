@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Tests at a time: most of them wait for something.
 PROCESSES ?= 4
+# Debian's release from which `make test-rabbitmq4` takes RabbitMQ.
+SUITE ?= trixie
 ARGS ?=
 
 BIN := .venv/bin
@@ -18,10 +20,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 MADE_FROM := pyproject.toml constraints.txt | .venv/schema.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up check unit test gevent long chaos compatibility canvas rabbitmq4 lint format audit web bench docs dist
+.PHONY: help demo up check unit test gevent long chaos compatibility canvas test-rabbitmq4 lint format audit web bench docs dist
 
 help:  ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path /some/folder --once"
 	@$(BIN)/taskbridge demo $(ARGS)
@@ -77,8 +79,9 @@ audit: .venv/audit.stamp  ## known vulnerabilities of pinned and lowest dependen
 	@$(BIN)/python scripts/audit.py $(ARGS)
 
 # Not a part of the tests: it needs root, debootstrap and Debian's registry.
-rabbitmq4: .venv/lint.stamp  ## tests of a node of RabbitMQ 4.0, in a root of its own
-	@$(BIN)/python scripts/rabbitmq4.py $(ARGS)
+test-rabbitmq4: .venv/lint.stamp $(PAGE)  ## tests that need a broker, on RabbitMQ 4.0; SUITE=forky: 4.3
+	@$(BIN)/python scripts/install_test_tools.py
+	@$(BIN)/python scripts/rabbitmq4.py --suite $(SUITE) --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 docs: .venv/lint.stamp  ## this documentation, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

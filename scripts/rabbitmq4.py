@@ -1,26 +1,72 @@
-"""Run the tests of RabbitMQ's node on the release of Debian trixie (4.0), in a root of its own.
+"""Run the tests that depend on RabbitMQ on a newer release of it, in a root of its own.
 
-It needs root, debootstrap (Debian's package) and the network the first time: about half a minute
-and 400 MB, in ``build/rabbitmq4``.
+``python scripts/rabbitmq4.py [--suite SUITE] [ARGUMENTS OF PYTEST]``; the suite of Debian is trixie
+(RabbitMQ 4.0, the default) or a later one such as forky (4.3). It needs root, debootstrap (Debian's
+package), and the network the first time: about a minute and 400 MB, in ``build/``.
+
+The folders that tests write to are mounted into that root, in a mount namespace that ends with the
+tests; RabbitMQ's programs are started there by ``chroot``, and everything else on this machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "build" / "rabbitmq4"
-TESTS = [
-    "test_definitions.py",
-    "test_confirmed_tasks.py",
-    "test_dropped_tasks.py",
-    "test_stream.py",
-    "test_writer.py",
-]
+#: Programs that tests start, by their paths in the root.
+PROGRAMS = {
+    "epmd": "/usr/bin/epmd",
+    "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "rabbitmqctl": "/usr/lib/rabbitmq/bin/rabbitmqctl",
+}
+#: Folders of tests that start RabbitMQ.
+FOLDERS = ["tests/integration", "tests/acceptance", "tests/browser", "tests/chaos"]
+#: Mounts each folder at the same path below the root, and runs the rest of the arguments.
+MOUNT = """
+root=$1; shift
+while [ "$1" != -- ]; do mkdir -p "$root$1" && mount --bind "$1" "$root$1" || exit 1; shift; done
+shift; exec "$@"
+"""
+
+
+def install(suite: str, folder: Path) -> None:
+    """Install RabbitMQ and what it needs into a root, unless it is there.
+
+    Args:
+        suite: name of Debian's release.
+        folder: the root.
+    """
+    if (folder / "installed").exists():
+        return
+    debootstrap = shutil.which("debootstrap", path="/usr/sbin:/usr/bin")
+    if debootstrap is None:
+        sys.exit("rabbitmq4: install Debian's package debootstrap")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    options = ["--variant=minbase", "--include=rabbitmq-server", suite, str(folder)]
+    subprocess.run([debootstrap, *options], check=True)
+    (folder / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
+    (folder / "installed").touch()
+
+
+def wrap(folder: Path, programs: Path) -> None:
+    """Write programs that start those of a root.
+
+    Args:
+        folder: the root.
+        programs: folder for them.
+    """
+    programs.mkdir(exist_ok=True)
+    for name, path in PROGRAMS.items():
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec chroot "{folder}" {path} "$@"\n')
+        program.chmod(0o755)
 
 
 def main() -> int:
@@ -29,30 +75,22 @@ def main() -> int:
     Returns:
         Exit status: that of the tests, or 1 if RabbitMQ cannot be installed.
     """
-    if not (FOLDER / "installed").exists():
-        debootstrap = shutil.which("debootstrap", path="/usr/sbin:/usr/bin")
-        if debootstrap is None or os.geteuid() != 0:
-            sys.stderr.write("rabbitmq4: run it as root, with Debian's package debootstrap\n")
-            return 1
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        FOLDER.parent.mkdir(exist_ok=True)
-        options = ["--variant=minbase", "--include=rabbitmq-server", "trixie", str(FOLDER)]
-        subprocess.run([debootstrap, *options], check=True)
-        (FOLDER / "installed").touch()
-    (FOLDER / "tests").mkdir(exist_ok=True)
-    tests = [f"tests/integration/{name}" for name in TESTS]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "",
-        f"--basetemp={FOLDER / 'tests'}",
-        *tests,
-    ]
-    environ = {**os.environ, "TEST_RABBITMQ_ROOT": str(FOLDER)}
-    return subprocess.run([*command, *sys.argv[1:]], cwd=ROOT, env=environ, check=False).returncode
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", default="trixie", help="Debian's release; default trixie")
+    options, arguments = parser.parse_known_args()
+    if os.geteuid() != 0:
+        sys.exit("rabbitmq4: run it as root, which may mount folders and change the root")
+    folder = ROOT / "build" / f"rabbitmq-{options.suite}"
+    programs = folder.with_name(f"{folder.name}-programs")
+    install(options.suite, folder)
+    wrap(folder, programs)
+    mounted = ["/proc", "/dev", tempfile.gettempdir(), str(ROOT)]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNT, "sh"]
+    command += [str(folder), *mounted, "--", sys.executable, "-m", "pytest", "-k", "not embedded"]
+    tests = [] if any(Path(one.partition("::")[0]).exists() for one in arguments) else FOLDERS
+    environ = {**os.environ, "TEST_PROGRAMS": str(programs)}
+    command += [*arguments, *tests]
+    return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from amqp.exceptions import InternalError
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
@@ -42,6 +43,17 @@ def read(path):
         return b""
 
 
+def assert_denies_what_is_deprecated(url):
+    """Check that a node which knows of deprecated features (3.12 and newer) denies them."""
+    with Connection(url, connect_timeout=2) as connection:
+        channel = connection.default_channel
+        version = channel.connection.server_properties["version"]
+        if tuple(map(int, version.split(".")[:2])) < (3, 12):
+            return
+        with pytest.raises(InternalError, match="transient_nonexcl_queues"):
+            channel.queue_declare("transient", durable=False, auto_delete=False)
+
+
 @pytest.fixture
 def node(tmp_path):
     node = RabbitMQ(tmp_path)
@@ -55,6 +67,7 @@ def test_a_node_passes_messages_freezes_restarts_and_leaves_no_process(node):
     assert pass_a_message(node.url, "hello") == "hello"
     assert pass_a_message(node.new_vhost(), "apart") == "apart"
     assert processes_of(node)
+    assert_denies_what_is_deprecated(node.url)
 
     node.freeze()
     with pytest.raises(OperationalError, match="timed out"):

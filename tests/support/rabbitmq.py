@@ -26,9 +26,8 @@ log.console.level = warning
 log.file = false
 """
 
-
-#: Root of another Debian whose RabbitMQ is run by chroot; tests must have their folders in it.
-ROOT = os.environ.get("TEST_RABBITMQ_ROOT", "")
+#: What RabbitMQ has deprecated, denied.
+DEPRECATED = Path(__file__).with_name("deprecated.config")
 
 
 class RabbitMQ:
@@ -64,7 +63,7 @@ class RabbitMQ:
     @property
     def environ(self) -> dict[str, str]:
         """The whole environment of the node and its tools."""
-        home = _inside(self.folder)
+        home = str(self.folder)
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
@@ -79,6 +78,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": f"{home}/log",
             "RABBITMQ_PID_FILE": f"{home}/pid",
             "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(DEPRECATED),
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
             "RABBITMQ_CONF_ENV_FILE": f"{home}/rabbitmq-env.conf",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
@@ -88,14 +88,14 @@ class RabbitMQ:
 
     def start(self) -> RabbitMQ:
         """Start it, with the data of its last run, wait until it speaks AMQP, and return it."""
-        server = _program("rabbitmq-server")
+        server = need("rabbitmq-server")
         self._configure()
         # An epmd that the node starts by itself is a daemon that outlives it; ours is found.
-        epmd = [*_program("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+        epmd = [need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
         self._epmd = Process(epmd, env=self.environ, log=self.folder / "epmd.log")
         self._epmd.until(lambda: is_listening(self._epmd_port), 10, "the first connection")
         log = self.folder / "rabbitmq.log"
-        self.process = Process(server, env=self.environ, log=log, cwd=self.folder)
+        self.process = Process([server], env=self.environ, log=log, cwd=self.folder)
         try:
             self.process.until(self._answers, START, "the first AMQP connection")
         except AssertionError:
@@ -154,7 +154,7 @@ class RabbitMQ:
 
     def control(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` with these arguments and return what it prints."""
-        argv = [*_program("rabbitmqctl"), "--quiet", *arguments]
+        argv = [need("rabbitmqctl"), "--quiet", *arguments]
         done = subprocess.run(
             argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
         )
@@ -163,7 +163,7 @@ class RabbitMQ:
 
     def _configure(self) -> None:
         file = self._definitions
-        load = f"load_definitions = {_inside(file)}\n" if file else ""
+        load = f"load_definitions = {file}\n" if file else ""
         (self.folder / "rabbitmq.conf").write_text(CONFIGURATION + load)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").write_text("")
@@ -185,15 +185,3 @@ class RabbitMQ:
         self.process = self._epmd = None
         # Of a killed node the kernel may close the socket a moment after its parent was reaped.
         until(lambda: not is_listening(self.port), 10, f"port {self.port} to be free again")
-
-
-def _program(name: str) -> list[str]:
-    """Return the command line of one of RabbitMQ's programs."""
-    if not ROOT:
-        return [need(name)]
-    return ["chroot", ROOT, "/usr/bin/epmd" if name == "epmd" else f"/usr/lib/rabbitmq/bin/{name}"]
-
-
-def _inside(path: Path) -> str:
-    """Return a path as the node sees it."""
-    return str(path).removeprefix(ROOT)

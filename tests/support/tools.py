@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+#: Folder of programs that tests use in place of this machine's, if any.
+PREFERRED = os.environ.get("TEST_PROGRAMS", "")
 #: Where Debian puts what an ordinary user's PATH leaves out. The first is RabbitMQ's own script:
 #: Debian's wrapper of the same name in /usr/sbin runs it as another user by ``su``.
 FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/sbin")
@@ -16,7 +18,8 @@ ADVICE = "install Debian's packages rabbitmq-server, redis-server and chromium, 
 
 def find(program: str) -> str | None:
     """Return the path of a program, or None."""
-    return shutil.which(program, path=os.pathsep.join([*FOLDERS, os.environ.get("PATH", "")]))
+    folders = [*filter(None, [PREFERRED]), *FOLDERS, os.environ.get("PATH", "")]
+    return shutil.which(program, path=os.pathsep.join(folders))
 
 
 def need(program: str) -> str:
