@@ -18,9 +18,6 @@ __all__ = [
     "queue_configuration",
 ]
 
-#: Milliseconds that RabbitMQ waits for a late acknowledgement. Its default of 30 minutes would
-#: close the channel under a longer job and run it twice; a day is longer than jobs are meant to be.
-CONSUMER_TIMEOUT = 24 * 60 * 60 * 1000
 #: Celery settings with which no message and no result is unpickled.
 JSON_ONLY = {
     "task_serializer": "json",
@@ -98,7 +95,6 @@ def queue_configuration(settings: Settings) -> dict[str, object]:
         Exchange("celery", type="topic" if quorum else "direct"),
         routing_key="celery",
         queue_arguments={"x-queue-type": "quorum"} if quorum else None,
-        consumer_arguments={"x-consumer-timeout": CONSUMER_TIMEOUT},
     )
     kind = {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
     return {"task_queues": [queue], **(kind if quorum else {})}

@@ -8,8 +8,7 @@ from celery import signals
 
 from bridge.bus import stream
 from bridge.bus.redelivery_time import broker_of
-from bridge.client.celery_app import CONSUMER_TIMEOUT
-from bridge.durable import conditions
+from bridge.durable import conditions, consumer_timeout
 from bridge.durable.annotation import DurableTasks
 from bridge.durable.durability import Durability
 from bridge.settings import Settings
@@ -121,6 +120,4 @@ def _configure_queues(
     """Let RabbitMQ wait as long for an acknowledgement as tasks may take."""
     late = durability.late_acknowledgement and stream.is_amqp(broker_of(app))
     if instance.app is app and late:
-        for queue in app.amqp.queues.consume_from.values():
-            own = queue.consumer_arguments or {}
-            queue.consumer_arguments = {"x-consumer-timeout": CONSUMER_TIMEOUT, **own}
+        consumer_timeout.ask_for_time(app)

@@ -16,7 +16,7 @@ from kombu import pools
 from kombu.utils.collections import eqhash
 
 from bridge.bus import confirms, connection, stream
-from bridge.client.celery_app import CONSUMER_TIMEOUT
+from bridge.durable import consumer_timeout
 from bridge.untyped import CeleryApp, KombuConnection, KombuProducer
 
 __all__ = ["AMQP", "RETRY_POLICY", "Producer"]
@@ -24,7 +24,7 @@ __all__ = ["AMQP", "RETRY_POLICY", "Producer"]
 #: Seconds for which a worker tries to publish a task while the broker is away. Celery fails a task
 #: if its retry cannot be published. RabbitMQ waits as long for the publishing task's own
 #: acknowledgement.
-PATIENCE = CONSUMER_TIMEOUT // 1000
+PATIENCE = consumer_timeout.TIMEOUT // 1000
 #: Seconds between two attempts: the first pause, its increment, and the longest pause.
 INTERVALS = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
 #: Celery reads None, which means no limit elsewhere, as three attempts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import pytest
 from celery import Celery, signals
 
 from bridge import Durability, Settings
@@ -104,13 +103,3 @@ def test_a_second_call_replaces_the_first():
     app = new_app()
     installation.install(app, NOTHING, SETTINGS)
     assert started(app).amqp_cls == "celery.app.amqp:AMQP"
-
-
-@pytest.mark.parametrize("own", [{}, {"x-consumer-timeout": 5}])
-def test_rabbitmq_waits_as_long_as_tasks_may_take(own):
-    from kombu import Queue
-
-    app = new_app(broker_url="amqp://", task_queues=[Queue("q", consumer_arguments=own)])
-    signals.celeryd_after_setup.send("celery@here", instance=SimpleNamespace(app=app))
-    timeout = app.amqp.queues["q"].consumer_arguments["x-consumer-timeout"]
-    assert timeout == own.get("x-consumer-timeout", 24 * 60 * 60 * 1000)
