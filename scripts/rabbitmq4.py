@@ -49,7 +49,8 @@ def install(suite: str, folder: Path) -> None:
         sys.exit("rabbitmq4: install Debian's package debootstrap")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
-    options = ["--variant=minbase", "--include=rabbitmq-server", suite, str(folder)]
+    # An older debootstrap knows no newer suite by name: all are installed as sid is.
+    options = ["--variant=minbase", "--include=rabbitmq-server", suite, str(folder), "", "sid"]
     subprocess.run([debootstrap, *options], check=True)
     (folder / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
     (folder / "installed").touch()

@@ -7,8 +7,9 @@ listened are kept for the servers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import AccessRefused, ChannelError
 from kombu import Exchange
 
 from bridge.settings import Settings
@@ -55,10 +56,19 @@ def declare(connection: KombuConnection, exchange: Exchange, settings: Settings)
         lambda channel: channel.queue_declare(
             name, durable=True, auto_delete=False, arguments=told
         ),
-    ) or _attempt(connection, lambda channel: channel.queue_declare(name, passive=True))
+    ) or _attempt(connection, lambda channel: _look_for(channel, name))
     if there:
         _attempt(connection, lambda channel: channel.queue_bind(name, exchange.name))
     return there
+
+
+def _look_for(channel: AMQPChannel, name: str) -> None:
+    """Raise if there is no stream; one that the account may not look for counts as there.
+
+    From RabbitMQ 4.2.6 on, an account without any right to a queue may not ask whether it exists.
+    """
+    with suppress(AccessRefused):
+        channel.queue_declare(name, passive=True)
 
 
 def arguments(settings: Settings) -> dict[str, str | int]:

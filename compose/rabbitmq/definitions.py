@@ -51,10 +51,12 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
         channel: ``TASKBRIDGE_CHANNEL``.
     """
     # With shards, each has a channel of its own.
-    write = (NONE, rf"^{channel}(\.[0-9]+)?$", NONE)
+    either = rf"^{channel}(\.[0-9]+)?(\.stream)?$"
+    # From RabbitMQ 4.2.6 on, only who has some right to the stream may ask whether it exists. The
+    # right to write gives no other: who may read no exchange binds the stream to none.
+    write = (NONE, either, NONE)
     # A server binds the stream at each connect: a node that was restarted has lost its bindings to
     # the exchange, which is not durable.
-    either = rf"^{channel}(\.[0-9]+)?(\.stream)?$"
     read = (NONE, either, either)
     return {
         "operator": {EVENTS: (ALL, ALL, ALL), TASKS: (ALL, ALL, ALL)},

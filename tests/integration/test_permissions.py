@@ -12,6 +12,7 @@ from amqp.exceptions import AccessRefused
 from celery import states
 
 from bridge import Bridge, Settings
+from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.cancelling import cancel_mark
 from bridge.client.status import from_result
 from socket_server.liveness.worker_inspection import WorkerInspection
@@ -106,6 +107,17 @@ def test_the_servers_user_may_ask_workers_about_tasks_and_the_services_may_not(s
     assert looked["server"] == {"another"}
     assert looked["service"] == set()
     stack.bridge.cancel(job.id)
+
+
+def test_an_account_with_the_rights_of_0_1_0_reports_though_it_may_not_ask_for_the_stream(
+    node, programs
+):
+    node.control("set_permissions", "-p", "events", "service", "^$", "^taskbridge$", "^$")
+    writer = new_write_only_manager(Settings.from_environ(programs["service"]))
+    try:
+        writer.emit("event", {})  # confirmed by the stream, to which it must be routed
+    finally:
+        writer.close()
 
 
 @pytest.mark.long
