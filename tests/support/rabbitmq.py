@@ -30,6 +30,15 @@ log.file = false
 DEPRECATED = Path(__file__).with_name("deprecated.config")
 
 
+def advanced_configuration(folder: Path) -> Path:
+    """Return the file of Erlang terms that the node of a folder reads at its next start.
+
+    Where Mnesia keeps a node's data (before 4.2), a later start denies nothing: RabbitMQ 4.0 may take
+    any queue for a transient one that is in use, and would not start.
+    """
+    return folder / "none.config" if any(folder.glob("data/*/schema.DAT")) else DEPRECATED
+
+
 class RabbitMQ:
     """One node, stopped and restarted at will; its data stays until its folder is removed.
 
@@ -78,7 +87,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": f"{home}/log",
             "RABBITMQ_PID_FILE": f"{home}/pid",
             "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(DEPRECATED),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(advanced_configuration(self.folder)),
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
             "RABBITMQ_CONF_ENV_FILE": f"{home}/rabbitmq-env.conf",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (

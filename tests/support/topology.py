@@ -22,7 +22,7 @@ import kombu
 from bridge import Bridge, Settings
 from support.ports import free_port
 from support.process import ROOT, Process
-from support.rabbitmq import DEPRECATED
+from support.rabbitmq import advanced_configuration
 from support.stack import MODE, OWN_SERVERS
 from support.tools import need
 
@@ -193,7 +193,7 @@ class Topology:
             "RABBITMQ_PID_FILE": f"{home}/pid",
             "RABBITMQ_CONFIG_FILES": f"{home}/conf.d",
             "RABBITMQ_CONFIG_FILE": f"{home}/none",
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(DEPRECATED),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(advanced_configuration(Path(home))),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(COMPOSE / "rabbitmq" / "enabled_plugins"),
             "RABBITMQ_CONF_ENV_FILE": f"{home}/rabbitmq-env.conf",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
