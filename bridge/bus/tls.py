@@ -23,10 +23,12 @@ CLIENT = (
     "TASKBRIDGE_BROKER_KEYFILE"
 )
 NO_TLS = "no TLS is spoken at this port: correct the port, or the scheme, of the broker's URL"
+OLD_TLS = "the broker speaks no TLS of version 1.2 or later: switch it on there"
 #: Explanations of OpenSSL's reasons, by a part of the reason.
 ALERTS = {
-    "PROTOCOL_VERSION": "the broker speaks no TLS of version 1.2 or later: switch it on there",
-    "UNSUPPORTED_PROTOCOL": "the broker speaks no TLS of version 1.2 or later: switch it on there",
+    "PROTOCOL_VERSION": OLD_TLS,
+    "UNSUPPORTED_PROTOCOL": OLD_TLS,
+    "INSUFFICIENT_SECURITY": OLD_TLS,  # Erlang 27 and later
     "WRONG_VERSION": NO_TLS,
     "RECORD_LAYER": NO_TLS,
     "UNKNOWN_PROTOCOL": NO_TLS,

@@ -30,6 +30,9 @@ from bridge.instrumentation import dropped_messages
 EVENTS, TASKS = "events", "tasks"
 TAGS = {"operator": ["administrator"], "flower": ["monitoring"]}
 NONE, ALL = "^$", ".*"
+#: How often a quorum queue may get a message back from workers that died, or that were stopped while
+#: its task ran. RabbitMQ drops it at the next return, and the policy ends its job as failed.
+DELIVERY_LIMIT = 20
 #: What clients of Celery touch: its queue, and what its remote control and its answers travel on.
 CELERY = ("^celery", r"^(celery.*|amq\.default)$", "^celery$")
 #: What servers touch beside that: they ask workers about silent tasks, and read the answers.
@@ -91,11 +94,7 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
                 "pattern": "^celery$",
                 "apply-to": "queues",
                 "priority": 0,
-                "definition": {
-                    # To the queue of that name, where workers end the jobs of dropped messages.
-                    "dead-letter-exchange": "",
-                    "dead-letter-routing-key": dropped_messages.queue_name(settings),
-                },
+                "definition": _policy(settings),
             }
         ],
         "exchanges": [
@@ -110,6 +109,18 @@ def definitions(passwords: dict[str, str], settings: Settings) -> dict[str, Any]
             }
             for channel in channels
         ],
+    }
+
+
+def _policy(settings: Settings) -> dict[str, str | int]:
+    """Return what holds for the queue of tasks."""
+    # A policy with a key that a queue's type does not have does not apply to the queue at all.
+    limit = {"delivery-limit": DELIVERY_LIMIT} if settings.queue_type == "quorum" else {}
+    return {
+        # To the queue of that name, where workers end the jobs of dropped messages.
+        "dead-letter-exchange": "",
+        "dead-letter-routing-key": dropped_messages.queue_name(settings),
+        **limit,
     }
 
 

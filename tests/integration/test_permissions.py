@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -25,14 +26,14 @@ from support.watched import Watched
 from workers.app import new_app
 
 USERS = ("operator", "worker", "server", "service", "flower")
+QUORUM = {"TASKBRIDGE_QUEUE_TYPE": "quorum"}
 SCRIPT = ROOT / "compose" / "rabbitmq" / "definitions.py"
 
 
 def define(folder):
     """Run the script with passwords of our own; return what it did."""
-    return subprocess.run(
-        [sys.executable, SCRIPT, "--secrets", folder], capture_output=True, text=True, cwd=folder
-    )
+    command, environ = [sys.executable, SCRIPT, "--secrets", folder], {**os.environ, **QUORUM}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ def programs(node):
     """Settings of each user's programs."""
     return {
         user: {
+            **QUORUM,
             "TASKBRIDGE_BROKER_URL": f"amqp://{user}:secret-of-{user}@127.0.0.1:{node.port}/tasks",
             "TASKBRIDGE_EVENTS_URL": f"amqp://{user}:secret-of-{user}@127.0.0.1:{node.port}/events",
         }
@@ -71,7 +73,7 @@ def programs(node):
 def stack(programs, new_stack):
     service = programs["service"]
     events = {"TASKBRIDGE_EVENTS_URL": service["TASKBRIDGE_EVENTS_URL"]}
-    stack = new_stack(service["TASKBRIDGE_BROKER_URL"], **events)
+    stack = new_stack(service["TASKBRIDGE_BROKER_URL"], **events, **QUORUM)
     stack.start_server(**programs["server"])
     stack.start_worker(**programs["worker"])
     return stack
@@ -79,6 +81,16 @@ def stack(programs, new_stack):
 
 def assert_works(stack):
     assert Watched(stack, "support.add", 1, 1).end()["state"] == "succeeded"
+
+
+def test_a_broker_that_was_restarted_has_all_again_that_nobody_else_may_declare(node, stack):
+    node.stop()
+    node.start()
+    until(stack.healthy, 30, "the server to read again")
+    assert_works(stack)
+    queues = node.control("list_queues", "-p", "tasks", "name", "type", "policy")
+    assert "celery\tquorum\ttaskbridge" in queues.splitlines()
+    assert '"delivery-limit":20' in node.control("list_policies", "-p", "tasks")
 
 
 def test_a_job_is_run_and_watched_and_cancelled_with_no_more_rights_than_that(stack: Stack):
@@ -118,14 +130,6 @@ def test_an_account_with_the_rights_of_0_1_0_reports_though_it_may_not_ask_for_t
         writer.emit("event", {})  # confirmed by the stream, to which it must be routed
     finally:
         writer.close()
-
-
-@pytest.mark.long
-def test_a_broker_that_was_restarted_has_all_again_that_nobody_else_may_declare(node, stack):
-    node.stop()
-    node.start()
-    until(stack.healthy, 30, "the server to read again")
-    assert_works(stack)
 
 
 @pytest.mark.parametrize("user", ["worker", "service"])

@@ -84,7 +84,7 @@ class Topology:
             [*self._definitions, "--secrets", self.secrets, "--output", self._loaded],
             check=True,
             timeout=60,
-            env={**os.environ, **self._variables},
+            env={**os.environ, "TASKBRIDGE_QUEUE_TYPE": "quorum", **self._variables},
         )
 
     @property
