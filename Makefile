@@ -86,8 +86,11 @@ test-rabbitmq4: .venv/lint.stamp $(PAGE)  ## tests that need a broker, on Rabbit
 docs: .venv/lint.stamp  ## this documentation, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-dist: .venv/lint.stamp $(PAGE)  ## wheel and source archive, in dist
-	@$(BIN)/python -m build --quiet
+dist: .venv/release.stamp $(PAGE)  ## wheel, source archive and npm package, in dist
+	@rm -rf dist
+	@$(BIN)/python -m build -qq
+	@$(BIN)/twine --no-color check --strict dist/* >build/twine.log || { cat build/twine.log; exit 1; }
+	@$(BIN)/python scripts/npm.py pack --silent --pack-destination ../../dist >/dev/null
 
 web: $(PAGE)  ## the page, its client and the element
 
@@ -111,6 +114,11 @@ $(PAGE): $(SOURCES) $(SCHEMA) scripts/build_web.py scripts/npm.py | .venv/schema
 	@echo "taskbridge: installing into .venv, with what tests and lint need"
 	@$(INSTALL) -e '.[lint]'
 	@touch .venv/all.stamp $@
+
+.venv/release.stamp: $(MADE_FROM)
+	@echo "taskbridge: installing into .venv, with what a release needs"
+	@$(INSTALL) -e '.[release]'
+	@touch $@
 
 .venv/audit.stamp: $(MADE_FROM)
 	@echo "taskbridge: installing into .venv, with what the audit needs"

@@ -61,7 +61,7 @@ def missing(*needs: str) -> str | None:
         return None
     verb = "is" if len(lacking) == 1 else "are"
     names, wanted = ", ".join(sorted(lacking, key=str.lower)), ",".join(dict.fromkeys(extras))
-    return f'{names} {verb} not installed: pip install "taskbridge[{wanted}]"'
+    return f'{names} {verb} not installed: pip install "celery-taskbridge[{wanted}]"'
 
 
 def demand(*needs: str) -> None:

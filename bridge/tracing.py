@@ -52,7 +52,8 @@ def start(settings: Settings, service: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise SettingsError(
-            f'TASKBRIDGE_TRACING needs OpenTelemetry: pip install "taskbridge[otel]" ({error})'
+            'TASKBRIDGE_TRACING needs OpenTelemetry: pip install "celery-taskbridge[otel]" '
+            f"({error})"
         ) from None
     name = os.environ.get("OTEL_SERVICE_NAME") or service
     provider = TracerProvider(resource=Resource.create({"service.name": name}))

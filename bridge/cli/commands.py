@@ -75,7 +75,7 @@ owner_option = click.option("--owner", metavar="O", help="Whose jobs: an id that
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="taskbridge")
+@click.version_option(package_name="celery-taskbridge")
 def cli() -> None:
     """Run long Celery jobs and watch them live."""
 

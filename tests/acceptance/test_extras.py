@@ -9,35 +9,35 @@ import urllib.request
 
 import pytest
 
-from support.installed import Installed
+from support.installed import PROJECT, Installed
 from support.ports import free_port
 from support.process import ROOT, Process, finished
 
 CONFIGURATION, FAILED = 2, 1
 SECRET = "a secret for tests that is long enough to sign with"
 #: The extra of a need, and what of it is missing.
-CLI = 'honcho, rich are not installed: pip install "taskbridge[cli]"'
+CLI = 'honcho, rich are not installed: pip install "celery-taskbridge[cli]"'
 SERVER = (
     "eventlet, flask, msgspec, prometheus_client, werkzeug are not installed: "
-    'pip install "taskbridge[server]"'
+    'pip install "celery-taskbridge[server]"'
 )
-WORKER = 'Pillow, SQLAlchemy are not installed: pip install "taskbridge[worker]"'
-SQL = 'SQLAlchemy is not installed: pip install "taskbridge[worker]"'
-REDIS = 'packaging, redis are not installed: pip install "taskbridge[redis]"'
-FLOWER = 'flower is not installed: pip install "taskbridge[flower]"'
+WORKER = 'Pillow, SQLAlchemy are not installed: pip install "celery-taskbridge[worker]"'
+SQL = 'SQLAlchemy is not installed: pip install "celery-taskbridge[worker]"'
+REDIS = 'packaging, redis are not installed: pip install "celery-taskbridge[redis]"'
+FLOWER = 'flower is not installed: pip install "celery-taskbridge[flower]"'
 ON_GEVENT = {"TASKBRIDGE_ASYNC_MODE": "gevent"}
 CREATE_APP = SERVER.removeprefix("eventlet, ")
-GEVENT = 'gevent is not installed: pip install "taskbridge[gevent]"'
+GEVENT = 'gevent is not installed: pip install "celery-taskbridge[gevent]"'
 STACK = (
     "eventlet, flask, flower, msgspec, Pillow, prometheus_client, SQLAlchemy, werkzeug "
     "are not installed: "
-    'pip install "taskbridge[server,worker,flower]"'
+    'pip install "celery-taskbridge[server,worker,flower]"'
 )
 ON_REDIS = {"TASKBRIDGE_BROKER_URL": "redis://127.0.0.1:1/0"}
 POSTGRESQL = {"TASKBRIDGE_RESULT_URL": "db+postgresql://127.0.0.1:1/x"}
 TRACING = {"TASKBRIDGE_TRACING": "1"}
 NO_TRACING = (
-    'TASKBRIDGE_TRACING needs OpenTelemetry: pip install "taskbridge[otel]" '
+    'TASKBRIDGE_TRACING needs OpenTelemetry: pip install "celery-taskbridge[otel]" '
     "(No module named 'opentelemetry')"
 )
 
@@ -115,7 +115,7 @@ def run(environment, folder, *arguments, **variables):
             "cli,server,worker",
             "worker",
             POSTGRESQL,
-            'psycopg is not installed: pip install "taskbridge[postgresql]"',
+            'psycopg is not installed: pip install "celery-taskbridge[postgresql]"',
         ),
     ],
 )
@@ -129,6 +129,11 @@ def test_a_command_names_the_extra_that_it_lacks(
         ("Error", sentence),
     ]
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_command_says_its_version(installed, tmp_path):
+    done = run(installed("cli"), tmp_path, "--version")
+    assert done.stdout == f"taskbridge, version {PROJECT['version']}\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,11 +183,11 @@ def python(environment, folder, code, **variables):
 def test_a_service_gets_one_sentence_for_what_it_lacks(installed, tmp_path):
     told = functools.partial(python, installed(""), tmp_path, TASKBRIDGE_URL="http://127.0.0.1:1")
     assert told("list(bridge.watch('j'))") == (
-        'SettingsError: websocket-client is not installed: pip install "taskbridge[client]"'
+        'SettingsError: websocket-client is not installed: pip install "celery-taskbridge[client]"'
     )
     awaited = "import asyncio; asyncio.run(anext(aiter(bridge.awatch('j'))))"
     assert told(awaited) == (
-        'SettingsError: aiohttp is not installed: pip install "taskbridge[asyncio]"'
+        'SettingsError: aiohttp is not installed: pip install "celery-taskbridge[asyncio]"'
     )
     assert told("bridge.status('j')") == f"ResultsUnavailable: {SQL}"
     assert told("bridge.enqueue('n', owner='o')", **ON_REDIS) == f"SettingsError: {REDIS}"

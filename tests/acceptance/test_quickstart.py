@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from support.documents import blocks
+from support.installed import PROJECT
 from support.process import ROOT, Process
 
 pytestmark = pytest.mark.timeout(400)
@@ -22,22 +22,29 @@ pytestmark = pytest.mark.timeout(400)
 def dist(tmp_path_factory):
     """A folder with the source archive, and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--outdir", folder]
+    command = [sys.executable, "-m", "build", "-qq", "--outdir", folder]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    told = done.stdout[-3000:] + done.stderr[-3000:]
+    assert (done.returncode, told) == (0, ""), told  # no warning of setuptools, either
     return folder
 
 
 @pytest.fixture(scope="module")
 def place(dist, tmp_path_factory):
-    """A folder with the wheel alone, and the environment of a person who has only Python."""
+    """An empty folder, and the environment of a person who has only Python.
+
+    pip finds there the package index with the wheel in it.
+    """
     folder, own = tmp_path_factory.mktemp("quickstart"), tmp_path_factory.mktemp("bin")
     (own / "python3").symlink_to(getattr(sys, "_base_executable", sys.executable))
-    [wheel] = dist.glob("*.whl")
-    shutil.copy(wheel, folder)
     ours = ("TASKBRIDGE", "PYTHON", "VIRTUAL_ENV", "SERVER_MODE")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    env |= {"PATH": f"{own}:{env['PATH']}", "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    constraints = own / "constraints.txt"
+    pins = (ROOT / "constraints.txt").read_text()
+    constraints.write_text(f"{pins}{PROJECT['name']}=={PROJECT['version']}\n")
+    # Of two files of one version, pip takes the one in a folder.
+    env["PIP_FIND_LINKS"] = f"{env.get('PIP_FIND_LINKS', '')} {dist}".strip()
+    env |= {"PATH": f"{own}:{env['PATH']}", "PIP_CONSTRAINT": str(constraints)}
     return folder, env
 
 

@@ -17,9 +17,11 @@ from packaging.utils import canonicalize_name
 
 from support.process import ROOT
 
-__all__ = ["PROJECT", "Installed", "brought_by"]
+__all__ = ["OWN", "PROJECT", "Installed", "brought_by"]
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+#: The name of the distribution.
+OWN = PROJECT["name"]
 SCRIPT = "#!{python}\nimport sys\nfrom {module} import {name}\nsys.exit({name}())\n"
 
 
@@ -36,8 +38,8 @@ class Installed:
         venv.create(folder, symlinks=True)
         self.python, self.command = folder / "bin" / "python", folder / "bin" / "taskbridge"
         [site] = folder.glob("lib/python*/site-packages")
-        brought = {name for one in (f"taskbridge[{extras}]", *others) for name in brought_by(one)}
-        for name in brought - {"taskbridge"}:
+        brought = {name for one in (f"{OWN}[{extras}]", *others) for name in brought_by(one)}
+        for name in brought - {OWN}:
             _link(name, site)
         (site / "checkout.pth").write_text(str(ROOT))
         _write_metadata(site)
@@ -72,7 +74,7 @@ def _linked(file: Path, files: set[str]) -> Path:
 
 
 def _write_metadata(site: Path) -> None:
-    metadata = site / f"taskbridge-{PROJECT['version']}.dist-info"
+    metadata = site / f"{OWN.replace('-', '_')}-{PROJECT['version']}.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {PROJECT['name']}\nVersion: {PROJECT['version']}\n"
@@ -90,7 +92,7 @@ def brought_by(text: str, seen: dict[str, set[str]] | None = None) -> set[str]:
     """Return the names of the distributions that an installation of a requirement brings.
 
     Args:
-        text: the requirement, such as ``taskbridge[redis]``.
+        text: the requirement, such as ``celery-taskbridge[redis]``.
         seen: names that are in the answer already, with their extras.
     """
     seen, one = {} if seen is None else seen, Requirement(text)
@@ -106,7 +108,7 @@ def brought_by(text: str, seen: dict[str, set[str]] | None = None) -> set[str]:
 
 def _required_by(name: str, extras: set[str]) -> list[str]:
     """Return the requirements of a distribution with some of its extras."""
-    if name == "taskbridge":  # as it is declared now, and not when it was installed
+    if name == OWN:  # as it is declared now, and not when it was installed
         own = PROJECT["optional-dependencies"]
         return [*PROJECT["dependencies"], *(one for key in extras for one in own[key])]
     try:

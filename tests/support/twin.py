@@ -9,11 +9,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _npm():
+def _load_npm():
     spec = importlib.util.spec_from_file_location("npm", ROOT / "scripts" / "npm.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.npm
+
+
+#: Runs npm in the web folder; see ``scripts/npm.py``.
+npm = _load_npm()
 
 
 def answers(name, stories, folder):
@@ -26,7 +30,7 @@ def answers(name, stories, folder):
     """
     asked, told = folder / "stories.json", folder / "answers.json"
     asked.write_text(json.dumps(stories))
-    done = _npm()("run", "--silent", "twin", "--", name, str(asked), str(told))
+    done = npm("run", "--silent", "twin", "--", name, str(asked), str(told))
     assert done.returncode == 0, done.stdout
     return json.loads(told.read_text())
 

@@ -34,10 +34,10 @@ def test_one_command_installs_all_that_is_missing(monkeypatch):
     told = extras.missing("worker", "sql", "redis")
     assert told == (
         "packaging, Pillow, redis, SQLAlchemy are not installed: "
-        'pip install "taskbridge[worker,redis]"'
+        'pip install "celery-taskbridge[worker,redis]"'
     )
     with pytest.raises(
-        SettingsError, match=re.escape('flower is not installed: pip install "task')
+        SettingsError, match=re.escape('flower is not installed: pip install "celery-task')
     ):
         extras.demand("flower")
 

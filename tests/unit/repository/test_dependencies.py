@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from support.installed import brought_by
+from support.installed import OWN, brought_by
 from support.process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -70,7 +70,7 @@ def test_every_package_that_the_code_imports_is_declared():
 
 @pytest.mark.parametrize("extra", ["redis", "all"])
 def test_with_an_extra_alone_kombu_s_transport_of_redis_can_be_imported(extra):
-    found = set(brought_by(f"taskbridge[{extra}]"))
+    found = set(brought_by(f"{OWN}[{extra}]"))
     hidden = [
         module
         for module, owners in packages_distributions().items()

@@ -67,7 +67,7 @@ function passing(): Promise<void> {
 /** Connect to a server, and reconnect until `close()` is called. */
 export function connect({ url = "", token, getToken, transports = ["websocket"] }: ConnectOptions): Client {
   const credentials = new Credentials(token, getToken);
-  const at = new URL(url || "/", location.href);
+  const at = new URL(url || "/", globalThis.location?.href);
   const socket = io(`${at.origin}/jobs`, {
     path: `${at.pathname.replace(/\/$/, "")}/socket.io`,
     auth: (answer) => void credentials.current().then(answer, () => answer({})),
