@@ -89,7 +89,7 @@ docs: .venv/lint.stamp  ## this documentation, in build/site
 dist: .venv/release.stamp $(PAGE)  ## wheel, source archive and npm package, in dist
 	@rm -rf dist
 	@$(BIN)/python -m build -qq
-	@$(BIN)/twine --no-color check --strict dist/* >build/twine.log || { cat build/twine.log; exit 1; }
+	@told=$$($(BIN)/twine --no-color check --strict dist/*) || { echo "$$told"; exit 1; }
 	@$(BIN)/python scripts/npm.py pack --silent --pack-destination ../../dist >/dev/null
 
 web: $(PAGE)  ## the page, its client and the element
