@@ -111,13 +111,18 @@ def _fields(value: object) -> Row | None:
         return None
     try:
         data = _decompressed(_bytes(value))
-        if len(data) > MAX_STORED_BYTES:
-            beginning = _BEGINNING.match(data)
-            return {"status": beginning[1].decode(), "result": OBJECT} if beginning else {}
-        fields = _decoded(data)
+        fields = _decoded(data) if len(data) <= MAX_STORED_BYTES else _beginning(data)
+    except RecursionError:  # nested deeper than this Python's version of json reads
+        fields = _beginning(data)
     except MALFORMED:
         return {}
     return fields if isinstance(fields, dict) else {}
+
+
+def _beginning(data: bytes) -> Row:
+    """Return what JSON that cannot be read as a whole begins with: its state."""
+    beginning = _BEGINNING.match(data)
+    return {"status": beginning[1].decode(), "result": OBJECT} if beginning else {}
 
 
 def _bytes(value: object) -> bytes:

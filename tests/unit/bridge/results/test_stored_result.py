@@ -345,7 +345,6 @@ KEYS = {
     "no state": b"{}",
     "a state that is none": encoded(status=["SUCCESS"]),
     "a date that is none": encoded(date_done="yesterday"),
-    "deep": b'{"status": "SUCCESS", "result": ' + nested(5_000).encode() + b"}",
     "large, and no state first": b'{"result": "' + b"x" * MAX_STORED_BYTES + b'"}',
     "a pickle": b"\x80\x04cos\nsystem\n(X\x04\x00\x00\x00truetR.",
     "no pickle": b"\x80\x04\xff",
@@ -358,6 +357,14 @@ def test_a_malformed_key_is_unknown_with_one_line(tmp_path, caplog, content):
     (tmp_path / "celery-task-meta-t").write_bytes(content)
     assert from_result(app, "t") is None
     assert [one.getMessage().partition(":")[0] for one in caplog.records] == ["taskbridge"]
+
+
+@pytest.mark.parametrize("depth", [900, 5_000, 30_000])
+def test_of_a_deep_result_under_a_key_the_state_is_told_on_every_python(tmp_path, depth):
+    app = Celery("own", backend=f"file://{tmp_path}")
+    row = b'{"status": "SUCCESS", "result": ' + nested(depth).encode() + b"}"
+    (tmp_path / "celery-task-meta-t").write_bytes(row)
+    assert ended(app) == OMITTED
 
 
 def test_texts_without_end_beside_a_result_are_left_out(database, reader):
