@@ -29,7 +29,7 @@ $(if $(filter-out $(shell $(BIN)/python $(NUMBER)),$(ASKED)),$(shell rm -f $(BIN
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up check unit test gevent long chaos compatibility canvas test-rabbitmq4 lowest newest lint format audit web bench docs dist
+.PHONY: help demo up check unit test gevent long chaos compatibility canvas test-rabbitmq4 lowest newest test-images manifests lint format audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -101,6 +101,14 @@ newest: $(VENV)/audit.stamp $(PAGE)  ## tests with the newest versions that pypr
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/versions.py newest $(ARGS)
 
+# Not a part of the tests: it needs root, buildah, debootstrap and Debian's registry.
+test-images: $(VENV)/schema.stamp  ## build the image, run its server, worker and doctor
+	@$(BIN)/python scripts/test_images.py
+
+# Not a part of the tests: it asks npm for KEDA's schemas.
+manifests: $(VENV)/manifests.stamp  ## validate kubernetes/ against the published schemas
+	@$(BIN)/python scripts/manifests.py
+
 docs: $(VENV)/lint.stamp  ## this documentation, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
@@ -136,6 +144,11 @@ $(VENV)/lint.stamp: $(MADE_FROM)
 $(VENV)/release.stamp: $(MADE_FROM)
 	@echo "taskbridge: installing into $(VENV), with what a release needs"
 	@$(INSTALL) -e '.[release]'
+	@touch $@
+
+$(VENV)/manifests.stamp: $(MADE_FROM)
+	@echo "taskbridge: installing into $(VENV), with the schemas of Kubernetes"
+	@$(INSTALL) -e '.[manifests]'
 	@touch $@
 
 $(VENV)/audit.stamp: $(MADE_FROM)

@@ -55,7 +55,9 @@ def urls(known: dict[str, str], options: argparse.Namespace) -> Iterator[tuple[s
         url = f"db+postgresql+psycopg://{login}@{options.postgresql}/taskbridge"
         yield f"{user}_result_url", url
     management = options.rabbitmq[0].partition(":")[0]
-    yield "flower_broker_api", f"http://flower:{known['flower']}@{management}:15672/api/"
+    broker_api = f"http://flower:{known['flower']}@{management}:15672"
+    yield "flower_broker_api", f"{broker_api}/api/"
+    yield "scaler_broker_api", f"{broker_api}/tasks"  # KEDA's: with the virtual host
 
 
 def certificate(folder: Path, hosts: list[str]) -> None:

@@ -21,8 +21,9 @@ from support.process import ROOT
 from support.tools import need
 from support.wire import schema
 
-#: Of these a block is known what to do with; `text` is read by people alone.
-LANGUAGES = {"python", "sh", "console", "html", "js", "jsx", "json", "text"}
+#: Of these a block is known what to do with; `text` is read by people alone,
+#: and `make test-images` builds what is in `dockerfile`.
+LANGUAGES = {"python", "sh", "console", "html", "js", "jsx", "json", "text", "dockerfile"}
 WEB = ROOT / "socket_server" / "web"
 #: Celery has no types, and an example may be shorter than a program.
 MYPY = """[mypy]
@@ -35,8 +36,8 @@ ignore_errors = True
 """
 #: Programs that a person is told to run, beside our own.
 PROGRAMS = {
-    ".", "cd", "celery", "cp", "docker", "export", "find", "gunicorn", "ls", "make", "pip",
-    "python", "python3", "rabbitmqctl", "sha256sum", "uvicorn", "uwsgi",
+    ".", "cd", "celery", "cp", "docker", "export", "find", "gunicorn", "kubectl", "ls", "make",
+    "pip", "python", "python3", "rabbitmqctl", "sha256sum", "uvicorn", "uwsgi",
 }  # fmt: skip
 
 
