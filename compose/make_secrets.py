@@ -22,6 +22,8 @@ REPORTERS = ("server", "worker", "service")
 #: Users of PostgreSQL; what each may do is in postgresql/roles.py.
 RESULTS = ("worker", "server", "service")
 NODES = ("rabbitmq-1:5672", "rabbitmq-2:5672", "rabbitmq-3:5672")
+#: What HAProxy has for services on its host, outside of compose (haproxy/services/).
+HOST_RABBITMQ, HOST_POSTGRESQL = "localhost:8672", "localhost:8432"
 DAYS = "825"
 
 
@@ -47,6 +49,9 @@ def urls(known: dict[str, str], options: argparse.Namespace) -> Iterator[tuple[s
             if kind == "broker" or user in REPORTERS:
                 each = [f"amqp://{user}:{known[user]}@{node}/{vhost}" for node in order]
                 yield f"{user}_{kind}_url", ";".join(each)
+    for vhost, kind in (("tasks", "broker"), ("events", "events")):
+        url = f"amqp://service:{known['service']}@{HOST_RABBITMQ}/{vhost}"
+        yield f"host_service_{kind}_url", url
     node = options.rabbitmq[0]
     yield "operator_events_url", f"amqp://operator:{known['operator']}@{node}/events"
     logins = {user: f"{user}:{known[f'postgresql_{user}']}" for user in RESULTS}
@@ -54,6 +59,8 @@ def urls(known: dict[str, str], options: argparse.Namespace) -> Iterator[tuple[s
     for user, login in logins.items():
         url = f"db+postgresql+psycopg://{login}@{options.postgresql}/taskbridge"
         yield f"{user}_result_url", url
+    login = f"{logins['service']}@{HOST_POSTGRESQL}"
+    yield "host_service_result_url", f"db+postgresql+psycopg://{login}/taskbridge"
     management = options.rabbitmq[0].partition(":")[0]
     broker_api = f"http://flower:{known['flower']}@{management}:15672"
     yield "flower_broker_api", f"{broker_api}/api/"

@@ -24,6 +24,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "postgresql": "pg_ctlcluster",
     "prometheus": "promtool",
+    "prometheus-alertmanager": "amtool",
     "docker-compose": "docker-compose",
 }
 #: An ordinary user's PATH leaves out where Debian puts a server's program.

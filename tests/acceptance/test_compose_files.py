@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from bridge import Settings
 from support.process import ROOT
 from support.tools import need
 from support.topology import COMPOSE
@@ -56,16 +57,98 @@ def test_clients_may_enqueue_nothing_and_jobs_reach_nothing_unless_the_operator_
     assert "workers.jobs" not in text
 
 
+def configured(file, **variables):
+    """Return the services as compose reads them, with variables of the environment."""
+    command = [need("docker-compose"), "-f", file, "--env-file", ".env.example", "config"]
+    env = {**os.environ, **variables}
+    told = subprocess.check_output(command, cwd=COMPOSE, env=env, text=True, timeout=60)
+    return yaml.safe_load(told)["services"]
+
+
+@SHAPES
+def test_the_operator_says_which_origins_limits_and_ports(file):
+    services = configured(
+        file,
+        TASKBRIDGE_URL="https://jobs.example.com",
+        TASKBRIDGE_ORIGINS="https://shop.example.com",
+        WORKER_CPUS="1.5",
+    )
+    origins = services["server-1"]["environment"]["TASKBRIDGE_ORIGINS"]
+    assert Settings.from_environ({"TASKBRIDGE_ORIGINS": origins}).origins == (
+        *("https://jobs.example.com", "https://shop.example.com"),
+    )
+    assert float(services["worker-1"]["cpus"]) == 1.5
+    alone = configured(file)["server-1"]["environment"]["TASKBRIDGE_ORIGINS"]
+    assert Settings.from_environ({"TASKBRIDGE_ORIGINS": alone}).origins == (
+        "https://localhost:8443",
+    )
+
+
+@SHAPES
+def test_no_service_fills_the_memory_or_the_disk_of_its_host(file):
+    for name, service in configured(file).items():
+        assert service["mem_limit"], name
+        assert service["logging"]["driver"] == "json-file", name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+
+
+def published(file):
+    """Return the ports of each service that has some, where no variable is set."""
+    services = yaml.safe_load((COMPOSE / file).read_text())["services"]
+    return {
+        name: [re.sub(r"\$\{\w+:-(\d+)\}", r"\1", port) for port in service["ports"]]
+        for name, service in services.items()
+        if "ports" in service
+    }
+
+
+@SHAPES
+def test_only_the_balancer_s_web_ports_are_open_to_other_hosts(file):
+    for name, ports in published(file).items():
+        for port in ports:
+            web = name == "haproxy" and port.endswith((":8443", ":8080"))
+            assert web or port.startswith("127.0.0.1:"), (name, port)
+
+
+def test_a_service_of_this_host_has_urls_with_the_balancer_s_ports(secrets):
+    login = (secrets / "service").read_text()
+    for kind, end in (("broker", "tasks"), ("events", "events")):
+        url = (secrets / f"host_service_{kind}_url").read_text()
+        assert url == f"amqp://service:{login}@localhost:8672/{end}"
+    result = (secrets / "host_service_result_url").read_text()
+    assert result.endswith("@localhost:8432/taskbridge")
+    for file in ("compose.yaml", "compose.single.yaml"):
+        ports = published(file)["haproxy"]
+        assert {"127.0.0.1:8672:5672", "127.0.0.1:8432:5432"} <= set(ports)
+
+
+def test_prometheus_tells_the_alertmanager_whose_file_is_sound():
+    [target] = yaml.safe_load((COMPOSE / "prometheus/targets/alertmanager.yml").read_text())
+    assert target["targets"] == ["alertmanager:9093"]
+    assert published("compose.yaml")["alertmanager"] == ["127.0.0.1:9093:9093"]
+    assert run("amtool", "check-config", "alertmanager/alertmanager.yml") == ""
+    # Of alerts that exist alone can one be left out beside another.
+    rules = yaml.safe_load((COMPOSE / "prometheus/alerts.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    shape = yaml.safe_load((COMPOSE / "alertmanager/alertmanager.yml").read_text())
+    for rule in shape["inhibit_rules"]:
+        text = " ".join([*rule["source_matchers"], *rule["target_matchers"]])
+        assert set(re.findall(r"[A-Z]\w+", text)) <= alerts
+
+
 def test_the_rules_pass_their_own_tests():
     assert run("promtool", "check", "config", "prometheus/prometheus.yml") == ""
     assert run("promtool", "test", "rules", "prometheus/alerts.test.yml") == ""
 
 
 @pytest.mark.parametrize(
-    "backends", sorted(file.name for file in (COMPOSE / "haproxy/backends").glob("*.cfg"))
+    "part",
+    sorted(f"{one.parent.name}/{one.name}" for one in (COMPOSE / "haproxy").glob("*/*.cfg")),
 )
-def test_the_balancer_takes_each_of_its_files(secrets, backends):
-    files = ["-f", "haproxy/haproxy.cfg", "-f", f"haproxy/backends/{backends}"]
+def test_the_balancer_takes_each_of_its_files(secrets, part):
+    files = ["-f", "haproxy/haproxy.cfg", "-f", f"haproxy/{part}"]
+    if "backends" not in part:
+        files += ["-f", "haproxy/backends/1-shard.cfg"]
     certificate = str(secrets / "tls_certificate")
     limits = {"MAX_CONNECTIONS": "1000", "SERVER_1": "127.0.0.1:1", "SERVER_2": "127.0.0.1:2"}
     assert run("haproxy", "-c", *files, TLS_CERTIFICATE=certificate, **limits) == ""
@@ -100,6 +183,7 @@ GIVEN = {
     "haproxy": {"tls_certificate"},
     "grafana": {"grafana"},
     "prometheus": set(),
+    "alertmanager": set(),
 }
 
 
