@@ -6,14 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
+import kombu
 import pytest
 import yaml
 
 from bridge import Settings
-from support.process import ROOT
+from support.ports import free_port
+from support.process import ROOT, Process
 from support.tools import need
 from support.topology import COMPOSE
+from support.wait import until
 
 SECRETS = COMPOSE / "make_secrets.py"
 
@@ -120,6 +124,36 @@ def test_a_service_of_this_host_has_urls_with_the_balancer_s_ports(secrets):
     for file in ("compose.yaml", "compose.single.yaml"):
         ports = published(file)["haproxy"]
         assert {"127.0.0.1:8672:5672", "127.0.0.1:8432:5432"} <= set(ports)
+
+
+def test_a_service_of_this_host_reaches_a_node_that_answers_by_the_balancer(
+    secrets, rabbitmq, tmp_path
+):
+    names = ("AMQP", "POSTGRESQL", "HTTPS", "HTTP", "STATS")
+    at = {name: f"127.0.0.1:{free_port()}" for name in names}
+    node = urlsplit(rabbitmq.new_vhost())
+    nowhere = f"127.0.0.1:{free_port()}"
+    at |= {"RABBITMQ_1": nowhere, "RABBITMQ_2": node.netloc.rpartition("@")[2]}
+    at |= {"RABBITMQ_3": nowhere, "MAX_CONNECTIONS": "100"}
+    env = {**os.environ, **at, "TLS_CERTIFICATE": str(secrets / "tls_certificate")}
+    files = ("haproxy.cfg", "backends/1-shard.cfg", "services/3-nodes.cfg")
+    options = [part for file in files for part in ("-f", COMPOSE / "haproxy" / file)]
+    url = node._replace(netloc=node.netloc.replace(at["RABBITMQ_2"], at["AMQP"])).geturl()
+    with (
+        Process([need("haproxy"), "-db", *options], tmp_path / "log", env),
+        until(lambda: connected(url), 30, "a connection through the balancer") as connection,
+    ):
+        assert connection.default_channel.queue_declare("", exclusive=True).queue
+
+
+def connected(url):
+    """Return a connection to a broker, or None while there is none."""
+    connection = kombu.Connection(url, connect_timeout=2)
+    try:
+        return connection.connect() and connection
+    except OSError:
+        connection.release()
+        return None
 
 
 def test_prometheus_tells_the_alertmanager_whose_file_is_sound():
