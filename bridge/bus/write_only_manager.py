@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from typing import Protocol, TypedDict
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol, TypedDict
 
 import socketio
-from amqp import spec
 from amqp.exceptions import ChannelError, MessageNacked
 
 from bridge.bus import embedded_transport, stream, tls
@@ -18,7 +18,7 @@ from bridge.protocol.json_types import JSONObject
 from bridge.settings import Settings
 from bridge.untyped import KombuProducer
 
-__all__ = ["CONNECTION_OPTIONS", "WriteOnlyManager", "new_write_only_manager"]
+__all__ = ["CONNECTION_OPTIONS", "Emission", "WriteOnlyManager", "new_write_only_manager"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ CONNECTION_OPTIONS: ConnectionOptions = {
         "confirm_publish": True,
     },
 }
+#: Characters of messages that are written before their confirms are awaited: with more, a slow link
+#: would take longer than ``read_timeout`` for what waits in the socket's own buffer.
+UNCONFIRMED = 64 * 1024
 #: AMQP's reply code of a message that reached no queue.
 NO_ROUTE = 312
 #: Seconds for which a connection that the broker has blocked is kept. Nothing is written to it
@@ -52,6 +55,36 @@ BLOCKED_PATIENCE = 60.0
 #: Seconds to wait for a stream that is away; after that, messages are published without it.
 STREAM_PATIENCE = 15.0
 REDIS_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
+
+
+class Emission(NamedTuple):
+    """A message to clients."""
+
+    event: str
+    #: JSON; a tuple is several arguments.
+    data: object
+    namespace: str | None = None
+    #: None for all clients of the namespace.
+    room: str | None = None
+    #: Id of a connection that does not get it.
+    skip_sid: str | None = None
+    #: Id of the message, the same if it is published again; servers drop copies.
+    id: str | None = None
+
+    def wire(self, host_id: str) -> JSONObject:
+        """Return it as python-socketio's own managers read it, which ignore its id."""
+        return {
+            "method": "emit",
+            "event": self.event,
+            "data": list(self.data) if isinstance(self.data, tuple) else [self.data],
+            "binary": False,
+            "namespace": self.namespace or "/",
+            "room": self.room,
+            "skip_sid": self.skip_sid,
+            "callback": None,
+            "host_id": host_id,
+            **({"id": self.id} if self.id else {}),
+        }
 
 
 class WriteOnlyManager(Protocol):
@@ -67,11 +100,13 @@ class WriteOnlyManager(Protocol):
         id: str | None = ...,
     ) -> None: ...
 
+    def emit_all(self, emissions: Iterable[Emission]) -> None: ...
+
     def close(self) -> None: ...
 
 
 class Identifying(socketio.PubSubManager):
-    """Adds an id to messages, if one is given; python-socketio's own readers ignore it."""
+    """Adds an id to messages, if one is given, and publishes several at once."""
 
     def emit(
         self,
@@ -82,30 +117,15 @@ class Identifying(socketio.PubSubManager):
         skip_sid: str | None = None,
         id: str | None = None,
     ) -> None:
-        """Publish an event; see python-socketio.
+        """Publish an event; see :class:`Emission` for the arguments."""
+        self.emit_all([Emission(event, data, namespace, room, skip_sid, id)])
 
-        Args:
-            event: name of the event.
-            data: JSON; a tuple is several arguments.
-            namespace: default ``/``.
-            room: default all clients of the namespace.
-            skip_sid: id of a connection that does not get it.
-            id: id of the message, the same if it is published again; servers drop copies.
-        """
-        self._publish(
-            {
-                "method": "emit",
-                "event": event,
-                "data": list(data) if isinstance(data, tuple) else [data],
-                "binary": False,
-                "namespace": namespace or "/",
-                "room": room,
-                "skip_sid": skip_sid,
-                "callback": None,
-                "host_id": self.host_id,
-                **({"id": id} if id else {}),
-            }
-        )
+    def emit_all(self, emissions: Iterable[Emission]) -> None:
+        """Publish events in their order; if it raises, some or all may have been published."""
+        self._publish_all([self.json.dumps(one.wire(self.host_id)) for one in emissions])
+
+    def _publish_all(self, bodies: list[str]) -> None:
+        raise NotImplementedError
 
 
 class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
@@ -116,8 +136,13 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
         #: When the broker blocked the connection, for lack of memory or disk space, in monotonic
         #: seconds; None if it is not blocked. The broker reads what was written once it unblocks.
         self._blocked_since: float | None = None
-        #: Message that was written and is not confirmed yet.
-        self._unconfirmed: str | None = None
+        asked = bool(CONNECTION_OPTIONS["transport_options"]["confirm_publish"])
+        self._confirms = asked and stream.is_amqp(settings.events)
+        #: Messages that this connection has written since all of them were confirmed.
+        self._written: list[str] = []
+        #: Delivery tags of those that are not confirmed, and the tag of the last one.
+        self._unconfirmed: set[int] = set()
+        self._tag = 0
         super().__init__(
             settings.events,
             channel=settings.channel,
@@ -136,8 +161,9 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
         if not stream.is_amqp(self._settings.events):
             return CONNECTION_OPTIONS
         heed = {"on_blocked": self._on_blocked, "on_unblocked": self._on_unblocked}
-        transport_options = {**CONNECTION_OPTIONS["transport_options"], **heed}
-        return {**CONNECTION_OPTIONS, "transport_options": transport_options}
+        # py-amqp would await the confirm of each message before the next is written.
+        options = {**CONNECTION_OPTIONS["transport_options"], **heed, "confirm_publish": False}
+        return {**CONNECTION_OPTIONS, "transport_options": options}
 
     def _on_blocked(self, reason: str) -> None:
         self._blocked_since = self._blocked_since or time.monotonic()
@@ -152,17 +178,16 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
     def _connection(self) -> Connection:
         return connect(self._settings, self.url, **self.connection_options)
 
-    def _publish(self, data: JSONObject) -> None:
-        body = self.json.dumps(data)
+    def _publish_all(self, bodies: list[str]) -> None:
         try:
             if self._producer is None:
                 self._producer = self._connect()
-            self._publish_once(body)
+            self._publish_once(bodies)
             self._stream_away_since = None
         except (TimeoutError, socket.timeout):  # noqa: UP041 - eventlet's is a class of its own
-            # A broker that blocks the connection has the message, and confirms it later. On another
-            # connection it would be published twice, and each attempt would leave a connection
-            # behind at the broker.
+            # A broker that blocks the connection has the messages, and confirms them later. On
+            # another connection they would be published twice, and each attempt would leave a
+            # connection behind at the broker.
             if not self._is_blocked():
                 self._forget()
             raise
@@ -171,32 +196,55 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
             if error.reply_code != NO_ROUTE:
                 raise
             self._note_stream_away(StreamAway("the stream is not bound to the exchange"))
-            self._publish(data)
+            self._publish_all(bodies)
         except Exception:
             self._forget()
             raise
 
-    def _publish_once(self, body: str) -> None:
-        """Await an outstanding confirm; publish the message, unless the confirm was its own."""
-        if self._unconfirmed is not None:
-            replies = [spec.Basic.Ack, spec.Basic.Nack]
-            self._producer.channel.wait(replies, callback=_check_confirmed)
-            before, self._unconfirmed = self._unconfirmed, None
-            if before == body:
-                return
-        self._unconfirmed = body
+    def _publish_once(self, bodies: list[str]) -> None:
+        """Publish messages, but those that an attempt before has written; await all confirms."""
+        self._await_confirms()
+        before, length = set(self._written), 0
+        for body in bodies:
+            if body in before:
+                continue
+            self._written.append(body)
+            self._write(body)
+            if (length := length + len(body)) > UNCONFIRMED:
+                self._await_confirms()
+                length = 0
+        self._await_confirms()
+        self._written.clear()
+
+    def _write(self, body: str) -> None:
+        if self._confirms:
+            self._tag += 1
+            self._unconfirmed.add(self._tag)
         # A broker that has just started may not have bound the stream yet; without `mandatory` it
         # would confirm messages that it drops.
         self._producer.publish(body, mandatory=self._streaming)
-        self._unconfirmed = None
+
+    def _await_confirms(self) -> None:
+        while self._unconfirmed:
+            self.publisher_connection.drain_events()
+
+    def _note_confirm(self, tag: int, multiple: bool) -> None:
+        confirmed = {one for one in self._unconfirmed if one <= tag} if multiple else {tag}
+        self._unconfirmed -= confirmed
 
     def _connect(self) -> KombuProducer:
-        self._blocked_since = self._unconfirmed = None
+        self._blocked_since = None
         self.publisher_connection.connect()
         self._streaming = stream.is_amqp(self._settings.events) and self._declare_stream()
-        return self.publisher_connection.Producer(
+        producer = self.publisher_connection.Producer(
             exchange=self._exchange(), auto_declare=not self._streaming
         )
+        if self._confirms:
+            channel = producer.channel
+            channel.confirm_select()
+            channel.events["basic_ack"].add(self._note_confirm)
+            channel.events["basic_nack"].add(_refuse)
+        return producer
 
     def _declare_stream(self) -> bool:
         """Declare the stream; return whether messages must reach it."""
@@ -240,14 +288,16 @@ class KombuWriteOnlyManager(Identifying, socketio.KombuManager):
     def _forget(self) -> None:
         # `collect` drops the socket without AMQP's close, which would wait for a dead peer.
         self._producer = None
-        self._blocked_since = self._unconfirmed = None
+        self._blocked_since = None
+        self._written.clear()
+        self._unconfirmed.clear()
+        self._tag = 0
         self.publisher_connection.collect()
         self.publisher_connection = self._connection()
 
 
-def _check_confirmed(method: object, *_: object) -> None:
-    if method == spec.Basic.Nack:
-        raise MessageNacked
+def _refuse(tag: int, multiple: bool) -> None:
+    raise MessageNacked
 
 
 class RedisWriteOnlyManager(Identifying, socketio.RedisManager):
@@ -263,10 +313,11 @@ class RedisWriteOnlyManager(Identifying, socketio.RedisManager):
             redis_options={**REDIS_OPTIONS, **(options or {})},
         )
 
-    def _publish(self, data: JSONObject) -> None:
+    def _publish_all(self, bodies: list[str]) -> None:
         if not self.connected:
             self._redis_connect()
-        self.redis.publish(self.channel, self.json.dumps(data))
+        for body in bodies:
+            self.redis.publish(self.channel, body)
 
     def close(self) -> None:
         """End the connection."""

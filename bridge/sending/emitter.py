@@ -11,21 +11,18 @@ import random
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from itertools import islice
 
 from bridge import tracing
-from bridge.bus.sharding import channel_of, shard_of
-from bridge.protocol.event import NAMESPACE, Event, EventType, room_of_job
+from bridge.protocol.event import Event, EventType
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
 from bridge.sending.allowance import Shares
-from bridge.sending.emitter_counters import EmitterCounters
 from bridge.sending.outage import Outage
 from bridge.sending.outbox import Entry, Outbox, Push, Report
+from bridge.sending.publisher import Publisher
 from bridge.settings import Settings
-
-if TYPE_CHECKING:
-    from bridge.bus.write_only_manager import WriteOnlyManager
 
 __all__ = ["Emitter"]
 
@@ -35,6 +32,11 @@ logger = logging.getLogger(__name__)
 HEARTBEATS = 3
 #: Seconds between attempts to reach an unreachable broker: first and longest.
 BACKOFF = (0.2, 5.0)
+#: Seconds that the sender thread rests after it has sent something, unless more than ``queued``
+#: events wait.
+REST = 0.02
+#: Entries whose confirms are awaited together; all of them are repeated if one is not confirmed.
+TOGETHER = 100
 
 
 class Emitter:
@@ -45,21 +47,19 @@ class Emitter:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # Imported late, since it is slow, but on this thread: while a process exits, the sender
-        # thread could not import it any more.
-        import bridge.bus.write_only_manager  # noqa: F401
-
         self._settings = settings
         self._outbox = Outbox(Shares(settings.line_bytes_per_second), settings.outbox_bytes)
         self._outage = Outage(self._outbox.losses)
+        self._publisher = Publisher(settings, self._outbox)
         self._unsent: deque[Entry] = deque()
         self._runs: dict[str, Run] = {}
         self._wake = threading.Event()
+        #: Set, beside ``_wake``, for what is sent without a rest.
+        self._urgent = threading.Event()
+        self._rests_until = 0.0
         self._failures = 0
-        self._figures = EmitterCounters()
         self._behind = False
         self._closing = False
-        self._writers: dict[str, WriteOnlyManager] = {}
         self._thread: threading.Thread | None = None
 
     @property
@@ -70,19 +70,24 @@ class Emitter:
     def add(self, run: Run) -> None:
         """Start to sample a run's bars."""
         self._runs[run.task] = run
-        self._figures.node = run.node or self._figures.node
+        counters = self._publisher.counters
+        counters.node = run.node or counters.node
 
     def remove(self, run: Run) -> None:
         """Stop sampling a run's bars."""
         self._runs.pop(run.task, None)
 
     def put(self, run: Run, kind: EventType, data: JSONObject | None = None) -> None:
-        """Queue a lifecycle event, and wake the sender thread."""
+        """Queue a lifecycle event, and wake the sender thread.
+
+        Of many ``queued`` events, those of ``REST`` seconds are sent together: a process that
+        enqueues one job after the other would share its time with the sender thread at each.
+        """
         if trace := tracing.carrier():
             data = {**(data or {}), tracing.FIELD: trace}
         self._outbox.put(Report(run, kind, data or {}, time.time()))
         self._start()
-        self._hurry()
+        self._hurry(urgent=kind != "queued")
 
     def put_line(
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
@@ -114,7 +119,7 @@ class Emitter:
             return True  # nothing was ever queued, and an exiting process starts no thread
         sent = threading.Event()
         self._outbox.put(sent)
-        self._wake.set()
+        self._wake_now()
         return sent.wait(timeout)
 
     def close(self, timeout: float) -> None:
@@ -124,13 +129,17 @@ class Emitter:
         self.flush(timeout, patient=True)
         thread, self._thread = self._thread, None
         self._closing = True
-        self._wake.set()
+        self._wake_now()
         thread.join(timeout)
 
-    def _hurry(self) -> None:
+    def _hurry(self, *, urgent: bool = True) -> None:
         # While the broker is unreachable, the backoff decides when to try again, not a new event.
         if self.healthy:
-            self._wake.set()
+            (self._wake_now if urgent else self._wake.set)()
+
+    def _wake_now(self) -> None:
+        self._urgent.set()
+        self._wake.set()
 
     def _start(self) -> None:
         if self._thread is None:
@@ -140,13 +149,15 @@ class Emitter:
     def _loop(self) -> None:
         while not self._closing:
             self._wake.wait(self._pause())
+            self._urgent.wait(max(0.0, self._rests_until - time.monotonic()))
             self._wake.clear()
+            self._urgent.clear()
             try:
                 self.cycle()
             except Exception:  # a sender that dies would silence the whole process
                 logger.exception("taskbridge: an event could not be sent")
-        for writer in self._writers.values():
-            writer.close()
+            self._rests_until = time.monotonic() + REST
+        self._publisher.close()
 
     def _pause(self) -> float | None:
         if self._failures:
@@ -183,12 +194,24 @@ class Emitter:
 
     def _send_unsent(self) -> None:
         while self._unsent:
-            entry = self._unsent[0]
-            if isinstance(entry, threading.Event):
-                entry.set()
-            elif not self._send(entry):
+            if isinstance(mark := self._unsent[0], threading.Event):
+                mark.set()
+                self._unsent.popleft()
+                continue
+            entries = self._together()
+            if not self._send(entries):
                 return
-            self._unsent.popleft()
+            for _ in entries:
+                self._unsent.popleft()
+
+    def _together(self) -> list[Event | Push]:
+        """Return the unsent entries up to the next mark of ``flush``, at most ``TOGETHER``."""
+        entries: list[Event | Push] = []
+        for entry in islice(self._unsent, TOGETHER):
+            if isinstance(entry, threading.Event):
+                break
+            entries.append(entry)
+        return entries
 
     def _send_progress(self) -> None:
         for run in self._running():
@@ -196,18 +219,20 @@ class Emitter:
             event = run.sample(force=silent)
             if event is None:
                 continue
-            if not self._send(event):
+            if not self._send([event]):
                 self._unsent.append(event)  # the next attempt begins with it
                 return
             run.sent_at = time.monotonic()
 
-    def _send(self, entry: Event | Push) -> bool:
-        """Publish one entry; return False, and log once, if it must be tried again."""
+    def _send(self, entries: Sequence[Event | Push]) -> bool:
+        """Publish entries; return False, and log once, if they must be tried again."""
         try:
-            self._publish(entry)
+            self._publisher.publish(entries)
         except OSError as error:  # first: a refused certificate is a ValueError, too
             return self._note_failure(error)
         except (TypeError, ValueError):
+            if len(entries) > 1:
+                return all(self._send([entry]) for entry in entries)
             # Not JSON: it would fail each time, and must not hold up the others.
             logger.exception("taskbridge: an event that is not JSON was dropped")
         except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
@@ -215,7 +240,6 @@ class Emitter:
         if self._failures:
             self._failures = 0
             self._outage.over()
-        self._figures.published += 1
         return True
 
     def _note_failure(self, error: Exception) -> bool:
@@ -224,37 +248,5 @@ class Emitter:
 
             self._outage.begin(refusals.explain_events(error, self._settings))
         self._failures += 1
-        self._figures.failures += 1
+        self._publisher.counters.failures += 1
         return False
-
-    def _publish(self, entry: Event | Push) -> None:
-        if isinstance(entry, Event):
-            writer = self._writer(shard_of(entry.owner or entry.job, self._settings.shards))
-            room, message = room_of_job(entry.job), entry.encode()
-            counts, held = self._outbox.losses.counts(), self._outbox.held
-            # With each `started`, so that servers know the worker of each task.
-            if told := self._figures.due(counts, held, always=entry.type == "started"):
-                message["data"] = {**message["data"], "emitter": told}
-            writer.emit("job", message, namespace=NAMESPACE, room=room)
-            if told:
-                self._figures.note_told(told)
-            return
-        # Clients in a room may be connected to servers of any shard, unless it is an owner's room.
-        shards = range(self._settings.shards) if entry.shard is None else [entry.shard]
-        for shard in shards:
-            self._writer(shard).emit(
-                entry.event,
-                entry.data,
-                entry.namespace,
-                entry.room,
-                skip_sid=entry.skip,
-                id=entry.id or None,
-            )
-
-    def _writer(self, shard: int) -> WriteOnlyManager:
-        channel = channel_of(self._settings, shard)
-        if channel not in self._writers:
-            from bridge.bus.write_only_manager import new_write_only_manager
-
-            self._writers[channel] = new_write_only_manager(self._settings.replace(channel=channel))
-        return self._writers[channel]

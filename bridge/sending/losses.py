@@ -1,18 +1,22 @@
-"""``Losses``: counts what an outbox has dropped, by kind."""
+"""``Losses``: counts what an outbox has dropped, by kind; ``DroppedEnds``: ends, by job."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from bridge.protocol.event import NAMESPACE
-from bridge.sending.entries import Push
+from bridge.protocol.event import NAMESPACE, TERMINAL, Event
+from bridge.sending.entries import Push, Summary
 
-__all__ = ["PUSHES_DROPPED", "Losses"]
+__all__ = ["PUSHES_DROPPED", "DroppedEnds", "Losses"]
 
 #: Socket.IO event to the clients of a job or an owner, with the number of dropped own events.
 PUSHES_DROPPED = "pushes_dropped"
 #: Rooms whose dropped own events are counted each, at most; of further rooms only the sum is known.
 MAX_ROOMS = 1_000
+#: Jobs that are counted at most. Dropped ends of further jobs are only in ``Losses.ends``; for
+#: them the server asks the result backend.
+MAX_JOBS = 10_000
 
 #: A room of ``/jobs``, and the shard of its servers; None for all shards.
 Room = tuple[str, int | None]
@@ -65,3 +69,35 @@ class Losses:
     def _notice(self, key: Room) -> Iterator[Push]:
         if count := self._rooms.pop(key, 0):
             yield Push(PUSHES_DROPPED, {"count": count}, NAMESPACE, *key)
+
+
+class DroppedEnds:
+    """Counts dropped ends by job and event type, and keeps the newest end of each job.
+
+    The end of a job's own task is not counted: its id is the job's, so a server can look it up.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, tuple[Summary, Counter[str]]] = {}
+
+    def add(self, end: Summary) -> None:
+        """Count an end that is dropped."""
+        job, own, kind = end.place
+        if own or kind not in TERMINAL or (job not in self._jobs and len(self._jobs) >= MAX_JOBS):
+            return
+        _, counts = self._jobs.get(job, (end, Counter[str]()))
+        counts[kind] += 1
+        self._jobs[job] = end, counts
+
+    def events(self) -> Iterator[Event]:
+        """Yield an event for each job, its newest end with the counts of the others; clear all."""
+        while self._jobs:
+            _, (end, counts) = self._jobs.popitem()
+            event = end.event()
+            counts[event.type] -= 1
+            yield event if not counts.total() else _with(event, counts)
+
+
+def _with(event: Event, counts: Counter[str]) -> Event:
+    event.data["unreported"] = dict(+counts)
+    return event

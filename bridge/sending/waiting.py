@@ -10,9 +10,8 @@ from typing import Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from bridge.protocol.event import EventType
 from bridge.reporting.run import Run
-from bridge.sending.dropped_ends import DroppedEnds
 from bridge.sending.entries import COUNTED, LATER, Held, Line, Push, Report, Summary
-from bridge.sending.losses import Losses
+from bridge.sending.losses import DroppedEnds, Losses
 
 __all__ = ["Waiting"]
 

@@ -16,7 +16,7 @@ import pytest
 
 from bridge import Bridge
 from bridge.bus import confirms
-from bridge.bus.write_only_manager import new_write_only_manager
+from bridge.bus.write_only_manager import Emission, new_write_only_manager
 from bridge.errors import BrokerUnavailable
 from support.bus import Bus
 from support.distance import Distance
@@ -97,13 +97,14 @@ def test_what_is_on_its_way_to_a_broker_that_blocks_is_not_published_again(dista
         publish = partial(writer.emit, "notice", None, "/jobs", "job:nobody")
         publish(id="before")
         alarm("memory")
+        blocked = [Emission("notice", None, "/jobs", "job:nobody", id=id) for id in ("one", "two")]
         for _ in range(2):
             with pytest.raises(TimeoutError):
-                publish(id="blocked")
+                writer.emit_all(blocked)
         alarm("memory", over=True)
-        publish(id="blocked")
+        writer.emit_all(blocked)
         publish(id="after")
-    bus, ids = Bus(settings, settings.events), ["before", "blocked", "after"]
+    bus, ids = Bus(settings, settings.events), ["before", "one", "two", "after"]
 
     def published():
         return [one["id"] for one in bus.messages() if one.get("id") in ids]

@@ -6,9 +6,12 @@ import logging
 
 import kombu
 import pytest
+from amqp.exceptions import MessageNacked
 
 from bridge.bus import stream, write_only_manager
+from bridge.bus.write_only_manager import Emission
 from bridge.settings import Settings
+from support.bus import Bus
 from support.wait import until
 
 
@@ -63,3 +66,46 @@ def test_without_its_stream_for_too_long_it_publishes_to_who_listens(
         publisher.emit("event", {"number": 2})
     assert "without a stream" in caplog.text
     until(lambda: channel.basic_get(queue, no_ack=True), 10, "the event at who listens")
+
+
+def numbers(settings, *expected):
+    """Wait until the stream has as many messages, and return the numbers in all of them."""
+    bus = Bus(settings, settings.events)
+
+    def found():
+        return [one["data"][0]["number"] for one in bus.messages()]
+
+    # How much is in a stream RabbitMQ tells a little late.
+    until(lambda: len(found()) >= len(expected), 20, "the messages in the stream", interval=0.2)
+    return found()
+
+
+def test_many_events_are_in_the_stream_in_their_order_when_the_call_returns(publisher, settings):
+    """They are more than are written before their confirms are awaited."""
+    emissions = [Emission("event", {"number": number, "text": "x" * 500}) for number in range(500)]
+    publisher.emit_all(emissions)
+    assert publisher._tag == 500
+    assert not publisher._unconfirmed
+    assert numbers(settings, *range(500)) == list(range(500))
+
+
+def test_of_events_of_which_one_reached_no_stream_all_are_refused(publisher, channel, settings):
+    publisher.emit("event", {"number": 0})
+    bindings_lost(channel, settings)
+    emissions = [Emission("event", {"number": number}) for number in (1, 2, 3)]
+    with pytest.raises(stream.StreamAway, match="not bound"):
+        publisher.emit_all(emissions)
+    publisher.emit_all(emissions)
+    assert numbers(settings, 0, 1, 2, 3) == [0, 1, 2, 3]
+
+
+def test_events_that_the_broker_refuses_are_not_taken_for_published(publisher, channel, settings):
+    publisher.emit("event", {"number": 0})
+    full = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    channel.queue_declare("full", exclusive=True, arguments=full)
+    channel.queue_bind("full", settings.channel)
+    emissions = [Emission("event", {"number": number}) for number in range(3)]
+    with pytest.raises(MessageNacked):
+        publisher.emit_all(emissions)
+    channel.queue_delete("full")
+    publisher.emit_all(emissions)

@@ -12,7 +12,8 @@ import pytest
 from bridge.protocol.event import Event, finite_json
 from bridge.reporting.meter import Meter, Reading
 from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
-from bridge.sending.emitter import BACKOFF, HEARTBEATS, Emitter
+from bridge.sending import emitter as module
+from bridge.sending.emitter import BACKOFF, HEARTBEATS, TOGETHER, Emitter
 from bridge.sending.outbox import Line, Push
 from bridge.settings import Settings
 from support.clock import Clock
@@ -27,13 +28,17 @@ class Broker:
         self.attempts = 0
         self.closed = False
         self.sent = []
+        #: Numbers of messages whose confirms were awaited together.
+        self.together = []
 
-    def emit(self, event, data, namespace=None, room=None, skip_sid=None, id=None):
+    def emit_all(self, emissions):
         self.attempts += 1
         if self.away:
             raise OSError("connection refused")
-        finite_json(data)
-        self.sent.append((event, data, namespace, room))
+        for one in emissions:
+            finite_json(one.data)
+        self.sent += [one[:4] for one in emissions]
+        self.together.append(len(emissions))
 
     def close(self):
         self.closed = True
@@ -329,6 +334,62 @@ def test_the_sender_wakes_as_often_as_the_youngest_run_is_to_be_sampled(emitter)
     assert emitter._pause() == SHORTEST_INTERVAL
     emitter.remove(emitter._runs["young"])
     assert emitter._pause() == pytest.approx(0.05)
+
+
+def test_events_that_wait_are_confirmed_together_up_to_a_number(emitter, broker):
+    for number in range(2 * TOGETHER + 1):
+        emitter.put(new_run(task=str(number)), "started")
+    emitter.cycle()
+    assert broker.together == [TOGETHER, TOGETHER, 1]
+    assert [event.task for event in broker.events] == [str(one) for one in range(2 * TOGETHER + 1)]
+
+
+def test_of_events_that_wait_together_only_what_is_not_json_is_dropped(emitter, broker, caplog):
+    for number, data in enumerate([1, {2}, 3]):
+        emitter._unsent.append(Push(str(number), data, "/", None))
+    emitter.cycle()
+    assert [event for event, *_ in broker.sent] == ["0", "2"]
+    assert caplog.text.count("not JSON was dropped") == 1
+
+
+def test_a_flush_ends_when_what_was_before_it_is_sent(emitter, broker):
+    marks = [threading.Event(), threading.Event()]
+    for mark in marks:
+        emitter.put(new_run(), "started")
+        emitter._outbox.put(mark)
+    emit_all = broker.emit_all
+
+    def fail_after_the_first(emissions):
+        emit_all(emissions)
+        broker.away = True
+
+    broker.emit_all = fail_after_the_first
+    emitter.cycle()
+    assert [mark.is_set() for mark in marks] == [True, False]
+
+
+def test_a_burst_of_queued_events_is_sent_together_and_a_lone_one_at_once(
+    threaded, broker, monkeypatch
+):
+    monkeypatch.setattr(module, "REST", 3600.0)
+    threaded.put(new_run(task="lone"), "queued")
+    until(lambda: broker.types == ["queued"], 5, "the lone event")
+    for number in range(50):
+        threaded.put(new_run(task=str(number)), "queued")
+    assert len(broker.sent) == 1
+    threaded.put(new_run(task="now"), "started")
+    until(lambda: len(broker.sent) == 52, 5, "all, since one of them does not wait")
+    assert broker.together == [1, 51]
+
+
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_who_waits_for_the_sender_does_not_wait_for_its_rest(threaded, broker, monkeypatch, end):
+    monkeypatch.setattr(module, "REST", 3600.0)
+    for number in range(2):
+        threaded.put(new_run(task=str(number)), "queued")
+        until(lambda: broker.sent, 5, "the first event")
+    getattr(threaded, end)(5)
+    assert broker.types == ["queued"] * 2
 
 
 def test_flush_waits_until_all_was_sent(threaded, broker):

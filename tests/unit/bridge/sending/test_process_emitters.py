@@ -19,8 +19,8 @@ class Manager:
     def __init__(self):
         self.tasks = []
 
-    def emit(self, event, data, namespace=None, room=None, skip_sid=None, id=None):
-        self.tasks.append(data["task"])
+    def emit_all(self, emissions):
+        self.tasks += [one.data["task"] for one in emissions]
 
     def close(self):
         """Do nothing."""
