@@ -37,11 +37,13 @@ TARGETS = {
 
 
 @contextmanager
-def served(brokers: Brokers, kind: str, rooms: int, each: int) -> Iterator[Any]:
-    """Yield a server, its clients, the stack, and what was measured while they connected."""
+def served(
+    brokers: Brokers, kind: str, rooms: int, each: int, clients: type[Watchers] = Watchers
+) -> Iterator[Any]:
+    """Yield a server, its clients, the stack, and the clients' jobs with tokens."""
     with tempfile.TemporaryDirectory() as folder:
         stack = brokers.stack(Path(folder) / "stack", kind)
-        watchers = Watchers(stack.port)
+        watchers = clients(stack.port)
         try:
             server = brokers.start_server(stack, kind)
             jobs = [job_of(number) for number in range(rooms)]

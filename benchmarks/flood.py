@@ -35,14 +35,21 @@ def job_of(number: int) -> str:
     return f"{number:08d}-0000-4000-8000-000000000000"
 
 
-def template(number: int, kind: str) -> bytes:
-    """Return an event of a job as it travels, but for its sequence, tick and time."""
+def template(number: int, kind: str, task: int | None = None) -> bytes:
+    """Return an event of a job as it travels, but for its sequence, tick and time.
+
+    Args:
+        number: of the job.
+        kind: type of the event.
+        task: number of its task; default None for the job's own task.
+    """
     bar = {"position": 0, "desc": "files", "unit": "file", "unit_scale": False, "n": 5, "total": 9}
     bar |= {"postfix": "", "rate": 12.5, "eta": 3.2, "elapsed": 1.5, "closed": False}
     line = {"at": 1763846400.5, "level": "INFO", "message": "a line as a job says them, or so"}
     data = {"progress": {"bars": [bar, bar]}, "log": {"lines": [line]}}
     job = job_of(number)
-    told = {"v": 1, "job": job, "task": job, "type": kind, "at": "%.6f", "name": "app.work"}
+    id = job if task is None else job_of(task)
+    told = {"v": 1, "job": job, "task": id, "type": kind, "at": "%.6f", "name": "app.work"}
     place = {"owner": None, "run": 1763846400123456, "seq": "%d", "tick": "%d"}
     event = {**told, **place, "data": data.get(kind, {"attempt": 1, "total": 1})}
     message = {"method": "emit", "event": "job", "data": [event], "binary": False}
@@ -51,11 +58,13 @@ def template(number: int, kind: str) -> bytes:
     return text.replace('"%d"', "%d").replace('"%.6f"', "%.6f").encode()
 
 
-def messages(jobs: int, kind: str) -> Iterator[bytes]:
-    """Yield the jobs' beginnings, and then their events in turn, without end."""
-    begin = [template(number, "started") for number in range(jobs)]
+def messages(jobs: int, kind: str, tasks: int = 1) -> Iterator[bytes]:
+    """Yield the beginnings of the jobs' tasks, and then their events in turn, without end."""
+    # The first task of a job is the job's own.
+    places = [(job, task or None) for task in range(tasks) for job in range(jobs)]
+    begin = [template(job, "started", task) for job, task in places]
     yield from (one % (time.time(), 0, 0) for one in begin)
-    each, count = [template(number, kind) for number in range(jobs)], 0
+    each, count = [template(job, kind, task) for job, task in places], 0
     while True:
         count += 1
         place = (0, count) if kind == "progress" else (count, 0)
@@ -74,9 +83,11 @@ def paced(publish: Callable[[], None], count: int, rate: float) -> None:
 
 
 @contextmanager
-def to_broker(url: str, channel: str, jobs: int, kind: str) -> Iterator[Callable[[], None]]:
+def to_broker(
+    url: str, channel: str, jobs: int, kind: str, tasks: int = 1
+) -> Iterator[Callable[[], None]]:
     """Yield what publishes the next event, as fast as can be."""
-    waiting = messages(jobs, kind)
+    waiting = messages(jobs, kind, tasks)
     with kombu.Connection(url) as connection:
         exchange = kombu.Exchange(channel, "fanout", durable=False)
         producer = connection.Producer(exchange=exchange)
@@ -167,10 +178,11 @@ WAYS = {
 
 
 def main() -> None:
-    """Publish: ``flood.py URL CHANNEL JOBS KIND WAY``."""
-    url, channel, jobs, kind, way = sys.argv[1:]
-    with WAYS[way](url, channel, int(jobs), kind) as publish:
-        paced(publish, int(jobs), 0)
+    """Publish: ``flood.py URL CHANNEL JOBS KIND WAY TASKS``; several tasks only to the broker."""
+    url, channel, jobs, kind, way, tasks = sys.argv[1:]
+    several = {"tasks": int(tasks)} if int(tasks) > 1 else {}
+    with WAYS[way](url, channel, int(jobs), kind, **several) as publish:
+        paced(publish, int(jobs) * int(tasks), 0)
         print(jobs, flush=True)
         for line in sys.stdin:
             count, rate = (*map(float, line.split()), 0.0)[:2]

@@ -76,10 +76,14 @@ class Flood:
         jobs: whose events it publishes in turn.
         type: of the events.
         way: see ``flood.WAYS``; default straight to RabbitMQ.
+        tasks: of each job, which have the events in turn; default one.
     """
 
-    def __init__(self, stack: Stack, jobs: int, type: str, way: str = "broker") -> None:
-        arguments = (stack.settings.events, stack.settings.channel, str(jobs), type, way)
+    def __init__(
+        self, stack: Stack, jobs: int, type: str, way: str = "broker", tasks: int = 1
+    ) -> None:
+        bus = stack.settings.events, stack.settings.channel
+        arguments = (*bus, str(jobs), type, way, str(tasks))
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "flood.py"), *arguments],
             stdin=subprocess.PIPE,

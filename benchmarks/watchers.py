@@ -22,17 +22,21 @@ PIECE = 1 << 18
 #: Seconds without any news after which a run has failed.
 PATIENCE = 30.0
 EVENT = b'42/jobs,["job",'
+#: First byte of a text message in one frame, and the bit of a message's last frame.
+WHOLE, FINAL = 0x81, 0x80
 SEQUENCE = re.compile(rb'"at": ?([\d.]+).*?"seq": ?(\d+), ?"tick": ?(\d+)')
 
 
 class Watcher:
     """One client: connected, let in, and watching one job."""
 
-    __slots__ = ("buffer", "job", "last", "socket", "token", "watching")
+    __slots__ = ("buffer", "job", "last", "parts", "socket", "token", "watching")
 
     def __init__(self, sock: socket.socket, job: str, token: str) -> None:
         self.socket, self.job, self.token = sock, job, token
         self.buffer, self.watching = b"", False
+        #: What has come of a message in several frames.
+        self.parts = b""
         #: Sequence and tick of the newest event.
         self.last = (0, 0)
 
@@ -139,9 +143,18 @@ class Watchers:
                 size, head = int.from_bytes(buffer[begin + 2 : begin + 10]), 10
             if total - begin < head + size:
                 break
-            self._message(client, buffer[begin + head : begin + head + size])
+            self._frame(client, buffer[begin], buffer[begin + head : begin + head + size])
             begin += head + size
         client.buffer = buffer[begin:]
+
+    def _frame(self, client: Watcher, first: int, payload: bytes) -> None:
+        if first == WHOLE:
+            self._message(client, payload)
+            return
+        client.parts += payload
+        if first & FINAL:  # the last part of a long answer
+            message, client.parts = client.parts, b""
+            self._message(client, message)
 
     def _message(self, client: Watcher, message: bytes) -> None:
         if message.startswith(EVENT):
