@@ -102,7 +102,7 @@ def fan_out(brokers: Brokers, kind: str, shape: tuple[int, int, int, int]) -> di
             "deliveries per second": events * each / seconds,
             "KiB per idle client": idle,
             "KiB per active client": (server.memory - memory) / count / 1024,
-            "answer while delivering, p99 (ms)": health,
+            "answer while delivering, slowest (ms)": health,
             "connects per second": connecting,
             "connects per CPU second": connect_cpu,
         }

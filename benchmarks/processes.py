@@ -118,7 +118,7 @@ class Flood:
 
 
 class Prober:
-    """A process that asks a server over and over, while others get their events.
+    """A process that asks a server now and then, while others get their events.
 
     Args:
         port: of the server, on this machine.
@@ -134,6 +134,6 @@ class Prober:
         )
 
     def end(self) -> float:
-        """End it; return the 99th percentile of how long an answer took, in milliseconds."""
+        """End it; return how long the slowest answer took, in milliseconds."""
         said, _ = self._process.communicate(timeout=60)
         return float(said)
