@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from bridge.protocol.json_types import QueuePlace as QueuePlace
     from bridge.protocol.json_types import SnapshotData as SnapshotData
     from bridge.protocol.json_types import TaskData as TaskData
-    from bridge.reporting.current_job import job as job
     from bridge.reporting.progress import progress as progress
     from bridge.reporting.progress import progress_range as progress_range
+    from bridge.reporting.resumable_job import job as job
     from bridge.settings import Settings as Settings
     from bridge.tokens import Grant as Grant
 
@@ -56,7 +56,7 @@ _HOMES = {
     "Watcher": "client.watcher",
     "AsyncWatcher": "client.asynchronous.watcher",
     # A task
-    "job": "reporting.current_job",
+    "job": "reporting.resumable_job",
     "progress": "reporting.progress",
     "progress_range": "reporting.progress",
     # A Celery application

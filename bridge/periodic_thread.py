@@ -1,4 +1,4 @@
-"""``PeriodicThread``: calls functions for running tasks once a second, on a thread of its own.
+"""``PeriodicThread``: calls functions for running tasks in turn, on a thread of its own.
 
 The calls may wait for a broker or a result backend, which must not delay a task or a bar.
 """
@@ -19,23 +19,24 @@ INTERVAL = 1.0
 
 
 class PeriodicThread:
-    """Calls its functions once a second; it sleeps while it has none.
+    """Calls its functions again and again; it sleeps while it has none.
 
     Args:
         name: name of the thread.
         complaint: warning that is logged when a call fails, and not again until a call succeeds;
             ``%s`` is the error.
+        interval: seconds between two rounds of calls; default 1.
     """
 
-    def __init__(self, name: str, complaint: str) -> None:
-        self._name, self._complaint = name, complaint
+    def __init__(self, name: str, complaint: str, interval: float = INTERVAL) -> None:
+        self._name, self._complaint, self._interval = name, complaint, interval
         self._calls: dict[str, Callable[[], None]] = {}
         self._wake = threading.Event()
         self._thread: tuple[int, threading.Thread] | None = None
         self._failing = False
 
     def add(self, key: str, call: Callable[[], None]) -> None:
-        """Call a function once a second from now on."""
+        """Call a function in each round from now on."""
         self._calls[key] = call
         if self._thread is None or self._thread[0] != os.getpid():  # no thread survives a fork
             self._wake = threading.Event()
@@ -54,7 +55,7 @@ class PeriodicThread:
             if not self._calls:
                 self._wake.wait()
             self._wake.clear()
-            pause.wait(INTERVAL)
+            pause.wait(self._interval)
             for call in list(self._calls.values()):
                 self._call(call)
 

@@ -58,7 +58,8 @@ def _configuration(settings: Settings) -> dict[str, object]:
 def _check_modules(sender: Celery, **_: object) -> None:
     # Before the jobs are imported, by a worker or by Flower, and not where a service has this
     # module imported.
-    urls = extras.of_urls(_settings.broker, _settings.events, _settings.results)
+    stores = [_settings.checkpoint_url] if _settings.checkpoint_url else []
+    urls = extras.of_urls(_settings.broker, _settings.events, _settings.results, *stores)
     if told := extras.missing("worker", *urls):
         end(told, 2)
     for module in _settings.include:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from bridge.protocol.json_types import BarData
@@ -14,6 +15,7 @@ __all__ = [
     "duration",
     "fitted",
     "percent",
+    "saved",
     "speed",
     "total_of",
     "width_of",
@@ -49,6 +51,11 @@ def duration(seconds: float | None) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, rest = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def saved(at: float | None) -> str:
+    """Return when a checkpoint was stored: ``saved 12:03:04``, local time; nothing for None."""
+    return "" if at is None else time.strftime("saved %H:%M:%S", time.localtime(at))
 
 
 def amount(value: float, *, scale: bool) -> str:

@@ -1,11 +1,11 @@
-"""``Lines``: turns events other than progress into lines for a terminal."""
+"""``Lines``: turns events into lines for a terminal; of progress, only where an attempt begins."""
 
 from __future__ import annotations
 
 import base64
 
-from bridge.cli.format import duration
-from bridge.protocol.json_types import JobEvent, JobFailure, JSONObject, LogLine
+from bridge.cli.format import duration, saved
+from bridge.protocol.json_types import JobEvent, JobFailure, JSONObject, LogLine, Resumption
 
 __all__ = ["Lines", "error_text"]
 
@@ -22,11 +22,15 @@ class Lines:
     def __init__(self) -> None:
         #: Output line without a line end yet, by task.
         self._partial: dict[str, bytes] = {}
+        #: Number of the newest execution, by task, of which was told from where it goes on.
+        self._told: dict[str, int] = {}
 
     def of(self, event: JobEvent) -> list[str | bytes]:
         """Return the lines that an event completes; lines of output include their line ends."""
         data = event["data"]
         match event["type"]:
+            case "progress" if resumed := data.get("resumed"):
+                return self._resumed(event, resumed)
             case "log":
                 return [_log(line) for line in data.get("lines", [])]
             case "output":
@@ -43,6 +47,14 @@ class Lines:
             case "disturbed":
                 return ["news of it comes again"]
         return []
+
+    def _resumed(self, event: JobEvent, resumed: Resumption) -> list[str | bytes]:
+        if self._told.get(event["task"]) == event["run"]:
+            return []
+        self._told[event["task"]] = event["run"]
+        share = resumed["share"]
+        origin = f"what was {saved(resumed['at'])}" if share is None else f"{int(100 * share)}%"
+        return [f"attempt {event['data'].get('attempt', 2)}, from {origin}"]
 
     def rest(self) -> list[bytes]:
         """Return the output that has no line end yet, with one added, and forget it."""

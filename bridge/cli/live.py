@@ -22,6 +22,7 @@ from bridge.cli.format import (
     duration,
     fitted,
     percent,
+    saved,
     speed,
     total_of,
     width_of,
@@ -138,11 +139,13 @@ class LiveView:
             self._title = snapshot.title
             self._put(cell(self._title, "bold"))
         self._print(self._lines.of(event))
-        bars: Sequence[BarData | str] = snapshot.bars or _note(self._waits(snapshot))
+        stored = saved(snapshot.saved)
+        bars: Sequence[BarData | str] = snapshot.bars or _note(self._waits(snapshot) or stored)
         while len(self._rows) < len(bars):
             self._rows.append(self._progress.add_task("", total=None, **_fields(None)))
         for number, row in enumerate(self._rows):
-            self._draw(row, bars[number] if number < len(bars) else None)
+            bar = bars[number] if number < len(bars) else None
+            self._draw(row, bar, "" if number else stored)
 
     def _print(self, lines: Sequence[str | bytes]) -> None:
         for line in lines:
@@ -152,7 +155,7 @@ class LiveView:
         self._progress.mend()
         self._console.print(line)
 
-    def _draw(self, row: TaskID, bar: BarData | str | None) -> None:
+    def _draw(self, row: TaskID, bar: BarData | str | None, stored: str) -> None:
         if bar is None:
             self._progress.update(row, visible=False)
             return
@@ -173,7 +176,7 @@ class LiveView:
             description=f"{indent}{bar['desc'] or 'progress'}{postfix}",
             completed=done,
             total=total,
-            **_fields(bar),
+            **_fields(bar, stored),
         )
 
     def pause(self) -> None:
@@ -201,16 +204,16 @@ def _note(text: str) -> list[str]:
     return [text] if text else []
 
 
-def _fields(bar: BarData | None) -> Fields:
+def _fields(bar: BarData | None, stored: str = "") -> Fields:
     if bar is None:
         return {"percent": "", "counts": "", "speed": "", "left": ""}
     done = percent(bar)
-    ended = bar["closed"]
+    left = duration(bar["elapsed"]) if bar["closed"] else _left(bar)
     return {
         "percent": "" if done is None else f"{done} %",
         "counts": counts(bar),
         "speed": speed(bar),
-        "left": duration(bar["elapsed"]) if ended else _left(bar),
+        "left": ", ".join(filter(None, (left, stored))),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import click
 
 from bridge.cli.console import confirm, echo, echo_json, echo_output, new_console
-from bridge.cli.format import COLOURS, counts, duration, percent
+from bridge.cli.format import COLOURS, counts, duration, percent, saved
 from bridge.cli.lines import Lines, error_text
 from bridge.cli.live import LiveView
 from bridge.cli.request import cancel
@@ -75,7 +75,7 @@ class PlainView:
         self._print(self._lines.of(event))
         self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):
-            self._bar(position, bar)
+            self._bar(position, bar, "" if position else saved(snapshot.saved))
 
     def _wait(self, snapshot: Snapshot) -> None:
         expected = snapshot.estimate
@@ -85,7 +85,7 @@ class PlainView:
             echo(told)
         self._known = known
 
-    def _bar(self, position: int, bar: BarData) -> None:
+    def _bar(self, position: int, bar: BarData, stored: str) -> None:
         key, step = (bar["desc"], position), percent(bar)
         # Without a total there is no percent; a line each time the count has doubled.
         mark = (step if step is not None else int(bar["n"]).bit_length(), bar["closed"])
@@ -93,6 +93,7 @@ class PlainView:
             self._shown[key] = mark
             head = f"{bar['desc'] or 'progress'}: "
             tail = "" if bar["eta"] is None or bar["closed"] else f", {duration(bar['eta'])} left"
+            tail += f", {stored}" if stored else ""
             echo(f"{head}{'' if step is None else f'{step}% '}({counts(bar)}{tail})")
 
     def close(self, snapshot: Snapshot) -> None:

@@ -49,7 +49,7 @@ _NAMED: dict[str, type[BaseException]] = {
     },
 }
 
-HANDED_BACK = "the worker that ran it was stopped: another one will run it from the beginning"
+HANDED_BACK = "the worker that ran it was stopped: another one will run it"
 NOT_HANDED_BACK = (
     "the worker that ran it was stopped, and nobody will run it again: "
     "with task_acks_late it would be handed back"

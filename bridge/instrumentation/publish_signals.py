@@ -117,6 +117,9 @@ def _before_publish(
         headers[HEADER] = {**before, **to, "run": run_after(before) + AHEAD}
     if here := current_job.running(headers["id"]):
         here[0].queue = queue
+        if here[0].checkpoints is not None:
+            # Before the next attempt can begin.
+            here[0].checkpoints.settle()
     if asked := _enqueuing.get() or _spawning():
         if call := calls.current():
             call.adopt(headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal as os_signals
 import sys
+from functools import partial
 from weakref import WeakValueDictionary
 
 from celery import signals
@@ -14,6 +15,7 @@ from bridge import capture, held_messages
 from bridge.bus import embedded_transport, login
 from bridge.bus.redelivery_time import redelivered_within
 from bridge.cancelling import cancel_request, cancelled_jobs, revocation
+from bridge.checkpoints.of_task import checkpoints_of
 from bridge.instrumentation import (
     dropped_messages,
     flower_progress,
@@ -28,6 +30,7 @@ from bridge.instrumentation.header import HEADER, header_of, repeated, run_of
 from bridge.protocol.event import EventType
 from bridge.protocol.json_types import JobFailure, JSONObject
 from bridge.reporting import current_job
+from bridge.reporting.reporter import Reporter
 from bridge.reporting.run import Run
 from bridge.sending import fork_relay
 from bridge.sending.process_emitters import emitter_for, flush_all
@@ -45,6 +48,8 @@ __all__ = ["install"]
 
 logger = logging.getLogger(__name__)
 
+#: Ends after which a task has nothing to go on from.
+FOR_GOOD = ("succeeded", "cancelled")
 #: Seconds that the end of a task waits for its last event to be sent.
 TASK_FLUSH = 2.0
 #: Distance of the number of a run that a worker's parent reports, in place of a child's, to that of
@@ -83,6 +88,14 @@ def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
         run.capture = capture.kinds_for(task, run.owner, installed.settings())
         run.node = task.request.hostname
         emitter = emitter_for(installed.settings())
+        run.checkpoints = checkpoints_of(
+            task.app,
+            run.task,
+            run.execution,
+            installed.settings(),
+            lambda: run.share,
+            partial(_complain, run, emitter),
+        )
         emitter.add(run)
         current_job.enter(run, emitter)
         # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
@@ -92,6 +105,12 @@ def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
         if installed.settings().store_progress:
             result_progress.track(run, task)
         flower_progress.track(run, task)
+
+
+def _complain(run: Run, emitter: Reporter, why: str) -> None:
+    """Tell the worker's operator, and the job's clients, why checkpoints are not stored."""
+    logger.warning("taskbridge: checkpoints of task %s are not stored: %s", run.task, why)
+    emitter.put_line(run, "log", "checkpoints are not stored, see the worker's log", "WARNING")
 
 
 def _redelivery(task: CeleryTask) -> JSONObject:
@@ -127,6 +146,9 @@ def _report(
         run, emitter = here
         fork_relay.settle(run)
         run.over = True
+        if run.checkpoints is not None:
+            replaced = data.get("reason") == outcomes.REPLACED
+            run.checkpoints.end(keep=kind not in FOR_GOOD and not replaced)
         emitter.put(run, kind, _with_queue(run, kind, data))
     elif parent := _parent_run(task_id, request, name):
         told = _with_queue(parent, kind, data)

@@ -168,6 +168,13 @@ def _ends(value: object) -> bool:
     return all(is_counter(count) and count <= MAX_ENDS for count in value.values())
 
 
+def _resumed(value: object) -> bool:
+    if not (_object(value) and is_number(value.get("at"))):
+        return False
+    share = value.get("share")
+    return share is None or (is_number(share) and 0 <= share <= 1)
+
+
 #: Checks of the fields of an event's data that servers and clients compute with.
 _DATA_CHECKS: dict[str, Check] = {
     "title": is_identifier,
@@ -182,6 +189,8 @@ _DATA_CHECKS: dict[str, Check] = {
     "lines": _list_of(_line),
     "chunks": _list_of(_chunk),
     "meta": _object,
+    "saved": is_number,
+    "resumed": _resumed,
     "error": _object,
     "reason": lambda value: isinstance(value, str),
     "queue": lambda value: value is None or is_identifier(value) or _object(value),

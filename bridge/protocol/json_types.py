@@ -18,6 +18,7 @@ __all__ = [
     "JobState",
     "LogLine",
     "QueuePlace",
+    "Resumption",
     "SnapshotData",
     "TaskData",
     "Totals",
@@ -92,6 +93,15 @@ class QueuePlace(TypedDict):
     taken: NotRequired[bool]
 
 
+class Resumption(TypedDict):
+    """What an attempt of a task goes on from: a checkpoint of an earlier one."""
+
+    #: Seconds since the epoch of the checkpoint.
+    at: float
+    #: Share of the task's first bar that was done then, from 0 to 1; null if unknown.
+    share: float | None
+
+
 class Expectation(TypedDict):
     """When a job is expected to end, in seconds since the epoch, by ``jobs`` earlier ones."""
 
@@ -142,6 +152,8 @@ class TaskData(TypedDict):
     attempt: int
     bars: list[BarData]
     meta: JSONObject
+    #: Null or left out for an attempt that has begun anew.
+    resumed: NotRequired[Resumption | None]
     run: int
     seq: int
     tick: int
@@ -187,6 +199,8 @@ class SnapshotData(TypedDict):
     error: JobFailure | None
     reason: str | None
     retry_at: float | None
+    #: Seconds since the epoch of the newest checkpoint; null or left out without one.
+    saved: NotRequired[float | None]
     cancelling: bool
     stalled: bool
     #: Why no events of the job's workers arrive; null while they arrive.

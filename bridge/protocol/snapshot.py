@@ -101,6 +101,7 @@ class Snapshot:
         "name",
         "owner",
         "queued_at",
+        "saved",
         "started_at",
         "title",
     )
@@ -114,6 +115,8 @@ class Snapshot:
         self.queued_at: float | None = None
         self.started_at: float | None = None
         self.dropped = 0
+        #: Seconds since the epoch of the newest checkpoint of a task; None without one.
+        self.saved: float | None = None
         self._tasks = TaskTable()
         #: Tasks that were planned when the job was enqueued, and tasks that its tasks spawned.
         self._total = self._more = 0
@@ -294,6 +297,8 @@ class Snapshot:
         self.title = self.title or event.data.get("title")
         self._total = max(self._total, event.data.get("total", 0))
         self.dropped += event.data.get("dropped", 0)
+        if saved := event.data.get("saved"):
+            self.saved = max(saved, self.saved or 0.0)
 
     def _times(self, event: Event) -> None:
         self.at = max(self.at, event.at)
@@ -577,6 +582,7 @@ class Snapshot:
             "error": None,
             "reason": None,
             "retry_at": None,
+            "saved": self.saved,
             "cancelling": self.cancelling,
             "stalled": self.stalled,
             "disturbed": self.disturbed,
@@ -603,7 +609,7 @@ class Snapshot:
         new.name, new.owner, new.at = data["name"], data["owner"], data["at"] or 0.0
         new.title = data.get("title")  # servers of 0.1.0 do not say it
         new.queued_at, new.started_at = data["queued_at"], data["started_at"]
-        new.dropped = data["dropped"]
+        new.dropped, new.saved = data["dropped"], data.get("saved")
         new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])
         new._total, new._more = data["planned"], data["spawned"]
         if data["cancelling"]:

@@ -6,7 +6,14 @@ import json
 from typing import TypedDict, cast
 
 from bridge.protocol.event import TERMINAL, Event, finite_json
-from bridge.protocol.json_types import BarData, JobFailure, JobState, JSONObject, TaskData
+from bridge.protocol.json_types import (
+    BarData,
+    JobFailure,
+    JobState,
+    JSONObject,
+    Resumption,
+    TaskData,
+)
 
 __all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState", "Why"]
 
@@ -64,6 +71,7 @@ class TaskState:
         "meta",
         "name",
         "order",
+        "resumed",
         "state",
         "task",
         "why",
@@ -75,6 +83,8 @@ class TaskState:
         self.attempt = 0
         self._bars: list[BarData] | str = NO_BARS
         self.meta: JSONObject = NOTHING
+        #: What its execution goes on from; None for one that has begun anew.
+        self.resumed: Resumption | None = None
         self.order = (-1, -1, -1)
         self.flags = 0
         self.ended_at: float | None = None
@@ -157,6 +167,7 @@ class TaskState:
         if event.type == "progress":
             self._bars = event.data.get("bars", NO_BARS)
             self.meta = event.data.get("meta", NOTHING)
+            self.resumed = event.data.get("resumed")
         elif event.terminal and self._bars and not isinstance(self._bars, str):
             # A server holds many ended jobs, and as text their bars take a quarter of the memory.
             self._bars = finite_json(self._bars)
@@ -176,7 +187,7 @@ class TaskState:
         run, seq, _ = self.order
         attempt = self.attempt
         if event.run > run:
-            self._bars, self.meta = NO_BARS, NOTHING
+            self._bars, self.meta, self.resumed = NO_BARS, NOTHING, None
             attempt += event.run > 0 and event.type not in NO_BEGINNING
             # The first event of a run has seq 0, also one that a worker's parent sends.
             hole = event.seq > 0 or event.type == "progress"
@@ -197,6 +208,7 @@ class TaskState:
             "attempt": self.attempt,
             "bars": self.bars,
             "meta": self.meta,
+            "resumed": self.resumed,
             "run": run,
             "seq": seq,
             "tick": tick,
@@ -213,7 +225,7 @@ class TaskState:
     def decode(cls, data: TaskData) -> TaskState:
         task = cls(data["task"], data["name"])
         task.state, task.attempt, task._bars = data["state"], data["attempt"], data["bars"]
-        task.meta = data["meta"]
+        task.meta, task.resumed = data["meta"], data.get("resumed")
         task.order = (data["run"], data["seq"], data["tick"])
         task.flags = (
             data["incomplete"] * INCOMPLETE

@@ -7,12 +7,15 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import JobCancelled
 from bridge.protocol.event import Event, EventType
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting.meter import Meter, Reading
+
+if TYPE_CHECKING:
+    from bridge.checkpoints.attempt import Checkpoints
 
 __all__ = ["MAX_BARS", "Run"]
 
@@ -63,6 +66,8 @@ class Run:
 
     #: Called with the meter of each bar that is shown, and again when it is closed.
     on_bar: Callable[[Meter], None] | None = None
+    #: Checkpoints of the execution; None outside a worker, and in a forked child.
+    checkpoints: Checkpoints | None = None
 
     def __init__(
         self,
@@ -110,7 +115,7 @@ class Run:
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
-        self._told_meta = self.meta
+        self._told_meta = self._told_saved = self.meta
         #: Data of a skipped event, for the next event; see :meth:`skip`.
         self._skipped = NOTHING
         self._seq, self._tick, self._told = -1, 0, 0
@@ -178,7 +183,7 @@ class Run:
         Args:
             on_bar: called with the meter of each bar of the child.
         """
-        self.on_bar = on_bar
+        self.on_bar, self.checkpoints = on_bar, None
         self._placing = threading.Lock()
         self._meters, self._bars = {}, weakref.WeakSet()
 
@@ -201,6 +206,14 @@ class Run:
         """Reading of the bar on the first line that has one; None without bars."""
         return next((meter.reading for _, meter in self._lines()), None)
 
+    @property
+    def share(self) -> float | None:
+        """Share of the first bar that is done, from 0 to 1; None while unknown."""
+        reading = self.reading
+        if reading is None or not reading.total:
+            return None
+        return min(1.0, max(0.0, reading.n / reading.total))
+
     def _lines(self) -> list[tuple[int, Meter]]:
         return sorted(self._meters.copy().items())
 
@@ -215,16 +228,17 @@ class Run:
         if self._seq < 0:
             return None  # before `started`, which has seq 0 too and would be stale
         meters = {line: one for line, one in self._lines() if _stays(line, one)}
-        meta = self.meta
+        meta, saved = self.meta, self.checkpoints.told if self.checkpoints else NOTHING
         self.sampled_at = self.clock()
         changed = [meter for meter in meters.values() if meter.changed()]
         same = self._shown == list(meters.values()) and meta is self._told_meta
+        same = same and saved == self._told_saved
         if same and not changed and not force:
             return None
-        self._shown, self._told_meta = list(meters.values()), meta
+        self._shown, self._told_meta, self._told_saved = list(meters.values()), meta, saved
         self._tick += 1
         bars = [meter.sample(line) for line, meter in meters.items()]
-        told = {"bars": bars, **({"meta": meta} if meta else {}), **self._later}
+        told = {"bars": bars, **({"meta": meta} if meta else {}), **saved, **self._later}
         return self._event("progress", told)
 
     def event(self, kind: EventType, data: JSONObject, at: float | None = None) -> Event:

@@ -91,6 +91,14 @@ class BoundedCalls:
         self._calls.put(one)
         return one
 
+    def offer(self, call: Callable[[*Arguments], object], *arguments: *Arguments) -> Call | None:
+        """Queue ``call(*arguments)`` and return the call; None while an earlier call is stuck."""
+        if not self._ready(PATIENCE):
+            return None
+        one = Call(partial(call, *arguments), PATIENCE, keep=True)
+        self._calls.put(one)
+        return one
+
     def _ready(self, within: float) -> bool:
         """Whether the thread is not stuck: its call takes less than ``within`` seconds so far."""
         with self._lock:
@@ -118,10 +126,15 @@ class BoundedCalls:
         return True
 
 
-_asides: dict[tuple[int, str], BoundedCalls] = {}
+_asides: dict[tuple[int, str, str], BoundedCalls] = {}
 
 
-def bounded_calls_for(app: CeleryApp) -> BoundedCalls:
-    """Return this process's ``BoundedCalls`` for the result backend of a Celery application."""
-    key = os.getpid(), str(app.conf.result_backend)  # no thread survives a fork
+def bounded_calls_for(app: CeleryApp, use: str = "results") -> BoundedCalls:
+    """Return this process's ``BoundedCalls`` for the result backend of a Celery application.
+
+    Args:
+        app: the application.
+        use: what it is used for: calls of different uses do not wait for one another.
+    """
+    key = os.getpid(), str(app.conf.result_backend), use  # no thread survives a fork
     return _asides.get(key) or _asides.setdefault(key, BoundedCalls())

@@ -44,6 +44,15 @@ class Call:
         #: Time at which the call began, in monotonic seconds; 0 before.
         self.begun = 0.0
 
+    @property
+    def done(self) -> bool:
+        """Whether the call has returned or raised."""
+        return self._done
+
+    def abandon(self) -> None:
+        """Do not make the call, unless it has begun."""
+        self._abandoned = True
+
     def run(self) -> None:
         """Make the call, unless it was abandoned."""
         if self._abandoned:
@@ -55,8 +64,11 @@ class Call:
             self._error = error
         self._done = True
 
-    def wait(self) -> object:
+    def wait(self, within: float | None = None) -> object:
         """Return what the call returns.
+
+        Args:
+            within: seconds to wait at most, from now on; default what is left of the call's own.
 
         Raises:
             ResultsUnavailable: there is no answer in time. A call with ``keep`` is made all the
@@ -65,8 +77,9 @@ class Call:
         """
         # It polls, since greenlets and threads both can sleep; the call ends on another thread.
         pause, longest = LOOK
+        deadline = self._deadline if within is None else time.monotonic() + within
         while not self._done:
-            if time.monotonic() >= self._deadline:
+            if time.monotonic() >= deadline:
                 self._abandoned = not self._keep
                 raise ResultsUnavailable(SILENT)
             time.sleep(pause)

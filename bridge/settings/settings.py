@@ -63,6 +63,11 @@ class Settings:
     #: Celery's result backend; None means that of the Celery application, or without one SQLite in
     #: ``home``.
     result_url: str | None = _setting(str, None, hidden=True)
+    #: Where checkpoints of tasks are stored, as a URL of a result backend of Celery; None means
+    #: with the results.
+    checkpoint_url: str | None = _setting(str, None, hidden=True)
+    #: How long a checkpoint is kept after it was stored: a day, unless its task succeeds before.
+    checkpoint_retention: float = _setting(types.seconds, 86_400.0)
     #: Type of the task queue on RabbitMQ: classic, or quorum, which a cluster replicates.
     queue_type: str = _setting(types.queue_type, "classic")
     #: Keys of at least 32 bytes, separated by commas; the first signs, all verify.

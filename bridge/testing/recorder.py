@@ -18,6 +18,7 @@ from bridge.reporting.meter import Meter
 from bridge.reporting.run import Run, Stoppable
 from bridge.sending.outbox import LINES, MAX_BYTES, Outbox, Report
 from bridge.settings import Settings
+from bridge.testing.checkpoints import RecordedCheckpoints
 
 __all__ = ["Bar", "Line", "Reported", "assert_progress", "record"]
 
@@ -47,10 +48,11 @@ class RecordedRun(Run):
     """A run that keeps all its bars, those included that are taken off the screen."""
 
     def __init__(
-        self, *, job: str, task: str, name: str, owner: str | None, capture: frozenset[str]
+        self, *, job: str, name: str, owner: str | None, capture: frozenset[str], restored: object
     ) -> None:
-        super().__init__(job=job, task=task, name=name, owner=owner, capture=capture)
+        super().__init__(job=job, task=job, name=name, owner=owner, capture=capture)
         self.meters: list[Meter] = []
+        self.checkpoints = self.recorded = RecordedCheckpoints(restored)
 
     def show(
         self,
@@ -129,6 +131,11 @@ class Reported:
         """Values that ``job.set_meta`` has set."""
         return dict(self._run.meta)
 
+    @property
+    def checkpoint(self) -> Any:
+        """The newest state that ``job.checkpoint`` has stored; None without one."""
+        return self._run.recorded.newest
+
     def cancel(self) -> None:
         """Cancel the job: the next report of its code raises ``JobCancelled``."""
         self._run.cancelled = True
@@ -164,7 +171,11 @@ def _bar(meter: Meter) -> Bar:
 
 @contextlib.contextmanager
 def record(
-    *, owner: str | None = None, name: str = "test", captured: Iterable[str] = CAPTURED
+    *,
+    owner: str | None = None,
+    name: str = "test",
+    captured: Iterable[str] = CAPTURED,
+    restored: object = None,
 ) -> Iterator[Reported]:
     """Run the ``with`` block as a job, and record what is reported in it.
 
@@ -172,11 +183,12 @@ def record(
         owner: owner of the job; None for none.
         name: name of the task.
         captured: kinds of ``TASKBRIDGE_CAPTURE``; default those of the default settings.
+        restored: ``job.restored``, as of a later attempt; default None, as of a first one.
 
     Raises:
         BaseException: whatever the block raises; the job is recorded as failed or cancelled.
     """
-    with recording(owner=owner, name=name, captured=captured) as reported:
+    with recording(owner=owner, name=name, captured=captured, restored=restored) as reported:
         try:
             yield reported
         except BaseException as error:
@@ -194,11 +206,15 @@ def failure(error: object) -> tuple[EventType, JSONObject]:
 
 @contextlib.contextmanager
 def recording(
-    *, owner: str | None, name: str, captured: Iterable[str] = CAPTURED
+    *,
+    owner: str | None,
+    name: str,
+    captured: Iterable[str] = CAPTURED,
+    restored: object = None,
 ) -> Iterator[Reported]:
     """Do what :func:`record` does, except for the end, which the block has to record."""
     job, kinds, settings = str(uuid.uuid4()), frozenset(captured), Settings()
-    run = RecordedRun(job=job, task=job, name=name, owner=owner, capture=kinds)
+    run = RecordedRun(job=job, name=name, owner=owner, capture=kinds, restored=restored)
     reported, outer = Reported(run), current_job.here()
     capture.prepare(settings)
     current_job.enter(run, reported)

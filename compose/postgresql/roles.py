@@ -1,9 +1,10 @@
-"""Make the tables of Celery's results in PostgreSQL, and logins with just the rights they need.
+"""Make PostgreSQL's tables of results and checkpoints, and logins with just the rights they need.
 
 ``python compose/postgresql/roles.py --secrets FOLDER``, before workers and servers start. It can be
 run again: it changes passwords, and adds what a newer Celery needs.
 
-- ``worker`` stores results: it reads and writes rows, and makes or changes no table.
+- ``worker`` stores results and checkpoints: it reads and writes rows, and makes and changes no
+  table.
 - ``server`` reads results, without arguments and tracebacks; ``service`` reads all of them, as
   Celery's ``AsyncResult`` does. Both may insert the marks of cancelled jobs
   (``bridge/cancelling/cancel_mark.py``), and can change or delete no row, not even a mark.
@@ -23,6 +24,7 @@ from psycopg import sql
 from sqlalchemy import create_engine
 
 from bridge.cancelling.cancel_mark import PREFIX
+from bridge.checkpoints.table import checkpoint_table
 
 WRITERS, READERS, SERVICES = ("worker",), ("server", "service"), ("service",)
 #: Columns that bridge/results/stored_result.py reads, and that a mark has.
@@ -36,8 +38,8 @@ REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO {writers}, {readers};
 GRANT USAGE ON SCHEMA public TO {writers}, {readers};
-REVOKE ALL ON {results}, {groups} FROM {writers}, {readers};
-GRANT SELECT, INSERT, UPDATE, DELETE ON {results}, {groups} TO {writers};
+REVOKE ALL ON {results}, {groups}, {checkpoints} FROM {writers}, {readers};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {results}, {groups}, {checkpoints} TO {writers};
 GRANT USAGE ON SEQUENCE {result_ids}, {group_ids} TO {writers};
 GRANT SELECT ({read}), INSERT (id, {marked}) ON {results} TO {readers};
 GRANT SELECT ON {results}, {groups} TO {services};
@@ -55,9 +57,10 @@ LOGIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOI
 
 
 def make_tables(url: str) -> None:
-    """Make Celery's tables, or add the columns that they lack."""
+    """Make the tables, or add the columns that Celery's lack."""
     engine = create_engine(url)
     SessionManager().prepare_models(engine)
+    checkpoint_table().create(engine, checkfirst=True)
     engine.dispose()
 
 
@@ -86,6 +89,7 @@ def _names(database: str) -> dict[str, sql.Composable]:
         "services": _listed(SERVICES),
         "results": sql.Identifier(results.name),
         "groups": sql.Identifier(groups.name),
+        "checkpoints": sql.Identifier(checkpoint_table().name),
         "result_ids": sql.Identifier(results.c.id.default.name),
         "group_ids": sql.Identifier(groups.c.id.default.name),
         "read": _listed(READ),

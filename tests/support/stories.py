@@ -27,7 +27,7 @@ class Life:
         self._chance, self._task, self._failing = chance, task, failing
         self._state, self._attempt = "new", 0
         self._run, self._seq, self._tick = 0, 0, 0
-        self._meta = {}
+        self._meta, self._saved = {}, {}
 
     def event(self, at):
         """Return the next event."""
@@ -68,6 +68,9 @@ class Life:
         # Gaps between numbers of executions, as between times.
         self._run += self._chance.randint(1, 3)
         self._seq, self._tick, self._meta = 0, 0, {}
+        saved = self._saved.get("saved")
+        resumed = {"at": saved, "share": self._chance.choice([None, 0.57])}
+        self._saved = {"saved": saved, "resumed": resumed} if saved and self._attempt > 1 else {}
         return {"attempt": self._attempt, "redelivered": self._attempt > 1} | self._more()
 
     def _progress(self):
@@ -78,7 +81,9 @@ class Life:
             self._meta = {**self._meta, self._chance.choice("xyz"): value}
         elif self._chance.random() < 0.1:
             self._meta = {}
-        return data | ({"meta": self._meta} if self._meta else {})
+        if self._chance.random() < 0.2:
+            self._saved = {**self._saved, "saved": 900.5 + self._run + self._tick}
+        return data | self._saved | ({"meta": self._meta} if self._meta else {})
 
     def _next(self):
         self._seq, self._tick = self._seq + 1, 0

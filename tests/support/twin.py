@@ -62,7 +62,7 @@ def look(snapshot):
     said = dict(snapshot.encode())
     del said["planned"], said["spawned"]
     said["disturbed"] = said.get("disturbed")
-    said["title"] = said.get("title")
+    said["title"], said["saved"] = said.get("title"), said.get("saved")
     said["result_omitted"] = bool(said.get("result_omitted"))
     hidden = ("seq", "tick")
     said["tasks"] = [

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Bar } from "../src/client/protocol.js";
+import type { Bar, State } from "../src/client/protocol.js";
 import { Snapshot } from "../src/client/snapshot.js";
 import { TaskState } from "../src/client/task-state.js";
 import * as format from "../src/view/format.js";
@@ -40,6 +40,17 @@ test("a task's name is short, and a job without one is a job", () => {
 test("a badge says which attempt it is, and that there is no news", () => {
   expect(badge({ state: "running", stalled: false, attempt: 2 })).toBe("running, attempt 2");
   expect(badge({ state: "running", stalled: true, attempt: 1 })).toBe("running, no news");
+  const resumed = { at: 1000, share: 0.579 };
+  expect(badge({ state: "running", stalled: false, attempt: 2, resumed })).toBe("running, attempt 2, from 57%");
+  const unknown = badge({ state: "running", stalled: false, attempt: 2, resumed: { at: 1000, share: null } });
+  expect(unknown).toBe(`running, attempt 2, from what was saved ${format.clock(1000)}`);
+});
+
+test("a job says when its state was saved, until it needs none any more", () => {
+  const said = (state: State) => hints(Snapshot.from(given({ state, saved: 1000, ended_at: 1001 })), 1002);
+  const saved = `Saved ${format.clock(1000, 1002)}.`;
+  expect([said("running"), said("failed")]).toEqual([[saved], [saved]]);
+  expect([said("succeeded"), said("cancelled")]).toEqual([[], []]);
 });
 
 test("a job says how long it takes and took", () => {

@@ -32,6 +32,7 @@ LAYERS = {
         ["settings"],
         ["protocol", "tokens", "tracing", "held_messages"],
         ["bus", "results"],
+        ["checkpoints"],
         ["reporting"],
         ["sending"],
         ["capture", "cancelling"],

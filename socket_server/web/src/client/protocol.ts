@@ -17,6 +17,7 @@ export type {
   JobState as State,
   LogLine,
   QueuePlace,
+  Resumption,
   Totals,
 } from "./protocol.generated.js";
 

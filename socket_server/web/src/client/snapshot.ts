@@ -14,6 +14,7 @@ import {
   type JobEvent,
   type JobFailure,
   type QueuePlace,
+  type Resumption,
   type SnapshotData,
   type State,
   type TaskData,
@@ -50,6 +51,8 @@ export class Snapshot {
   started_at: number | null = null;
   /** Log lines and chunks of output that were dropped before they were sent. */
   dropped = 0;
+  /** Seconds since the epoch of the newest checkpoint; null without one. */
+  saved: number | null = null;
   #tasks = new TaskTable();
   /** The server's snapshot; null once an event has changed the state. */
   #given: SnapshotData | null = null;
@@ -92,6 +95,7 @@ export class Snapshot {
     self.queued_at = given.queued_at ?? before?.queued_at ?? null;
     self.started_at = given.started_at ?? before?.started_at ?? null;
     self.dropped = given.dropped ?? 0;
+    self.saved = given.saved ?? null;
     self.#tasks = new TaskTable(objects<TaskData>(given.tasks).map((task) => new TaskState(task)));
     self.#goOn(given);
     return self;
@@ -196,6 +200,8 @@ export class Snapshot {
     this.title ||= (data["title"] as string | undefined) ?? null;
     this.#planned = Math.max(this.#planned, (data["total"] as number | undefined) ?? 0);
     this.dropped += (data["dropped"] as number | undefined) ?? 0;
+    const saved = data["saved"] as number | undefined;
+    if (saved) this.saved = Math.max(saved, this.saved ?? 0);
   }
 
   #times(event: JobEvent, data: Meta): void {
@@ -316,6 +322,11 @@ export class Snapshot {
   /** Number of the execution, from 1, of a job of one task; 0 before it, and for several tasks. */
   get attempt(): number {
     return this.total === 1 ? (this.#tasks.first?.attempt ?? 0) : 0;
+  }
+
+  /** What the execution of a job of one task goes on from; null for one that has begun anew. */
+  get resumed(): Resumption | null {
+    return this.total === 1 ? (this.#tasks.first?.resumed ?? null) : null;
   }
 
   /** Whether events of a task are missing. */

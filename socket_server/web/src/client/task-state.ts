@@ -6,6 +6,7 @@ import {
   type Bar,
   type JobEvent,
   type JobFailure,
+  type Resumption,
   type State,
   type TaskData,
 } from "./protocol.js";
@@ -47,6 +48,8 @@ export class TaskState {
   attempt: number;
   bars: Bar[];
   meta: Meta;
+  /** What its execution goes on from; null for one that has begun anew. */
+  resumed: Resumption | null;
   incomplete: boolean;
   stalled: boolean;
   /** Whether its state is a server's verdict, which a later event or result overturns. */
@@ -70,6 +73,7 @@ export class TaskState {
     this.attempt = given.attempt ?? 0;
     this.bars = objects<Bar>(given.bars);
     this.meta = given.meta ?? NO_META;
+    this.resumed = given.resumed ?? null;
     this.incomplete = given.incomplete ?? false;
     this.stalled = given.stalled ?? false;
     this.presumed = given.presumed ?? false;
@@ -137,6 +141,7 @@ export class TaskState {
     if (event.type !== "progress") return;
     this.bars = objects<Bar>(data["bars"]);
     this.meta = (data["meta"] as Meta | undefined) ?? NO_META;
+    this.resumed = (data["resumed"] as Resumption | undefined) ?? null;
   }
 
   /** Apply a server's verdict on how the task ended; `at` in seconds since the epoch. */
@@ -166,6 +171,7 @@ export class TaskState {
     if (event.run > this.run) {
       this.bars = [];
       this.meta = NO_META;
+      this.resumed = null;
       // An end or `retrying` begins no execution: a worker's parent may send it about one.
       if (event.run > 0 && !isEnd(event.type) && event.type !== "retrying") attempt += 1;
       this.incomplete ||= event.seq > 0 || event.type === "progress";

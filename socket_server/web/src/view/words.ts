@@ -1,5 +1,5 @@
 /** Texts about a job for people. Pure; `now` in seconds since the epoch. */
-import type { Expectation, QueuePlace } from "../client/protocol.js";
+import type { Expectation, QueuePlace, Resumption } from "../client/protocol.js";
 import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
 import type { TaskState } from "../client/task-state.js";
@@ -15,10 +15,23 @@ export function titleOf({ title, name }: Pick<Snapshot, "title" | "name">): stri
   return title ? legible(title) : shortName(name);
 }
 
+/** What the badge of a job or a task shows. */
+interface Standing {
+  state: string;
+  stalled: boolean;
+  attempt: number;
+  resumed?: Resumption | null;
+}
+
 /** Text of the badge of a state. */
-export function badge({ state, stalled, attempt }: { state: string; stalled: boolean; attempt: number }): string {
+export function badge({ state, stalled, attempt, resumed }: Standing): string {
   if (stalled) return `${state}, no news`;
-  return attempt > 1 && state === "running" ? `running, attempt ${attempt}` : state;
+  if (attempt < 2 || state !== "running") return state;
+  return `running, attempt ${attempt}${resumed ? `, from ${origin(resumed)}` : ""}`;
+}
+
+function origin({ at, share }: Resumption): string {
+  return share === null ? `what was saved ${format.clock(at)}` : format.percent(share);
 }
 
 /** A row in the list of a canvas's tasks: a task, or several that wait alike. */
@@ -68,6 +81,8 @@ export function hints(snapshot: Snapshot, now: number): string[] {
   if (eta && eta.latest > now) found.push(expected(eta, now));
   if (snapshot.disturbed) found.push(disturbed(snapshot.disturbed));
   else if (snapshot.stalled) found.push("Nothing has come from this job for a while: its worker may be busy, or gone.");
+  if (snapshot.saved && state !== "succeeded" && state !== "cancelled")
+    found.push(`Saved ${format.clock(snapshot.saved, now)}.`);
   if (reason && reason !== snapshot.error?.message) found.push(capital(legible(reason)));
   if (state !== "retrying") return found.filter(Boolean);
   const wait = retryAt === null ? 0 : retryAt - now;

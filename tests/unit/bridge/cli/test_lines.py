@@ -55,6 +55,23 @@ def test_nothing_that_a_job_writes_moves_the_cursor_or_changes_colours_where_it_
     assert shown(said) == "red x\ufffd"
 
 
+def test_an_attempt_that_goes_on_says_once_from_where():
+    lines = Lines()
+
+    def progress(run, share):
+        resumed = {"at": 1000.0, "share": share}
+        data = {"bars": [], "resumed": resumed, "attempt": run}
+        return {"type": "progress", "task": "t", "at": 0, "run": run, "data": data}
+
+    assert lines.of(progress(2, 0.579)) == ["attempt 2, from 57%"]
+    assert lines.of(progress(2, 0.579)) == []
+    [told] = lines.of(progress(3, None))
+    assert told.startswith("attempt 3, from what was saved ")
+    assert (
+        lines.of({"type": "progress", "task": "t", "at": 0, "run": 4, "data": {"bars": []}}) == []
+    )
+
+
 def test_a_line_of_a_log_says_its_level_if_it_is_worth_it():
     said = [{"level": "INFO", "message": "a"}, {"level": "ERROR", "message": "b"}]
     log = {"type": "log", "task": "t", "at": 0, "data": {"lines": said}}

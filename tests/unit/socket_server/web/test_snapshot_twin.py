@@ -39,7 +39,7 @@ def given_by_server(chance, events):
         server.apply(one)
     start = server.encode(MAX_SNAPSHOT)
     if chance.random() < 0.2:
-        del start["disturbed"]  # as a server of version 0.1.0
+        del start["disturbed"], start["saved"]  # as a server of version 0.1.0
     return start
 
 
