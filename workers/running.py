@@ -8,7 +8,7 @@ from bridge.instrumentation import installed
 from bridge.reporting import current_job
 from bridge.settings import Settings
 
-__all__ = ["job_id", "owner", "settings_here"]
+__all__ = ["is_later_attempt", "job_id", "owner", "settings_here"]
 
 
 def settings_here() -> Settings:
@@ -20,6 +20,13 @@ def owner() -> str | None:
     """Return the owner of the running job; None if it has none."""
     here = current_job.here()
     return str(here[0].owner) if here and here[0].owner is not None else None
+
+
+def is_later_attempt() -> bool:
+    """Whether the running task has run before: it was tried again, or delivered again."""
+    request = current_task.request if current_task else None
+    again = request and (request.delivery_info or {}).get("redelivered")
+    return bool(request and (request.retries or again))
 
 
 def job_id() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from workers.files.paths import encodable, not_a_path, of_home, shown
 from workers.files.tree import Identity, Outside, Parts, Tree, identity
 from workers.running import settings_here
 
-__all__ = ["Input", "input_file", "input_folder", "open_input"]
+__all__ = ["Input", "input_changed", "input_file", "input_folder", "open_input"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,21 @@ def open_input(path: str) -> BinaryIO:
         OSError: there is no such file below an input root, or it cannot be opened.
     """
     return _located(path)[0].open()
+
+
+def input_changed(path: str) -> float:
+    """Return when a file was last changed, in seconds since the epoch; infinity if it is not there.
+
+    Args:
+        path: relative to an input root, or absolute and below one.
+
+    Raises:
+        InputError: the path is not valid, or there are no input roots.
+    """
+    try:
+        return _located(path)[1].st_mtime
+    except OSError:
+        return math.inf
 
 
 def _found(path: str, kind: str) -> tuple[Input, os.stat_result]:

@@ -93,6 +93,14 @@ class Output:
                 )
         return self
 
+    def is_newer_than(self, changed: float) -> bool:
+        """Whether there is such a file, written after a time in seconds since the epoch."""
+        try:
+            status = self.tree.status(self.parts)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_mtime > changed
+
     def open(self) -> BinaryIO:
         """Open this file for reading.
 

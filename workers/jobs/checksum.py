@@ -14,6 +14,7 @@ from celery import shared_task
 from bridge import job, progress
 from bridge.errors import InputError
 from workers.complaints import Complaints
+from workers.files.digests import Digests, Measured
 from workers.files.inputs import Input, input_folder
 from workers.files.outputs import Output, job_output
 from workers.files.paths import shown
@@ -42,7 +43,8 @@ def checksum(path: str, output: str | None = None) -> ManifestInfo:
 
     Links to files below the same input root count as the files they lead to. Other links, and
     what is not a file (a pipe, a device), are left out and counted. A file that cannot be read is
-    logged and counted.
+    logged and counted. A later attempt reads no file that an earlier one has done, unless it has
+    changed since, or is none of the 1,000 largest.
 
     Args:
         path: the folder: relative to an input root, or absolute and below one.
@@ -59,12 +61,12 @@ def checksum(path: str, output: str | None = None) -> ManifestInfo:
     """
     folder = input_folder(path)
     target = None if output is None else job_output().inner(output).check()
-    own, counts = hashlib.sha256(), {"files": 0, "bytes": 0}
+    own, counts, done = hashlib.sha256(), {"files": 0, "bytes": 0}, Digests()
     # Few skips are logged: links to folders, which are skipped, are common.
     with Complaints() as unreadable, Complaints(limit=3) as skipped:
         files = _files(folder, unreadable, skipped)
         with _manifest(target) as write:
-            for name, digest, size in _digests(folder, files, unreadable):
+            for name, digest, size in _digests(folder, files, unreadable, done):
                 line = _line(name, digest)
                 own.update(line)
                 write(line)
@@ -80,8 +82,8 @@ def checksum(path: str, output: str | None = None) -> ManifestInfo:
     }
 
 
-def _files(folder: Input, unreadable: Complaints, skipped: Complaints) -> list[tuple[str, int]]:
-    """Return path below ``folder`` and size of every file, in the order of ``LC_ALL=C sort``."""
+def _files(folder: Input, unreadable: Complaints, skipped: Complaints) -> list[Measured]:
+    """Return every file, in the order of ``LC_ALL=C sort``."""
     found, entries = [], _entries(folder, unreadable)
     for name, entry in progress(entries, desc="listing", unit="file", leave=False):
         try:
@@ -94,10 +96,10 @@ def _files(folder: Input, unreadable: Complaints, skipped: Complaints) -> list[t
             unreadable.add(f"cannot read {shown(name)}: {error.strerror}")
         else:
             if stat.S_ISREG(status.st_mode):
-                found.append((name, status.st_size))
+                found.append(Measured(name, status.st_size, status.st_mtime_ns))
             else:
                 skipped.add(f"skipped {shown(name)}: not a file")
-    return sorted(found, key=lambda file: os.fsencode(file[0]))
+    return sorted(found, key=lambda file: os.fsencode(file.name))
 
 
 def _status(folder: Input, name: str, entry: os.DirEntry[str]) -> os.stat_result:
@@ -126,25 +128,35 @@ def _entries(folder: Input, unreadable: Complaints) -> Iterator[tuple[str, os.Di
 
 
 def _digests(
-    folder: Input, files: list[tuple[str, int]], unreadable: Complaints
+    folder: Input, files: list[Measured], unreadable: Complaints, done: Digests
 ) -> Iterator[tuple[str, str, int]]:
     """Yield path, digest and number of bytes of each file that can be read."""
-    total = sum(size for _, size in files)
+    known = {file.name: digest for file in files if (digest := done.find(file))}
+    before = sum(file.size for file in files if file.name in known)
+    total = sum(file.size for file in files)
     with (
-        progress(files, desc="files", unit="file") as outer,
-        progress(total=total, desc="bytes", unit="B", unit_scale=True) as inner,
+        progress(total=len(files), initial=len(known), desc="files", unit="file") as outer,
+        progress(total=total, initial=before, desc="bytes", unit="B", unit_scale=True) as inner,
     ):
-        for name, size in outer:
+        for file in files:
+            name, size, _ = file
+            if (digest := known.get(name)) is not None:
+                done.keep(file)
+                yield name, digest.hex(), size
+                continue
             inner.set_postfix_str(shown(name), refresh=False)
             try:
                 digest, read = _digest(folder.inner(name), size, inner)
             except OSError as error:
                 unreadable.add(f"cannot read {shown(name)}: {error.strerror}")
             else:
-                yield name, digest, read
+                if read == size:
+                    done.add(file, digest)
+                yield name, digest.hex(), read
+            outer.update()
 
 
-def _digest(source: Input, size: int, bar: progress) -> tuple[str, int]:
+def _digest(source: Input, size: int, bar: progress) -> tuple[bytes, int]:
     """Return digest and length of a file, and advance ``bar`` by ``size`` in any case.
 
     The file may have grown or shrunk since it was measured, or reading it may fail.
@@ -158,7 +170,7 @@ def _digest(source: Input, size: int, bar: progress) -> tuple[str, int]:
                 read += count
     finally:
         bar.update(max(0, size - read))
-    return digest.hexdigest(), read
+    return digest.digest(), read
 
 
 def _line(name: str, digest: str) -> bytes:

@@ -13,10 +13,11 @@ from PIL import Image
 from bridge import job, progress
 from bridge.errors import InputError
 from bridge.untyped import CeleryTask, Signature
-from workers.files.inputs import input_folder, open_input
+from workers.files.inputs import input_changed, input_folder, open_input
 from workers.files.outputs import Output, job_output
 from workers.files.paths import shown
 from workers.files.pictures import UnreadablePicture, cell_size, pictures, small, tiled
+from workers.running import is_later_attempt
 
 __all__ = ["contact_sheet", "thumbnail", "thumbnails", "thumbnails_canvas"]
 
@@ -96,7 +97,7 @@ def _target(output: str | None) -> Output:
 
 @shared_task(name="workers.jobs.thumbnail", throws=(InputError,))
 def thumbnail(path: str, output: str | None, size: int) -> str | None:
-    """Write the thumbnail of one picture.
+    """Write the thumbnail of one picture; a later attempt leaves one that is there already.
 
     Args:
         path: the picture, below an input root.
@@ -113,13 +114,17 @@ def thumbnail(path: str, output: str | None, size: int) -> str | None:
     job.raise_if_cancelled()
     _check_size(size)
     folder = _target(output).inner("thumbnails")
+    changed = input_changed(path)
+    # The suffix stays in the name, since a.jpg and a.png are two pictures.
+    name = f"{PurePath(path).name}.webp"
+    # A file of that name is whole.
+    if is_later_attempt() and folder.inner(name).is_newer_than(changed):
+        return name
     try:
         image = small(partial(open_input, path), size)
     except UnreadablePicture as error:
         job.log(f"skipped {shown(PurePath(path).name)}: {error}", level="WARNING")
         return None
-    # The suffix stays in the name, since a.jpg and a.png are two pictures.
-    name = f"{PurePath(path).name}.webp"
     with folder.inner(name).written_whole() as file:
         image.save(file, "WEBP")
     return name

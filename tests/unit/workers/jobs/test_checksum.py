@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,12 @@ import workers.jobs.checksum as module
 from bridge import JobCancelled, job
 from bridge.errors import InputError
 from bridge.protocol.event import MAX_RESULT_BYTES, finite_json
-from support.granted import granted
+from bridge.testing import assert_progress, record
+from support.granted import OWNER, granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder
+from workers.files.digests import MOST, Digests, Measured
+from workers.files.inputs import Input
 from workers.jobs.checksum import checksum
 
 
@@ -144,9 +148,9 @@ def test_it_never_waits_for_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_it_never_waits_for_a_file_that_became_a_pipe(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def swapped(*args: object) -> list[tuple[str, int]]:
+    def swapped(*args: object) -> list[Measured]:
         os.mkfifo(folder / "late")
-        return [("a.txt", 3), ("late", 9)]
+        return [Measured("a.txt", 3, 1), Measured("late", 9, 1)]
 
     monkeypatch.setattr(module, "_files", swapped)
     result = checksum(str(folder))
@@ -183,7 +187,7 @@ def test_both_bars_end_full_even_if_files_shrink_grow_or_vanish(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bars = recorded_bars(monkeypatch, module)
-    found = [("a.txt", 1), ("b/c.bin", 5_000_000), ("gone", 77)]
+    found = [Measured("a.txt", 1, 1), Measured("b/c.bin", 5_000_000, 1), Measured("gone", 77, 1)]
     monkeypatch.setattr(module, "_files", lambda *args: found)
     checksum(str(folder))
     assert [(bar.desc, bar.unit, bar.n, bar.total) for bar in bars] == [
@@ -298,3 +302,75 @@ def test_an_output_replaces_a_link_and_does_not_write_where_it_leads(
         assert not (own / name).is_symlink()
         assert (own / name).read_bytes().count(b"\n") == 3
     assert (tmp_path / "real").read_text() == "as it was"
+
+
+def first_attempt(folder: Path, until: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Return the checkpoint of an attempt that dies when it reads a file of this name."""
+    real = module._digest
+
+    def digest(source: Input, *more: Any) -> Any:
+        if source.path.endswith(until):
+            raise KeyboardInterrupt
+        return real(source, *more)
+
+    with monkeypatch.context() as patch, record(owner=OWNER) as reported:
+        patch.setattr(module, "_digest", digest)
+        patch.setattr("workers.files.digests.INTERVAL", 0)
+        with pytest.raises(KeyboardInterrupt):
+            checksum(str(folder))
+    return reported.checkpoint
+
+
+def read_by(folder: Path, state: object, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
+    """Return the result of a later attempt, and the names of the files that it reads."""
+    real, read = module._digest, []
+
+    def digest(source: Input, *more: Any) -> Any:
+        read.append(Path(source.path).name)
+        return real(source, *more)
+
+    with monkeypatch.context() as patch, record(owner=OWNER, restored=state) as reported:
+        patch.setattr(module, "_digest", digest)
+        result = checksum(str(folder))
+    assert_progress(reported, desc="files", n=3, total=3)
+    assert_progress(reported, desc="bytes", n=3_000_003, total=3_000_003)
+    return result, read
+
+
+def test_a_later_attempt_reads_only_what_the_one_before_has_not_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = checksum(str(folder))
+    state = first_attempt(folder, "empty", monkeypatch)
+    assert read_by(folder, state, monkeypatch) == (undisturbed, ["empty"])
+    os.utime(folder / "a.txt", (1, 1))
+    assert read_by(folder, state, monkeypatch) == (undisturbed, ["a.txt", "empty"])
+
+
+@pytest.mark.parametrize("state", [[], {"x": 1}, "x", 7])
+def test_a_checkpoint_of_something_else_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, state: object
+) -> None:
+    assert read_by(folder, state, monkeypatch)[1] == ["a.txt", "c.bin", "empty"]
+
+
+def test_of_many_files_the_digests_of_the_largest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.files.digests.INTERVAL", 0)
+    files = [Measured(f"folder/{size}", size, 1) for size in range(1, 2 * MOST)]
+    with record() as reported:
+        digests = Digests()
+        for file in files:
+            digests.add(file, bytes(32))
+    with record(restored=reported.checkpoint):
+        kept = Digests()
+        assert [kept.find(file) is not None for file in files] == [
+            file.size >= MOST for file in files
+        ]
+
+
+def test_a_digest_that_was_planted_malformed_is_not_used() -> None:
+    file = Measured("a", 1, 1)
+    with record(restored={file.key: "not base64"}):
+        assert Digests().find(file) is None
+    with record(restored={file.key: "AAAA"}):
+        assert Digests().find(file) is None

@@ -422,3 +422,20 @@ def test_a_link_to_a_picture_outside_is_skipped_and_counted_and_one_inside_is_no
 def test_a_size_that_cannot_be_is_one_clear_sentence(folder: Path, size: object) -> None:
     sentence = refused(str(folder), None, size)
     assert sentence == "The size must be a number of pixels from 1 to 2048: correct it."
+
+
+def attempt(path: Path, output: Path, retries: int) -> float:
+    """Make a thumbnail in an attempt; return when its file was written."""
+    name = thumbnail.apply((str(path), output.name, 100), retries=retries).get()
+    return (output / "thumbnails" / name).stat().st_mtime_ns
+
+
+def test_a_later_attempt_makes_no_thumbnail_that_is_there(folder: Path, output: Path) -> None:
+    made = attempt(folder / "red.jpg", output, 0)
+    assert attempt(folder / "red.jpg", output, 1) == made
+    assert attempt(folder / "red.jpg", output, 0) > made  # another task of the job may ask for it
+    made = attempt(folder / "red.jpg", output, 1)
+    later = made / 1e9 + 1
+    os.utime(folder / "red.jpg", (later, later))
+    assert attempt(folder / "red.jpg", output, 1) > made
+    assert attempt(folder / "green.png", output, 1)
