@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 from celery import current_task
 
 from bridge.instrumentation import installed
 from bridge.reporting import current_job
 from bridge.settings import Settings
 
-__all__ = ["is_later_attempt", "job_id", "owner", "settings_here"]
+__all__ = ["is_later_attempt", "work", "job_id", "owner", "settings_here"]
 
 
 def settings_here() -> Settings:
@@ -27,6 +29,17 @@ def is_later_attempt() -> bool:
     request = current_task.request if current_task else None
     again = request and (request.delivery_info or {}).get("redelivered")
     return bool(request and (request.retries or again))
+
+
+def work(*about: object) -> str:
+    """Return what all attempts of the running task have in common, and no other task has.
+
+    Args:
+        about: what the work is about: if that changes, it is another work.
+    """
+    request = current_task.request if current_task else None
+    task = (request and request.id) or uuid.uuid4()
+    return " ".join(map(str, (job_id(), task, *about)))
 
 
 def job_id() -> str | None:

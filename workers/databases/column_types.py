@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Text
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["TEXT", "ColumnTypes", "Kind"]
+__all__ = ["KINDS", "TEXT", "ColumnTypes", "Kind"]
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 # Without a point an exponent needs its sign, as programs write it: 12e4 may be an article number.

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    cast,
+    insert,
+    inspect,
+)
 
 from bridge.errors import InputError
 from workers.databases.column_types import TEXT, Kind
-from workers.databases.sql_target import transaction
+from workers.databases.staging import Staging, staging
 from workers.databases.table_owners import MAX_NAME, TableOwners
 
-__all__ = ["IfExists", "SqlTable", "identifier"]
+__all__ = ["Filling", "IfExists", "SqlTable", "identifier"]
+
+#: Seconds between two commits, each of which waits for a disk.
+INTERVAL = 0.5
 
 IfExists = Literal["fail", "append", "replace"]
 
@@ -122,27 +137,55 @@ class SqlTable:
         ]
 
     @contextlib.contextmanager
-    def filling(
-        self, names: Sequence[str], kinds: Sequence[Kind]
-    ) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
-        """Give a function that inserts rows of text, in one transaction for the ``with`` block.
+    def filling(self, names: Sequence[str], kinds: Sequence[Kind], work: str) -> Iterator[Filling]:
+        """Give what inserts rows of text; they are in the table when the ``with`` block ends well.
 
         Args:
             names: names of the columns, in the order of the values of a row; see
                 :meth:`columns`.
             kinds: types of the columns.
+            work: what all attempts of the job have in common: a later one goes on with the rows of
+                an earlier one.
+
+        Raises:
+            Superseded: a later attempt of the job has taken over.
         """
         # Generated keys: not every character of a header may be in an SQL parameter's name.
         keys = [f"c{place}" for place in range(len(names))]
-        columns = (
-            Column(name, kind.sql, key=key)
-            for name, kind, key in zip(names, kinds, keys, strict=True)
-        )
+
+        def maker(name: str) -> Table:
+            columns = (Column(key, kind.sql) for key, kind in zip(keys, kinds, strict=True))
+            return Table(name, MetaData(), *columns, schema=self._schema)
+
+        with staging(self._engine, self._schema, work, maker) as staged:
+            yield (filling := Filling(staged, keys, kinds))
+            filling.commit()
+            self._move(staged, names, kinds)
+
+    def _move(self, staged: Staging, names: Sequence[str], kinds: Sequence[Kind]) -> None:
+        pairs = zip(names, kinds, strict=True)
+        columns = [Column(name, kind.sql) for name, kind in pairs]
         table = Table(self.name, MetaData(), *columns, schema=self._schema)
         undo: list[Callable[[Connection], object]] = []
-        with transaction(self._engine, undo) as connection:
+        with staged.own(undo) as connection:
             self._prepare(connection, table, undo)
-            yield lambda rows: _insert(connection, table, keys, kinds, rows)
+            staged.move(connection, table, self._values(staged, names, kinds))
+
+    def _values(
+        self, staged: Staging, names: Sequence[str], kinds: Sequence[Kind]
+    ) -> list[ColumnElement[Any]]:
+        """Return the values to insert; a column without any may have any type in the table."""
+        values: list[ColumnElement[Any]] = list(staged.table.c)
+        if not self._append:
+            return values
+        columns = inspect(self._engine).get_columns(self.name, schema=self._schema)
+        types = {column["name"]: column["type"] for column in columns}
+        return [
+            cast(value, types[name])
+            if kind is TEXT and not isinstance(types[name], String)
+            else value
+            for value, name, kind in zip(values, names, kinds, strict=True)
+        ]
 
     def _prepare(
         self, connection: Connection, table: Table, undo: list[Callable[[Connection], object]]
@@ -160,18 +203,60 @@ class SqlTable:
             undo.append(partial(table.drop, checkfirst=True))
 
 
-def _insert(
-    connection: Connection,
-    table: Table,
-    keys: Sequence[str],
-    kinds: Sequence[Kind],
-    rows: Sequence[Sequence[str]],
-) -> None:
-    values = [
-        {
-            key: kind.read(text) if text.strip() else None
-            for key, kind, text in zip(keys, kinds, row, strict=True)
-        }
-        for row in rows
-    ]
-    connection.execute(insert(table), values)
+class Filling:
+    """Inserts rows of text.
+
+    Args:
+        staged: where they are until there are all.
+        keys: keys of the columns.
+        kinds: types of the columns.
+    """
+
+    def __init__(self, staged: Staging, keys: Sequence[str], kinds: Sequence[Kind]) -> None:
+        self._staged, self._keys, self._kinds = staged, keys, kinds
+        self._waiting: list[list[dict[str, object]]] = []
+        self._due = time.monotonic() + INTERVAL
+
+    @property
+    def rows(self) -> int:
+        """How many rows are committed, those of earlier attempts included."""
+        return self._staged.rows
+
+    def insert(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Insert rows, or note them for the next commit, and return whether that is done.
+
+        Raises:
+            ValueError: a value is not of its column's type.
+            Superseded: a later attempt of the job has taken over.
+        """
+        values = [
+            {
+                key: kind.read(text) if text.strip() else None
+                for key, kind, text in zip(self._keys, self._kinds, row, strict=True)
+            }
+            for row in rows
+        ]
+        self._waiting.append(values)
+        if time.monotonic() < self._due:
+            return False
+        self.commit()
+        return True
+
+    def commit(self) -> None:
+        """Insert the rows that were noted, all or none.
+
+        Raises:
+            Superseded: a later attempt of the job has taken over.
+        """
+        if self._waiting:
+            self._staged.add(sum(map(len, self._waiting)), self._insert_all)
+            self._waiting = []
+        self._due = time.monotonic() + INTERVAL
+
+    def _insert_all(self, connection: Connection) -> None:
+        for values in self._waiting:
+            _insert(connection, self._staged, values)
+
+
+def _insert(connection: Connection, staged: Staging, values: list[dict[str, object]]) -> None:
+    connection.execute(insert(staged.table), values)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from bridge.errors import InputError
 from workers.running import settings_here
 
-__all__ = ["named_url", "opened", "sqlite_url", "transaction"]
+__all__ = ["compact", "named_url", "opened", "sqlite_url", "transaction"]
 
 #: For operators alone: records of this logger are not captured as the job's log.
 logger = logging.getLogger("bridge.databases")
@@ -97,6 +97,14 @@ def transaction(
                 for step in reversed(undo):
                     step(connection)
         raise
+
+
+def compact(engine: Engine) -> None:
+    """Remove from an SQLite file what is a job's own, and the room that it took."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS taskbridge_imports")
+        connection.commit()
+        connection.exec_driver_sql("VACUUM")
 
 
 def _engine(url: URL | str, label: str) -> Engine:

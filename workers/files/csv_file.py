@@ -62,6 +62,12 @@ class CsvFile:
         self._text.close()
 
     @property
+    def version(self) -> str:
+        """What tells the file as it is from what it was, or will be."""
+        status = os.fstat(self._bytes.fileno())
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    @property
     def position(self) -> int:
         """Bytes read so far."""
         return self._bytes.tell()

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bridge.errors import InputError
+from celery.exceptions import Ignore
+
+from bridge.errors import InputError, JobCancelled
 from workers.files.paths import encodable, not_a_path, of_home, shown
 from workers.files.tree import Parts, Tree
 from workers.running import job_id, owner, settings_here
@@ -136,6 +138,34 @@ class Output:
             yield Path(self.tree.root, *self.parts[:-1], part)
 
     @contextlib.contextmanager
+    def resumed(self, work: str) -> Iterator[Path]:
+        """Give the path of a file that becomes this one when the ``with`` block ends well.
+
+        It is that of an earlier attempt of the work, if there was one: it is removed where the
+        block raises an ``Exception`` or ``JobCancelled``, and stays if the process is told to exit.
+
+        Args:
+            work: what all attempts of the work have in common, and no other work has.
+
+        Raises:
+            InputError: the file cannot be written; an earlier version of it is untouched.
+        """
+        key = hashlib.sha256(work.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        part = Output(self.tree, (*self.parts[:-1], f".{key}.part"), self.root)
+        with self._writing(), self.tree.folder(self.parts[:-1], make=True) as folder:
+            flags = os.O_CREAT | os.O_NOFOLLOW | os.O_RDWR
+            os.close(os.open(part.parts[-1], flags, 0o600, dir_fd=folder))
+            try:
+                yield Path(self.tree.root, *part.parts)
+                with part.open() as file:
+                    os.fsync(file.fileno())
+                os.rename(part.parts[-1], self.parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+            except (Exception, JobCancelled) as error:
+                if not isinstance(error, Ignore):  # another attempt goes on with it
+                    _remove(folder, part.parts[-1])
+                raise
+
+    @contextlib.contextmanager
     def _replacement(self) -> Iterator[tuple[str, BinaryIO]]:
         # In the same folder, and so in the same file system, where a rename is atomic. A rename
         # replaces a link, and does not follow it.
@@ -148,9 +178,7 @@ class Output:
                     os.fsync(file.fileno())
                 os.rename(part, self.parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
             finally:
-                for left in (part, f"{part}-journal"):
-                    with contextlib.suppress(OSError):
-                        os.unlink(left, dir_fd=folder)
+                _remove(folder, part)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -195,6 +223,12 @@ def _key(text: str, plain: re.Pattern[str]) -> str:
     if plain.fullmatch(text):
         return text
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _remove(folder: int, part: str) -> None:
+    for left in (part, f"{part}-journal"):
+        with contextlib.suppress(OSError):
+            os.unlink(left, dir_fd=folder)
 
 
 def _part(folder: int) -> tuple[str, BinaryIO]:

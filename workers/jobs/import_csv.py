@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypedDict
@@ -10,17 +10,18 @@ from typing import TypedDict
 from celery import shared_task
 from sqlalchemy import Engine
 
-from bridge import progress
+from bridge import job, progress
 from bridge.errors import InputError
+from bridge.protocol.json_types import JSONObject
 from workers.complaints import Complaints
-from workers.databases.column_types import ColumnTypes, Kind
-from workers.databases.sql_table import IfExists, SqlTable, identifier
-from workers.databases.sql_target import named_url, opened, sqlite_url
+from workers.databases.column_types import KINDS, ColumnTypes, Kind
+from workers.databases.sql_table import Filling, IfExists, SqlTable, identifier
+from workers.databases.sql_target import compact, named_url, opened, sqlite_url
 from workers.databases.table_owners import TableOwners
 from workers.files.csv_file import CsvFile
 from workers.files.outputs import job_output
 from workers.files.paths import shown
-from workers.running import owner
+from workers.running import owner, work
 
 __all__ = ["import_csv"]
 
@@ -28,6 +29,7 @@ __all__ = ["import_csv"]
 SHOWN_COLUMNS = 100
 #: Rows read between two steps of the first bar.
 STEP = 100
+KINDS_BY_NAME = {kind.name: kind for kind in KINDS}
 #: Most rows sent to the database at a time.
 MAX_BATCH = 100_000
 
@@ -57,7 +59,8 @@ def import_csv(
     Each column gets the narrowest type that holds all its values without loss: boolean, integer,
     float, date, datetime (without or with time zone), else text. Blank fields become NULL. Rows
     that do not have as many fields as the header are logged with their line and left out. The file
-    is read twice: once for the types, once for the rows.
+    is read twice: once for the types, once for the rows. A later attempt goes on after the last
+    batch that is in.
 
     Args:
         path: the CSV file: relative to an input root, or absolute and below one.
@@ -84,17 +87,21 @@ def import_csv(
             "A job opens no URL of a database: give as database a name that TASKBRIDGE_DATABASES "
             "lists."
         )
+    with CsvFile(path) as source:
+        task = work(source.version, database, table)
     with (
         CsvFile(path) as source,
-        _opened(database, source.path.stem) as (engine, owners, where),
+        _opened(database, source.path.stem, task) as (engine, owners, where),
         Complaints() as skipped,
     ):
         name = identifier(source.path.stem) if table is None else table
         target = SqlTable(engine, name, if_exists, owners)
-        kinds, total = _types(source, skipped)
-        names, kinds = target.columns(source.header, kinds)
-        with target.filling(names, kinds) as insert:
-            rows = _fill(insert, source, total, batch)
+        found, total = _known_types(source, skipped)
+        names, kinds = target.columns(source.header, found)
+        with target.filling(names, kinds, task) as filling:
+            state = {"version": source.version, "total": total, "skipped": skipped.count}
+            state["kinds"] = [kind.name for kind in found]
+            rows = _fill(filling, source, state, batch)
         columns = zip(names, (kind.name for kind in kinds), strict=True)
         return {
             "rows": rows,
@@ -106,15 +113,30 @@ def import_csv(
 
 
 @contextmanager
-def _opened(database: str | None, stem: str) -> Iterator[tuple[Engine, TableOwners | None, str]]:
+def _opened(
+    database: str | None, stem: str, task: str
+) -> Iterator[tuple[Engine, TableOwners | None, str]]:
     """Give the database to fill, the owners of its tables, and its name in the result."""
     if database is not None:
         with opened(named_url(database), database) as engine:
             yield engine, TableOwners(engine, owner()), database
     else:
         file = job_output().inner(f"{stem}.sqlite").check()
-        with file.replacement() as part, opened(sqlite_url(part), shown(file.path)) as engine:
+        with file.resumed(task) as part, opened(sqlite_url(part), shown(file.path)) as engine:
             yield engine, None, shown(file.path)
+            compact(engine)
+
+
+def _known_types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], int]:
+    """Return the same as :func:`_types`, from the checkpoint of an earlier attempt if it is of this
+    file: then the file is not read for it again.
+    """
+    match job.restored:
+        case {"version": source.version, "kinds": [*names], "total": int(total), "skipped": int(n)}:
+            if len(names) == len(source.header) and all(name in KINDS_BY_NAME for name in names):
+                skipped.count = n
+                return [KINDS_BY_NAME[name] for name in names], total
+    return _types(source, skipped)
 
 
 def _types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], int]:
@@ -135,18 +157,18 @@ def _types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], int]:
     return types.kinds(), count
 
 
-def _fill(
-    insert: Callable[[Sequence[Sequence[str]]], None], source: CsvFile, total: int, batch: int
-) -> int:
-    """Insert the good rows, and return how many."""
-    count, good = 0, source.rows()
-    with progress(total=total, desc="rows", unit="row") as bar:
+def _fill(filling: Filling, source: CsvFile, state: JSONObject, batch: int) -> int:
+    """Insert the good rows that no earlier attempt has inserted; return how many there are."""
+    count = filling.rows
+    good = islice(source.rows(), count, None)
+    with progress(total=state["total"], initial=count, desc="rows", unit="row") as bar:
         while rows := list(islice(good, batch)):
+            count += len(rows)
             try:
-                insert(rows)
+                if filling.insert(rows):
+                    job.checkpoint({**state, "rows": filling.rows})
             except ValueError:
                 text = f"The CSV file {shown(source.path)} changed meanwhile: run the job again."
                 raise InputError(text) from None
-            count += len(rows)
             bar.update(len(rows))
     return count

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import Ignore
 from sqlalchemy.exc import OperationalError
 
 import workers.databases.sql_table
@@ -20,6 +22,7 @@ from bridge import JobCancelled, Settings, job
 from bridge.errors import InputError
 from bridge.instrumentation import installed
 from bridge.protocol.event import MAX_RESULT_BYTES, finite_json
+from bridge.testing import record
 from support.granted import OWNER, granted
 from support.reporting import recorded_bars, recorded_lines
 from support.rights import no_rights, reachable_folder
@@ -72,9 +75,10 @@ def rows(database: Path, table: str = "people") -> list[tuple[Any, ...]]:
 
 
 def tables(database: Path) -> list[str]:
-    """Names of the tables of an SQLite file, but for the ledger of their owners."""
+    """Names of the tables of an SQLite file, but for those of owners and of rows on their way."""
     found = [(kind, name) for kind, name, *_ in rows(database, "sqlite_master")]
-    return [name for kind, name in found if kind == "table" and name != "taskbridge_tables"]
+    own = ("taskbridge_tables", "taskbridge_imports")
+    return [name for kind, name in found if kind == "table" and name not in own]
 
 
 def granted_to(owner: str, folder: Path) -> AbstractContextManager[Path]:
@@ -663,3 +667,99 @@ def test_an_option_that_cannot_be_is_one_clear_sentence(
 ) -> None:
     assert ": correct it." in refused(str(csv_file(tmp_path, "a\n1\n")), **options)
     assert left(own) == []
+
+
+class Died(BaseException):
+    """The process of an attempt dies."""
+
+
+@pytest.fixture(params=[None, "shared"], ids=["a file of its own", "a shared database"])
+def resumed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Make all jobs attempts of one task; the name of the database."""
+    monkeypatch.setattr(module, "work", lambda *about: " ".join(map(str, about)))
+    monkeypatch.setattr("workers.files.outputs.job_id", lambda: "job")
+    monkeypatch.setattr("workers.databases.sql_table.INTERVAL", 0)
+    return request.param
+
+
+def dying(path: Path, database: str | None, at: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the checkpoint of an attempt that dies with that batch."""
+    count, real = 0, workers.databases.sql_table._insert
+
+    def insert(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        real(*args)
+        if count == at:
+            raise Died
+
+    with monkeypatch.context() as patch, record(owner=OWNER) as reported:
+        patch.setattr(workers.databases.sql_table, "_insert", insert)
+        with pytest.raises(Died):
+            import_csv(str(path), database, batch=100)
+    return reported.checkpoint
+
+
+def of(own: Path, shared: Path, database: str | None) -> Path:
+    """The SQLite file that a job fills."""
+    return shared if database else next(own.parent.glob("*/people.sqlite"))
+
+
+def test_a_later_attempt_goes_on_after_the_last_batch_that_is_in(
+    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None
+) -> None:
+    path = csv_file(tmp_path, "a,b\n" + "".join(f"{n},x{n}\n" for n in range(450)) + "bad\n")
+    state = dying(path, resumed, 3, monkeypatch)
+    assert state["rows"] == 200
+    monkeypatch.setattr(module, "_types", None)  # it is not read for its types again
+    with record(owner=OWNER, restored=state) as reported:
+        result = import_csv(str(path), resumed, batch=100)
+    counts = [bar["n"] for event in reported.events for bar in event["data"].get("bars", ())]
+    assert result["rows"] == 450
+    assert result["skipped"] == 1
+    assert min(counts, default=200) >= 200
+    assert rows(of(own, shared, resumed)) == [(n, f"x{n}") for n in range(450)]
+    assert tables(of(own, shared, resumed)) == ["people"]
+
+
+def test_an_attempt_that_was_taken_over_adds_nothing_and_stores_no_result(
+    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None
+) -> None:
+    path = csv_file(tmp_path, "a\n" + "".join(f"{n}\n" for n in range(450)))
+    real, froze = module.Filling.insert, []
+
+    def insert(filling: Any, batch: Any) -> None:
+        if filling.rows == 200 and not froze:
+            froze.append(True)
+            with record(owner=OWNER):
+                assert import_csv(str(path), resumed, batch=100)["rows"] == 450
+        real(filling, batch)
+
+    monkeypatch.setattr(module.Filling, "insert", insert)
+    with pytest.raises(Ignore):
+        import_csv(str(path), resumed, batch=100)
+    assert rows(of(own, shared, resumed)) == [(n,) for n in range(450)]
+
+
+def test_a_file_that_changed_since_is_imported_anew(
+    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None
+) -> None:
+    path = csv_file(tmp_path, "a\n" + "1\n" * 450)
+    state = dying(path, resumed, 3, monkeypatch)
+    csv_file(tmp_path, "a\n" + "x\n" * 300)
+    with record(owner=OWNER, restored=state):
+        assert import_csv(str(path), resumed, batch=100)["columns"] == {"a": "text"}
+    assert rows(of(own, shared, resumed)) == [("x",)] * 300
+
+
+def test_rows_of_a_work_that_nobody_goes_on_with_are_removed_later(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csv_file(tmp_path, "a\n" + "1\n" * 450)
+    monkeypatch.setattr("workers.databases.sql_table.INTERVAL", 0)
+    dying(path, "shared", 3, monkeypatch)
+    assert len(tables(shared)) == 1
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 90_000)
+    import_csv(str(path), "shared")
+    assert tables(shared) == ["people"]
