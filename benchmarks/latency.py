@@ -39,17 +39,18 @@ def latency(brokers: Brokers, kind: str, load: tuple[int, int, int, str, str]) -
             watchers.connect(jobs)
             watchers.keeps_latencies = True
             watchers.may_skip = events == "progress"
-            cpu, count = server.cpu, int(rate * SECONDS)
+            cpu, waited, count = server.cpu, server.waited, int(rate * SECONDS)
             flood.ask(count, rate)
             last = -(-count // rooms)
             watchers.run(lambda: min(map(sum, watchers.newest())) >= last)
-            spent = server.cpu - cpu
+            spent, waited = server.cpu - cpu, server.waited - waited
         finally:
             flood.end()
         assert not watchers.disordered, f"{watchers.disordered} events out of order"
         assert not watchers.lost, f"{watchers.lost} connections lost"
         delivered = len(watchers.latencies) / (count * each)
         share = {"share delivered": delivered, "CPU seconds": spent}
+        share["seconds without a core"] = waited
         return {**percentiles(watchers.latencies), **share}
 
 

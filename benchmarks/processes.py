@@ -50,6 +50,13 @@ class Server:
         return cpu_of(self._pid)
 
     @property
+    def waited(self) -> float:
+        """Seconds for which its threads could have run so far, but had to wait for a core."""
+        # Time on a core, time in the queue for one, and the number of turns.
+        tasks = Path(f"/proc/{self._pid}/task").glob("*/schedstat")
+        return sum(int(one.read_text().split()[1]) for one in tasks) / 1e9
+
+    @property
     def memory(self) -> int:
         """Resident bytes."""
         return self._status("VmRSS:")
