@@ -30,8 +30,8 @@ from bridge.instrumentation import dropped_messages
 EVENTS, TASKS = "events", "tasks"
 TAGS = {"operator": ["administrator"], "flower": ["monitoring"]}
 NONE, ALL = "^$", ".*"
-#: How often a quorum queue may get a message back from workers that died, or that were stopped while
-#: its task ran. RabbitMQ drops it at the next return, and the policy ends its job as failed.
+#: How often a quorum queue may get a message back from workers that died, or that were stopped
+#: while its task ran. RabbitMQ drops it at the next return, and the policy ends its job as failed.
 DELIVERY_LIMIT = 20
 #: What clients of Celery touch: its queue, and what its remote control and its answers travel on.
 CELERY = ("^celery", r"^(celery.*|amq\.default)$", "^celery$")

@@ -33,8 +33,8 @@ DEPRECATED = Path(__file__).with_name("deprecated.config")
 def advanced_configuration(folder: Path) -> Path:
     """Return the file of Erlang terms that the node of a folder reads at its next start.
 
-    Where Mnesia keeps a node's data (before 4.2), a later start denies nothing: RabbitMQ 4.0 may take
-    any queue for a transient one that is in use, and would not start.
+    Where Mnesia keeps a node's data (before 4.2), a later start denies nothing: RabbitMQ 4.0 may
+    take any queue for a transient one that is in use, and would not start.
     """
     return folder / "none.config" if any(folder.glob("data/*/schema.DAT")) else DEPRECATED
 
