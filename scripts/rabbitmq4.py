@@ -2,7 +2,8 @@
 
 ``python scripts/rabbitmq4.py [--suite SUITE] [ARGUMENTS OF PYTEST]``; the suite of Debian is trixie
 (RabbitMQ 4.0, the default) or a later one such as forky (4.3). It needs root, debootstrap (Debian's
-package), and the network the first time: about a minute and 400 MB, in ``build/``.
+package), and the network the first time: about a minute and 400 MB, in ``~/.cache/taskbridge``,
+since setuptools reads all folders of the project for each build.
 
 The folders that tests write to are mounted into that root, in a mount namespace that ends with the
 tests; RabbitMQ's programs are started there by ``chroot``, and everything else on this machine.
@@ -19,9 +20,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taskbridge"
 #: Programs that tests start, by their paths in the root.
 PROGRAMS = {
     "epmd": "/usr/bin/epmd",
+    "rabbitmq-queues": "/usr/lib/rabbitmq/bin/rabbitmq-queues",
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "rabbitmqctl": "/usr/lib/rabbitmq/bin/rabbitmqctl",
 }
@@ -48,7 +51,7 @@ def install(suite: str, folder: Path) -> None:
     if debootstrap is None:
         sys.exit("rabbitmq4: install Debian's package debootstrap")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # An older debootstrap knows no newer suite by name: all are installed as sid is.
     options = ["--variant=minbase", "--include=rabbitmq-server", suite, str(folder), "", "sid"]
     subprocess.run([debootstrap, *options], check=True)
@@ -81,7 +84,7 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     if os.geteuid() != 0:
         sys.exit("rabbitmq4: run it as root, which may mount folders and change the root")
-    folder = ROOT / "build" / f"rabbitmq-{options.suite}"
+    folder = CACHE / f"rabbitmq-{options.suite}"
     programs = folder.with_name(f"{folder.name}-programs")
     install(options.suite, folder)
     wrap(folder, programs)
