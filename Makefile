@@ -29,7 +29,7 @@ $(if $(filter-out $(shell $(BIN)/python $(NUMBER)),$(ASKED)),$(shell rm -f $(BIN
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up check unit test gevent long chaos compatibility canvas test-rabbitmq4 lowest newest test-images manifests lint format audit web bench docs dist
+.PHONY: help demo up check unit test gevent long chaos compatibility canvas tqdm protocol test-rabbitmq4 lowest newest test-images manifests lint format audit web bench docs dist
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,14 @@ compatibility: $(VENV)/lint.stamp $(PAGE)  ## workers, a server, services and cl
 canvas: $(VENV)/lint.stamp $(PAGE)  ## Celery's own tests of canvases, each canvas a job; ARGS="-k chord"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/canvas.py $(ARGS)
+
+# Not a part of the tests: it fetches tqdm's source distribution.
+tqdm: $(VENV)/lint.stamp  ## tqdm's own tests with the capture of bars, outside and inside of a job
+	@$(BIN)/python scripts/tqdm_tests.py $(ARGS)
+
+# A part of the tests: each of these is a case of the protocols' documents.
+protocol: $(VENV)/lint.stamp $(PAGE)  ## the cases of Engine.IO's and Socket.IO's protocols
+	@$(BIN)/python -m pytest --quiet tests/acceptance/test_socketio_protocol.py $(ARGS)
 
 lint: $(VENV)/lint.stamp $(PAGE)  ## ruff, mypy, tsc and prettier
 	@$(BIN)/ruff check .
