@@ -101,6 +101,17 @@ def test_watch_prints_events_as_json_lines_for_scripts(run, stack, owner):
     assert events[-1]["type"] == "succeeded"
 
 
+def test_watch_says_when_a_job_was_saved_and_from_where_its_second_attempt_goes_on(
+    run_once, stacks, owner, tmp_path
+):
+    arguments = [str(tmp_path / "rows"), 20, 0.4, "retry"]
+    job = stacks("embedded").bridge.enqueue("support.resume", arguments, owner=owner)
+    told = run_once("watch", job.id).stdout
+    assert told.count("attempt 2, from 50%\n") == 1
+    assert re.search(r"rows: [5-9]\d% .*, saved \d\d:\d\d:\d\d\)\n", told), told
+    assert told.endswith(": 20\n")
+
+
 def test_watch_of_a_failed_job_exits_with_1(run, stack, owner):
     job = stack.bridge.enqueue("support.fail", owner=owner)
     done = run("watch", job.id)

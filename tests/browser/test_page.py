@@ -66,6 +66,20 @@ def test_a_job_enqueued_elsewhere_appears_and_its_bar_moves_to_the_end(open_page
     expect(page.locator("#ended .job")).to_have_count(1)
 
 
+def test_the_bar_of_a_second_attempt_goes_on_and_says_from_where(open_page, stack, owner, tmp_path):
+    page = open_page()
+    arguments = [str(tmp_path / "rows"), 40, 0.1, "retry"]
+    job = stack.bridge.enqueue("support.resume", arguments, owner=owner)
+    shown = card(page, job)
+    expect(shown.locator(".note")).to_have_text(re.compile(r"^Saved \d\d:\d\d:\d\d\.$"))
+    expect(shown.locator(".badge")).to_have_text("running, attempt 2, from 50%")
+    bar = shown.get_by_role("progressbar", name="rows")
+    assert int(bar.get_attribute("aria-valuenow")) >= 20
+    expect_state(shown, "succeeded")
+    expect(bar).to_have_attribute("aria-valuetext", "100% · 40 / 40")
+    expect(shown.locator(".note")).to_have_count(0)
+
+
 def test_the_form_starts_a_checksum_and_shows_its_result(open_page, stack, owner, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

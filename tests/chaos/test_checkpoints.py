@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sqlite3
+import time
+from pathlib import Path
 
+import psycopg
 import pytest
+from PIL import Image
 
 from bridge.checkpoints.stores import store_in
 from support.link import Link
@@ -40,6 +46,11 @@ def databases():
         password = (topology.secrets / "postgresql_worker").read_text()
         return f"db+postgresql+psycopg://worker:{password}@{topology.ip['postgresql']}/taskbridge"
 
+    def shop():
+        password = (topology.secrets / "postgresql").read_text()
+        return f"postgresql+psycopg://taskbridge:{password}@{topology.ip['postgresql']}/taskbridge"
+
+    postgresql.shop = shop
     try:
         yield postgresql
     finally:
@@ -52,7 +63,8 @@ def served(request, rabbitmq, databases, tmp_path_factory):
     redis = request.getfixturevalue("redis_server") if request.param == "redis" else None
     results = redis.url if redis else databases()
     folder = tmp_path_factory.mktemp("checkpoints")
-    stack = Stack(folder, rabbitmq.new_vhost(), TASKBRIDGE_RESULT_URL=results, **QUICK)
+    own = {} if redis else {"TASKBRIDGE_DATABASES": f"shop={databases.shop()}"}
+    stack = Stack(folder, rabbitmq.new_vhost(), TASKBRIDGE_RESULT_URL=results, **QUICK, **own)
     try:
         stack.start_server()
         yield stack
@@ -166,7 +178,7 @@ def test_a_retry_goes_on_from_the_very_row_and_success_clears_it(stack, tmp_path
 def test_a_failure_keeps_what_was_saved(stack, tmp_path):
     job = Watched(stack, "support.resume", str(tmp_path / "rows"), 30, 0.0, "fail")
     assert job.end()["state"] == "failed"
-    until(lambda: b'"state":{"done":29}' in (record_of(stack, job) or b""), 10, "the last state")
+    until(lambda: b'"state":{"done":15}' in (record_of(stack, job) or b""), 10, "the last state")
 
 
 @POSTGRESQL
@@ -194,3 +206,175 @@ def test_a_frozen_first_attempt_that_thaws_changes_nothing(stack, tmp_path):
         assert second[0] > 0
         frozen.await_output("a newer attempt of the task runs")
         until(lambda: record_of(stack, job) is None, 10, "the checkpoint to be cleared")
+
+
+#: Files, rows and pictures of the reference jobs: each takes some seconds.
+FILES, ROWS, PICTURES = 80, 60_000, 80
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """What the reference jobs read, in a folder that the workers may read."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for kind in ("files", "pictures"):
+        (folder / kind).mkdir()
+    for number in range(FILES):
+        with (folder / "files" / f"{number:03}").open("wb") as file:
+            file.write(bytes([number]))
+            file.truncate(8_000_000)  # a hole, which takes time to hash and no room
+    lines = (f"{number},name {number},{number / 8}\n" for number in range(ROWS))
+    (folder / "rows.csv").write_text("id,name,value\n" + "".join(lines))
+    for number in range(PICTURES):
+        shade = (number, 255 - number, 128)
+        Image.new("RGB", (1200, 900), shade).save(folder / "pictures" / f"{number:03}.jpg")
+    return folder
+
+
+class Reference:
+    """A reference job: what it is asked, and what it has made.
+
+    Args:
+        stack: where.
+        inputs: what it reads.
+        name: its name.
+    """
+
+    def __init__(self, stack, inputs, name):
+        self.stack, self.name = stack, name
+        self.shop = dict(stack.settings.databases).get("shop")
+        self.table = f"t{random.randrange(10**9)}"
+        arguments = {
+            "checksum": [str(inputs / "files"), "manifest"],
+            "import_csv": [str(inputs / "rows.csv"), self.shop and "shop", self.table],
+            "thumbnails": [str(inputs / "pictures"), "out"],
+        }
+        self.job = Watched(stack, f"workers.jobs.{name}", *arguments[name])
+
+    def began(self):
+        """Wait until its bar of files, rows or tasks has moved."""
+        names = {"checksum": "files", "import_csv": "rows", "thumbnails": "tasks"}
+        self.job._read(
+            lambda _: any(
+                bar["desc"] == names[self.name] and bar["n"] > 0
+                for bar in self.job.watcher.snapshot.bars
+            )
+        )
+
+    def made(self):
+        """Read to its end; return its result, and all that it has made."""
+        snapshot = self.job.end()
+        assert snapshot["state"] == "succeeded", (snapshot, self.job.types)
+        result = snapshot["result"]
+        places = ("manifest", "database", "table", "output", "contact_sheet")
+        told = {name: value for name, value in result.items() if name not in places}
+        return told, getattr(self, f"_{self.name}")(result)
+
+    def _checksum(self, result):
+        return Path(result["manifest"]).read_bytes()
+
+    def _import_csv(self, result):
+        query = f"SELECT * FROM {self.table}"
+        if self.shop:
+            with psycopg.connect(self.shop.replace("+psycopg", "")) as database:
+                # As they are stored: a large table may be read from its middle.
+                return database.execute(f"{query} ORDER BY ctid").fetchall()
+        database = sqlite3.connect(result["database"])
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+
+    def _thumbnails(self, result):
+        folder = Path(result["output"])
+        return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def assert_near(self):
+        """Each later attempt began where the last saved state of the one before was."""
+        bars, saved, attempt = [], 0.0, None
+        for event in self.job.told:
+            data = event["data"]
+            if event["type"] != "progress" or event["task"] != self.job.id:
+                continue
+            shown = [bar["n"] for bar in data["bars"] if bar["desc"] in ("files", "rows")]
+            if attempt not in (None, event["run"]) and saved and shown:
+                least = max((n for at, n in bars if at < saved), default=0)
+                assert shown[0] >= least - 1, (shown, bars, saved)
+                bars = []
+            if shown:
+                attempt = event["run"]
+                bars += [(event["at"], shown[0])]
+            saved = data.get("saved", saved)
+
+
+def disturb(stack, how, link, job):
+    """Do something to the worker that runs a job, or to one of them."""
+    workers = workers_of(stack)
+    worker = random.choice(workers)
+    for one in workers:
+        if any(is_busy(pid) for pid in children_of(one.pid)):
+            worker = one
+    if how == "process":
+        for pid in sorted(children_of(worker.pid), key=is_busy)[-1:]:
+            os.kill(pid, signal.SIGKILL)
+    elif how == "worker":
+        worker.kill()
+    elif how == "deployment":
+        worker.signal(signal.SIGTERM)
+    else:
+        link.cut()
+
+
+def is_busy(pid):
+    """Return the CPU time that a process has used, in ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def undisturbed(stack, inputs, name, known={}):  # noqa: B006 - a cache
+    """Return what a job makes that nothing happens to."""
+    key = stack.port, name
+    if key not in known:
+        known[key] = Reference(stack, inputs, name).made()
+    return known[key]
+
+
+def assert_unharmed(stack, inputs, name, how, link=None):
+    """Do something at a random moment of a job: what it makes is what it makes undisturbed."""
+    wanted = undisturbed(stack, inputs, name)
+    job = Reference(stack, inputs, name)
+    job.began()
+    time.sleep(random.uniform(0, 1.5))
+    disturb(stack, how, link, job)
+    made = job.made()
+    assert made[0] == wanted[0], (name, how)
+    assert made[1] == wanted[1], (name, how)
+    job.assert_near()
+
+
+@pytest.mark.parametrize(
+    ("served", "name", "how"),
+    [
+        ("redis", "checksum", "deployment"),
+        ("postgresql", "import_csv", "process"),
+    ],
+    indirect=["served"],
+)
+def test_a_reference_job_makes_the_same_whatever_happens_to_its_worker(stack, inputs, name, how):
+    assert_unharmed(stack, inputs, name, how)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("how", ["process", "worker", "deployment", "connection"])
+@pytest.mark.parametrize("name", ["checksum", "import_csv", "thumbnails"])
+@pytest.mark.parametrize("served", BACKENDS, indirect=True)
+def test_a_reference_job_makes_the_same_at_twenty_moments(served, inputs, name, how):
+    port = int(served.settings.broker.rpartition(":")[2].partition("/")[0])
+    with Link(port) as link:
+        over_link = served.settings.broker.replace(f":{port}/", f":{link.port}/")
+        for worker in workers_of(served):
+            worker.kill()
+        for _ in range(int(os.environ.get("CHECKPOINT_MOMENTS", "20"))):
+            for _ in range(2 - len(workers_of(served))):
+                start_worker(served, TASKBRIDGE_BROKER_URL=over_link)
+            assert_unharmed(served, inputs, name, how, link)

@@ -364,12 +364,12 @@ def resume(self, file: str, rows: int, pause: float, ends: str = "") -> int:  # 
         file: the file.
         rows: how many.
         pause: seconds that each takes.
-        ends: how the first attempt ends, before its last row: ``retry``, ``fail``.
+        ends: how the first attempt ends, at half of the rows: ``retry``, ``fail``.
     """
     job.set_meta(pid=os.getpid())
     attempt = f"{self.request.retries}{self.request.delivery_info['redelivered']:d}"
     for row in job.resume(range(rows), desc="rows", unit="row"):
-        if row == rows - 1 and ends and attempt == "00":
+        if row == rows // 2 and ends and attempt == "00":
             raise self.retry(countdown=0) if ends == "retry" else ValueError("as it was told to")
         with Path(file).open("a") as lines:
             lines.write(f"{attempt} {row}\n")
