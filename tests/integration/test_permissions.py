@@ -208,6 +208,7 @@ def test_who_reads_results_reads_them_and_leaves_marks(results, role):
 
 ROW = "INSERT INTO celery_taskmeta (id, task_id, status{}) VALUES (9, '{}', '{}'{})"
 MARK = "taskbridge-cancelled-x"
+CHECKPOINT = "INSERT INTO taskbridge_checkpoints VALUES ('t', 1, 1, '{}', 0)"
 #: What neither a worker nor who reads results may do.
 NOBODY = {
     "run a program": "COPY (SELECT 1) TO PROGRAM 'true'",
@@ -242,6 +243,9 @@ READER = {
     "make a mark of a result": (
         ROW.format("", "t", "SUCCESS", "") + " ON CONFLICT (task_id) DO UPDATE SET status = 'X'"
     ),
+    "read checkpoints": "SELECT * FROM taskbridge_checkpoints",
+    "store a checkpoint": CHECKPOINT,
+    "remove checkpoints": "DELETE FROM taskbridge_checkpoints",
     "store a group": "INSERT INTO celery_tasksetmeta (id, taskset_id) VALUES (9, 'g')",
     "set the count of rows": "SELECT setval('task_id_sequence', 1)",
 }

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from bridge.errors import InputError
 from workers.databases.column_types import TEXT, Kind
-from workers.databases.staging import Staging, staging
+from workers.databases.staging import Staging, is_done, staging
 from workers.databases.table_owners import MAX_NAME, TableOwners
 
 __all__ = ["Filling", "IfExists", "SqlTable", "identifier"]
@@ -64,6 +64,8 @@ class SqlTable:
         name: name of the table.
         if_exists: what to do with an existing table of that name: ``fail``, ``append`` or
             ``replace``.
+        work: what all attempts of the job have in common: a later one goes on with the rows of an
+            earlier one.
         owners: owners of the tables in the database; None if all are the job's own.
 
     Raises:
@@ -75,7 +77,8 @@ class SqlTable:
         self,
         engine: Engine,
         name: str,
-        if_exists: IfExists = "fail",
+        if_exists: IfExists,
+        work: str,
         owners: TableOwners | None = None,
     ) -> None:
         check_name(name)
@@ -85,6 +88,7 @@ class SqlTable:
         self._engine, self._owners, self._if_exists = engine, owners, if_exists
         # Without a schema, PostgreSQL would look among its own tables (pg_class) first.
         self._schema = inspect(engine).default_schema_name
+        self._work, self._done = work, is_done(engine, self._schema, work)
         with engine.connect() as connection:
             self._exists = self._looked_up(connection)
 
@@ -101,7 +105,7 @@ class SqlTable:
         exists = bool(inspect(connection).has_table(self.name, schema=self._schema))
         if self._owners:
             self._owners.check(connection, self.name, exists=exists)
-        if exists and self._if_exists == "fail":
+        if exists and self._if_exists == "fail" and not self._done:
             raise InputError(
                 f"There is a table {self.name} already: choose another table, "
                 "or set if_exists to append or replace."
@@ -137,15 +141,13 @@ class SqlTable:
         ]
 
     @contextlib.contextmanager
-    def filling(self, names: Sequence[str], kinds: Sequence[Kind], work: str) -> Iterator[Filling]:
+    def filling(self, names: Sequence[str], kinds: Sequence[Kind]) -> Iterator[Filling]:
         """Give what inserts rows of text; they are in the table when the ``with`` block ends well.
 
         Args:
             names: names of the columns, in the order of the values of a row; see
                 :meth:`columns`.
             kinds: types of the columns.
-            work: what all attempts of the job have in common: a later one goes on with the rows of
-                an earlier one.
 
         Raises:
             Superseded: a later attempt of the job has taken over.
@@ -157,10 +159,11 @@ class SqlTable:
             columns = (Column(key, kind.sql) for key, kind in zip(keys, kinds, strict=True))
             return Table(name, MetaData(), *columns, schema=self._schema)
 
-        with staging(self._engine, self._schema, work, maker) as staged:
+        with staging(self._engine, self._schema, self._work, maker) as staged:
             yield (filling := Filling(staged, keys, kinds))
             filling.commit()
-            self._move(staged, names, kinds)
+            if not staged.done:
+                self._move(staged, names, kinds)
 
     def _move(self, staged: Staging, names: Sequence[str], kinds: Sequence[Kind]) -> None:
         pairs = zip(names, kinds, strict=True)

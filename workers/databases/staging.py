@@ -37,10 +37,12 @@ from bridge import JobCancelled
 from workers.databases.sql_target import transaction
 from workers.running import settings_here
 
-__all__ = ["Staging", "Superseded", "staging"]
+__all__ = ["Staging", "Superseded", "is_done", "staging"]
 
 #: Beginning of the names of tables of rows on their way, and the table of their numbers.
 PREFIX, NUMBERS = "taskbridge_part_", "taskbridge_imports"
+#: In place of an attempt, where all rows are in the table that they are for.
+DONE = "done"
 #: What the order of insertion is called.
 ORDER = {"sqlite": "rowid", "postgresql": "ctid"}
 #: Milliseconds after which PostgreSQL ends the transaction of an attempt that is frozen in it.
@@ -70,6 +72,8 @@ class Staging:
     ) -> None:
         self._engine, self.table, self._numbers = engine, table, numbers
         self._attempt, self.rows = attempt, rows
+        #: Whether an earlier attempt has moved all rows, and died before its end was known.
+        self.done = attempt == DONE
 
     def add(self, count: int, add: Callable[[Connection], object]) -> None:
         """Add rows, all or none.
@@ -116,7 +120,7 @@ class Staging:
             yield connection
 
     def move(self, connection: Connection, table: Table, columns: Sequence[object]) -> None:
-        """Insert all rows into a table, in their order, and remove this one.
+        """Insert all rows into a table, in their order, and remove this one; note that it is done.
 
         Args:
             connection: of :meth:`own`.
@@ -127,10 +131,12 @@ class Staging:
         if order := ORDER.get(self._engine.dialect.name):
             rows = rows.order_by(literal_column(order))
         connection.execute(insert(table).inline().from_select(list(table.c), rows))
-        self.remove(connection)
+        done = update(self._numbers).where(self._numbers.c.name == self.table.name)
+        connection.execute(done.values(attempt=DONE))
+        self.table.drop(connection, checkfirst=True)
 
     def remove(self, connection: Connection) -> None:
-        """Remove the table."""
+        """Remove the rows."""
         connection.execute(delete(self._numbers).where(self._numbers.c.name == self.table.name))
         self.table.drop(connection, checkfirst=True)
 
@@ -163,15 +169,31 @@ def staging(engine: Engine, schema: str | None, work: str, maker: Maker) -> Iter
         raise
 
 
+def is_done(engine: Engine, schema: str | None, work: str) -> bool:
+    """Whether an earlier attempt of a work has moved all rows into their table."""
+    numbers = _numbers(schema)
+    if not inspect(engine).has_table(numbers.name, schema=schema):
+        return False
+    with engine.connect() as connection:
+        found = select(numbers.c.attempt).where(numbers.c.name == _name(work))
+        return connection.execute(found).scalar() == DONE
+
+
+def _name(work: str) -> str:
+    return PREFIX + hashlib.sha256(work.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def _taken_over(engine: Engine, numbers: Table, work: str, maker: Maker) -> Staging:
-    name = PREFIX + hashlib.sha256(work.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    name = _name(work)
     attempt, table = secrets.token_hex(8), maker(name)
     with transaction(engine, ()) as connection:
         _sweep(connection, numbers)
         found = select(numbers.c.rows).where(numbers.c.name == name)
         rows = connection.execute(found).scalar()
         values = {"attempt": attempt, "at": time.time()}
-        if rows is None:
+        if connection.execute(found.where(numbers.c.attempt == DONE)).scalar() is not None:
+            attempt = DONE
+        elif rows is None:
             table.drop(connection, checkfirst=True)  # made by an attempt that died at once
             table.create(connection)
             connection.execute(insert(numbers).inline().values(name=name, rows=0, **values))

@@ -95,10 +95,10 @@ def import_csv(
         Complaints() as skipped,
     ):
         name = identifier(source.path.stem) if table is None else table
-        target = SqlTable(engine, name, if_exists, owners)
+        target = SqlTable(engine, name, if_exists, task, owners)
         found, total = _known_types(source, skipped)
         names, kinds = target.columns(source.header, found)
-        with target.filling(names, kinds, task) as filling:
+        with target.filling(names, kinds) as filling:
             state = {"version": source.version, "total": total, "skipped": skipped.count}
             state["kinds"] = [kind.name for kind in found]
             rows = _fill(filling, source, state, batch)

@@ -763,3 +763,16 @@ def test_rows_of_a_work_that_nobody_goes_on_with_are_removed_later(
     monkeypatch.setattr(time, "time", lambda: now + 90_000)
     import_csv(str(path), "shared")
     assert tables(shared) == ["people"]
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "append", "replace"])
+def test_an_attempt_that_died_when_all_rows_were_in_is_not_done_again(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, if_exists: str
+) -> None:
+    path = csv_file(tmp_path, "a\n1\n2\n")
+    if if_exists == "append":
+        import_csv(str(path), "shared")
+    monkeypatch.setattr(module, "work", lambda *about: " ".join(map(str, about)))
+    results = [import_csv(str(path), "shared", if_exists=if_exists) for _ in range(2)]
+    assert results[0] == results[1]
+    assert rows(shared) == [(1,), (2,)] * (1 + (if_exists == "append"))
