@@ -7,22 +7,19 @@ not answer delays neither the task nor its events, and no broker of events delay
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from bridge.checkpoints.encoding import encoded
-from bridge.checkpoints.records import Fences, Record, Saved, Store, body_of, saved_of
+from bridge.checkpoints.records import Fences, Saved
+from bridge.checkpoints.storing import Place, Slot, Storing
 from bridge.errors import ResultsUnavailable
 from bridge.periodic_thread import PeriodicThread
 from bridge.protocol.json_types import JSONObject
-from bridge.results.bounded_calls import PATIENCE, BoundedCalls
+from bridge.results.bounded_calls import PATIENCE
 from bridge.results.call_thread import Call
 
-__all__ = ["Checkpoints", "Place"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Checkpoints"]
 
 #: Seconds between two looks at what is to be stored.
 ROUND = 0.05
@@ -32,33 +29,12 @@ RESTORE_PATIENCE = 10.0
 GIVE_UP = 6.0
 #: Seconds until a store that has failed is tried again.
 AGAIN = 1.0
-#: Times as long as a store took, until the next one, and seconds at most: storing takes a tenth of
-#: the time, where the store is quick.
-REST, LONGEST_REST = 9.0, 1.0
 #: The end of an attempt waits for its last state: seconds at least and at most, and the share of
 #: its duration in between. The end of a job that has succeeded waits for no more than that share.
 LEAST_WAIT, SHARE = 0.5, 0.01
 
 SILENT = "the store does not answer"
 NOTHING: JSONObject = {}
-
-
-class Place(NamedTuple):
-    """Where the checkpoints of a task are stored."""
-
-    key: str
-    #: Returns the store, on the thread that calls it; None if there can be none.
-    store: Callable[[], Store | None]
-    #: Returns the thread that calls the store.
-    calls: Callable[[], BoundedCalls]
-
-
-class Slot(NamedTuple):
-    """A state that was not stored yet."""
-
-    seq: int
-    text: str
-    at: float
 
 
 _keeper = PeriodicThread("taskbridge-checkpoints", "taskbridge: a checkpoint: %s", ROUND)
@@ -81,39 +57,30 @@ class Checkpoints:
         share: Callable[[], float | None],
         complain: Callable[[str], None],
     ) -> None:
-        self._place, self._fences, self._share = place, fences, share
-        self._complain = complain
-        #: None until the attempt has taken over.
-        self._fence = fences.least if fences.first else None
-        self._before: Saved | None = None
+        self._place, self._storing = place, Storing(place, fences, share, complain)
         #: Whether the task was told that there is nothing to go on from, as nothing was known.
         self._anew = False
         self._resumed: Saved | None = None
-        self._saved_at: float | None = None
         self._slot: Slot | None = None
-        self._count = self._stored = 0
-        #: Whether nothing is stored any more: the attempt has ended, there is no store, or a newer
-        #: attempt runs.
-        self._off = False
+        self._count = 0
         self._call: Call | None = None
-        self._called_at = self._due = 0.0
+        self._called_at = 0.0
         self._began = time.monotonic()
-        self._complained = False
 
     @property
     def told(self) -> JSONObject:
         """``saved`` and ``resumed`` of the run's progress events."""
         if self._resumed is None:
-            return NOTHING if self._saved_at is None else {"saved": self._saved_at}
+            return NOTHING if self._storing.saved_at is None else {"saved": self._storing.saved_at}
         resumed = {"at": self._resumed.at, "share": self._resumed.share}
-        return {"saved": self._saved_at or self._resumed.at, "resumed": resumed}
+        return {"saved": self._storing.saved_at or self._resumed.at, "resumed": resumed}
 
     def put(self, state: object) -> bool:
         """Note a state, to be stored soon; return False, with a warning, if it cannot be."""
         try:
             text = encoded(state)
         except (TypeError, ValueError, RecursionError) as error:
-            self._tell(f"a state {error}")
+            self._storing.tell(f"a state {error}")
             return False
         self._count = seq = self._count + 1
         self._slot = Slot(seq, text, time.time())
@@ -127,27 +94,29 @@ class Checkpoints:
 
     def restored(self) -> Saved | None:
         """Return what an earlier attempt has stored; the first call may wait for the store."""
-        if self._fence is None and not self._anew and not self._off:
+        if self._storing.fence is None and not self._anew and not self._storing.off:
             try:
-                self._place.calls().ask(self._take_over_first, within=RESTORE_PATIENCE)
+                self._place.calls().ask(self._storing.take_over, within=RESTORE_PATIENCE)
             except Exception as error:  # noqa: BLE001 - whatever a store raises
                 self._anew = True
-                self._tell(f"what was stored cannot be read, and the task begins anew: {error}")
-        self._resumed = None if self._anew else self._before
+                self._storing.tell(
+                    f"what was stored cannot be read, and the task begins anew: {error}"
+                )
+        self._resumed = None if self._anew else self._storing.before
         return self._resumed
 
     def keep_storing(self) -> None:
         """Have the newest state stored, if it is time; never waits."""
         slot, call, now = self._slot, self._call, time.monotonic()
-        if slot is None or slot.seq <= self._stored or self._off:
+        if slot is None or slot.seq <= self._storing.stored or self._storing.off:
             return
         if call is not None and not call.done:
             if now >= self._called_at + PATIENCE:
-                self._tell(SILENT)
+                self._storing.tell(SILENT)
             if now < self._called_at + GIVE_UP:
                 return
             call.abandon()
-        elif now < self._due:
+        elif now < self._storing.due:
             return
         self._offer()
 
@@ -158,13 +127,13 @@ class Checkpoints:
             within: seconds to wait at most; default a hundredth of the attempt's duration.
         """
         slot = self._slot
-        if slot is None or self._off:
+        if slot is None or self._storing.off:
             return False
-        if slot.seq > self._stored:
+        if slot.seq > self._storing.stored:
             wait = max(LEAST_WAIT, min(PATIENCE, self._hundredth)) if within is None else within
             if not self._await(self._offer(), wait):
-                self._tell(SILENT)
-        return slot.seq <= self._stored
+                self._storing.tell(SILENT)
+        return slot.seq <= self._storing.stored
 
     def end(self, *, keep: bool) -> None:
         """End the attempt.
@@ -177,10 +146,10 @@ class Checkpoints:
         if keep:
             self.settle()
             return
-        off, self._off = self._off, True
+        off, self._storing.off = self._storing.off, True
         under_way = self._call is not None and not self._call.done
-        if not off and (self._stored or self._before or under_way):
-            self._await(self._place.calls().offer(self._clear), min(1.0, self._hundredth))
+        if not off and (self._storing.stored or self._storing.before or under_way):
+            self._await(self._place.calls().offer(self._storing.clear), min(1.0, self._hundredth))
 
     @property
     def _hundredth(self) -> float:
@@ -188,8 +157,8 @@ class Checkpoints:
 
     def _offer(self) -> Call | None:
         self._called_at = time.monotonic()
-        self._due = self._called_at + AGAIN
-        self._call = self._place.calls().offer(self._store_newest)
+        self._storing.due = self._called_at + AGAIN  # unless it is stored before
+        self._call = self._place.calls().offer(lambda: self._storing.store(self._slot))
         return self._call
 
     def _await(self, call: Call | None, within: float) -> bool:
@@ -200,65 +169,3 @@ class Checkpoints:
         except ResultsUnavailable:
             return False
         return True
-
-    # What follows runs on the thread that calls the store.
-
-    def _store_newest(self) -> None:
-        try:
-            self._store(self._slot)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises
-            self._tell(str(error) or type(error).__name__)
-
-    def _store(self, slot: Slot | None) -> None:
-        if slot is None or slot.seq <= self._stored or self._off:
-            return
-        store = self._found()
-        if store is None or (self._fence is None and not self._take_over(store)):
-            return
-        assert self._fence is not None
-        began, body = time.monotonic(), body_of(slot.text, slot.at, self._share())
-        if not store.save(self._place.key, Record(self._fence, slot.seq, body)):
-            self._be_outdone()
-            return
-        self._stored, self._saved_at = max(self._stored, slot.seq), slot.at
-        now = time.monotonic()
-        self._due = now + min(REST * (now - began), LONGEST_REST)
-
-    def _found(self) -> Store | None:
-        if (store := self._place.store()) is None:
-            self._off = True
-            self._tell(
-                "the result backend keeps nothing: set TASKBRIDGE_CHECKPOINT_URL to a Redis or a "
-                "database"
-            )
-        return store
-
-    def _take_over_first(self) -> None:
-        if (store := self._found()) is not None:
-            self._take_over(store)
-
-    def _take_over(self, store: Store) -> bool:
-        taken = store.take_over(self._place.key, self._fences)
-        if taken is None:
-            self._be_outdone()
-            return False
-        # The greatest: a call that was given up may take over as well, later.
-        self._fence = max(self._fence or 0, taken.fence)
-        self._before = self._before or saved_of(taken.body)
-        return True
-
-    def _be_outdone(self) -> None:
-        self._off = True
-        self._tell("a newer attempt of the task runs")
-
-    def _clear(self) -> None:
-        try:
-            if (store := self._place.store()) is not None and self._fence is not None:
-                store.clear(self._place.key, self._fence, first=self._fences.first)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises
-            logger.warning("taskbridge: a checkpoint is left until it expires: %s", error)
-
-    def _tell(self, why: str) -> None:
-        if not self._complained:
-            self._complained = True
-            self._complain(why)

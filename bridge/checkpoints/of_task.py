@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from bridge.checkpoints.attempt import Checkpoints, Place
+from bridge.checkpoints.attempt import Checkpoints
 from bridge.checkpoints.records import Store, fences_of
 from bridge.checkpoints.stores import store_in
+from bridge.checkpoints.storing import Place
 from bridge.protocol.json_types import JSONObject
 from bridge.results.bounded_calls import bounded_calls_for
 from bridge.settings import Settings

@@ -6,9 +6,10 @@ import json
 import time
 from typing import Any
 
-from bridge.checkpoints.attempt import Checkpoints, Place
+from bridge.checkpoints.attempt import Checkpoints
 from bridge.checkpoints.encoding import encoded
 from bridge.checkpoints.records import Saved, fences_of
+from bridge.checkpoints.storing import Place
 from bridge.results.bounded_calls import BoundedCalls
 
 __all__ = ["RecordedCheckpoints"]
@@ -25,7 +26,7 @@ class RecordedCheckpoints(Checkpoints):
         place = Place("", lambda: None, BoundedCalls)
         super().__init__(place, fences_of({}), lambda: None, lambda why: None)
         if restored is not None:
-            self._before = Saved(json.loads(encoded(restored)), time.time(), None)
+            self._storing.before = Saved(json.loads(encoded(restored)), time.time(), None)
         #: The newest state; None without one.
         self.newest: Any = None
 
@@ -35,7 +36,7 @@ class RecordedCheckpoints(Checkpoints):
         Raises:
             TypeError, ValueError: it is not JSON, or too large.
         """
-        self.newest, self._saved_at = json.loads(encoded(state)), time.time()
+        self.newest, self._storing.saved_at = json.loads(encoded(state)), time.time()
         return True
 
     def put_durably(self, state: object) -> bool:

@@ -15,7 +15,8 @@ from bridge.errors import InputError
 from bridge.protocol.json_types import JSONObject
 from workers.complaints import Complaints
 from workers.databases.column_types import KINDS, ColumnTypes, Kind
-from workers.databases.sql_table import Filling, IfExists, SqlTable, identifier
+from workers.databases.filling import Filling
+from workers.databases.sql_table import IfExists, SqlTable, identifier
 from workers.databases.sql_target import compact, named_url, opened, sqlite_url
 from workers.databases.table_owners import TableOwners
 from workers.files.csv_file import CsvFile

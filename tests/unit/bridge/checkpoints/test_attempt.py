@@ -8,8 +8,9 @@ import time
 import pytest
 
 from bridge.checkpoints import attempt
-from bridge.checkpoints.attempt import SILENT, Checkpoints, Place
+from bridge.checkpoints.attempt import SILENT, Checkpoints
 from bridge.checkpoints.records import Record, Taken, fences_of
+from bridge.checkpoints.storing import Place
 from bridge.results.bounded_calls import BoundedCalls
 from support.wait import until
 

@@ -14,7 +14,7 @@ import pytest
 from celery.exceptions import Ignore
 from sqlalchemy.exc import OperationalError
 
-import workers.databases.sql_table
+import workers.databases.filling
 import workers.databases.sql_target
 import workers.files.csv_file
 import workers.jobs.import_csv as module
@@ -357,7 +357,7 @@ def test_a_file_of_bad_rows_alone_can_be_cancelled(
 
 def failing_insert(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Let the database fail at the insertion with that number."""
-    count, real = 0, workers.databases.sql_table._insert
+    count, real = 0, workers.databases.filling._insert
 
     def insert(*args: Any) -> None:
         nonlocal count
@@ -366,7 +366,7 @@ def failing_insert(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             raise OperationalError("INSERT", None, Exception("disk I/O error\nmore"))
         real(*args)
 
-    monkeypatch.setattr(workers.databases.sql_table, "_insert", insert)
+    monkeypatch.setattr(workers.databases.filling, "_insert", insert)
 
 
 def test_a_failure_in_between_is_rolled_back_and_a_new_file_removed(
@@ -678,13 +678,13 @@ def resumed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Make all jobs attempts of one task; the name of the database."""
     monkeypatch.setattr(module, "work", lambda *about: " ".join(map(str, about)))
     monkeypatch.setattr("workers.files.outputs.job_id", lambda: "job")
-    monkeypatch.setattr("workers.databases.sql_table.INTERVAL", 0)
+    monkeypatch.setattr("workers.databases.filling.INTERVAL", 0)
     return request.param
 
 
 def dying(path: Path, database: str | None, at: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the checkpoint of an attempt that dies with that batch."""
-    count, real = 0, workers.databases.sql_table._insert
+    count, real = 0, workers.databases.filling._insert
 
     def insert(*args: Any) -> None:
         nonlocal count
@@ -694,7 +694,7 @@ def dying(path: Path, database: str | None, at: int, monkeypatch: pytest.MonkeyP
             raise Died
 
     with monkeypatch.context() as patch, record(owner=OWNER) as reported:
-        patch.setattr(workers.databases.sql_table, "_insert", insert)
+        patch.setattr(workers.databases.filling, "_insert", insert)
         with pytest.raises(Died):
             import_csv(str(path), database, batch=100)
     return reported.checkpoint
@@ -756,7 +756,7 @@ def test_rows_of_a_work_that_nobody_goes_on_with_are_removed_later(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = csv_file(tmp_path, "a\n" + "1\n" * 450)
-    monkeypatch.setattr("workers.databases.sql_table.INTERVAL", 0)
+    monkeypatch.setattr("workers.databases.filling.INTERVAL", 0)
     dying(path, "shared", 3, monkeypatch)
     assert len(tables(shared)) == 1
     now = time.time()
