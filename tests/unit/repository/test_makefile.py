@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -28,5 +29,7 @@ def test_an_environment_is_made_anew_for_a_named_python_of_another_version(
     python.write_text(f"#!/bin/sh\necho '({made_with})'\n")
     python.chmod(0o755)
     command = [need("make"), "--dry-run", f"VENV={tmp_path}", *named, "help"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    # Without what a `make test` that runs this test has named, which is in MAKEFLAGS.
+    env = {"PATH": os.environ["PATH"]}
+    subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=60)
     assert python.exists() is stays
