@@ -60,6 +60,7 @@ def assert_lost_after(deaths, stack):
     kill_all(worker)
 
 
+@pytest.mark.timeout(900)
 def test_a_job_whose_message_was_returned_21_times_is_lost(stack):
     with kombu.Connection(stack.settings.broker) as connection:
         version = connection.default_channel.connection.server_properties["version"]
