@@ -30,7 +30,8 @@ GIVE_UP = 6.0
 #: Seconds until a store that has failed is tried again.
 AGAIN = 1.0
 #: The end of an attempt waits for its last state: seconds at least and at most, and the share of
-#: its duration in between. The end of a job that has succeeded waits for no more than that share.
+#: its duration in between. The end of a task that has succeeded waits for half of that share, and a
+#: tenth of a second at most.
 LEAST_WAIT, SHARE = 0.5, 0.01
 
 SILENT = "the store does not answer"
@@ -149,7 +150,9 @@ class Checkpoints:
         off, self._storing.off = self._storing.off, True
         under_way = self._call is not None and not self._call.done
         if not off and (self._storing.stored or self._storing.before or under_way):
-            self._await(self._place.calls().offer(self._storing.clear), min(1.0, self._hundredth))
+            self._await(
+                self._place.calls().offer(self._storing.clear), min(0.1, self._hundredth / 2)
+            )
 
     @property
     def _hundredth(self) -> float:
