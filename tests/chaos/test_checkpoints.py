@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sqlite3
-import time
 from pathlib import Path
 
 import psycopg
@@ -250,12 +249,12 @@ class Reference:
         }
         self.job = Watched(stack, f"workers.jobs.{name}", *arguments[name])
 
-    def began(self):
-        """Wait until its bar of files, rows or tasks has moved."""
+    def reach(self, share):
+        """Wait until a share of its files, rows or tasks is done."""
         names = {"checksum": "files", "import_csv": "rows", "thumbnails": "tasks"}
         self.job._read(
             lambda _: any(
-                bar["desc"] == names[self.name] and bar["n"] > 0
+                bar["desc"] == names[self.name] and bar["n"] > share * bar["total"]
                 for bar in self.job.watcher.snapshot.bars
             )
         )
@@ -342,8 +341,7 @@ def assert_unharmed(stack, inputs, name, how, link=None):
     """Do something at a random moment of a job: what it makes is what it makes undisturbed."""
     wanted = undisturbed(stack, inputs, name)
     job = Reference(stack, inputs, name)
-    job.began()
-    time.sleep(random.uniform(0, 1.5))
+    job.reach(random.uniform(0, 0.8))
     disturb(stack, how, link, job)
     made = job.made()
     assert made[0] == wanted[0], (name, how)
