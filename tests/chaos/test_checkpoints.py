@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 from pathlib import Path
 
 import psycopg
@@ -38,14 +37,18 @@ def databases():
     """URLs of result backends: PostgreSQL's is started when it is asked for."""
     topology = Topology()
 
-    def postgresql():
+    def started():
         if "postgresql" not in topology.processes:
             topology.start_postgresql()
+
+    def postgresql():
+        started()
         # The login of workers, which can make no table.
         password = (topology.secrets / "postgresql_worker").read_text()
         return f"db+postgresql+psycopg://worker:{password}@{topology.ip['postgresql']}/taskbridge"
 
     def shop():
+        started()
         password = (topology.secrets / "postgresql").read_text()
         return f"postgresql+psycopg://taskbridge:{password}@{topology.ip['postgresql']}/taskbridge"
 
@@ -62,8 +65,9 @@ def served(request, rabbitmq, databases, tmp_path_factory):
     redis = request.getfixturevalue("redis_server") if request.param == "redis" else None
     results = redis.url if redis else databases()
     folder = tmp_path_factory.mktemp("checkpoints")
-    own = {} if redis else {"TASKBRIDGE_DATABASES": f"shop={databases.shop()}"}
-    stack = Stack(folder, rabbitmq.new_vhost(), TASKBRIDGE_RESULT_URL=results, **QUICK, **own)
+    shop = f"shop={databases.shop()}"
+    variables = {"TASKBRIDGE_RESULT_URL": results, "TASKBRIDGE_DATABASES": shop}
+    stack = Stack(folder, rabbitmq.new_vhost(), **variables, **QUICK)
     try:
         stack.start_server()
         yield stack
@@ -240,11 +244,11 @@ class Reference:
 
     def __init__(self, stack, inputs, name):
         self.stack, self.name = stack, name
-        self.shop = dict(stack.settings.databases).get("shop")
+        self.shop = dict(stack.settings.databases)["shop"]
         self.table = f"t{random.randrange(10**9)}"
         arguments = {
             "checksum": [str(inputs / "files"), "manifest"],
-            "import_csv": [str(inputs / "rows.csv"), self.shop and "shop", self.table],
+            "import_csv": [str(inputs / "rows.csv"), "shop", self.table],
             "thumbnails": [str(inputs / "pictures"), "out"],
         }
         self.job = Watched(stack, f"workers.jobs.{name}", *arguments[name])
@@ -273,15 +277,9 @@ class Reference:
 
     def _import_csv(self, result):
         query = f"SELECT * FROM {self.table}"
-        if self.shop:
-            with psycopg.connect(self.shop.replace("+psycopg", "")) as database:
-                # As they are stored: a large table may be read from its middle.
-                return database.execute(f"{query} ORDER BY ctid").fetchall()
-        database = sqlite3.connect(result["database"])
-        try:
-            return database.execute(query).fetchall()
-        finally:
-            database.close()
+        with psycopg.connect(self.shop.replace("+psycopg", "")) as database:
+            # As they are stored: a large table may be read from its middle.
+            return database.execute(f"{query} ORDER BY ctid").fetchall()
 
     def _thumbnails(self, result):
         folder = Path(result["output"])

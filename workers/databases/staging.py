@@ -108,13 +108,7 @@ class Staging:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE}"))
             mine = (numbers.c.name == self.table.name, numbers.c.attempt == self._attempt)
-            try:
-                held = connection.execute(update(numbers).where(*mine).values(at=time.time()))
-            except DBAPIError:
-                # The file of the database is that of another attempt, or has its name by now.
-                if inspect(self._engine).has_table(numbers.name, schema=numbers.schema):
-                    raise
-                raise Superseded from None
+            held = connection.execute(update(numbers).where(*mine).values(at=time.time()))
             if not held.rowcount:
                 raise Superseded
             yield connection

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from celery.exceptions import Ignore
-
-from bridge.errors import InputError, JobCancelled
+from bridge.errors import InputError
 from workers.files.paths import encodable, not_a_path, of_home, shown
 from workers.files.tree import Parts, Tree
 from workers.running import job_id, owner, settings_here
@@ -136,34 +134,6 @@ class Output:
         """
         with self._replacement() as (part, _):
             yield Path(self.tree.root, *self.parts[:-1], part)
-
-    @contextlib.contextmanager
-    def resumed(self, work: str) -> Iterator[Path]:
-        """Give the path of a file that becomes this one when the ``with`` block ends well.
-
-        It is that of an earlier attempt of the work, if there was one: it is removed where the
-        block raises an ``Exception`` or ``JobCancelled``, and stays if the process is told to exit.
-
-        Args:
-            work: what all attempts of the work have in common, and no other work has.
-
-        Raises:
-            InputError: the file cannot be written; an earlier version of it is untouched.
-        """
-        key = hashlib.sha256(work.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        part = Output(self.tree, (*self.parts[:-1], f".{key}.part"), self.root)
-        with self._writing(), self.tree.folder(self.parts[:-1], make=True) as folder:
-            flags = os.O_CREAT | os.O_NOFOLLOW | os.O_RDWR
-            os.close(os.open(part.parts[-1], flags, 0o600, dir_fd=folder))
-            try:
-                yield Path(self.tree.root, *part.parts)
-                with part.open() as file:
-                    os.fsync(file.fileno())
-                os.rename(part.parts[-1], self.parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
-            except (Exception, JobCancelled) as error:
-                if not isinstance(error, Ignore):  # another attempt goes on with it
-                    _remove(folder, part.parts[-1])
-                raise
 
     @contextlib.contextmanager
     def _replacement(self) -> Iterator[tuple[str, BinaryIO]]:

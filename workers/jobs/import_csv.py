@@ -61,7 +61,7 @@ def import_csv(
     float, date, datetime (without or with time zone), else text. Blank fields become NULL. Rows
     that do not have as many fields as the header are logged with their line and left out. The file
     is read twice: once for the types, once for the rows. A later attempt goes on after the last
-    batch that is in.
+    batch that is in a ``database``, and fills a new file anew.
 
     Args:
         path: the CSV file: relative to an input root, or absolute and below one.
@@ -92,7 +92,7 @@ def import_csv(
         task = work(source.version, database, table)
     with (
         CsvFile(path) as source,
-        _opened(database, source.path.stem, task) as (engine, owners, where),
+        _opened(database, source.path.stem) as (engine, owners, where),
         Complaints() as skipped,
     ):
         name = identifier(source.path.stem) if table is None else table
@@ -114,16 +114,15 @@ def import_csv(
 
 
 @contextmanager
-def _opened(
-    database: str | None, stem: str, task: str
-) -> Iterator[tuple[Engine, TableOwners | None, str]]:
+def _opened(database: str | None, stem: str) -> Iterator[tuple[Engine, TableOwners | None, str]]:
     """Give the database to fill, the owners of its tables, and its name in the result."""
     if database is not None:
         with opened(named_url(database), database) as engine:
             yield engine, TableOwners(engine, owner()), database
     else:
         file = job_output().inner(f"{stem}.sqlite").check()
-        with file.resumed(task) as part, opened(sqlite_url(part), shown(file.path)) as engine:
+        # Each attempt has a file: two that run at once, after a cut, must not have one.
+        with file.replacement() as part, opened(sqlite_url(part), shown(file.path)) as engine:
             yield engine, None, shown(file.path)
             compact(engine)
 

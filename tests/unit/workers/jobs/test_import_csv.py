@@ -673,16 +673,15 @@ class Died(BaseException):
     """The process of an attempt dies."""
 
 
-@pytest.fixture(params=[None, "shared"], ids=["a file of its own", "a shared database"])
-def resumed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    """Make all jobs attempts of one task; the name of the database."""
+@pytest.fixture
+def one_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make all jobs attempts of one task."""
     monkeypatch.setattr(module, "work", lambda *about: " ".join(map(str, about)))
     monkeypatch.setattr("workers.files.outputs.job_id", lambda: "job")
     monkeypatch.setattr("workers.databases.filling.INTERVAL", 0)
-    return request.param
 
 
-def dying(path: Path, database: str | None, at: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+def dying(path: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the checkpoint of an attempt that dies with that batch."""
     count, real = 0, workers.databases.filling._insert
 
@@ -696,34 +695,29 @@ def dying(path: Path, database: str | None, at: int, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch, record(owner=OWNER) as reported:
         patch.setattr(workers.databases.filling, "_insert", insert)
         with pytest.raises(Died):
-            import_csv(str(path), database, batch=100)
+            import_csv(str(path), "shared", batch=100)
     return reported.checkpoint
 
 
-def of(own: Path, shared: Path, database: str | None) -> Path:
-    """The SQLite file that a job fills."""
-    return shared if database else next(own.parent.glob("*/people.sqlite"))
-
-
 def test_a_later_attempt_goes_on_after_the_last_batch_that_is_in(
-    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None
+    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, one_task: None
 ) -> None:
     path = csv_file(tmp_path, "a,b\n" + "".join(f"{n},x{n}\n" for n in range(450)) + "bad\n")
-    state = dying(path, resumed, 3, monkeypatch)
+    state = dying(path, 3, monkeypatch)
     assert state["rows"] == 200
     monkeypatch.setattr(module, "_types", None)  # it is not read for its types again
     with record(owner=OWNER, restored=state) as reported:
-        result = import_csv(str(path), resumed, batch=100)
+        result = import_csv(str(path), "shared", batch=100)
     counts = [bar["n"] for event in reported.events for bar in event["data"].get("bars", ())]
     assert result["rows"] == 450
     assert result["skipped"] == 1
     assert min(counts, default=200) >= 200
-    assert rows(of(own, shared, resumed)) == [(n, f"x{n}") for n in range(450)]
-    assert tables(of(own, shared, resumed)) == ["people"]
+    assert rows(shared) == [(n, f"x{n}") for n in range(450)]
+    assert tables(shared) == ["people"]
 
 
 def test_an_attempt_that_was_taken_over_adds_nothing_and_stores_no_result(
-    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None
+    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, one_task: None
 ) -> None:
     path = csv_file(tmp_path, "a\n" + "".join(f"{n}\n" for n in range(450)))
     real, froze = module.Filling.insert, []
@@ -732,24 +726,43 @@ def test_an_attempt_that_was_taken_over_adds_nothing_and_stores_no_result(
         if filling.rows == 200 and not froze:
             froze.append(True)
             with record(owner=OWNER):
-                assert import_csv(str(path), resumed, batch=100)["rows"] == 450
+                assert import_csv(str(path), "shared", batch=100)["rows"] == 450
         real(filling, batch)
 
     monkeypatch.setattr(module.Filling, "insert", insert)
     with pytest.raises(Ignore):
-        import_csv(str(path), resumed, batch=100)
-    assert rows(of(own, shared, resumed)) == [(n,) for n in range(450)]
+        import_csv(str(path), "shared", batch=100)
+    assert rows(shared) == [(n,) for n in range(450)]
+
+
+def test_two_attempts_at_once_that_fill_a_file_of_the_jobs_own_disturb_each_other_in_nothing(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch, one_task: None
+) -> None:
+    path = csv_file(tmp_path, "a\n" + "".join(f"{n}\n" for n in range(450)))
+    real, results = module.Filling.insert, []
+
+    def insert(filling: Any, batch: Any) -> None:
+        if filling.rows == 200 and not results:
+            results.append(None)
+            with record(owner=OWNER):
+                results.append(import_csv(str(path), batch=100))
+        real(filling, batch)
+
+    monkeypatch.setattr(module.Filling, "insert", insert)
+    results.append(import_csv(str(path), batch=100))
+    assert results[1] == results[2]
+    assert rows(results[1]["database"]) == [(n,) for n in range(450)]
 
 
 def test_a_file_that_changed_since_is_imported_anew(
-    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None
+    tmp_path: Path, own: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, one_task: None
 ) -> None:
     path = csv_file(tmp_path, "a\n" + "1\n" * 450)
-    state = dying(path, resumed, 3, monkeypatch)
+    state = dying(path, 3, monkeypatch)
     csv_file(tmp_path, "a\n" + "x\n" * 300)
     with record(owner=OWNER, restored=state):
-        assert import_csv(str(path), resumed, batch=100)["columns"] == {"a": "text"}
-    assert rows(of(own, shared, resumed)) == [("x",)] * 300
+        assert import_csv(str(path), "shared", batch=100)["columns"] == {"a": "text"}
+    assert rows(shared) == [("x",)] * 300
 
 
 def test_rows_of_a_work_that_nobody_goes_on_with_are_removed_later(
@@ -757,7 +770,7 @@ def test_rows_of_a_work_that_nobody_goes_on_with_are_removed_later(
 ) -> None:
     path = csv_file(tmp_path, "a\n" + "1\n" * 450)
     monkeypatch.setattr("workers.databases.filling.INTERVAL", 0)
-    dying(path, "shared", 3, monkeypatch)
+    dying(path, 3, monkeypatch)
     assert len(tables(shared)) == 1
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 90_000)
