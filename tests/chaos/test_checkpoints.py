@@ -377,3 +377,5 @@ def test_a_reference_job_makes_the_same_at_twenty_moments(served, inputs, name, 
             for _ in range(2 - len(workers_of(served))):
                 start_worker(served, TASKBRIDGE_BROKER_URL=over_link)
             assert_unharmed(served, inputs, name, how, link)
+        for worker in workers_of(served):
+            worker.kill()  # without the link they are of no use to another test
