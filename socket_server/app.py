@@ -39,6 +39,7 @@ from socket_server.liveness.supervision import Supervision
 from socket_server.observability.metrics import Metrics
 from socket_server.observability.tracing import new_tracer
 from socket_server.watching.auth import Auth
+from socket_server.watching.event_stream import EventStreams
 from socket_server.watching.job_lookup import JobLookup
 from socket_server.watching.namespace import JobsNamespace
 
@@ -154,8 +155,9 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
     jobs = JobsNamespace(core.bridge, journal, lookup, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
+    streams = EventStreams(sio, jobs, journal)
     health = Health(manager, lambda: reach.seconds)
-    flask = _with_state_lock(new_http(settings, auth, lookup, health), core.state_lock)
+    flask = _with_state_lock(new_http(settings, auth, lookup, health, streams), core.state_lock)
     front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)

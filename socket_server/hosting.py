@@ -20,7 +20,11 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from bridge.errors import SettingsError
 from bridge.protocol.error_codes import error_object
 from socket_server.connection.bounded_socket import SOCKETS, WSGIObject
-from socket_server.connection.guard_middleware import answer_with, is_websocket
+from socket_server.connection.guard_middleware import (
+    answer_with,
+    is_event_stream,
+    is_websocket,
+)
 
 __all__ = ["NO_WEBSOCKETS", "SOCKET_IO", "Host", "check_start"]
 
@@ -91,7 +95,8 @@ class Host:
             environ["wsgi.url_scheme"] = "https" if secure else "http"
         start = _without_hop_by_hop(start_response)
         websocket = is_websocket(environ)
-        if not environ.get("PATH_INFO", "").startswith(SOCKET_IO):
+        stays = is_event_stream(environ) or environ.get("PATH_INFO", "").startswith(SOCKET_IO)
+        if not stays:
             environ[NO_WEBSOCKETS] = self._flaw(environ, websocket=True)
         elif (flaw := self._flaw(environ, websocket)) is not None:
             self._tell(flaw)

@@ -241,5 +241,6 @@ def _note(message, errors):
     # The browser reports a refused or cut connection itself; that is what some tests cause. While
     # there is none, a client asks the server whether it lets its origin in.
     asked = message.location.get("url", "").partition("?")[0].endswith("/api/origin")
-    if message.type == "error" and "WebSocket" not in message.text and not asked:
+    streamed = message.location.get("url", "").endswith("/events")
+    if message.type == "error" and "WebSocket" not in message.text and not (asked or streamed):
         errors.append(message.text)

@@ -22,6 +22,9 @@ __all__ = [
     "PushesDropped",
     "RefreshAnswer",
     "RefreshRequest",
+    "StreamEnd",
+    "StreamPush",
+    "StreamSnapshot",
     "TokenExpiring",
     "TokenRenewed",
     "UnwatchAnswer",
@@ -210,3 +213,28 @@ class PushesDropped(TypedDict):
 
     #: How many of the job or the owner.
     count: int
+
+
+class StreamSnapshot(TypedDict):
+    """``snapshot`` of an event stream: the answer to ``watch``, whose events follow one by one."""
+
+    ok: Literal[True]
+    snapshot: SnapshotData
+    #: Whether the client, with these events, has seen every event of the job except progress.
+    recovered: bool
+    cursor: str | None
+
+
+class StreamPush(TypedDict):
+    """``push`` of an event stream: an event of the application's own."""
+
+    #: Its name.
+    event: str
+    #: Its arguments.
+    data: list[Any]
+
+
+class StreamEnd(TypedDict):
+    """``end`` of an event stream: the job has ended."""
+
+    state: JobState

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -21,6 +22,7 @@ __all__ = [
     "FULL",
     "GuardMiddleware",
     "answer_with",
+    "is_event_stream",
     "is_websocket",
     "refuse_origin",
 ]
@@ -31,6 +33,9 @@ FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED
 IGNORED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_REAL_IP")
 #: Seconds by which the answer 429 to a client over its rate limit is delayed.
 PAUSE = 1.0
+
+#: Path of a job's event stream.
+EVENTS = re.compile("/api/jobs/[^/]+/events")
 
 Answer = Callable[[StartResponse], list[bytes]]
 
@@ -64,7 +69,8 @@ class GuardMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         self._sleep(0)  # other clients run between the requests that one connection pipelines
-        key, staying = key_of(environ), is_websocket(environ)
+        key, websocket = key_of(environ), is_websocket(environ)
+        staying = websocket or is_event_stream(environ)
         self._gate.begin(key, environ, self._time_for(environ, staying))
         self._settle_address(environ)
         # The compression that clients offer would cost 300 KiB of memory per connection.
@@ -79,7 +85,7 @@ class GuardMiddleware:
                 self._limits.leave(address)
 
         try:
-            refusal = self._refusal(environ, staying, address) if admitted else FULL
+            refusal = self._refusal(environ, websocket, address) if admitted else FULL
             if refusal:
                 environ.get(HANG_UP, int)()
             answer = refusal(start_response) if refusal else self._app(environ, start_response)
@@ -114,14 +120,14 @@ class GuardMiddleware:
         if host := told["HTTP_X_FORWARDED_HOST"].rpartition(",")[2].strip():
             environ["HTTP_HOST"] = host
 
-    def _refusal(self, environ: WSGIEnvironment, staying: bool, address: str) -> Answer | None:
+    def _refusal(self, environ: WSGIEnvironment, websocket: bool, address: str) -> Answer | None:
         if self._limits.is_too_fast(address):
             self._sleep(PAUSE)
             return answer_with("429 Too Many Requests", ("Retry-After", "1"))
         if self._has_too_much(environ):
             hit("max_message")
             return answer_with("413 Content Too Large")
-        if staying and environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in ("8", "13"):
+        if websocket and environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in ("8", "13"):
             return answer_with("426 Upgrade Required", ("Sec-WebSocket-Version", "13"))
         return None
 
@@ -142,6 +148,12 @@ def is_websocket(environ: WSGIEnvironment) -> bool:
     # Requests with another method may have a body, which has a deadline whatever the headers say.
     upgrade = environ.get("HTTP_UPGRADE", "").lower()
     return bool(environ["REQUEST_METHOD"] == "GET" and upgrade == "websocket")
+
+
+def is_event_stream(environ: WSGIEnvironment) -> bool:
+    """Whether a request asks for an event stream, whose answer lasts like a WebSocket."""
+    is_path = EVENTS.fullmatch(environ.get("PATH_INFO", ""))
+    return environ["REQUEST_METHOD"] == "GET" and is_path is not None
 
 
 def _is_last(environ: WSGIEnvironment) -> bool:

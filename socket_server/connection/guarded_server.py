@@ -6,6 +6,7 @@ libraries that this module, ``bounded_websocket`` and ``__main__`` use still exi
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -15,12 +16,15 @@ from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import socketio
+from engineio.socket import Socket
 from socketio import packet
 
+from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import NAMESPACE
+from bridge.protocol.request_types import ErrorObject
 from bridge.settings import Settings
 from socket_server.concurrency.state_lock import StateLock
-from socket_server.connection.bounded_socket import BOUNDED
+from socket_server.connection.bounded_socket import BOUNDED, bound
 from socket_server.connection.bounded_websocket import FIRST
 from socket_server.connection.guard_middleware import answer_with, is_websocket
 from socket_server.connection.guarded_engine import GuardedEngine, address_of
@@ -42,6 +46,9 @@ MAX_ATTEMPTS = 5
 BINARY = re.compile(r"[56]\d*-?(/[^,?\[]*)?")
 
 
+#: Why an event stream is refused: by a limit, or while the server stops.
+TOO_MANY = error_object("too_many_connections", "too many connections")
+STOPS = error_object("unavailable", "the server stops: connect again")
 NOT_AGAIN = answer_with("400 Bad Request", body="the session has a WebSocket")
 
 
@@ -163,6 +170,46 @@ class GuardedServer(socketio.Server):
         super().disconnect(sid, namespace, ignore_queue)
         if eio_sid is not None:
             self._note_stranger(eio_sid)
+
+    def open_stream(
+        self, environ: WSGIEnvironment, auth: object
+    ) -> tuple[Socket, ErrorObject | None]:
+        """Connect a client that reads an event stream to ``/jobs``, with the state lock held.
+
+        Args:
+            environ: WSGI environment of its request.
+            auth: auth payload, as other clients send it.
+
+        Returns:
+            Its Engine.IO socket, whose queue is empty, and None; or a closed one, and why it is
+            refused.
+        """
+        first = dict(environ)  # the copy has what ends the connection while a write waits
+        first[BOUNDED] = bound(first, 0, self.sleep)
+        sid = self.eio.generate_id()
+        self.eio.sockets[sid] = Socket(self.eio, sid)
+        one = self.eio.sockets[sid]
+        try:
+            if self._handle_eio_connect(sid, first) is False:
+                return self._refused_stream(one, TOO_MANY)
+            self._handle_connect(sid, NAMESPACE, auth)
+            reply = one.queue.get(block=False)
+        except BaseException:
+            self.close_stream(one)
+            raise
+        kind, _, payload = ("" if reply is None else reply.data).partition(",")
+        if kind.startswith(str(packet.CONNECT_ERROR)):
+            return self._refused_stream(one, json.loads(payload)["data"])
+        return (one, None) if kind else self._refused_stream(one, STOPS)
+
+    def _refused_stream(self, one: Socket, refusal: ErrorObject) -> tuple[Socket, ErrorObject]:
+        self.close_stream(one)
+        return one, refusal
+
+    def close_stream(self, one: Socket) -> None:
+        """End a client that reads an event stream, with the state lock held."""
+        one.close(wait=False, abort=True)
+        self.eio.sockets.pop(one.sid, None)
 
     def _note_stranger(self, eio_sid: str) -> None:
         if eio_sid in self.environ:

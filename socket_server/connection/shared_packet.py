@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import cached_property
 
 from engineio import packet
 
@@ -11,6 +12,7 @@ from socket_server.connection.send_queue import (
     Queued,
 )
 from socket_server.messages.answer import Answer
+from socket_server.messages.server_sent import Translation, translated
 from socket_server.messages.websocket_frame import BINARY, frame
 
 __all__ = ["Shared", "framed"]
@@ -42,6 +44,11 @@ class Shared(packet.Packet):
     def text(self) -> str:
         """The Engine.IO packet."""
         return self.data[self._begin :].decode()
+
+    @cached_property
+    def translation(self) -> Translation:
+        """The packet as server-sent events; translated at the first use, and once for all."""
+        return translated(self.text[1:])
 
 
 class Framed:

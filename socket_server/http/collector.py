@@ -84,6 +84,7 @@ class Collector:
         manager, clients = self._manager, self._jobs.clients
         yield "connections", "Connections that are open, whatever they are for.", len(self._gate)
         yield "clients", "Clients that were let in.", len(clients)
+        yield "event_streams", "Of those, clients that read an event stream.", clients.streams
         yield "watches", "Jobs that clients watch, each for each client.", clients.watches
         yield "journal_jobs", "Jobs that are held.", len(self._journal)
         yield "journal_unfinished", "Of those, jobs that have not ended.", self._journal.unended

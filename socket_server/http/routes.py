@@ -17,9 +17,11 @@ from bridge.protocol.request_types import ErrorCode
 from bridge.settings import Settings
 from socket_server.hosting import NO_WEBSOCKETS
 from socket_server.http.celery_progress import as_celery_progress
+from socket_server.http.event_streams import event_stream_view
 from socket_server.http.health import Health
 from socket_server.limits.origins import Origins
 from socket_server.watching.auth import Auth
+from socket_server.watching.event_stream import EventStreams
 from socket_server.watching.job_lookup import JobLookup
 
 __all__ = ["new_health", "new_http"]
@@ -42,7 +44,9 @@ SECURITY_HEADERS = {
 }
 
 
-def new_http(settings: Settings, auth: Auth, lookup: JobLookup, health: Health) -> Flask:
+def new_http(
+    settings: Settings, auth: Auth, lookup: JobLookup, health: Health, streams: EventStreams
+) -> Flask:
     """Return the WSGI application that is served beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
     http.after_request(_secure)
@@ -51,6 +55,8 @@ def new_http(settings: Settings, auth: Auth, lookup: JobLookup, health: Health) 
     http.get("/api/origin")(_origin(settings))
     job = _job(auth, lookup)
     http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
+    events = event_stream_view(streams, settings, _bearer)
+    http.get("/api/jobs/<id>/events", endpoint="events")(events)
     http.get("/api/progress/<id>", endpoint="progress")(_progress(job, lookup, settings))
     _add_health(http, settings, health)
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))

@@ -256,7 +256,7 @@ class Journal:
         recovered = after is not None
         if after is None:
             after = record.forgotten.offset
-        newest = record.last.cursor(self.epoch)
+        newest = self.cursor(job)
         length = record.length_after(after)
         return View(
             snapshot=self._texts.of(record.snapshot),
@@ -265,6 +265,14 @@ class Journal:
             recovered=recovered,
             cursor=newest,
         )
+
+    def cursor(self, job: str) -> str:
+        """Return the cursor of a client that has all events of a job.
+
+        Raises:
+            KeyError: the job is not held.
+        """
+        return self._records[job].last.cursor(self.epoch)
 
     def _reader(self, job: str) -> Following:
         """Return a function that reads a job's events one by one, until one is missing."""

@@ -36,7 +36,7 @@ class View:
     def encode(self, **more: object) -> Body:
         """Return the answer of ``watch``, with more fields; its events can be read once."""
         fields = {"snapshot": self.snapshot, "recovered": self.recovered, "cursor": self.cursor}
-        return Body({**more, **fields}, self.excerpt, ",".join(self.verdicts))
+        return Body({**more, **fields}, self.excerpt, self.verdicts)
 
     @property
     def events(self) -> list[JobEvent]:

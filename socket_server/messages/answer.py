@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from engineio import packet
 
@@ -29,21 +29,32 @@ class Body:
     Args:
         fields: mapping of names to JSON values; :class:`Encoded` ones, alone or in lists, too.
         excerpt: events for the field ``events``; None for no such field.
-        more: further events for that field, encoded and joined by commas.
+        more: JSON of further events for that field.
     """
 
-    __slots__ = ("end", "excerpt", "head")
+    __slots__ = ("excerpt", "fields", "inside", "more")
 
     def __init__(
-        self, fields: Mapping[str, object], excerpt: Excerpt | None = None, more: str = ""
+        self,
+        fields: Mapping[str, object],
+        excerpt: Excerpt | None = None,
+        more: Sequence[str] = (),
     ) -> None:
-        inside = ",".join(f'"{name}":{_encode(value)}' for name, value in fields.items())
-        self.excerpt = excerpt
-        if excerpt is None:
-            self.head, self.end = f"{{{inside}}}", ""
-        else:
-            self.head = f'{{{inside},"events":['
-            self.end = f"{',' if excerpt and more else ''}{more}]}}"
+        self.fields, self.excerpt, self.more = fields, excerpt, more
+        #: JSON of the fields, without the braces around them.
+        self.inside = ",".join(f'"{name}":{_encode(value)}' for name, value in fields.items())
+
+    @property
+    def head(self) -> str:
+        """The payload up to the first event of the excerpt."""
+        return f"{{{self.inside}}}" if self.excerpt is None else f'{{{self.inside},"events":['
+
+    @property
+    def end(self) -> str:
+        """The payload after the last event of the excerpt."""
+        if self.excerpt is None:
+            return ""
+        return f"{',' if self.excerpt and self.more else ''}{','.join(self.more)}]}}"
 
     @property
     def size(self) -> int:

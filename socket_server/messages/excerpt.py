@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bridge.protocol.json_types import JobEvent
 
-__all__ = ["Excerpt", "Forgotten"]
+__all__ = ["NO_EVENTS", "Excerpt", "Forgotten"]
 
 #: Returns offset and JSON of the event after an offset; None if the journal has dropped it.
 Following = Callable[[int], tuple[int, str] | None]
@@ -53,10 +53,7 @@ class Excerpt:
         """
         parts = []
         while most > 0 and self.left:
-            found = self._following(self._after)
-            if found is None or found[0] > self._last:
-                raise Forgotten("the client reads more slowly than the journal forgets")
-            offset, text = found
+            offset, text = self._next()
             if self._begun and not self._position:
                 parts.append(",")
             parts.append(part := text[self._position : self._position + most])
@@ -66,7 +63,28 @@ class Excerpt:
                 self._after, self._position = offset, 0
         return "".join(parts)
 
+    def event(self) -> str:
+        """Return the next event's JSON; "" at the end. Not for an excerpt that ``read`` has begun.
+
+        Raises:
+            Forgotten: the journal has dropped the next event.
+        """
+        if not self.left:
+            return ""
+        self._after, text = self._next()
+        return text
+
+    def _next(self) -> tuple[int, str]:
+        found = self._following(self._after)
+        if found is None or found[0] > self._last:
+            raise Forgotten("the client reads more slowly than the journal forgets")
+        return found
+
     def events(self) -> list[JobEvent]:
         """Read all events, and return them decoded."""
         events: list[JobEvent] = json.loads(f"[{self.read(self.size or 1)}]")
         return events
+
+
+#: The events of a job that the journal does not hold.
+NO_EVENTS = Excerpt(lambda _: None, after=0, last=0, size=0)

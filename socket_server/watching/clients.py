@@ -76,6 +76,8 @@ class Clients:
         self._namespace, self._limits = namespace, limits
         self._session_notice = min(NOTICE, LAST_PART * session_ttl)
         self._clients: dict[str, Client] = {}
+        #: Number of clients that read an event stream.
+        self.streams = 0
 
     def __len__(self) -> int:
         return len(self._clients)

@@ -24,6 +24,7 @@ from socket_server.concurrency.pace import Pace
 from socket_server.journal.journal import Journal
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.answer import Body
+from socket_server.messages.excerpt import NO_EVENTS
 from socket_server.messages.requests import Refused, answered, text, whole
 from socket_server.observability.logs import tell
 from socket_server.watching.auth import Admission, Auth
@@ -181,7 +182,7 @@ class JobsNamespace(socketio.Namespace):
         self.server.state_lock.outside(self._pace.wait)
 
     @answered
-    def on_watch(self, sid: str, request: JSONObject) -> JSONObject | Body:
+    def on_watch(self, sid: str, request: JSONObject) -> Body:
         cursor = text(request, "cursor", required=False) or None
         self._await_cursor(sid, cursor)
         job, found = self._named(sid, request, "watch")
@@ -189,7 +190,8 @@ class JobsNamespace(socketio.Namespace):
             if found.state not in TERMINAL:
                 self._lookup.hold(found)
                 self.clients.watch(sid, job)  # its events come once it starts, or goes on
-            return {"snapshot": found.encode(), "events": [], "recovered": False, "cursor": None}
+            told = {"ok": True, "snapshot": found.encode(), "recovered": False, "cursor": None}
+            return Body(told, NO_EVENTS)
         self._await_turn()
         if job not in self._journal:
             raise JobNotFound(f"no job {job} that this token names")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.event_stream import EventStreamClient
 from support.stack import Stack
 from support.wait import until
 from support.watched import Watched
@@ -40,6 +41,16 @@ def test_a_job_is_cancelled(stack):
     job.until("progress")
     stack.bridge.cancel(job.id)
     assert job.end()["state"] == "cancelled"
+
+
+def test_a_job_is_streamed_as_server_sent_events_until_its_end(stack):
+    job = stack.bridge.enqueue("support.talk", [200], owner="me")
+    client = EventStreamClient(stack.port, f"/api/jobs/{job.id}/events", token=job.token)
+    told = list(client)
+    lines = [line["message"] for one in told for line in one.data.get("data", {}).get("lines", [])]
+    assert lines == [f"line {number}" for number in range(200)]
+    assert told[-1].data == {"state": "succeeded"}
+    assert client.statuses == [200, 204]
 
 
 def test_a_server_that_was_killed_and_is_back_has_missed_nothing(stack):

@@ -36,8 +36,8 @@ ignore_errors = True
 """
 #: Programs that a person is told to run, beside our own.
 PROGRAMS = {
-    ".", "cd", "celery", "cp", "docker", "export", "find", "gunicorn", "kubectl", "ls", "make",
-    "pip", "python", "python3", "rabbitmqctl", "sha256sum", "uvicorn", "uwsgi",
+    ".", "cd", "celery", "cp", "curl", "docker", "export", "find", "gunicorn", "kubectl", "ls",
+    "make", "pip", "python", "python3", "rabbitmqctl", "sha256sum", "uvicorn", "uwsgi",
 }  # fmt: skip
 
 

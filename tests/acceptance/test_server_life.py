@@ -11,6 +11,7 @@ import socketio
 
 from bridge.client.socket_client import SocketClient
 from bridge.protocol.event import NAMESPACE
+from support.event_stream import EventStreamClient
 from support.ports import free_port
 from support.stack import MODE, OWN_SERVERS, Stack
 from support.wait import until
@@ -125,9 +126,14 @@ def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_en
         auth={"token": stack.token(owner="me")},
         transports=["websocket"],
     )
+    stream = EventStreamClient(stack.port, f"/api/jobs/{job.id}/events", token=job.token)
+    streamed = stream.in_background()
     try:
         client.call("watch", {"job": job.id}, namespace=NAMESPACE, timeout=15)
         until(lambda: "progress" in dict(heard), 15, "the job to run")
+        until(lambda: len(streamed) > 1, 15, "events of the stream")
+        assert figures(stack)["taskbridge_event_streams"] == 1
+        assert figures(stack)["taskbridge_clients"] == 2
         stack.server.signal(15)
         until(lambda: "draining" in dict(heard), 5, "to be told")
         after = dict(heard)["draining"]["after"]
@@ -144,4 +150,8 @@ def test_a_server_that_stops_delivers_until_each_client_is_sent_away_and_then_en
     if after > 1:
         assert "progress" in kinds[kinds.index("draining") :]
     assert stack.server.wait(10) == 0
-    assert re.search(r"1 clients were sent away", stack.server.output)
+    assert re.search(r"2 clients were sent away", stack.server.output)
+    until(lambda: stream.over, 10, "the end of the stream")
+    [notice] = [one for one in streamed if one.event == "draining"]
+    assert 0 <= notice.data["after"] <= SPREAD
+    assert stream.flaw is None, "it ends as an answer does"

@@ -12,6 +12,7 @@ import socketio
 from playwright.sync_api import expect
 
 from bridge.errors import JobNotFound
+from support.event_stream import EventStreamClient
 from support.link import Link
 from support.ports import free_port
 from support.stack import Stack
@@ -103,6 +104,18 @@ def test_a_client_that_is_cut_off_comes_back_and_misses_nothing(stack):
                 link.cut()
     assert lines == [f"line {number}" for number in range(200)]
     assert watcher.recovered
+
+
+def test_a_job_is_streamed_as_server_sent_events_until_its_end(stack):
+    job = stack.bridge.enqueue("support.talk", [200], owner="me")
+    path = f"/taskbridge/api/jobs/{job.id}/events"
+    client = EventStreamClient(stack.port, path, token=job.token)
+    told = list(client)
+    lines = [line["message"] for one in told for line in one.data.get("data", {}).get("lines", [])]
+    assert lines == [f"line {number}" for number in range(200)]
+    assert (told[0].event, told[-1].event) == ("snapshot", "end")
+    assert told[-1].data == {"state": "succeeded"}
+    assert client.statuses == [200, 204], "a client that knows the end is told not to come back"
 
 
 def test_a_running_job_is_cancelled_by_a_client(stack, connect):

@@ -15,6 +15,8 @@ import socketio
 from bridge.client.socket_client import SocketClient
 from bridge.protocol.event import NAMESPACE
 from support.applications import sessions
+from support.documents import blocks
+from support.link import Link
 from support.raw import Raw
 from support.wait import until
 
@@ -117,6 +119,8 @@ class Follower:
         return NAMESPACE in self.client.namespaces
 
 
+#: Lines of a job during which a stream is cut twice.
+LINES = 600
 #: Seconds for which a session's grant holds in these tests.
 BOUND = 3.0
 
@@ -150,6 +154,66 @@ def test_who_logs_out_hears_nothing_more_and_who_stays_misses_nothing(serve, mod
     with pytest.raises(socketio.exceptions.ConnectionError):
         Follower(stack, leaves)
     ada.client.shutdown()
+
+
+EVENT_SOURCE = """
+(job) => {
+  const seen = (window.seen = { lines: [], recovered: [], end: null });
+  const source = (window.source = new EventSource(`/api/jobs/${job}/events`));
+  source.addEventListener("snapshot", ({ data }) => {
+    seen.recovered.push(JSON.parse(data).recovered);
+  });
+  source.addEventListener("job", ({ data }) => {
+    const event = JSON.parse(data);
+    for (const line of event.data.lines ?? []) seen.lines.push(line.message);
+  });
+  source.addEventListener("end", ({ data }) => { seen.end = JSON.parse(data).state; });
+}
+"""
+
+
+def test_an_eventsource_has_a_session_is_cut_off_and_stops_when_the_job_or_session_has_ended(
+    serve, flask_cookie, page
+):
+    stack = serve("flask_session", TASKBRIDGE_SESSION_TTL="5")
+    stack.start_worker()
+
+    def seen():
+        return page.evaluate("window.seen")
+
+    with Link(stack.port) as link:
+        url = f"http://127.0.0.1:{link.port}"
+        cookie = {"name": "session", "value": flask_cookie("ada"), "url": url}
+        page.context.add_cookies([cookie])
+        page.goto(url)
+        job = stack.bridge.enqueue("support.counts", [LINES], owner="ada")
+        page.evaluate(EVENT_SOURCE, job.id)
+        for number in (1, 2):
+            until(lambda number=number: len(seen()["recovered"]) == number, 30, "a stream")
+            news = len(seen()["lines"]) + 10
+            until(lambda news=news: len(seen()["lines"]) >= news, 30, f"{news} lines")
+            link.cut()
+        until(lambda: seen()["end"], 60, "the end")
+        assert seen()["end"] == "succeeded"
+        assert seen()["lines"] == [f"line {number}" for number in range(LINES)]
+        assert seen()["recovered"] == [True] * 3
+        until(lambda: page.evaluate("source.readyState") == 2, 30, "no more attempts to connect")
+        job = stack.bridge.enqueue("support.work", [60], owner="ada")
+        [block] = [one for one in blocks("js") if "EventSource" in one.text]
+        page.evaluate("window.told = []; window.draw = (...told) => window.told.push(told); null")
+        page.evaluate(f"(id) => {{ {block.text}\n follow(id); }}", job.id)
+
+        def told():
+            return [data.get("type") or data.get("code") or name for name, data in drawn()]
+
+        def drawn():
+            return page.evaluate("window.told")
+
+        until(lambda: "progress" in told(), 30, "progress")
+        sessions.end_flask_sessions()
+        until(lambda: "unauthorized" in told(), 15, "to be told of the end")
+        assert (told()[0], told()[-1]) == ("snapshot", "unauthorized")
+        page.goto("about:blank")
 
 
 def test_a_django_session_is_enough(serve):

@@ -20,6 +20,7 @@ from playwright.sync_api import expect
 
 from bridge.client.watcher import Watcher
 from bridge.errors import TaskbridgeError
+from support.event_stream import EventStreamClient
 from support.ports import free_port, is_listening
 from support.process import ROOT
 
@@ -151,6 +152,10 @@ def test_without_websockets_clients_are_told_so_and_long_polling_works(serve, st
         while (event := client.receive(timeout=20))[1]["type"] != "succeeded":
             assert fetch(f"{url}/") == (200, OWN_PAGE)
         assert event[1]["job"] == job
+    port = int(url.rpartition(":")[2])
+    stream = EventStreamClient(port, f"/taskbridge/api/jobs/{job}/events", token=token)
+    assert list(stream)[-1].data == {"state": "succeeded"}
+    assert stream.statuses == [200, 204], "server-sent events need no WebSocket"
     page.goto(f"{url}/taskbridge/?transports=websocket,polling#token={token}")
     expect(page.locator("#connection")).to_have_text("Live")
     expect(page.locator("#ended .job")).to_have_count(1)

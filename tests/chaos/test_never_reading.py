@@ -15,7 +15,7 @@ import pytest
 
 from bridge.errors import JobNotFound
 from bridge.sending.process_emitters import emitter_for
-from support.largest import REQUESTS, history_of, publish_largest
+from support.largest import FULL, REQUESTS, history_of, publish_largest
 from support.raw import Raw
 from support.stack import OWN_SERVERS
 from support.wait import until
@@ -147,6 +147,36 @@ class Polling:
         self._taking.send(f"GET {self._path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
 
+class Streaming:
+    """A client of an event stream that reads nothing of it.
+
+    Args:
+        stack: whose server.
+        number: of the client.
+    """
+
+    def __init__(self, stack, number):
+        address = f"127.0.1.{1 + number % HOSTS}"
+        self._raw = Raw("127.0.0.1", stack.port, address, receive_buffer=2048)
+        self._token = stack.token(owner=OWNER, ttl=3600)
+        self._asked = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._raw.close()
+
+    def say(self, _):
+        """Ask for the stream of the job with the longest history, once."""
+        if not self._asked:
+            line = f"GET /api/jobs/{FULL}/events HTTP/1.1"
+            self._raw.request_head(line, f"Authorization: Bearer {self._token}")
+        self._asked = True
+
+
+#: What each client of a way is; others have a WebSocket.
+KINDS = {"polling": Polling, "event streams": Streaming}
 #: Events of a job before it is watched, and those that come while the answer is on its way.
 HISTORY, LIVE = 800, 40
 #: Each way in which a server writes to clients; how many of them there are, and more settings.
@@ -156,11 +186,20 @@ WAYS = {
     "threads": ("threading", 40, {}),
     "gevent": ("gevent-serve", CLIENTS, {}),
     "gunicorn with gevent": ("gevent", 100, {}),
+    "event streams": ("eventlet", CLIENTS, {}),
+    "event streams on gevent": ("gevent-serve", CLIENTS, {}),
+    "event streams with threads": ("threading", 40, {}),
     "polling": ("eventlet", 100, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
     "polling with threads": ("threading", 40, {"TASKBRIDGE_TRANSPORTS": "websocket,polling"}),
 }
 #: Ways that differ from another one in a part that is tested elsewhere as well.
-LONG = {"eventlet on the libraries' own ways", "polling with threads", "gunicorn with gevent"}
+LONG = {
+    "eventlet on the libraries' own ways",
+    "event streams on gevent",
+    "event streams with threads",
+    "polling with threads",
+    "gunicorn with gevent",
+}
 
 
 @pytest.mark.timeout(240)
@@ -177,7 +216,8 @@ def test_the_largest_answers_cost_little_when_nobody_reads_them(
     server = stack.start_server()
     last = publish_largest(stack.settings, OWNER)
     until(lambda: is_running(stack, last), 60, "all events to be read")
-    new = Polling if way.startswith("polling") else lambda *who: connect(*who, OWNER)
+    kind = next((kind for name, kind in KINDS.items() if way.startswith(name)), None)
+    new = kind or (lambda *who: connect(*who, OWNER))
     pid = server.pid if mode in OWN_SERVERS else worker_of(server.pid)
     if mode == "threading":
         fill_pool(stack)
