@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bridge.settings import reference  # noqa: E402
-from scripts import protocol_schema  # noqa: E402
+from scripts import descriptions, protocol_schema  # noqa: E402
 
 #: Files of the repository that have a page, by what docs link to them as.
 OUTSIDE = {
@@ -21,26 +21,32 @@ OUTSIDE = {
     "../benchmarks/README.md": "benchmarks.md",
 }
 TABLE = "<!-- settings -->"
-#: The file with the JSON Schema; a link only on the site, since the repository does not have it.
-SCHEMA = "protocol.schema.json"
+#: Generated files; links only on the site, since the repository does not have them.
+GENERATED = {
+    "protocol.schema.json": protocol_schema.as_json,
+    "asyncapi.json": lambda: descriptions.as_json(descriptions.asyncapi()),
+    "openapi.json": lambda: descriptions.as_json(descriptions.openapi()),
+}
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that live outside of docs/, and the JSON Schema of the protocol."""
+    """Add the pages that live outside of docs/, and the generated descriptions of the protocol."""
     from mkdocs.structure.files import File
 
     for source, name in OUTSIDE.items():
         text = (ROOT / source.removeprefix("../")).read_text()
         files.append(File.generated(config, name, content=_inside(text)))
-    files.append(File.generated(config, SCHEMA, content=protocol_schema.as_json()))
+    for name, made in GENERATED.items():
+        files.append(File.generated(config, name, content=made()))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in the table of settings, and let links lead to pages and to the schema."""
+    """Fill in the table of settings, and let links lead to pages and to generated files."""
     for source, name in OUTSIDE.items():
         markdown = markdown.replace(f"]({source}", f"]({name}")
-    markdown = markdown.replace(f"`{SCHEMA}`", f"[`{SCHEMA}`]({SCHEMA})")
+    for name in GENERATED:
+        markdown = markdown.replace(f"`{name}`", f"[`{name}`]({name})")
     return markdown.replace(TABLE, reference.as_markdown())
 
 

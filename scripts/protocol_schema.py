@@ -19,7 +19,7 @@ from typing import Any, get_args, is_typeddict
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bridge.protocol import json_types, request_types  # noqa: E402
+from bridge.protocol import http_types, json_types, request_types  # noqa: E402
 
 try:
     import msgspec
@@ -28,7 +28,7 @@ except ImportError:
 
 __all__ = ["as_json", "schema"]
 
-MODULES = (json_types, request_types)
+MODULES = (json_types, request_types, http_types)
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ABOUT = "Any JSON value of taskbridge's protocol; `$defs` has each by its name."
 

@@ -11,6 +11,7 @@ import engineio
 import pytest
 from hypothesis import settings
 
+from support import frames
 from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
 from support.redis import Redis
@@ -61,6 +62,7 @@ def _close_what_was_reset(read=engineio.Client._read_loop_websocket):
 
 
 _close_what_was_reset()
+frames.install()
 
 #: Folders of tests, those that take longest first.
 FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
@@ -104,6 +106,16 @@ def _processes(fixtures):
         for stack in getattr(fixture, "stacks", [fixture]):
             if isinstance(stack, Stack):
                 yield from stack.processes
+
+
+@pytest.fixture(autouse=True)
+def _frames_are_as_the_schema_says(request):
+    """Fail a test whose clients got from a server what the schema of the protocol does not have."""
+    frames.FLAWS.clear()
+    yield
+    # Unit tests have servers of their own making.
+    if "unit" not in request.path.relative_to(Path(__file__).parent).parts:
+        assert frames.FLAWS == []
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import socketio
 from engineio.socket import Socket
 from socketio import packet
 
+from bridge.protocol import frames
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import NAMESPACE
 from bridge.protocol.request_types import ErrorObject
@@ -39,7 +40,7 @@ __all__ = ["GuardedServer", "new_guarded_server"]
 logger = logging.getLogger(__name__)
 
 #: Requests of the protocol; no other event that a client sends on ``/jobs`` reaches a handler.
-REQUESTS = frozenset({"watch", "unwatch", "jobs", "cancel", "enqueue", "refresh"})
+REQUESTS = frozenset(frames.REQUESTS)
 #: CONNECT packets that one connection may send.
 MAX_ATTEMPTS = 5
 #: Matches the beginning of a binary message; group 1 is its namespace.

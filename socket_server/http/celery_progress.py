@@ -7,43 +7,19 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NotRequired, TypedDict
 
 from bridge.client.status import IN_CELERY
+from bridge.protocol.http_types import (
+    CeleryProgress,
+    CeleryProgressBar,
+    CeleryProgressRetry,
+)
 from bridge.protocol.json_types import BarData, SnapshotData
 
-__all__ = ["CeleryProgress", "as_celery_progress"]
+__all__ = ["as_celery_progress"]
 
 
-class Progress(TypedDict):
-    """A bar of celery-progress."""
-
-    pending: bool
-    current: float
-    total: float
-    percent: float
-    description: NotRequired[str]
-
-
-class CeleryProgress(TypedDict):
-    """State of a task, as celery-progress's JavaScript reads it."""
-
-    state: str
-    complete: bool
-    success: bool | None
-    progress: Progress
-    #: Once it is complete: a result, the text of an error, or a :class:`Retry`.
-    result: NotRequired[object]
-
-
-class Retry(TypedDict):
-    """The ``result`` of a task that is to be tried again."""
-
-    next_retry_seconds: int | str
-    message: str
-
-
-COMPLETED: Progress = {"pending": False, "current": 100, "total": 100, "percent": 100}
+COMPLETED: CeleryProgressBar = {"pending": False, "current": 100, "total": 100, "percent": 100}
 
 
 def as_celery_progress(snapshot: SnapshotData) -> CeleryProgress:
@@ -58,7 +34,7 @@ def as_celery_progress(snapshot: SnapshotData) -> CeleryProgress:
         return {"state": state, "complete": True, "success": True, "progress": COMPLETED,
                 "result": result}  # fmt: skip
     if state in ("FAILURE", "REVOKED", "RETRY"):
-        told: Retry | str = _waits(snapshot) if state == "RETRY" else _why(snapshot)
+        told: CeleryProgressRetry | str = _waits(snapshot) if state == "RETRY" else _why(snapshot)
         return {"state": state, "complete": True, "success": False, "progress": COMPLETED,
                 "result": told}  # fmt: skip
     bar = next(iter(snapshot.get("bars") or []), None)
@@ -70,7 +46,7 @@ def as_celery_progress(snapshot: SnapshotData) -> CeleryProgress:
     }
 
 
-def _of_bar(bar: BarData) -> Progress:
+def _of_bar(bar: BarData) -> CeleryProgressBar:
     done, total = bar.get("n") or 0, bar.get("total") or 0
     percent = round(max(0.0, min(100.0, 100 * done / total)), 2) if total else 0
     text = bar.get("desc") or ""
@@ -83,7 +59,7 @@ def _of_bar(bar: BarData) -> Progress:
     }
 
 
-def _unknown(state: str) -> Progress:
+def _unknown(state: str) -> CeleryProgressBar:
     return {"pending": state == "PENDING", "current": 0, "total": 100, "percent": 0}
 
 
@@ -93,7 +69,7 @@ def _why(snapshot: SnapshotData) -> str:
     return message or snapshot.get("reason") or f"the job was {snapshot['state']}"
 
 
-def _waits(snapshot: SnapshotData) -> Retry:
+def _waits(snapshot: SnapshotData) -> CeleryProgressRetry:
     at = snapshot.get("retry_at")
     seconds = max(0, math.ceil(at - time.time())) if at else "Unknown"
     return {"next_retry_seconds": seconds, "message": _why(snapshot)[:50]}

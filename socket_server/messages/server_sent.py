@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import finite_json
+from bridge.protocol.frames import EVENTS
 from bridge.protocol.request_types import ErrorObject
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.messages.answer import Answer, Body
@@ -32,9 +33,9 @@ HEARTBEAT = b":\n\n"
 #: that the clients of a server that died do not come back all at once.
 RETRY = (1000, 3000)
 #: Beginnings of Socket.IO packets of ``/jobs``: an event, the event of a job, a disconnect.
-EVENT, JOB, DISCONNECT = "2/jobs,", '2/jobs,["job",', "1/jobs,"
+ANY, JOB, DISCONNECT = "2/jobs,", '2/jobs,["job",', "1/jobs,"
 #: Events of the server itself; others are the application's own.
-NOTICES = frozenset({"draining", "pushes_dropped", "token_expiring", "token_renewed"})
+NOTICES = frozenset(EVENTS) - {"job"}
 #: End of the id of ``end``: a client that sends it back knows that the job has ended.
 ENDED = "#end"
 WITHDRAWN: ErrorObject = error_object(
@@ -94,9 +95,9 @@ def translated(packet: str) -> Translation:
         return Translation(block("refused", finite_json(WITHDRAWN)), is_last=True)
     if packet.startswith(JOB):
         return Translation(job_block(packet[len(JOB) : -1]))
-    if not packet.startswith(EVENT):
+    if not packet.startswith(ANY):
         return Translation("")
-    told: Any = decode(packet[len(EVENT) :])
+    told: Any = decode(packet[len(ANY) :])
     name, *arguments = told
     if name in NOTICES:
         return Translation(block(name, finite_json(arguments[0])))

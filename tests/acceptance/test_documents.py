@@ -208,6 +208,9 @@ def test_the_documentation_is_built_and_its_links_lead_somewhere(tmp_path):
     api = (tmp_path / "site/api.html").read_text()
     assert "create_app" in api
     assert json.loads((tmp_path / "site/protocol.schema.json").read_text()) == schema()
+    assert json.loads((tmp_path / "site/asyncapi.json").read_text())["asyncapi"] == "3.0.0"
+    assert json.loads((tmp_path / "site/openapi.json").read_text())["openapi"] == "3.1.0"
+    assert 'href="asyncapi.json"' in (tmp_path / "site/protocol.html").read_text()
     assert 'href="protocol.schema.json"' in (tmp_path / "site/protocol.html").read_text()
     loaded = r"<(?:script|link|img)[^>]*(?:src|href)=\"(https?://[^\"]+)"
     pages = [page.read_text() for page in (tmp_path / "site").glob("*.html")]

@@ -10,6 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.protocol.frames import STREAMED
+from support.frames import check
+
 __all__ = ["EventStreamClient", "Told", "parsed"]
 
 
@@ -42,7 +45,9 @@ def parsed(lines: Iterable[str], id: str = "", note: Callable[[str], Any] = str)
         if "id" in fields:
             note(id := fields["id"])
         if "data" in fields:
-            yield Told(fields.get("event", "message"), id, json.loads(fields["data"]))
+            told = Told(fields.get("event", "message"), id, json.loads(fields["data"]))
+            check(STREAMED[told.event].__name__, told.data)
+            yield told
         fields = {}
 
 

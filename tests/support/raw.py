@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
+from support.frames import check_text
+
 __all__ = ["Raw", "Reply"]
 
 #: Seconds that a server is given to answer or to hang up.
@@ -200,7 +202,9 @@ class Raw:
             if opcode == TEXT and payload == b"2":
                 self.say("3")
             elif opcode == TEXT:
-                return payload.decode()
+                text = payload.decode()
+                check_text(text)
+                return text
             elif opcode in (CLOSE, None):
                 return ""
         raise AssertionError(f"no message within {timeout:g} s")
