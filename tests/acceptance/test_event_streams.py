@@ -1,8 +1,10 @@
-"""Server-sent events through HAProxy, read by curl, which is cut off again and again."""
+"""Server-sent events: curl through HAProxy, and a client in Java, which miss and repeat nothing."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -15,17 +17,23 @@ from support.documents import blocks
 from support.event_stream import parsed
 from support.link import Link
 from support.ports import free_port
+from support.process import ROOT
+from support.stack import Stack
 from support.tools import need
 
 LINES, CUTS = 400, 10
 
 
-@pytest.fixture
-def stack(rabbitmq, new_stack):
-    stack = new_stack(rabbitmq.new_vhost(), TASKBRIDGE_HEALTH_PORT=str(free_port()))
-    stack.start_server()
-    stack.start_worker()
-    return stack
+@pytest.fixture(scope="module")
+def stack(rabbitmq, tmp_path_factory):
+    home, port = tmp_path_factory.mktemp("streams"), free_port()
+    stack = Stack(home, rabbitmq.new_vhost(), TASKBRIDGE_HEALTH_PORT=str(port))
+    try:
+        stack.server = stack.start_server()
+        stack.start_worker()
+        yield stack
+    finally:
+        stack.stop()
 
 
 @contextmanager
@@ -41,6 +49,37 @@ def curl(port, job, after):
         ids = [after]
         yield parsed((line.rstrip("\n") for line in process.stdout), after, ids.append), ids
         process.kill()
+
+
+@pytest.mark.skipif(
+    shutil.which("javac") is None, reason="no JDK is installed: javac is not on PATH"
+)
+def test_the_client_in_java_gets_each_event_once_while_the_server_is_killed_three_times(stack):
+    job = stack.bridge.enqueue("support.counts", [2 * LINES], owner="me")
+    command = ["java", ROOT / "docs" / "examples" / "Watch.java", stack.url, job.id]
+    variables = {**os.environ, "TOKEN": job.token}
+    events, kills, errors = [], 0, stack.home / "java.log"
+    with errors.open("w") as log:
+        told = {"stdout": subprocess.PIPE, "stderr": log, "text": True, "env": variables}
+        with subprocess.Popen(command, **told) as client:
+            for line in client.stdout:
+                events.append(json.loads(line))
+                if kills < 3 and len(events) > 3 * kills:
+                    stack.server.kill()
+                    stack.server, kills = stack.start_server(), kills + 1
+                    stack.server.await_output("INFO watch")
+    assert client.returncode == 0, errors.read_text()
+    assert errors.read_text().count("reconnecting") >= 3
+    assert "missing" not in errors.read_text()
+    orders = [(event["run"], event["seq"], event["tick"]) for event in events]
+    assert orders == sorted(set(orders))
+    assert events[-1]["type"] == "succeeded"
+    lines = [line["message"] for event in events for line in event["data"].get("lines", [])]
+    assert lines == [f"line {number}" for number in range(2 * LINES)]
+    forged = {**variables, "TOKEN": "forged"}
+    refused = subprocess.run(command, env=forged, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "token" in refused.stderr
 
 
 def test_curl_that_is_cut_ten_times_gets_what_a_socketio_client_beside_it_gets(stack):

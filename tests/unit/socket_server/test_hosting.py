@@ -135,6 +135,14 @@ def test_where_long_polling_is_offered_it_is_named():
     assert "long polling" in message
 
 
+def test_an_event_stream_needs_no_socket_and_more_than_one_request_at_a_time():
+    environ = {"SERVER_SOFTWARE": "waitress", "wsgi.multithread": True}
+    assert ask(environ, path="/api/jobs/j/events")[0] == "200 OK"
+    status, _, body, _ = ask({**environ, "wsgi.multithread": False}, path="/api/jobs/j/events")
+    assert status == "501 Not Implemented"
+    assert "one request at a time" in json.loads(body)["error"]["message"]
+
+
 @pytest.mark.parametrize("websocket", [True, False])
 def test_one_request_at_a_time_is_too_few_for_any_client(websocket):
     environ = {**GUNICORN, "wsgi.multithread": False}
