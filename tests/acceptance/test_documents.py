@@ -158,6 +158,8 @@ def test_scripts_in_the_docs_pass_the_type_checker():
                 "paths": {
                     "taskbridge-client": ["../src/client/index.ts"],
                     "taskbridge-client/react": ["../src/react/index.ts"],
+                    "taskbridge-client/svelte": ["../src/svelte/index.ts"],
+                    "taskbridge-client/vue": ["../src/vue/index.ts"],
                 },
             },
             "include": ["*.ts", "*.tsx"],

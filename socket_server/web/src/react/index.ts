@@ -1,12 +1,9 @@
 /** A React hook: `const { snapshot, error, cancel } = useJob(client, job)`. */
 import { useCallback, useRef, useSyncExternalStore } from "react";
-import type { Client, RequestError, Snapshot, State, WatchedJob } from "../client/index.js";
+import type { Client, State, WatchedJob } from "../client/index.js";
+import { drawEachFrame, drawnOf, NOTHING, type Drawn } from "../frameworks/drawn.js";
 
-export interface UsedJob {
-  /** The job's current state; null until the server has sent it. */
-  snapshot: Snapshot | null;
-  /** Why it cannot be watched; null if it can. */
-  error: RequestError | null;
+export interface UsedJob extends Drawn {
   /** Request its cancellation; resolves to its state before. */
   cancel: () => Promise<State>;
 }
@@ -22,22 +19,13 @@ export function useJob(client: Client, job: string | null): UsedJob {
   const subscribe = useCallback(
     (changed: () => void) => {
       if (job === null) return () => {};
-      const one = (watched.current = client.watch(job));
-      let frame = 0;
-      const draw = () => {
-        frame ||= requestAnimationFrame(() => {
-          frame = 0;
-          version.current += 1;
-          changed();
-        });
-      };
-      one.addEventListener("change", draw);
-      one.addEventListener("error", draw);
+      const close = drawEachFrame(client, job, (one) => {
+        watched.current = one;
+        version.current += 1;
+        changed();
+      });
       return () => {
-        cancelAnimationFrame(frame);
-        one.removeEventListener("change", draw);
-        one.removeEventListener("error", draw);
-        one.close();
+        close();
         watched.current = null;
       };
     },
@@ -50,5 +38,5 @@ export function useJob(client: Client, job: string | null): UsedJob {
   );
   const cancel = useCallback(() => client.cancel(job ?? ""), [client, job]);
   const one = watched.current?.job === job ? watched.current : null;
-  return { snapshot: one?.known ? one.snapshot : null, error: one?.error ?? null, cancel };
+  return { ...(one ? drawnOf(one) : NOTHING), cancel };
 }
