@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from bridge.errors import SettingsError
 
-__all__ = ["ASYNC_MODES", "NEEDS", "demand", "missing", "of_urls"]
+__all__ = ["ASYNC_MODES", "NEEDS", "demand", "missing", "of_database", "of_urls"]
 
 #: Libraries that `taskbridge serve` runs on, each a key of ``NEEDS``; the first is the default.
 ASYNC_MODES = ("eventlet", "gevent")
@@ -31,6 +31,15 @@ NEEDS = {
     "flower": ("flower", {"flower": "flower"}),
     "redis": ("redis", {"packaging": "packaging", "redis": "redis"}),
     "postgresql": ("postgresql", {"psycopg": "psycopg", "SQLAlchemy": "sqlalchemy"}),
+    "archive": (
+        "archive",
+        {
+            "alembic": "alembic",
+            "msgspec": "msgspec",
+            "prometheus_client": "prometheus_client",
+            "SQLAlchemy": "sqlalchemy",
+        },
+    ),
     "sql": ("worker", {"SQLAlchemy": "sqlalchemy"}),
 }
 #: Needs by the beginning of a URL of a broker or a result backend; the first that fits.
@@ -44,6 +53,11 @@ def of_urls(*urls: str) -> list[str]:
         for url in urls
     ]
     return list(dict.fromkeys(need for need in found if need))
+
+
+def of_database(url: str) -> list[str]:
+    """Return what the database of an archive needs beside the archive itself."""
+    return ["postgresql"] if url.startswith("postgresql") else []
 
 
 def missing(*needs: str) -> str | None:

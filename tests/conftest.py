@@ -18,6 +18,7 @@ from support.redis import Redis
 from support.service import RabbitMQService
 from support.stack import Stack
 from support.tools import need
+from support.topology import Topology
 
 #: As root, without a GPU and without a word to the network.
 CHROMIUM_ARGUMENTS = [
@@ -139,6 +140,18 @@ def node(tmp_path_factory):
         yield node.start()
     finally:
         node.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory):
+    """Login and address of a PostgreSQL server for the whole session, without scheme and name."""
+    topology = Topology()
+    try:
+        topology.start_postgresql()
+        password = (topology.secrets / "postgresql").read_text()
+        yield f"taskbridge:{password}@{topology.ip['postgresql']}"
+    finally:
+        topology.stop()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from bridge.client.bridge import Bridge
 from bridge.errors import EnqueueError, SettingsError, TaskbridgeError
 from bridge.extras import ASYNC_MODES
 from bridge.protocol.json_types import JobState, JSONObject
-from bridge.settings import PREFIX, Settings
+from bridge.settings import PREFIX, Settings, without_keys
 
 __all__ = ["cli"]
 
@@ -128,6 +128,15 @@ def serve(certfile: str | None, keyfile: str | None, async_mode: str | None) -> 
         if value is not None:
             os.environ[PREFIX + name] = value
     execute(SERVER)
+
+
+@cli.command(**_examples("TASKBRIDGE_ARCHIVE_URL=sqlite:////srv/archive.sqlite taskbridge archive"))
+def archive() -> None:
+    """Write what happens to jobs into the database that TASKBRIDGE_ARCHIVE_URL names."""
+    from bridge.cli.programs.process import ARCHIVE, execute, require
+
+    require("bridge", "socket_server")
+    execute(ARCHIVE, without_keys(os.environ))
 
 
 PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}

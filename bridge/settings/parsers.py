@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 __all__ = [
+    "archive",
     "async_mode",
     "authorities",
     "broker",
@@ -57,6 +58,8 @@ CAPTURES = ("tqdm", "rich", "logging", "stdout", "stderr")
 NO_ROOTS = tuple(Path(name) for name in ("/dev", "/proc", "/sys"))
 
 DATABASE = re.compile(r"([A-Za-z0-9][\w-]{0,62})=([a-z][\w+]*://.*)", re.ASCII)
+
+ARCHIVE = re.compile(r"(postgresql(\+psycopg)?://[^/]*/.|sqlite:///.)")
 
 ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
@@ -140,6 +143,16 @@ def flag(text: str) -> bool:
 def broker(text: str) -> str:
     """Check and return a broker's URL, or several separated by semicolons."""
     broker_url.check_files(broker_url.parse(text).files)
+    return text
+
+
+def archive(text: str) -> str:
+    """Return the SQLAlchemy URL of a database that can hold the archive."""
+    if not ARCHIVE.match(text):
+        # The message does not quote the text, which may contain a password.
+        raise ValueError(
+            "must be postgresql://user:password@host/name, or sqlite:/// and the path of a file"
+        )
     return text
 
 

@@ -147,6 +147,17 @@ class Settings:
     journal_unfinished: int = _setting(types.count, 100_000)
     #: Maximum bytes of events that a server keeps; those of finished jobs are removed first.
     journal_bytes: int = _setting(types.count, 256 * 1024 * 1024)
+    #: Database of the archive, which `taskbridge archive` writes and servers search for jobs that
+    #: they have forgotten: postgresql://user:password@host/name, or sqlite:////srv/archive.sqlite.
+    #: None means no archive.
+    archive_url: str | None = _setting(types.archive, None, hidden=True)
+    #: How long the archive keeps a job after its last event.
+    archive_retention: float = _setting(types.seconds, 30 * 86_400.0)
+    #: Maximum bytes of log and output that the archive keeps; those of the jobs without an event
+    #: for the longest time are removed first.
+    archive_bytes: int = _setting(types.count, 10 * 1024**3)
+    #: Port at which the archive answers /healthz and /metrics; None for none.
+    archive_port: int | None = _setting(types.port, None)
     #: How long a running task may send no event before it is reported as stalled, and then lost. A
     #: waiting task is lost after twice the second if its message is gone, on RabbitMQ.
     stalled_after: float = _setting(types.seconds, 15.0)

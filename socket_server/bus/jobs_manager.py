@@ -8,18 +8,10 @@ from collections.abc import Callable, Collection, Hashable
 
 from socketio import packet
 
-from bridge.errors import EventError
-from bridge.protocol.event import (
-    MAX_EVENT_BYTES,
-    NAMESPACE,
-    RESERVED,
-    Event,
-    finite_json,
-    room_of_job,
-    room_of_owner,
-)
+from bridge.protocol.event import NAMESPACE, RESERVED, room_of_job, room_of_owner
 from bridge.protocol.json_types import JSONObject
 from socket_server.bus.client_rooms import ClientRooms
+from socket_server.bus.decoding import Decoded, fits, job_event
 from socket_server.bus.duplicates import Duplicates
 from socket_server.concurrency.state_lock import NoLock, StateLock
 from socket_server.connection.direct_socket import DirectSockets
@@ -37,24 +29,6 @@ PROBE_NAMESPACE = "/taskbridge"
 #: Names of the protocol's Socket.IO events that workers publish; only servers send the others.
 RELAYED = frozenset({"job", "pushes_dropped"})
 AWAY = "taskbridge: the broker is away, trying again: %s"
-
-
-class Decoded(dict[str, object]):
-    """The JSON object of a message of the bus.
-
-    Args:
-        message: the object.
-        offset: offset of the message in the stream; None without a stream.
-        sound: whether it is known to have at most ``MAX_EVENT_BYTES``, and no NaN or Infinity.
-    """
-
-    __slots__ = ("offset", "sound")
-
-    def __init__(
-        self, message: JSONObject, offset: int | None = None, *, sound: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.offset, self.sound = offset, sound
 
 
 class JobsManager(ClientRooms):
@@ -186,7 +160,7 @@ class JobsManager(ClientRooms):
             return False
         if not isinstance(event, str) or event in RESERVED - RELAYED or message.get("binary"):
             return False
-        if not isinstance(data, list) or not (message.sound or _fits(data)):
+        if not isinstance(data, list) or not (message.sound or fits(data)):
             return False
         if event == "job":
             return self._accept_job(room, data, message.offset)
@@ -194,12 +168,8 @@ class JobsManager(ClientRooms):
         return True
 
     def _accept_job(self, room: str, data: list[object], offset: int | None) -> bool:
-        try:
-            event = Event.decode(data[0] if len(data) == 1 else None)
-        except EventError:
+        if (event := job_event(room, data)) is None:
             return False
-        if room != room_of_job(event.job) or event.verdict:
-            return False  # a server sends verdicts to its own clients only
         self.on_event(event, offset, live=self.ready, late=self.late)
         return True
 
@@ -235,11 +205,3 @@ class JobsManager(ClientRooms):
 def identified(data: JSONObject) -> JSONObject:
     """Return a message with an id, by which servers recognize a copy of it."""
     return {**data, "id": uuid.uuid4().hex} if data.get("method") == "emit" else data
-
-
-def _fits(data: object) -> bool:
-    """Whether a value is JSON without NaN and Infinity of at most ``MAX_EVENT_BYTES``."""
-    try:
-        return len(finite_json(data)) <= MAX_EVENT_BYTES
-    except (TypeError, ValueError, RecursionError):
-        return False

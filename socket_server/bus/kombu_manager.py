@@ -13,15 +13,11 @@ import socketio
 from bridge.bus import refusals, stream
 from bridge.bus.connection import Connection, connect
 from bridge.bus.write_only_manager import CONNECTION_OPTIONS
-from bridge.protocol.event import (
-    MAX_EVENT_BYTES,
-)
 from bridge.protocol.json_types import JSONObject
-from bridge.protocol.nesting import MAX_MESSAGE_DEPTH, is_deep, may_be_deep
 from bridge.settings import Settings
-from socket_server.bus.jobs_manager import AWAY, Decoded, JobsManager, identified
+from socket_server.bus.decoding import Decoded, decoded
+from socket_server.bus.jobs_manager import AWAY, JobsManager, identified
 from socket_server.bus.sources import BusMessage, Queue, Stream
-from socket_server.messages.strict_json import decode
 
 __all__ = ["KombuJobsManager"]
 
@@ -29,10 +25,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between AMQP heartbeats; a frozen broker or link is noticed after two or three of them.
 HEARTBEAT = 5
-
-
-#: Maximum size in bytes of a message that is decoded; the largest event takes a good half of it.
-MAX_MESSAGE = 2 * MAX_EVENT_BYTES
 
 
 #: Seconds for which messages are handled before other greenlets run: normally, and while the stream
@@ -105,8 +97,8 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
                     begun = time.monotonic()
                 if message is None:
                     continue
-                if decoded := self._decode(message):
-                    yield decoded
+                if found := self._decode(message):
+                    yield found
 
     @property
     def replayed(self) -> float:
@@ -169,17 +161,9 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
 
     def _decode(self, message: BusMessage) -> Decoded | None:
         """Return a message's JSON object; None if it has none, which counts as refused."""
-        body = message.body
-        try:
-            if len(body) <= MAX_MESSAGE:
-                decoded = decode(body)
-                deep = may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(decoded, MAX_MESSAGE_DEPTH)
-                if isinstance(decoded, dict) and not deep:
-                    return Decoded(decoded, message.offset, sound=len(body) <= MAX_EVENT_BYTES)
-        except (TypeError, ValueError, RecursionError):
-            pass
-        self.refused += 1
-        return None
+        found = decoded(message)
+        self.refused += found is None
+        return found
 
 
 def _delay(failures: int) -> float:

@@ -11,11 +11,12 @@ from bridge.errors import SettingsError
 from bridge.settings import Settings
 from taskbridge_start import hidden
 
-__all__ = ["SERVER", "SHIPPED", "celery", "execute", "packages_of", "require"]
+__all__ = ["ARCHIVE", "SERVER", "SHIPPED", "celery", "execute", "packages_of", "require"]
 
 #: Application whose broker is that of the settings.
 SHIPPED = "workers.app"
 SERVER = [sys.executable, "-m", "socket_server"]
+ARCHIVE = [sys.executable, "-m", "socket_server.archive"]
 
 
 def require(*packages: str) -> None:

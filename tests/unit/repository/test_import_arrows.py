@@ -50,6 +50,7 @@ LAYERS = {
         ["limits"],
         ["connection", "journal"],
         ["bus"],
+        ["archive"],
         ["liveness", "estimates", "watching", "hosting"],
         ["http", "delivery", "draining"],
         ["app"],

@@ -1,0 +1,200 @@
+"""``ArchivedJob``: one job as the archive folds it, and its rows. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from bridge.protocol.event import Event
+from bridge.protocol.json_types import JSONObject, SnapshotData, TaskData
+from bridge.protocol.snapshot import Snapshot
+from socket_server.archive.entries import Entry, entries_of, lines_in, missing_before
+from socket_server.archive.job_words import JobWords
+from socket_server.archive.schema import Row, kept
+from socket_server.journal.executions import Execution
+from socket_server.journal.job_record import JobRecord
+from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
+from socket_server.messages.strict_json import encode
+
+__all__ = ["ArchivedJob", "Row", "json_of"]
+
+#: Order of a task of which no event came.
+NO_ORDER = (-1, -1, -1)
+#: Maximum characters of JSON of one row of lines, beyond which another is begun.
+MAX_PART = 64 * 1024
+
+
+class ArchivedJob:
+    """A job, folded from its events, and what of it is to be written.
+
+    Args:
+        job: id of the job.
+    """
+
+    __slots__ = ("_entries", "_tasks", "_words", "at", "bytes", "events", "lines",
+                 "missed", "parts", "record", "times")  # fmt: skip
+
+    def __init__(self, job: str) -> None:
+        self.record = JobRecord(job)
+        self.at = 0.0
+        self.events = self.lines = self.bytes = self.parts = 0
+        #: Whether events may have been missed while it was unfinished.
+        self.missed = False
+        #: When each task was queued, and when its newest execution began, and its parent.
+        self.times: dict[str, list[Any]] = {}
+        self._words = JobWords()
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
+        self._tasks: dict[str, None] = {}
+        self._entries: list[Entry] = []
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The job's current state."""
+        return self.record.snapshot
+
+    @classmethod
+    def load(cls, row: Row, tasks: Iterable[Row]) -> ArchivedJob:
+        """Return a job as it was written.
+
+        Args:
+            row: its row.
+            tasks: rows of all of its tasks.
+        """
+        data = json.loads(row["snapshot"])
+        new, rows = cls(data["job"]), list(tasks)
+        bodies: list[TaskData] = [json.loads(one["body"]) for one in rows]
+        new.record.snapshot = Snapshot.decode(cast("SnapshotData", {**data, "tasks": bodies}))
+        runs = json.loads(row["runs"])
+        new.record.runs.update({task: _execution(one) for task, one in runs["tasks"].items()})
+        new.record.runs.ended = runs["ended"]
+        for body, one in zip(bodies, rows, strict=True):
+            new.times[body["task"]] = [one["queued_at"], one["started_at"], one["parent"]]
+        new.at, new.missed, new.parts = row["at"], row["missed"], row["parts"]
+        new.events, new.lines, new.bytes = row["events"], row["lines"], row["bytes"]
+        return new
+
+    def fold(self, event: Event) -> bool:
+        """Fold an event in; return False if it was a duplicate or stale, and changed nothing."""
+        task = self.snapshot.task(event.task)
+        before = NO_ORDER if task is None else task.order
+        if (numbered := self.record.fold(event)) is None:
+            return self._queued_late(event)
+        self.events += 1
+        self.at = self.snapshot.queued_at or self.at or event.at
+        if event.type != "cancelling":
+            self._note_times(event)
+            self._tasks[event.task] = None
+        self._entries += entries_of(event, missing_before(numbered, before))
+        return True
+
+    def _queued_late(self, event: Event) -> bool:
+        """Take the time from a ``queued`` event that comes after the task has started."""
+        times = self.times.get(event.task)
+        if event.type != "queued" or times is None or times[0] is not None:
+            return False
+        times[0] = event.at
+        self._tasks[event.task] = None
+        self.at = self.snapshot.queued_at or self.at
+        self.events += 1
+        return True
+
+    def _note_times(self, event: Event) -> None:
+        times = self.times.setdefault(event.task, [None, None, None])
+        if event.type == "queued":
+            times[0] = times[0] or event.at
+        elif event.type == "started":
+            times[1] = event.at
+        times[2] = times[2] or event.data.get("parent")
+
+    def rows(self, channel: str, now: float) -> tuple[Row, list[Row], list[Row], list[Row]]:
+        """Return the rows of the job, of its changed tasks, and of its new lines and words.
+
+        Args:
+            channel: channel of its events.
+            now: seconds since the epoch.
+        """
+        snapshot = self.snapshot
+        words = self._words.rows(snapshot, self._tasks, self._entries)
+        tasks, lines = self._task_rows(), self._line_rows()
+        row = {
+            "job": kept(snapshot.job),
+            "channel": channel,
+            "owner": None if snapshot.owner is None else kept(snapshot.owner),
+            "name": kept(snapshot.name),
+            "state": snapshot.state,
+            "at": self.at,
+            "heard": now,
+            "events": self.events,
+            "lines": self.lines,
+            "bytes": self.bytes,
+            "parts": self.parts,
+            "missed": self.missed,
+            "snapshot": encode(snapshot.encode(MAX_SNAPSHOT)),
+            "runs": self._runs(),
+        }
+        self._forget_changes()
+        return row, tasks, lines, words
+
+    def _runs(self) -> str:
+        runs = self.record.runs
+        return encode({"tasks": {task: list(one) for task, one in runs.items()},
+                       "ended": runs.ended})  # fmt: skip
+
+    def _task_rows(self) -> list[Row]:
+        job = kept(self.snapshot.job)
+        return [self._task_row(job, task) for task in self._tasks]
+
+    def _task_row(self, job: str, task: str) -> Row:
+        state = self.snapshot.task(task)
+        assert state is not None, "a task with an event is known"
+        queued_at, started_at, parent = self.times[task]
+        return {
+            "job": job,
+            "task": kept(task),
+            "parent": None if parent is None else kept(parent),
+            "name": kept(state.name),
+            "state": state.state,
+            "queued_at": queued_at,
+            "started_at": started_at,
+            "ended_at": state.ended_at,
+            "body": encode(state.encode()),
+        }
+
+    def _line_rows(self) -> list[Row]:
+        job, rows = kept(self.snapshot.job), []
+        for body in _parts(self._entries):
+            rows.append({"job": job, "part": self.parts, "body": body})
+            self.parts += 1
+            self.bytes += len(body)
+        self.lines += lines_in(self._entries)
+        return rows
+
+
+def _parts(entries: list[Entry]) -> Iterator[str]:
+    """Yield entries as JSON lists of about ``MAX_PART`` characters."""
+    texts: list[str] = []
+    size = 0
+    for text in map(encode, entries):
+        if texts and size + len(text) > MAX_PART:
+            yield f"[{','.join(texts)}]"
+            texts, size = [], 0
+        texts.append(text)
+        size += len(text)
+    if texts:
+        yield f"[{','.join(texts)}]"
+
+
+def _execution(fields: list[Any]) -> Execution:
+    *numbers, past = fields
+    return Execution._make([*numbers, tuple(past)])
+
+
+def json_of(row: Row) -> JSONObject:
+    """Return the snapshot in a job's row; ``incomplete`` if events of it may have been missed."""
+    snapshot: JSONObject = json.loads(row["snapshot"])
+    if row["missed"]:
+        snapshot["incomplete"] = True
+    return snapshot

@@ -1,0 +1,104 @@
+"""The archive's tables, as SQLAlchemy's Core knows them; ``migrations/`` makes them.
+
+Times are in seconds since the epoch. Texts that may hold any character are JSON in ASCII, since
+PostgreSQL takes neither NUL nor lone surrogates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import TSVECTOR
+
+__all__ = ["GAPS", "JOBS", "LINES", "POSITIONS", "TASKS", "WORDS", "Row", "kept"]
+
+#: A row, by the names of its columns.
+Row = dict[str, Any]
+
+METADATA = MetaData()
+
+JOBS = Table(
+    "archive_jobs",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    # Channel on which its events came.
+    Column("channel", Text, nullable=False),
+    Column("owner", Text),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # When it was enqueued, or of its first event: its place in lists.
+    Column("at", Float, nullable=False),
+    # When its newest event was written, by the archive's clock.
+    Column("heard", Float, nullable=False),
+    # Events, lines and chunks of output, and bytes of text that were written.
+    Column("events", BigInteger, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    # Rows of its lines and of its words so far.
+    Column("parts", Integer, nullable=False),
+    # Whether events may have been missed while it was unfinished.
+    Column("missed", Boolean, nullable=False),
+    # JSON of its snapshot, and of its executions that are not usual ones.
+    Column("snapshot", Text, nullable=False),
+    Column("runs", Text, nullable=False),
+)
+TASKS = Table(
+    "archive_tasks",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    # Id of the task that published it, where its worker says it.
+    Column("parent", Text),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("queued_at", Float),
+    # Of its newest execution.
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    # JSON of the task, as a snapshot lists it.
+    Column("body", Text, nullable=False),
+)
+LINES = Table(
+    "archive_lines",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    # JSON: a list of entries; see `entries.py`.
+    Column("body", Text, nullable=False),
+)
+WORDS = Table(
+    "archive_words",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("job", Text, nullable=False),
+    # Words that no earlier row of the job has; in SQLite with spaces between them.
+    Column("words", Text().with_variant(TSVECTOR, "postgresql"), nullable=False),
+)
+POSITIONS = Table(
+    "archive_positions",
+    METADATA,
+    Column("channel", Text, primary_key=True),
+    # Offset in the stream of the next message to be read; without a stream, messages so far.
+    Column("next", BigInteger, nullable=False),
+    # When it was written.
+    Column("at", Float, nullable=False),
+)
+GAPS = Table(
+    "archive_gaps",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("channel", Text, nullable=False),
+    # Events of this time may be missing.
+    Column("since", Float),
+    Column("until", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+
+def kept(text: str) -> str:
+    """Return a text that any database takes, and that no other text is written as."""
+    if text.isascii() and "\0" not in text and "\\" not in text:
+        return text
+    escaped = text.replace("\\", "\\\\").replace("\0", "\\0")
+    return escaped.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,142 @@
+"""Batches: once each, whatever the database answered; and what is removed again."""
+
+from __future__ import annotations
+
+from threading import Event as Flag
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from bridge.protocol.event import Event
+from socket_server.archive import retention as module
+from socket_server.archive.database import Conflict, Database
+from socket_server.archive.figures import Figures
+from socket_server.archive.retention import Retention
+from socket_server.archive.schema import GAPS, JOBS, LINES, TASKS, WORDS
+from socket_server.archive.writer import ArchiveWriter, Stopped
+from support.archive import count, prepared
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = prepared(f"sqlite:///{tmp_path}/archive.sqlite")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def now():
+    return [1000.0]
+
+
+@pytest.fixture
+def writer(engine, now):
+    stopping = Flag()
+    stopping.wait = lambda seconds: stopping.is_set()
+    new = ArchiveWriter(Database(engine, "taskbridge"), Figures(), stopping, lambda: now[0])
+    new.begin()
+    return new
+
+
+def log(job, seq=1, message="a line"):
+    lines = [{"at": 1.0, "level": "INFO", "message": message}]
+    return Event(job=job, task=job, type="log", at=1.0, run=1, seq=seq, data={"lines": lines})
+
+
+def events_in(engine):
+    with engine.connect() as connection:
+        return {row.job: row.events for row in connection.execute(JOBS.select())}
+
+
+def failing(database, name, error, after):
+    """Let the next call of a method fail, before or after it has done its work."""
+    real = getattr(database, name)
+
+    def fail(*arguments):
+        setattr(database, name, real)
+        if after:
+            real(*arguments)
+        raise error
+
+    setattr(database, name, fail)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["load", "write"])
+def test_a_batch_is_written_once_though_the_answer_of_the_database_is_lost(
+    engine, writer, name, after
+):
+    error = OperationalError("", {}, Exception("the connection is gone"))
+    failing(writer._database, name, error, after)
+    writer.take(log("j"), 1)
+    writer.flush()
+    writer.take(log("j", 2), 2)
+    writer.flush()
+    assert events_in(engine) == {"j": 2}
+    assert count(engine, LINES) == 2
+    assert writer._figures.failures == 1
+    assert writer._figures.away is None
+
+
+def test_an_archive_that_stops_does_not_wait_for_a_database_that_is_away(writer):
+    failing(writer._database, "write", OperationalError("", {}, Exception("gone")), after=False)
+    writer._stopping.set()
+    writer.take(log("j"), 1)
+    with pytest.raises(Stopped):
+        writer.flush()
+
+
+def test_what_another_archive_has_written_is_not_written_again(engine, writer):
+    other = ArchiveWriter(Database(engine, "taskbridge"), Figures(), Flag())
+    other.begin()
+    writer.take(log("j"), 1)
+    writer.flush()
+    for seq in (1, 2):
+        other.take(log("j", seq), seq)
+    with pytest.raises(Conflict):
+        other.flush()
+    assert events_in(engine) == {"j": 1}
+
+
+def test_a_gap_marks_unfinished_jobs_and_later_events_leave_the_mark(engine, writer):
+    writer.take(log("j"), 1)
+    writer.note_gap(900.0, "events are missing")
+    writer.take(log("j", 2), 2)
+    writer.flush()
+    with engine.connect() as connection:
+        assert connection.execute(JOBS.select()).one().missed
+        assert connection.execute(GAPS.select()).one()[2:] == (900.0, 1000.0, "events are missing")
+
+
+def test_jobs_are_removed_by_their_age_some_at_a_time(engine, writer, now, monkeypatch):
+    monkeypatch.setattr(module, "AT_ONCE", 3)
+    keeper = Retention(writer._database, writer, writer._figures, 60.0, 10**9, lambda: now[0])
+    for number in range(5):
+        writer.take(log(f"j{number}"), number + 1)
+    writer.flush()
+    assert not keeper.remove_some()
+    now[0] += 50
+    writer.take(log("j0", 2), 6)
+    writer.flush()
+    now[0] += 20
+    assert keeper.remove_some()
+    assert count(engine, JOBS) == 2
+    assert keeper.remove_some()
+    assert not keeper.remove_some()
+    assert events_in(engine) == {"j0": 2}
+    assert [count(engine, table) for table in (TASKS, WORDS)] == [1, 1]
+    assert writer._figures.removed == 4
+    writer.take(log("j1", 2), 7)
+    writer.flush()
+    assert events_in(engine) == {"j0": 2, "j1": 1}
+
+
+def test_jobs_are_removed_for_room_the_oldest_first(engine, writer, now):
+    for number in range(5):
+        writer.take(log(f"j{number}", message="x" * 1000), number + 1)
+        writer.flush()
+        now[0] += 60
+    keeper = Retention(writer._database, writer, writer._figures, 1e9, 3500, lambda: now[0])
+    assert keeper.remove_some()
+    assert not keeper.remove_some()
+    assert set(events_in(engine)) == {"j2", "j3", "j4"}
