@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_TTL", "SCOPES", "Grant", "named", "renewed", "sign", "verify"]
 
-SCOPES = frozenset({"watch", "cancel", "enqueue"})
+SCOPES = frozenset({"watch", "cancel", "enqueue", "operate"})
 #: Default lifetime of a token in seconds: long enough for a page that stays open over a meeting,
 #: short enough that a leaked token is soon worthless.
 DEFAULT_TTL = 900.0
@@ -30,8 +30,8 @@ class Grant:
         owner: owner whose jobs the client may see, all of them; None means ``jobs`` alone. A string
             of 1 to 255 characters, without control characters.
         jobs: ids of single jobs.
-        scope: ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings. Default
-            ``watch``.
+        scope: ``watch``, ``cancel``, ``enqueue``, and ``operate``, which extends them to the jobs
+            of all owners; a string with spaces or several strings. Default ``watch``.
         expires: seconds since the epoch; default never.
         shard: shard of the jobs; default that of the owner, or of the jobs' ids.
 
@@ -62,8 +62,9 @@ class Grant:
         return scope in self.scope
 
     def names(self, job: str, owner: str | None) -> bool:
-        """Whether the grant names this job, by its id or by its owner."""
-        return job in self.jobs or (owner is not None and owner == self.owner)
+        """Whether the grant names this job: by its id or its owner; an operator's names all."""
+        own = owner is not None and owner == self.owner
+        return own or job in self.jobs or self.allows("operate")
 
     @property
     def single(self) -> str | None:
@@ -90,8 +91,8 @@ def sign(
         keys: keys of 32 or more bytes each.
         owner: owner whose jobs the token names, all of them; default none.
         jobs: ids of single jobs that it names; default none.
-        scope: ``watch``, ``cancel``, ``enqueue``; a string with spaces or several strings. Default
-            ``watch``.
+        scope: ``watch``, ``cancel``, ``enqueue``, and ``operate``, which extends them to the jobs
+            of all owners; a string with spaces or several strings. Default ``watch``.
         ttl: seconds until it expires; default 900.
         audience: its audience (``aud``); default none.
         issuer: its issuer (``iss``); default none.
@@ -131,7 +132,7 @@ def _check(scopes: frozenset[str], ttl: object) -> None:
         allowed = ", ".join(sorted(SCOPES))
         raise SettingsError(f"unknown scope {', '.join(sorted(unknown))}: use {allowed}")
     if not scopes:
-        raise SettingsError("a token needs a scope: watch, cancel or enqueue")
+        raise SettingsError("a token needs a scope: watch, cancel, enqueue or operate")
     if not (isinstance(ttl, int | float) and 0 < ttl < float("inf")):
         raise SettingsError("a token's ttl must be a positive number of seconds")
 

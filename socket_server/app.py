@@ -16,9 +16,11 @@ from bridge.bus.sharding import served_by
 from bridge.client.bridge import Bridge
 from bridge.settings import Settings
 from bridge.untyped import SocketIOServer
+from socket_server.archive.finding.wanted import Archive
 from socket_server.bus.jobs_manager import JobsManager
 from socket_server.bus.managers import new_manager
 from socket_server.bus.stream_reach import StreamReach
+from socket_server.concurrency.pace import Pace
 from socket_server.concurrency.state_lock import StateLock, new_state_lock
 from socket_server.connection.guard_middleware import GuardMiddleware
 from socket_server.connection.guarded_server import new_guarded_server
@@ -31,6 +33,7 @@ from socket_server.estimates.observer import EstimatesObserver
 from socket_server.estimates.queue_depth import QueueDepths, WaitingJobs
 from socket_server.http.collector import Collector
 from socket_server.http.health import Health
+from socket_server.http.job_list import add_job_list
 from socket_server.http.routes import new_health, new_http
 from socket_server.journal.journal import Journal
 from socket_server.limits.connections import ConnectionLimits
@@ -41,6 +44,7 @@ from socket_server.observability.tracing import new_tracer
 from socket_server.watching.auth import Auth
 from socket_server.watching.event_stream import EventStreams
 from socket_server.watching.job_lookup import JobLookup
+from socket_server.watching.job_search import JobSearch
 from socket_server.watching.namespace import JobsNamespace
 
 __all__ = ["SocketServer", "new_server"]
@@ -152,12 +156,15 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
     known = core.bridge, journal, sio.sleep, core.state_lock
     lookup = JobLookup(*known, lambda: manager.whole, core.dispatcher.tell)
     auth, limits, gate = Auth(settings), RateLimits(settings), ConnectionLimits(settings)
-    jobs = JobsNamespace(core.bridge, journal, lookup, auth, limits, lambda: manager.ready)
+    search = JobSearch(journal, new_archive(settings), core.state_lock, Pace(sio.sleep))
+    jobs = JobsNamespace(core.bridge, journal, lookup, search, auth, limits, lambda: manager.ready)
     sio.register_namespace(jobs)
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     streams = EventStreams(sio, jobs, journal)
     health = Health(manager, lambda: reach.seconds)
-    flask = _with_state_lock(new_http(settings, auth, lookup, health, streams), core.state_lock)
+    http = new_http(settings, auth, lookup, health, streams)
+    add_job_list(http, auth, limits, search)
+    flask = _with_state_lock(http, core.state_lock)
     front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances
     collector = Collector(metrics, manager, journal, jobs, gate, estimates, reach, ways, sio.sleep)
@@ -179,6 +186,20 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
         gate=gate,
         chores=(jobs.expire, sio.look_after, gate.look_after, *pruned),
     )
+
+
+def new_archive(settings: Settings) -> Archive | None:
+    """Return what asks the archive; None if no setting names one.
+
+    Raises:
+        SettingsError: the extra that it needs is not installed.
+    """
+    if settings.archive_url is None:
+        return None
+    extras.demand("archive", *extras.of_database(settings.archive_url))
+    from socket_server.archive.finding.search import ArchiveSearch
+
+    return ArchiveSearch(settings.archive_url)
 
 
 def _new_core(settings: Settings, async_mode: str) -> Core:

@@ -255,7 +255,9 @@ def cancel(job: str) -> None:
 )
 @owner_option
 @click.option("--job", "job_ids", multiple=True, metavar="J", help="A single job; repeatable.")
-@click.option("--scope", default="watch", show_default=True, help="watch, cancel, enqueue.")
+@click.option(
+    "--scope", default="watch", show_default=True, help="watch, cancel, enqueue, operate."
+)
 @click.option("--ttl", default=900.0, show_default=True, help="Seconds until it expires.")
 def token(owner: str | None, job_ids: tuple[str, ...], scope: str, ttl: float) -> None:
     """Print a token for a client."""

@@ -283,7 +283,8 @@ class Bridge:
         Args:
             owner: owner whose jobs it allows, all of them.
             jobs: ids of single jobs that it allows.
-            scope: any of ``watch``, ``cancel``, ``enqueue``, separated by spaces, or a list.
+            scope: any of ``watch``, ``cancel``, ``enqueue``, ``operate``, separated by
+                spaces, or a list.
             ttl: seconds until it expires; default 900. A server renews a token that names one job
                 and has no other scope than ``watch`` and ``cancel``; see :attr:`Job.token`.
             shard: shard of the jobs, if ``TASKBRIDGE_SHARDS`` is more than 1. Default that of the

@@ -111,6 +111,16 @@ class JobsRequest(TypedDict):
     state: NotRequired[JobState | None]
     #: ``next`` of the answer before, to get the next page.
     next: NotRequired[str | None]
+    #: Owner of the jobs; default the token's own, or all with the scope ``operate``.
+    owner: NotRequired[str | None]
+    #: Name of the jobs' own task; default any.
+    name: NotRequired[str | None]
+    #: Words that all occur in what a job is called, raised, set as meta, or logged.
+    text: NotRequired[str | None]
+    #: Time, in seconds since the epoch, at or after which the jobs were enqueued.
+    since: NotRequired[float | None]
+    #: Time before which they were enqueued.
+    until: NotRequired[float | None]
 
 
 class JobCounts(TypedDict):
@@ -132,6 +142,8 @@ class JobsAnswer(TypedDict):
     counts: NotRequired[JobCounts]
     #: For a request of the next page; left out on the last one.
     next: NotRequired[str]
+    #: Whether the archive did not answer, so that jobs which servers have forgotten are missing.
+    archive_away: NotRequired[bool]
 
 
 class CancelRequest(TypedDict):

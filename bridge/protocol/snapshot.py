@@ -6,7 +6,7 @@ The server's journal and the Python client use it; the page's ``snapshot.ts`` do
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypedDict, cast
 
 from bridge.protocol.event import TALK, TERMINAL, Event, EventType
@@ -498,6 +498,10 @@ class Snapshot:
     def task(self, task: str) -> TaskState | None:
         """Return the state of a task; None if no event of it came."""
         return self._tasks.get(task)
+
+    def tasks(self) -> Iterable[TaskState]:
+        """Return the states of all tasks."""
+        return self._tasks.values()
 
     def newest_run(self) -> int:
         """Return the greatest number of an execution of its tasks; 0 before the first."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from bridge.protocol.event import Event
-from bridge.protocol.json_types import JSONObject, SnapshotData, TaskData
+from bridge.protocol.json_types import SnapshotData, TaskData
 from bridge.protocol.snapshot import Snapshot
 from socket_server.archive.entries import Entry, entries_of, lines_in, missing_before
 from socket_server.archive.job_words import JobWords
@@ -17,7 +17,7 @@ from socket_server.journal.job_record import JobRecord
 from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
 from socket_server.messages.strict_json import encode
 
-__all__ = ["ArchivedJob", "Row", "json_of"]
+__all__ = ["ArchivedJob"]
 
 #: Order of a task of which no event came.
 NO_ORDER = (-1, -1, -1)
@@ -190,11 +190,3 @@ def _parts(entries: list[Entry]) -> Iterator[str]:
 def _execution(fields: list[Any]) -> Execution:
     *numbers, past = fields
     return Execution._make([*numbers, tuple(past)])
-
-
-def json_of(row: Row) -> JSONObject:
-    """Return the snapshot in a job's row; ``incomplete`` if events of it may have been missed."""
-    snapshot: JSONObject = json.loads(row["snapshot"])
-    if row["missed"]:
-        snapshot["incomplete"] = True
-    return snapshot

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import Any
 
 from bridge.protocol.snapshot import Snapshot
 from socket_server.archive.entries import Entry, texts_in
 from socket_server.archive.schema import Row, kept
-from socket_server.archive.words import words_of
+from socket_server.archive.words import snapshot_words, words_of
 
-__all__ = ["JobWords", "owner_word", "task_words"]
+__all__ = ["JobWords", "owner_word"]
 
 #: Maximum words of one row, and words of a job that are remembered as written.
 MAX_WORDS, MAX_SEEN = 2_000, 5_000
@@ -44,17 +43,9 @@ class JobWords:
 
 
 def _words(snapshot: Snapshot, tasks: Iterable[str], entries: list[Entry]) -> Iterator[str]:
-    yield from words_of([snapshot.job, snapshot.title, snapshot.name, snapshot.meta])
-    for task in map(snapshot.task, tasks):
-        assert task is not None, "a task with an event is known"
-        yield from task_words(task.name, task.why)
+    yield from snapshot_words(snapshot, filter(None, map(snapshot.task, tasks)))
     for text in texts_in(entries):
         yield from words_of(text)
-
-
-def task_words(name: str, why: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the words of a task by which its job is found, beside those of its lines."""
-    yield from words_of([name, why.get("reason"), *(why.get("error") or {}).values()])
 
 
 def owner_word(owner: str) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
-__all__ = ["MAX_WORD", "words_of"]
+from bridge.protocol.snapshot import Snapshot
+from bridge.protocol.task_state import TaskState
+
+__all__ = ["MAX_WORD", "snapshot_words", "words_of"]
 
 #: Maximum characters of a word that are kept; a longer one is found by its beginning.
 MAX_WORD = 64
@@ -27,3 +31,16 @@ def words_of(value: object) -> Iterator[str]:
             yield from words_of(one)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from words_of(str(value))
+
+
+def snapshot_words(snapshot: Snapshot, tasks: Iterable[TaskState]) -> Iterator[str]:
+    """Yield the words by which a job is found, beside those of its lines.
+
+    Args:
+        snapshot: the job's state.
+        tasks: those of its tasks whose words are wanted.
+    """
+    yield from words_of([snapshot.job, snapshot.title, snapshot.name, snapshot.meta])
+    for task in tasks:
+        error = cast("dict[str, str]", task.why.get("error") or {})
+        yield from words_of([task.name, task.why.get("reason"), *error.values()])

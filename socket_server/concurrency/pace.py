@@ -38,6 +38,10 @@ class Pace:
                 while (pause := self._free_at - self._clock()) > 0:
                     self._sleep(pause)
 
+    def rest(self, seconds: float) -> None:
+        """Pause amid long work, so that other clients are served."""
+        self._sleep(seconds)
+
     @contextmanager
     def work(self) -> Iterator[None]:
         """Measure the work, which must not block, to set the pause before the next request."""

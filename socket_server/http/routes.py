@@ -13,9 +13,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.json_types import SnapshotData
-from bridge.protocol.request_types import ErrorCode
 from bridge.settings import Settings
 from socket_server.hosting import NO_WEBSOCKETS
+from socket_server.http.answers import MISDIRECTED
+from socket_server.http.answers import bearer as _bearer
+from socket_server.http.answers import error as _error
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.event_streams import event_stream_view
 from socket_server.http.health import Health
@@ -30,8 +32,6 @@ __all__ = ["new_health", "new_http"]
 Found = SnapshotData | tuple[Response, int]
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
-#: Status of a request for a job of another shard (RFC 9110, 15.5.20).
-MISDIRECTED = 421
 NO_URL_TOKENS = "a token in a URL is taken only with TASKBRIDGE_URL_TOKENS=1"
 #: The page has no inline script or style, connects to its own server alone, and is not framed.
 SECURITY_HEADERS = {
@@ -131,11 +131,6 @@ def _origin(settings: Settings) -> Callable[[], ResponseReturnValue]:
     return origin
 
 
-def _bearer() -> dict[str, str] | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return {"token": token} if scheme.lower() == "bearer" else None
-
-
 def _well(
     health: Health, reason: Callable[[], str | None], **facts: object
 ) -> Callable[[], ResponseReturnValue]:
@@ -202,7 +197,3 @@ def _with_bar(snapshot: SnapshotData, lookup: JobLookup) -> SnapshotData:
         return snapshot
     bar = lookup.stored_progress(snapshot["job"])
     return {**snapshot, "bars": [bar]} if bar else snapshot
-
-
-def _error(status: int, code: ErrorCode, message: str) -> tuple[Response, int]:
-    return jsonify(error=error_object(code, message)), status

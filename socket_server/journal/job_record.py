@@ -88,6 +88,10 @@ class JobRecord:
         self._events.append((*place, text))
         self.size += len(text)
 
+    def texts(self) -> list[str]:
+        """Return the JSON of all events that are held."""
+        return [text for _, _, text in self._events]
+
     def forget_oldest(self) -> int:
         """Drop the oldest event; return its size in characters."""
         offset, check, text = self._events.pop(0)

@@ -14,10 +14,10 @@ from bridge.protocol.snapshot import Snapshot
 from socket_server.journal.change import Change
 from socket_server.journal.job_record import JobRecord
 from socket_server.journal.job_table import JobTable
-from socket_server.journal.page import Page, page_of
 from socket_server.journal.snapshot_texts import MAX_SNAPSHOT, SnapshotTexts
 from socket_server.journal.stream_position import BEGINNING, StreamPosition
 from socket_server.journal.view import View, verdict_texts
+from socket_server.messages.answer import Encoded
 from socket_server.messages.excerpt import Excerpt, Following
 
 __all__ = ["Journal"]
@@ -286,12 +286,22 @@ class Journal:
 
         return following
 
-    def jobs(
-        self, owner: str, *, limit: int, state: str | None = None, after: str | None = None
-    ) -> Page:
-        """Return a page of an owner's jobs; for the arguments and errors see ``page_of``."""
-        owned = self._records.owned(owner)
-        return page_of(owned, self._texts.of, limit=limit, state=state, after=after)
+    def of_owner(self, owner: str | None) -> list[Snapshot]:
+        """Return the snapshots of an owner's jobs; those of all jobs for None."""
+        return self.snapshots() if owner is None else list(self._records.owned(owner))
+
+    def text(self, job: str) -> Encoded:
+        """Return the JSON of a job's snapshot, of at most ``MAX_SNAPSHOT`` bytes.
+
+        Raises:
+            KeyError: the job is not held.
+        """
+        return self._texts.of(self._records[job].snapshot)
+
+    def texts(self, job: str) -> list[str]:
+        """Return the JSON of the events of a job that are held; none if the job is not held."""
+        record = self._records.get(job)
+        return [] if record is None else record.texts()
 
     def counts(self, owner: str) -> JobCounts:
         """Return the numbers of an owner's jobs."""

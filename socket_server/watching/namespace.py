@@ -20,18 +20,19 @@ from bridge.protocol.json_types import JSONObject
 from bridge.protocol.request_types import ErrorObject
 from bridge.protocol.snapshot import Snapshot
 from bridge.tokens import Grant
-from socket_server.concurrency.pace import Pace
 from socket_server.journal.journal import Journal
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.answer import Body
 from socket_server.messages.excerpt import NO_EVENTS
-from socket_server.messages.requests import Refused, answered, text, whole
+from socket_server.messages.requests import Refused, answered, text
 from socket_server.observability.logs import tell
 from socket_server.watching.auth import Admission, Auth
 from socket_server.watching.clients import Clients
 from socket_server.watching.fresh_jobs import FreshJobs
 from socket_server.watching.job_lookup import FoundJob, JobLookup, StoredJob
+from socket_server.watching.job_search import JobSearch, answer_of
 from socket_server.watching.renewals import Renewals
+from socket_server.watching.search_request import wanted_of
 from socket_server.watching.sessions import Sessions
 
 __all__ = ["JobsNamespace"]
@@ -42,10 +43,6 @@ NOT_READY = "the server does not listen to the broker yet, or still reads what i
 #: Most job ids of a token in the log line of a connection.
 SHOWN = 3
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Most jobs in one answer.
-MAX_LISTED = 200
-#: Longest ``next`` of a page, in characters: a number and a job's id.
-MAX_NEXT = 300
 #: Bytes that a listing is charged for each job that it looks at.
 LOOK = 64
 
@@ -57,6 +54,7 @@ class JobsNamespace(socketio.Namespace):
         bridge: enqueues and cancels jobs.
         journal: the jobs that the server holds.
         lookup: finds the jobs that clients name.
+        search: finds jobs by other things than their ids.
         auth: authenticates clients.
         limits: rate limits and quotas of clients.
         ready: returns whether the server has read the events published before its start.
@@ -67,12 +65,14 @@ class JobsNamespace(socketio.Namespace):
         bridge: Bridge,
         journal: Journal,
         lookup: JobLookup,
+        search: JobSearch,
         auth: Auth,
         limits: RateLimits,
         ready: Callable[[], bool],
     ) -> None:
         super().__init__(NAMESPACE)
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
+        self._search, self._pace = search, search.pace
         self._auth, self._limits, self._ready = auth, limits, ready
         ttl = bridge.settings.session_ttl
         #: The connected clients.
@@ -81,7 +81,6 @@ class JobsNamespace(socketio.Namespace):
         self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
         self._renewals = Renewals(auth, self.clients, lookup, journal.owner)
         self._fresh = FreshJobs(journal)
-        self._pace = Pace(lambda seconds: self.server.sleep(seconds))
 
     def on_connect(self, sid: str, environ: WSGIEnvironment, auth: object = None) -> None:
         address = environ.get("REMOTE_ADDR")
@@ -223,23 +222,13 @@ class JobsNamespace(socketio.Namespace):
 
     @answered
     def on_jobs(self, sid: str, request: JSONObject) -> JSONObject:
-        owner = self._grant(sid, "watch").owner
-        if owner is None:
-            raise Refused("forbidden", "the token names no owner, only single jobs")
-        limit = whole(request, "limit", default=50, most=MAX_LISTED)
-        state = text(request, "state", required=False) or None
-        after = text(request, "next", required=False, most=MAX_NEXT) or None
-        self._await_turn()
-        try:
-            with self._pace.work():
-                page = self._journal.jobs(owner, limit=limit, state=state, after=after)
-                counts = self._journal.counts(owner)
-        except ValueError:
-            raise Refused("bad_request", "next must be what the page before came with") from None
-        self.clients.watch_all(sid)
+        grant = self._grant(sid, "watch")
+        wanted = wanted_of(request, grant)
+        page = self._search.page(wanted, request)
+        if self._grant(sid, "watch").owner is not None and wanted.owner == grant.owner:
+            self.clients.watch_all(sid)
         self.charge(sid, LOOK * page.looked)
-        told = {"jobs": page.jobs, "counts": counts}
-        return {**told, **({"next": page.next} if page.next else {})}
+        return answer_of(page, self._search.counts(wanted))
 
     @answered
     def on_enqueue(self, sid: str, request: JSONObject) -> JSONObject | Body:

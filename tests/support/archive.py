@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from threading import Event as Flag
 from typing import Any
 
 import kombu
@@ -18,15 +19,30 @@ from sqlalchemy import Engine, func, select
 
 from bridge.bus import stream
 from bridge.bus.sharding import served_by
+from bridge.protocol.event import Event
 from bridge.settings import Settings
+from socket_server.archive.database import Database
+from socket_server.archive.figures import Figures
 from socket_server.archive.migrating import migrate, new_engine
 from socket_server.archive.schema import JOBS, LINES, POSITIONS
+from socket_server.archive.writer import ArchiveWriter
 from support.ports import free_port
 from support.process import Process
 from support.stack import Stack
 from support.wait import until
 
-__all__ = ["ArchiveStack", "Flood", "Scribe", "event", "line_texts", "publishing"]
+__all__ = [
+    "ArchiveStack",
+    "Flood",
+    "Scribe",
+    "count",
+    "event",
+    "line_texts",
+    "new_database",
+    "prepared",
+    "publishing",
+    "write",
+]
 
 _numbers = itertools.count()
 
@@ -231,3 +247,12 @@ def count(engine: Engine, table: Any) -> int:
     """Return the number of rows of a table."""
     with engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def write(engine: Engine, events: list[Event]) -> None:
+    """Write events into the archive of a database."""
+    writer = ArchiveWriter(Database(engine, "taskbridge"), Figures(), Flag())
+    writer.begin()
+    for number, one in enumerate(events, start=writer.next + 1):
+        writer.take(one, number + 1)
+    writer.flush()

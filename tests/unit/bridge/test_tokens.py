@@ -52,6 +52,13 @@ def test_a_token_without_an_owner_does_not_name_jobs_that_are_nobodys():
     assert not grant.names("b", None)
 
 
+def test_an_operators_token_names_the_jobs_of_all_owners():
+    grant = verify(sign(owner="me", scope="watch operate"))
+    assert grant.names("b", "somebody")
+    assert grant.names("b", None)
+    assert not grant.allows("cancel")
+
+
 def test_a_token_lives_a_quarter_of_an_hour_unless_told_otherwise():
     assert verify(sign()).expires == NOW + 900
 
@@ -148,7 +155,10 @@ def test_scopes_that_do_not_exist_are_left_out_of_what_a_token_allows():
     assert verify(forge({"sub": "u", "scope": "watch admin"})).scope == {"watch"}
 
 
-@pytest.mark.parametrize("scope", ["watch cancel enqueue", ["enqueue", "watch", "cancel"]])
+EVERY = ["operate", "enqueue", "watch", "cancel"]
+
+
+@pytest.mark.parametrize("scope", [" ".join(EVERY), EVERY])
 def test_scopes_are_given_as_one_string_or_as_several(scope):
     assert verify(sign(scope=scope)).scope == tokens.SCOPES
 

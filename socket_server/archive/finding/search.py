@@ -1,0 +1,167 @@
+"""``ArchiveSearch``: reads the archive for a server, on a real thread and with a bounded wait."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import SingletonThreadPool
+
+from bridge.errors import ResultsUnavailable
+from bridge.results.bounded_calls import BoundedCalls
+from socket_server.archive.finding.wanted import ArchiveUnavailable, Found, Wanted
+from socket_server.archive.job_words import owner_word
+from socket_server.archive.migrating import new_engine
+from socket_server.archive.schema import JOBS, LINES, TASKS, WORDS, kept
+from socket_server.messages.strict_json import encode
+
+__all__ = ["ArchiveSearch"]
+
+T = TypeVar("T")
+
+#: Seconds that an answer of the archive is waited for.
+PATIENCE = 3.0
+#: What PostgreSQL is told of each connection: it only reads, and gives up when nobody waits.
+READING = f"-c default_transaction_read_only=on -c statement_timeout={PATIENCE * 1000:.0f}"
+
+
+class ArchiveSearch:
+    """Answers searches.
+
+    Args:
+        url: ``TASKBRIDGE_ARCHIVE_URL``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._calls = BoundedCalls()
+
+    @functools.cached_property
+    def _engine(self) -> Engine:
+        # Made on the thread that uses it. A stuck thread keeps its connection, and the next one has
+        # one of its own.
+        options = {} if self._url.startswith("sqlite") else {"connect_args": {"options": READING}}
+        return new_engine(self._url, poolclass=SingletonThreadPool, **options)
+
+    def close(self) -> None:
+        """End the connection to the database, which the next call would make anew."""
+        self._calls.ask(self._engine.dispose, within=PATIENCE)
+
+    def find(self, wanted: Wanted, after: tuple[float, str] | None, most: int) -> list[Found]:
+        """Return jobs, the newest first.
+
+        Args:
+            wanted: which jobs.
+            after: place of the last job of the page before; None for the first page.
+            most: maximum number of jobs.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        return self._ask(lambda connection: _find(connection, wanted, after, most))
+
+    def snapshots(self, jobs: list[str]) -> dict[str, str]:
+        """Return the JSON of the snapshots of those of some jobs that the archive has.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        ids = list(map(kept, jobs))
+        return self._ask(lambda connection: _snapshots(connection, ids))
+
+    def tasks(self, job: str) -> list[str]:
+        """Return the JSON of a job's tasks, as snapshots list them.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        wanted = select(TASKS.c.body).where(TASKS.c.job == kept(job))
+        return self._ask(lambda connection: list(connection.execute(wanted).scalars()))
+
+    def lines(self, job: str, part: int, most: int) -> list[str]:
+        """Return the JSON of up to ``most`` parts of a job's lines, from a part on.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        wanted = select(LINES.c.body).where(LINES.c.job == kept(job), LINES.c.part >= part)
+        wanted = wanted.order_by(LINES.c.part).limit(most)
+        return self._ask(lambda connection: list(connection.execute(wanted).scalars()))
+
+    def _ask(self, read: Callable[[Connection], T]) -> T:
+        def call() -> T:
+            with self._engine.connect().execution_options(reads=True) as connection:
+                return read(connection)
+
+        try:
+            return self._calls.ask(call, within=PATIENCE)
+        except (ResultsUnavailable, SQLAlchemyError) as error:
+            raise ArchiveUnavailable(str(error)) from error
+
+
+def _find(
+    connection: Connection, wanted: Wanted, after: tuple[float, str] | None, most: int
+) -> list[Found]:
+    place = tuple_(JOBS.c.at, JOBS.c.job)
+    found = select(JOBS.c.at, JOBS.c.job, func.length(JOBS.c.snapshot))
+    for one in _conditions(wanted):
+        found = found.where(one)
+    for word in dict.fromkeys(wanted.words):
+        found = found.where(_has_word(connection, wanted.owner, word))
+    if after is not None:
+        found = found.where(place < tuple_(literal(after[0]), literal(kept(after[1]))))
+    found = found.order_by(JOBS.c.at.desc(), JOBS.c.job.desc()).limit(most)
+    return [Found(*row) for row in connection.execute(found)]
+
+
+def _conditions(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
+    if wanted.owner is not None:
+        yield JOBS.c.owner == kept(wanted.owner)
+    if wanted.state is not None:
+        yield JOBS.c.state == wanted.state
+    if wanted.name is not None:
+        yield JOBS.c.name == kept(wanted.name)
+    if wanted.since is not None:
+        yield JOBS.c.at >= wanted.since
+    if wanted.until is not None:
+        yield JOBS.c.at < wanted.until
+
+
+def _has_word(connection: Connection, owner: str | None, word: str) -> ColumnElement[bool]:
+    """Return the condition that a job has a word; the index is asked for the owner's jobs only."""
+    both = [word] if owner is None else [owner_word(owner), word]
+    jobs: Select[Any] = select(WORDS.c.job)
+    if connection.dialect.name == "postgresql":
+        query = cast(literal(" & ".join(f"'{one}'" for one in both)), TSQUERY)
+        return jobs.where(WORDS.c.job == JOBS.c.job, WORDS.c.words.bool_op("@@")(query)).exists()
+    query_text = " ".join(f'"{one}"' for one in both)
+    matching = sql("SELECT rowid FROM archive_words_index WHERE archive_words_index MATCH :words")
+    rows = matching.bindparams(bindparam("words", query_text, unique=True)).columns(WORDS.c.id)
+    return JOBS.c.job.in_(jobs.where(WORDS.c.id.in_(rows)))
+
+
+def _snapshots(connection: Connection, jobs: list[str]) -> dict[str, str]:
+    found = connection.execute(select(JOBS.c.snapshot, JOBS.c.missed).where(JOBS.c.job.in_(jobs)))
+    snapshots = (_marked(text) if missed else text for text, missed in found)
+    return {json.loads(text)["job"]: text for text in snapshots}
+
+
+def _marked(snapshot: str) -> str:
+    return encode({**json.loads(snapshot), "incomplete": True})

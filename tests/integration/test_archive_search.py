@@ -1,0 +1,105 @@
+"""Searches in both kinds of database find the same; over HTTP and Socket.IO, and for the right."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from bridge.cli.request import request
+from bridge.tokens import Grant
+from socket_server.archive.finding.search import ArchiveSearch
+from socket_server.concurrency.pace import Pace
+from socket_server.concurrency.state_lock import NoLock
+from socket_server.journal.journal import Journal
+from socket_server.watching.job_search import JobSearch
+from support.archive import ArchiveStack, Flood, new_database, prepared, publishing, write
+from support.searches import OWNERS, WORDS, Known, matches, pages
+from support.wait import until
+
+STATES = ["failed", "succeeded", "running"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_each_kind_of_database_finds_what_matches_in_pages(request, kind):
+    jobs = [
+        Known(f"j{n}", OWNERS[n % 3], f"app.{'ab'[n % 2]}", 100.0 + n // 4, STATES[n // 3 % 3],
+              " ".join(WORDS[n % 5 : n % 5 + n % 4]), held=False, archived=True)
+        for n in range(60)
+    ]  # fmt: skip
+    url = new_database(kind, request)
+    engine = prepared(url)
+    write(engine, [event for one in jobs for event in one.events])
+    engine.dispose()
+    archive = ArchiveSearch(url)
+    request.addfinalizer(archive.close)
+    search = JobSearch(Journal(), archive, NoLock(), Pace(lambda seconds: None))
+    for asked in (
+        {"limit": 7},
+        {"limit": 200, "state": "failed", "text": "disk full"},
+        {"limit": 2, "text": "größe x1"},
+        {"limit": 3, "text": "timeout", "since": 103, "until": 110, "name": "app.b"},
+        {"limit": 9, "text": "disk 'nowhere'"},
+    ):
+        for owner in (None, *OWNERS):
+            grant = Grant(owner=owner or "ann", scope="watch" if owner else "watch operate")
+            found = [
+                job["job"] for one in pages(search, asked, grant) for job in one["answer"]["jobs"]
+            ]
+            wanted = [(one.at, one.job) for one in jobs if matches(one, asked, owner)]
+            assert found == [job for _, job in sorted(wanted, reverse=True)], (asked, owner)
+
+
+def listed(stack, query, token):
+    """Return status and answer of ``GET /api/jobs``."""
+    url = f"{stack.url}/api/jobs?{urllib.parse.urlencode(query)}"
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_what_a_server_has_forgotten_is_found_and_without_the_archive_what_it_holds(
+    request_, new_stack, rabbitmq, tmp_path
+):
+    url = new_database("postgresql", request_)
+    soon = {"TASKBRIDGE_RETENTION": "1"}
+    stack = ArchiveStack(tmp_path / "stack", rabbitmq.new_vhost(), url, **soon)
+    new_stack.stacks.append(stack)
+    stack.start_archive()
+    stack.start_server()
+    own, operator = stack.token(owner="somebody"), stack.token(owner="me", scope="watch operate")
+    with publishing(stack.settings) as scribe:
+        Flood(scribe, jobs=3, lines=2).run()
+        stack.await_position(scribe.published)
+    found = {"text": "line 1 of job", "state": "succeeded"}
+
+    def forgotten():
+        return listed(stack, {}, own)[1]["counts"]["ended"] == 0
+
+    until(forgotten, 30, "the server to forget the jobs")
+    status, answer = listed(stack, {**found, "limit": 2}, own)
+    assert (status, [one["job"] for one in answer["jobs"]]) == (200, ["job-2", "job-1"])
+    _, rest = listed(stack, {**found, "limit": 2, "next": answer["next"]}, own)
+    assert ([one["job"] for one in rest["jobs"]], "next" in rest) == (["job-0"], False)
+    same = request(stack.bridge, "jobs", {**found, "limit": 2}, own)
+    assert same["jobs"] == answer["jobs"]
+    assert len(listed(stack, found, operator)[1]["jobs"]) == 3
+    assert listed(stack, {"owner": "somebody"}, stack.token(owner="other"))[0] == 403
+    assert listed(stack, found, stack.token(owner="other"))[1]["jobs"] == []
+    with stack.away():
+        _, answer = listed(stack, found, own)
+        assert (answer["jobs"], answer["archive_away"]) == ([], True)
+    until(lambda: len(listed(stack, found, own)[1]["jobs"]) == 3, 30, "the archive's answer")
+
+
+@pytest.fixture
+def request_(request):
+    """The request for fixtures, under a name that no function here has."""
+    return request
