@@ -226,16 +226,53 @@ def watch(job: str, as_json: bool) -> None:
     sys.exit(follow(Bridge(), job, as_json=as_json))
 
 
-@cli.command(**_examples("taskbridge jobs --owner me", "taskbridge jobs --owner me --json"))
-@click.option("--owner", required=True, metavar="O", help="Whose jobs.")
+def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    from bridge.cli.format import time_of
+
+    try:
+        return None if value is None else time_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@cli.command(
+    **_examples(
+        "taskbridge jobs --owner me",
+        "taskbridge jobs --failed --since yesterday --grep 'disk full'",
+        "taskbridge jobs --owner me --json",
+    )
+)
+@click.option("--owner", metavar="O", help="Whose jobs; default those of all owners.")
 @click.option("--state", type=click.Choice(get_args(JobState)), help="Only jobs in this state.")
+@click.option("--failed", is_flag=True, help="The same as --state failed.")
+@click.option("--name", metavar="TASK", help="Only jobs of this task.")
+@click.option("--grep", "text", metavar="TEXT", help="Only jobs that have all words of TEXT.")
+@click.option("--since", metavar="TIME", callback=_time, help="yesterday, 2h, 2026-11-28 …")
+@click.option("--until", metavar="TIME", callback=_time, help="Only jobs enqueued before TIME.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 @click.option("--json", "as_json", is_flag=True, help="One JSON snapshot a line.")
-def jobs(owner: str, state: str | None, limit: int, as_json: bool) -> None:
-    """List an owner's jobs, newest first."""
+def jobs(owner: str | None, failed: bool, limit: int, as_json: bool, **wanted: object) -> None:
+    """List jobs, newest first: those that servers hold, and those of the archive.
+
+    TEXT is looked for in names, errors, meta and lines.
+    """
     from bridge.cli.listing import show
 
-    show(Bridge(), owner, state=state, limit=limit, as_json=as_json)
+    if failed and wanted["state"] not in (None, "failed"):
+        raise click.UsageError("--failed and --state contradict each other: leave out one")
+    found = {name: value for name, value in wanted.items() if value is not None}
+    if failed:
+        found["state"] = "failed"
+    show(Bridge(), owner, found, limit=limit, as_json=as_json)
+
+
+@cli.command(**_examples("taskbridge logs 5b0c… > job.log"))
+@click.argument("job")
+def logs(job: str) -> None:
+    """Print the whole log of JOB; lines that begin with [taskbridge: say what is missing."""
+    from bridge.cli.request import show_log
+
+    show_log(Bridge(), job)
 
 
 @cli.command(**_examples("taskbridge cancel 5b0c…"))

@@ -1,9 +1,11 @@
-"""Formats numbers, times and bars for people."""
+"""Formats numbers, times and bars for people; reads times as people write them."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from bridge.protocol.json_types import BarData
 
@@ -17,6 +19,7 @@ __all__ = [
     "percent",
     "saved",
     "speed",
+    "time_of",
     "total_of",
     "width_of",
 ]
@@ -28,6 +31,9 @@ OPTIONAL = (SPEED, COUNTS, LEFT, PERCENT, SPINNER)
 #: Widths in characters: of a bar, and the least ones of a bar and of a text beside it.
 WIDE, LEAST_BAR, LEAST_TEXT = 40, 8, 16
 
+#: A time ago, and its units.
+AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 COLOURS = {
     "queued": "dim",
@@ -121,3 +127,30 @@ def width_of(widths: Sequence[int]) -> int:
     """Return the width of columns with a space between any two."""
     shown = [width for width in widths if width]
     return sum(shown) + max(0, len(shown) - 1)
+
+
+def time_of(text: str, now: datetime | None = None) -> float:
+    """Return a time in seconds since the epoch.
+
+    Args:
+        text: ``today`` or ``yesterday`` (their midnight), a time ago such as ``90m`` or ``2d``, or
+            a date or time such as ``2026-11-28`` or ``2026-11-28T14:30``, in local time unless it
+            says a zone.
+        now: the current time; default the system's.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    now = now or datetime.now().astimezone()
+    if text in ("today", "yesterday"):
+        day = now.date() - timedelta(days=text == "yesterday")
+        return datetime(day.year, day.month, day.day, tzinfo=now.tzinfo).timestamp()
+    if match := AGO.fullmatch(text):
+        return (now - timedelta(**{UNITS[match[2]]: float(match[1])})).timestamp()
+    try:
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no time: write today, yesterday, 90m, 2d, 2026-11-28 or 2026-11-28T14:30"
+        ) from None
+    return (found if found.tzinfo else found.astimezone()).timestamp()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 from rich.table import Table
 
@@ -17,28 +18,62 @@ from bridge.settings import reference
 __all__ = ["show", "show_settings"]
 
 
-def show(bridge: Bridge, owner: str, *, state: str | None, limit: int, as_json: bool) -> None:
-    """Print an owner's jobs, newest first."""
-    jobs = _all(bridge, owner, {"state": state} if state else {}, limit)
-    if as_json:
-        for job in jobs:
-            echo_json(job)
-        return
-    if not jobs:
-        echo(f"{owner} has no jobs here", err=True)
-        return
-    new_console().print(_table(jobs))
+#: Owner in the token of a command that lists the jobs of all owners.
+OPERATOR = "taskbridge"
+AWAY = "the archive did not answer: jobs that servers have forgotten are missing"
 
 
-def _all(bridge: Bridge, owner: str, payload: JSONObject, limit: int) -> list[SnapshotData]:
-    """Return an owner's jobs, ``limit`` at most, from as many pages as it takes."""
-    token, shard = bridge.token(owner=owner), bridge.shard(owner)
-    jobs: list[SnapshotData] = []
-    while True:
-        answer = request(bridge, "jobs", {**payload, "limit": limit - len(jobs)}, token, shard)
-        jobs += answer["jobs"]
-        if not (answer["jobs"] and answer.get("next") and len(jobs) < limit):
-            return jobs
+def show(
+    bridge: Bridge, owner: str | None, wanted: JSONObject, *, limit: int, as_json: bool
+) -> None:
+    """Print jobs, newest first.
+
+    Args:
+        bridge: bridge whose settings have the server's URL and the key of tokens.
+        owner: owner of the jobs; None for all owners.
+        wanted: fields of the request.
+        limit: maximum number of jobs.
+        as_json: whether to print a line of JSON for each.
+    """
+    jobs, away = _all(bridge, owner, wanted, limit)
+    for job in jobs if as_json else ():
+        echo_json(job)
+    if not as_json and jobs:
+        new_console().print(_table(jobs))
+    if not as_json and not jobs:
+        echo(f"{owner} has no jobs here" if owner and not wanted else "no job was found", err=True)
+    if away:
+        echo(AWAY, err=True)
+
+
+def _all(
+    bridge: Bridge, owner: str | None, wanted: JSONObject, limit: int
+) -> tuple[list[SnapshotData], bool]:
+    """Return jobs, ``limit`` at most, and whether the archive did not answer."""
+    found: dict[str, SnapshotData] = {}
+    away = False
+    every: list[int | None] = [*range(bridge.settings.shards)]
+    shards = [bridge.shard(owner)] if owner else every
+    scope = "watch" if owner else "watch operate"
+    for shard in shards if len(every) > 1 else [None]:
+        token = bridge.token(owner=owner or OPERATOR, scope=scope, shard=shard)
+        for answer in _pages(bridge, wanted, limit, token, shard):
+            away = away or answer.get("archive_away", False)
+            found.update({job["job"]: job for job in answer["jobs"] if job["job"] not in found})
+    newest = sorted(found.values(), key=lambda job: job["queued_at"] or job["at"], reverse=True)
+    return newest[:limit], away
+
+
+def _pages(
+    bridge: Bridge, payload: JSONObject, limit: int, token: str, shard: int | None
+) -> Iterator[JSONObject]:
+    """Yield the answers of a shard's servers, until they have ``limit`` jobs."""
+    while limit > 0:
+        answer = request(bridge, "jobs", {**payload, "limit": limit}, token, shard)
+        yield answer
+        limit -= len(answer["jobs"])
+        if not answer.get("next"):
+            return
         payload = {**payload, "next": answer["next"]}
 
 

@@ -1,10 +1,16 @@
-"""``request``: makes one request to the socket server over Socket.IO."""
+"""Requests to the socket server: ``request`` over Socket.IO, and the log of a job over HTTP."""
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPResponse
+from urllib.parse import quote
+
 import socketio
 
-from bridge.cli.console import echo
+from bridge.cli.console import echo, echo_output
 from bridge.client.bridge import Bridge
 from bridge.client.socket_client import SocketClient
 from bridge.client.status import shard_of_job
@@ -13,10 +19,12 @@ from bridge.errors import ServerUnavailable
 from bridge.protocol.event import NAMESPACE
 from bridge.protocol.json_types import JSONObject
 
-__all__ = ["cancel", "request"]
+__all__ = ["cancel", "request", "show_log"]
 
 #: Seconds to wait for an answer.
 TIMEOUT = 10
+#: Seconds to wait for each piece of a log, and bytes of a line of it that are printed at once.
+PATIENCE, MAX_LINE = 30, 1024 * 1024
 
 
 def request(
@@ -61,3 +69,36 @@ def cancel(bridge: Bridge, job: str) -> None:
     answer = request(bridge, "cancel", {"job": job}, token, shard)
     already = "already " if answer["state"] == "cancelling" else ""
     echo(f"{already}cancelling {job}")
+
+
+def show_log(bridge: Bridge, job: str) -> None:
+    """Print a job's log: messages as they were logged, output as it was printed.
+
+    Raises:
+        ServerUnavailable: no server answers, or the answer breaks off.
+        JobNotFound, TokenError, TaskbridgeError: the server refused.
+    """
+    shard = shard_of_job(bridge, job)
+    url = bridge.settings.url_of(shard, f"/api/jobs/{quote(job, safe='')}/log")
+    token = bridge.token(jobs=[job], shard=shard)
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            _print(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _refusal(error, url) from None
+    except (OSError, HTTPException) as error:
+        raise ServerUnavailable(f"no whole answer from {url}: {error}") from error
+
+
+def _print(answer: HTTPResponse) -> None:
+    while line := answer.readline(MAX_LINE):
+        echo_output(line)
+
+
+def _refusal(error: urllib.error.HTTPError, url: str) -> Exception:
+    try:
+        return refusal(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ServerUnavailable(f"{url} answered with status {error.code}")

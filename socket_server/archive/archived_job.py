@@ -9,7 +9,7 @@ from typing import Any, cast
 from bridge.protocol.event import Event
 from bridge.protocol.json_types import SnapshotData, TaskData
 from bridge.protocol.snapshot import Snapshot
-from socket_server.archive.entries import Entry, entries_of, lines_in, missing_before
+from socket_server.archive.entries import NO_ORDER, Entry, entries_of, lines_in, missing_before
 from socket_server.archive.job_words import JobWords
 from socket_server.archive.schema import Row, kept
 from socket_server.journal.executions import Execution
@@ -19,8 +19,6 @@ from socket_server.messages.strict_json import encode
 
 __all__ = ["ArchivedJob"]
 
-#: Order of a task of which no event came.
-NO_ORDER = (-1, -1, -1)
 #: Maximum characters of JSON of one row of lines, beyond which another is begun.
 MAX_PART = 64 * 1024
 

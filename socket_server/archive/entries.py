@@ -16,9 +16,20 @@ from typing import Any
 
 from bridge.protocol.event import Event
 
-__all__ = ["Entry", "Text", "as_text", "entries_of", "lines_in", "missing_before", "texts_in"]
+__all__ = [
+    "NO_ORDER",
+    "Entry",
+    "Text",
+    "as_text",
+    "entries_of",
+    "lines_in",
+    "missing_before",
+    "texts_in",
+]
 
 Entry = list[Any]
+#: Order of a task of which no event came.
+NO_ORDER = (-1, -1, -1)
 #: Number of an end from which details were left out; it does not count the events before it.
 SHORTENED = 2**31 - 1
 
@@ -97,8 +108,12 @@ class Text:
             text = "".join(f"{message}\n" for _, _, message in payload)
         else:
             text = f"[taskbridge: {_gap(kind, payload)}]\n"
+        return self.line(text.encode(errors="replace"))
+
+    def line(self, line: bytes) -> bytes:
+        """Return a line that is not the job's, on a line of its own."""
         begin, self._open = b"\n" * self._open, False
-        return begin + text.encode(errors="replace")
+        return begin + line
 
     def _output(self, text: bytes) -> bytes:
         if text:

@@ -298,6 +298,11 @@ class Journal:
         """
         return self._texts.of(self._records[job].snapshot)
 
+    def orders(self, job: str) -> dict[str, tuple[int, int, int]]:
+        """Return the order of the last event of each task of a job; none if it is not held."""
+        record = self._records.get(job)
+        return {} if record is None else {one.task: one.order for one in record.snapshot.tasks()}
+
     def texts(self, job: str) -> list[str]:
         """Return the JSON of the events of a job that are held; none if the job is not held."""
         record = self._records.get(job)

@@ -6,6 +6,8 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,8 @@ from socket_server.concurrency.pace import Pace
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.journal.journal import Journal
 from socket_server.watching.job_search import JobSearch
-from support.archive import ArchiveStack, Flood, new_database, prepared, publishing, write
+from support.archive import ArchiveStack, Flood, event, new_database, prepared, publishing, write
+from support.process import finished
 from support.searches import OWNERS, WORDS, Known, matches, pages
 from support.wait import until
 
@@ -32,7 +35,7 @@ def test_each_kind_of_database_finds_what_matches_in_pages(request, kind):
     ]  # fmt: skip
     url = new_database(kind, request)
     engine = prepared(url)
-    write(engine, [event for one in jobs for event in one.events])
+    write(engine, [told for one in jobs for told in one.events])
     engine.dispose()
     archive = ArchiveSearch(url)
     request.addfinalizer(archive.close)
@@ -93,10 +96,64 @@ def test_what_a_server_has_forgotten_is_found_and_without_the_archive_what_it_ho
     assert len(listed(stack, found, operator)[1]["jobs"]) == 3
     assert listed(stack, {"owner": "somebody"}, stack.token(owner="other"))[0] == 403
     assert listed(stack, found, stack.token(owner="other"))[1]["jobs"] == []
+    printed = finished(stack.command("logs", "job-1"), tmp_path, stack.env)
+    assert (printed.returncode, printed.stdout) == (0, "line 0 of job-1\nline 1 of job-1\n")
+    printed = finished(stack.command("logs", "nothing"), tmp_path, stack.env)
+    assert (printed.returncode, printed.stdout) == (1, "")
+    assert printed.stderr == "taskbridge: no job nothing that this token names\n"
+    asked = ["--since", "yesterday", "--grep", "LINE of job", "--json"]
+    printed = finished(stack.command("jobs", *asked), tmp_path, stack.env)
+    assert [json.loads(one)["job"] for one in printed.stdout.splitlines()] == [
+        "job-2", "job-1", "job-0",
+    ]  # fmt: skip
+    printed = finished(stack.command("jobs", "--failed", *asked), tmp_path, stack.env)
+    assert (printed.returncode, printed.stdout) == (0, "")
     with stack.away():
         _, answer = listed(stack, found, own)
         assert (answer["jobs"], answer["archive_away"]) == ([], True)
     until(lambda: len(listed(stack, found, own)[1]["jobs"]) == 3, 30, "the archive's answer")
+
+
+#: Lines in one event.
+LINES = 100
+
+
+@pytest.mark.parametrize("lines", [20_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_the_download_of_a_log_is_what_was_logged_byte_for_byte(
+    request_, new_stack, rabbitmq, tmp_path, lines
+):
+    url = new_database("postgresql", request_)
+    stack = ArchiveStack(tmp_path / "stack", rabbitmq.new_vhost(), url)
+    new_stack.stacks.append(stack)
+    stack.start_archive()
+    server = stack.start_server()
+    logged, got = sha256(), sha256()
+    with publishing(stack.settings) as scribe:
+        scribe.send(event("long", "started", 0, attempt=1))
+        for seq in range(1, lines // LINES + 1):
+            texts = [f"line {seq}.{n}: größer \0 {'x' * (n % 80)}" for n in range(LINES)]
+            logged.update("".join(f"{text}\n" for text in texts).encode())
+            told = [{"at": 1.0, "level": "INFO", "message": text} for text in texts]
+            scribe.send(event("long", "log", seq, lines=told))
+        # The newest lines may be with the server alone.
+        stack.await_position(scribe.published // 2, timeout=900)
+    asked = urllib.request.Request(
+        f"{stack.url}/api/jobs/long/log",
+        headers={"Authorization": f"Bearer {stack.token(jobs=['long'])}"},
+    )
+    before = peak_of(server.pid)
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        while piece := answer.read(65536):
+            got.update(piece)
+    assert got.hexdigest() == logged.hexdigest()
+    assert peak_of(server.pid) - before < 32 * 1024 * 1024
+
+
+def peak_of(pid):
+    """Return the most memory that a process ever had, in bytes."""
+    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in one]
+    return int(line.split()[1]) * 1024
 
 
 @pytest.fixture

@@ -119,4 +119,4 @@ class Away:
         """Raise."""
         raise ArchiveUnavailable("it is away")
 
-    snapshots = tasks = lines = find
+    snapshots = log = lines = find

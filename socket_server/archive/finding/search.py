@@ -26,7 +26,7 @@ from sqlalchemy.pool import SingletonThreadPool
 
 from bridge.errors import ResultsUnavailable
 from bridge.results.bounded_calls import BoundedCalls
-from socket_server.archive.finding.wanted import ArchiveUnavailable, Found, Wanted
+from socket_server.archive.finding.wanted import ArchivedLog, ArchiveUnavailable, Found, Wanted
 from socket_server.archive.job_words import owner_word
 from socket_server.archive.migrating import new_engine
 from socket_server.archive.schema import JOBS, LINES, TASKS, WORDS, kept
@@ -86,14 +86,13 @@ class ArchiveSearch:
         ids = list(map(kept, jobs))
         return self._ask(lambda connection: _snapshots(connection, ids))
 
-    def tasks(self, job: str) -> list[str]:
-        """Return the JSON of a job's tasks, as snapshots list them.
+    def log(self, job: str) -> ArchivedLog | None:
+        """Return how much of a job's log the archive has; None for an unknown job.
 
         Raises:
             ArchiveUnavailable: the archive does not answer.
         """
-        wanted = select(TASKS.c.body).where(TASKS.c.job == kept(job))
-        return self._ask(lambda connection: list(connection.execute(wanted).scalars()))
+        return self._ask(lambda connection: _log(connection, kept(job)))
 
     def lines(self, job: str, part: int, most: int) -> list[str]:
         """Return the JSON of up to ``most`` parts of a job's lines, from a part on.
@@ -165,3 +164,16 @@ def _snapshots(connection: Connection, jobs: list[str]) -> dict[str, str]:
 
 def _marked(snapshot: str) -> str:
     return encode({**json.loads(snapshot), "incomplete": True})
+
+
+def _log(connection: Connection, job: str) -> ArchivedLog | None:
+    # In one statement: the archive may write between two.
+    columns = JOBS.c.snapshot, JOBS.c.parts, JOBS.c.missed, TASKS.c.body
+    both = JOBS.outerjoin(TASKS, JOBS.c.job == TASKS.c.job)
+    rows = connection.execute(select(*columns).select_from(both).where(JOBS.c.job == job)).all()
+    if not rows:
+        return None
+    tasks = [json.loads(row.body) for row in rows if row.body is not None]
+    orders = {one["task"]: (one["run"], one["seq"], one["tick"]) for one in tasks}
+    owner = json.loads(rows[0].snapshot)["owner"]
+    return ArchivedLog(owner, rows[0].parts, orders, rows[0].missed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-__all__ = ["Archive", "ArchiveUnavailable", "Found", "Wanted"]
+__all__ = ["Archive", "ArchiveUnavailable", "ArchivedLog", "Found", "Wanted"]
 
 
 class ArchiveUnavailable(Exception):
@@ -41,6 +41,18 @@ class Found(NamedTuple):
     size: int
 
 
+class ArchivedLog(NamedTuple):
+    """How much of a job's log the archive has, at one moment."""
+
+    owner: str | None
+    #: Parts of its lines.
+    parts: int
+    #: Order of the last event of each task.
+    orders: dict[str, tuple[int, int, int]]
+    #: Whether events may have been missed while the job was unfinished.
+    missed: bool
+
+
 class Archive(Protocol):
     """What a server asks of the archive; each call raises ``ArchiveUnavailable`` without answer."""
 
@@ -50,8 +62,8 @@ class Archive(Protocol):
     def snapshots(self, jobs: list[str]) -> dict[str, str]:
         """Return the JSON of the snapshots of those of some jobs that it has."""
 
-    def tasks(self, job: str) -> list[str]:
-        """Return the JSON of a job's tasks, as snapshots list them."""
+    def log(self, job: str) -> ArchivedLog | None:
+        """Return how much of a job's log it has; None for an unknown job."""
 
     def lines(self, job: str, part: int, most: int) -> list[str]:
         """Return the JSON of up to ``most`` parts of a job's lines, from a part on."""

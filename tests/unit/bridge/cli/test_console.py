@@ -218,5 +218,5 @@ def test_a_job_of_which_everything_is_hostile_is_listed(capsys, monkeypatch):
     monkeypatch.setattr(listing, "request", lambda *_: {"jobs": [{**job, "bars": [bar]}]})
     bridge = Bridge(settings=Settings(secret=("s" * 32,)))
     for as_json in (False, True):
-        listing.show(bridge, "me", state=None, limit=1, as_json=as_json)
+        listing.show(bridge, "me", {}, limit=1, as_json=as_json)
         assert plain(capsys.readouterr().out)

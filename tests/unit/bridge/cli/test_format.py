@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from bridge.cli.format import (
@@ -17,6 +19,7 @@ from bridge.cli.format import (
     fitted,
     percent,
     speed,
+    time_of,
 )
 
 
@@ -114,3 +117,30 @@ def test_what_matters_least_is_left_out_first():
         assert sum(widths) + sum(map(bool, widths)) - 1 <= most
         assert widths[TEXT] >= 8
         assert widths[BAR] >= 8
+
+
+NOW = datetime(2026, 11, 29, 14, 30, tzinfo=timezone(timedelta(hours=2)))
+
+
+@pytest.mark.parametrize(
+    ("text", "iso"),
+    [
+        ("today", "2026-11-29T00:00+02:00"),
+        ("yesterday", "2026-11-28T00:00+02:00"),
+        ("90m", "2026-11-29T13:00+02:00"),
+        ("1.5d", "2026-11-28T02:30+02:00"),
+        ("2026-11-28T10:00+00:00", "2026-11-28T12:00+02:00"),
+    ],
+)
+def test_a_time_is_read_as_people_write_it(text, iso):
+    assert time_of(text, NOW) == datetime.fromisoformat(iso).timestamp()
+
+
+def test_a_time_without_a_zone_is_local():
+    assert time_of("2026-11-28T14:30") == datetime(2026, 11, 28, 14, 30).timestamp()
+
+
+@pytest.mark.parametrize("text", ["soon", "5", "-1d", "2026-13-01", ""])
+def test_what_is_no_time_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match=r"is no time: write today, yesterday, 90m"):
+        time_of(text, NOW)
