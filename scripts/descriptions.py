@@ -34,12 +34,24 @@ STREAM = (
 ROUTES: dict[str, tuple[str, list[str], str, list[int]]] = {
     "/api/page": ("What a page offers the user of a token", [], "PageAnswer", [401, 421]),
     "/api/origin": ("Whether pages of an origin may connect", ["origin"], "OriginAnswer", []),
+    "/api/jobs": (
+        "Jobs, the newest first: those that the server holds, and those of the archive",
+        ["owner", "state", "name", "text", "since", "until", "limit", "next"],
+        "JobsAnswer",
+        [400, 401, 403, 421, 429],
+    ),
     "/api/jobs/{id}": ("A job's snapshot", [], "SnapshotData", [401, 403, 404, 421, 503]),
     "/api/jobs/{id}/events": (
         "A job's snapshot and events, until it has ended; see asyncapi.json",
         ["cursor", "Last-Event-ID"],
         "text/event-stream",
         [400, 401, 403, 404, 421, 429, 500, 503],
+    ),
+    "/api/jobs/{id}/log": (
+        "The whole log of a job, and what is missing of it",
+        [],
+        "text/plain",
+        [401, 403, 404, 421, 429, 503],
     ),
     "/api/progress/{id}": (
         "A job's progress in celery-progress's format",
