@@ -97,7 +97,7 @@ def demo(path: Path | None, once: bool) -> None:
 @click.option("--servers", default=1, show_default=True, type=click.IntRange(1, 16))
 @click.option("--flower/--no-flower", default=True, help="Whether Flower is started too.")
 def up(broker_url: str | None, app: str, workers: int, servers: int, flower: bool) -> None:
-    """Run a socket server, workers and Flower until Ctrl-C."""
+    """Run a socket server, workers, an archive and Flower until Ctrl-C."""
     from bridge.cli.stack import up as run
 
     sys.exit(run(broker_url, app=app, workers=workers, servers=servers, flower=flower))
@@ -242,7 +242,8 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
         "taskbridge jobs --owner me --json",
     )
 )
-@click.option("--owner", metavar="O", help="Whose jobs; default those of all owners.")
+@click.option("--owner", metavar="O", help="Whose jobs.")
+@click.option("--all", "everybody", is_flag=True, help="Jobs of all owners.")
 @click.option("--state", type=click.Choice(get_args(JobState)), help="Only jobs in this state.")
 @click.option("--failed", is_flag=True, help="The same as --state failed.")
 @click.option("--name", metavar="TASK", help="Only jobs of this task.")
@@ -251,10 +252,13 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
 @click.option("--until", metavar="TIME", callback=_time, help="Only jobs enqueued before TIME.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 @click.option("--json", "as_json", is_flag=True, help="One JSON snapshot a line.")
-def jobs(owner: str | None, failed: bool, limit: int, as_json: bool, **wanted: object) -> None:
+def jobs(
+    owner: str | None, everybody: bool, failed: bool, limit: int, as_json: bool, **wanted: object
+) -> None:
     """List jobs, newest first: those that servers hold, and those of the archive.
 
-    TEXT is looked for in names, errors, meta and lines.
+    Without --owner, an option that says which jobs lists those of all owners. TEXT is looked for in
+    names, errors, meta and lines.
     """
     from bridge.cli.listing import show
 
@@ -263,6 +267,8 @@ def jobs(owner: str | None, failed: bool, limit: int, as_json: bool, **wanted: o
     found = {name: value for name, value in wanted.items() if value is not None}
     if failed:
         found["state"] = "failed"
+    if not (owner or everybody or found):
+        raise click.UsageError("say which jobs: --owner O, or --all for those of all owners")
     show(Bridge(), owner, found, limit=limit, as_json=as_json)
 
 

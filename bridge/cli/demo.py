@@ -104,7 +104,7 @@ def _stack(settings: Settings, variables: dict[str, str]) -> Iterator[None]:
         )
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        echo("starting the broker, a socket server, a worker and Flower …")
+        echo("starting the broker, a socket server, a worker, an archive and Flower …")
         _await_stack(settings, process, log)
         yield
     finally:

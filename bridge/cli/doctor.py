@@ -38,6 +38,8 @@ __all__ = ["examine"]
 MAX_APART = 2.0
 #: Seconds that the probe may take from broker to client.
 PROBE_TIMEOUT = 15.0
+#: Seconds after the probe's end in which the archive must have it.
+ARCHIVED = 10.0
 
 
 class Ill(Exception):
@@ -57,6 +59,8 @@ class State(TypedDict, total=False):
     worker_apart: float
     #: Seconds that the stream of events reaches back; infinite if that is not known.
     reach: float
+    #: Id of the probe's job.
+    probe: str
 
 
 class Health(TypedDict, total=False):
@@ -301,6 +305,7 @@ def _probe(state: State) -> str:
         raise Skipped("without a secret no job can be watched") from None
     enqueued = time.time()
     job = bridge.enqueue(PROBE, owner="doctor", expires=PROBE_TIMEOUT)
+    state["probe"] = job.id
     watcher = bridge.watch(job.id, timeout=PROBE_TIMEOUT)
     seen = list(_until_end(watcher))
     began = [event["at"] for event in seen if event["type"] == "started"]
@@ -312,6 +317,39 @@ def _probe(state: State) -> str:
             "the worker and the server must share broker, channel and secret"
         )
     return f"broker → worker → server → client, {len(seen)} events"
+
+
+def _archive(state: State) -> str:
+    """Check that the archive has the probe."""
+    settings: Settings = state["bridge"].settings
+    if settings.archive_url is None:
+        return "none: TASKBRIDGE_ARCHIVE_URL is not set"
+    extras.demand("archive", *extras.of_database(settings.archive_url))
+    if "probe" not in state:
+        raise Skipped("without a probe there is nothing to look for")
+    from socket_server.archive.finding.search import ArchiveSearch
+    from socket_server.archive.finding.wanted import ArchiveUnavailable
+
+    try:
+        with contextlib.closing(ArchiveSearch(settings.archive_url)) as archive:
+            _await_probe(lambda: archive.log(state["probe"]))
+    except ArchiveUnavailable as error:
+        raise Ill(
+            f"the archive does not answer ({error}): check TASKBRIDGE_ARCHIVE_URL, and that "
+            "`taskbridge archive` has made its tables"
+        ) from None
+    return "it has the probe"
+
+
+def _await_probe(found: Callable[[], object]) -> None:
+    deadline = time.monotonic() + ARCHIVED
+    while found() is None:
+        if time.monotonic() > deadline:
+            raise Ill(
+                f"the archive has no event of the probe after {ARCHIVED:g} s: start `taskbridge "
+                "archive`, or look at its log"
+            )
+        time.sleep(0.2)
 
 
 def _outside(value: float, least: float, most: float) -> float:
@@ -341,6 +379,7 @@ _CHECKS: list[tuple[str, Callable[[State], str]]] = [
     ("worker", _worker),
     ("server", _server),
     ("probe", _probe),
+    ("archive", _archive),
     ("clocks", _clocks),
     ("Flower", _flower),
 ]

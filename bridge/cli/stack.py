@@ -1,4 +1,4 @@
-"""``taskbridge up``: runs servers, workers and Flower under honcho."""
+"""``taskbridge up``: runs servers, workers, an archive and Flower under honcho."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from bridge import extras
 from bridge.cli.console import echo, echo_json, printer
 from bridge.cli.programs.flower import FLOWER_PORT, flower_command, flower_environ
-from bridge.cli.programs.process import SERVER, SHIPPED, packages_of, require
+from bridge.cli.programs.process import ARCHIVE, SERVER, SHIPPED, packages_of, require
 from bridge.cli.programs.worker import worker_command
 from bridge.errors import SettingsError
 from bridge.home import make_home
@@ -94,6 +94,7 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
         raise SettingsError(
             "`taskbridge up` has no balancer that finds a job's shard: unset TASKBRIDGE_SHARDS"
         )
+    settings = _with_archive(settings)
     ports = _ports(settings, servers)
     flower_port = next(_free(FLOWER_PORT)) if flower else None
     manager = Manager(printer())
@@ -108,6 +109,19 @@ def up(broker_url: str | None, *, app: str, workers: int, servers: int, flower: 
     return 0 if manager.returncode in (0, 130, 143) else manager.returncode or 1
 
 
+def _with_archive(settings: Settings) -> Settings:
+    """Return settings with an archive in SQLite, where none is named and its extra is installed."""
+    if settings.archive_url is not None:
+        extras.demand("archive", *extras.of_database(settings.archive_url))
+        return settings
+    if absent := extras.missing("archive"):
+        echo(f"archive  none: {absent}")
+        return settings
+    file = (settings.home / "archive.sqlite").absolute()
+    os.environ["TASKBRIDGE_ARCHIVE_URL"] = url = f"sqlite:///{file}"
+    return settings.replace(archive_url=url)
+
+
 def _processes(
     settings: Settings, app: str, workers: int, ports: list[int], flower_port: int | None
 ) -> Iterator[tuple[str, list[str], dict[str, str]]]:
@@ -120,6 +134,10 @@ def _processes(
         # A soft shutdown hands running jobs back; a warm one would wait for their ends.
         variables = {**without_keys(os.environ), **common, "REMAP_SIGTERM": "SIGQUIT"}
         yield f"worker.{number}", worker_command(settings, app), variables
+    if settings.archive_url:
+        unset = ("TASKBRIDGE_RESULT_URL", "TASKBRIDGE_RESULT_URL_FILE")
+        kept = {name: one for name, one in without_keys(os.environ).items() if name not in unset}
+        yield "archive", ARCHIVE, {**kept, **common}
     if flower_port:
         yield "flower", flower_command(app, flower_port), {**flower_environ(settings), **common}
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 from bridge.errors import SettingsError
@@ -73,6 +69,12 @@ def migrate(engine: Engine, to: str = "head") -> None:
         SettingsError: a newer version has changed the tables.
         sqlalchemy.exc.SQLAlchemyError: the database does not answer, or refuses.
     """
+    # Imported here: servers only connect.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}

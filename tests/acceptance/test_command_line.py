@@ -388,6 +388,7 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
     command = [sys.executable, "-m", "bridge.cli", "up"]
     with taken(8000), Process(command, log=tmp_path / "log", env=env) as up:
         until(lambda: "ready." in up.output, 60, "the worker to be ready")
+        up.await_output("serving on", 60)
         assert re.search(r"page +http://127\.0\.0\.1:80(?!00)\d\d/", up.output)
         flower = re.search(r"Flower +(http\S+)", up.output)[1]
         until(lambda: "taskbridge-" in fetched(f"{flower}workers"), 30, "Flower to see the worker")
@@ -396,9 +397,12 @@ def test_up_serves_until_it_is_asked_to_end_and_leaves_nothing(tmp_path):
         assert refused_of(tmp_path / "home", page, tmp_path) == {"task_not_allowed"}
         assert "may enqueue nothing: TASKBRIDGE_TASKS names the tasks" in up.output
         doctor = subprocess.run(
-            [sys.executable, "-m", "bridge.cli", "doctor"], env=env, check=False, timeout=60
-        )
+            [sys.executable, "-m", "bridge.cli", "doctor"],
+            env={**env, "TASKBRIDGE_ARCHIVE_URL": f"sqlite:///{tmp_path}/home/archive.sqlite"},
+            check=False, timeout=60, capture_output=True, text=True,
+        )  # fmt: skip
         assert doctor.returncode == 0
+        assert "archive  it has the probe" in doctor.stdout
         assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
         up.signal(signal.SIGINT)
         assert up.wait(10) == 0

@@ -27,7 +27,7 @@ def environ(monkeypatch, tmp_path):
 
 
 def started():
-    settings = Settings.from_environ()
+    settings = stack._with_archive(Settings.from_environ())
     found = stack._processes(settings, "workers.app", 2, [8000, 8001], 5555)
     return {name: variables for name, _, variables in found}
 
@@ -38,8 +38,13 @@ def test_servers_have_the_key_and_workers_and_flower_have_not(environ):
 
 
 def test_servers_and_workers_have_the_results_and_flower_has_not(environ):
-    urls = {name: variables["TASKBRIDGE_RESULT_URL"] for name, variables in started().items()}
+    urls = {
+        name: variables["TASKBRIDGE_RESULT_URL"]
+        for name, variables in started().items()
+        if name != "archive"
+    }
     assert urls.pop("flower") == "disabled://"
+    assert "TASKBRIDGE_RESULT_URL" not in started()["archive"]
     assert set(urls.values()) == {"redis://r"}
 
 
@@ -52,10 +57,17 @@ def test_what_is_in_files_is_named_to_those_alone_who_need_it(environ, tmp_path)
     holders = {name: {one for one in FILES if one in found[name]} for name in found}
     assert holders["server.1"] == set(FILES)
     assert holders["worker.1"] == {"TASKBRIDGE_RESULT_URL_FILE"}
-    assert holders["flower"] == set()
+    assert holders["flower"] == holders["archive"] == set()
 
 
-@pytest.mark.parametrize("command", ["worker", "flower"])
+def test_servers_and_the_archive_have_a_database_in_the_home_where_none_is_named(environ, tmp_path):
+    environ.setenv("TASKBRIDGE_ARCHIVE_URL", "")
+    found = started()
+    urls = {found[name]["TASKBRIDGE_ARCHIVE_URL"] for name in ("server.1", "server.2", "archive")}
+    assert urls == {f"sqlite:///{tmp_path}/archive.sqlite"}
+
+
+@pytest.mark.parametrize("command", ["worker", "flower", "archive"])
 def test_a_worker_and_flower_on_their_own_have_no_key_either(environ, command):
     executed = []
     environ.setattr(stack.os, "execve", lambda *given: executed.append(given))
