@@ -16,11 +16,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 #: Users of RabbitMQ; what each may do is in rabbitmq/definitions.py.
-USERS = ("operator", "server", "worker", "service", "flower")
+USERS = ("operator", "server", "worker", "service", "flower", "archive")
 #: Those that read or write events.
 REPORTERS = ("server", "worker", "service")
 #: Users of PostgreSQL; what each may do is in postgresql/roles.py.
 RESULTS = ("worker", "server", "service")
+#: Those that write and read the archive.
+ARCHIVE = ("archive", "server")
 NODES = ("rabbitmq-1:5672", "rabbitmq-2:5672", "rabbitmq-3:5672")
 #: What HAProxy has for services on its host, outside of compose (haproxy/services/).
 HOST_RABBITMQ, HOST_POSTGRESQL = "localhost:8672", "localhost:8432"
@@ -30,7 +32,7 @@ DAYS = "825"
 def passwords(folder: Path) -> dict[str, str]:
     """Return the secrets that are random, those that are there as they are."""
     names = (*USERS, "taskbridge_secret", "erlang_cookie", "postgresql", "grafana", "flower_login")
-    names += tuple(f"postgresql_{user}" for user in RESULTS)
+    names += tuple(f"postgresql_{user}" for user in dict.fromkeys((*RESULTS, *ARCHIVE)))
     found = {}
     for name in names:
         fresh = secrets.token_urlsafe(36)
@@ -61,6 +63,12 @@ def urls(known: dict[str, str], options: argparse.Namespace) -> Iterator[tuple[s
         yield f"{user}_result_url", url
     login = f"{logins['service']}@{HOST_POSTGRESQL}"
     yield "host_service_result_url", f"db+postgresql+psycopg://{login}/taskbridge"
+    for user in ARCHIVE:
+        login = f"{user}:{known[f'postgresql_{user}']}"
+        url = f"postgresql+psycopg://{login}@{options.postgresql}/taskbridge"
+        yield f"{user}_archive_url", url
+    each = [f"amqp://archive:{known['archive']}@{node}/events" for node in options.rabbitmq]
+    yield "archive_events_url", ";".join(each)
     management = options.rabbitmq[0].partition(":")[0]
     broker_api = f"http://flower:{known['flower']}@{management}:15672"
     yield "flower_broker_api", f"{broker_api}/api/"

@@ -8,6 +8,8 @@ run again: it changes passwords, and adds what a newer Celery needs.
 - ``server`` reads results, without arguments and tracebacks; ``service`` reads all of them, as
   Celery's ``AsyncResult`` does. Both may insert the marks of cancelled jobs
   (``bridge/cancelling/cancel_mark.py``), and can change or delete no row, not even a mark.
+- ``archive`` owns a schema of that name, in which it makes its tables, and has nothing else;
+  ``server`` reads them.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from bridge.cancelling.cancel_mark import PREFIX
 from bridge.checkpoints.table import checkpoint_table
 
 WRITERS, READERS, SERVICES = ("worker",), ("server", "service"), ("service",)
+#: The archive's login, which has a schema of its name and its own, and who reads that.
+ARCHIVE, SEARCHERS = "archive", "server"
 #: Columns that bridge/results/stored_result.py reads, and that a mark has.
 READ, MARKED = (
     ("task_id", "status", "result", "date_done", "name"),
@@ -53,6 +57,17 @@ DROP POLICY IF EXISTS marks ON {results};
 CREATE POLICY marks ON {results} FOR INSERT TO {readers}
     WITH CHECK (starts_with(task_id, {prefix}) AND status = 'SUCCESS');
 """
+#: The archive makes its tables itself; servers find them behind those of results.
+ARCHIVE_RIGHTS = """
+GRANT CONNECT ON DATABASE {database} TO {archive};
+CREATE SCHEMA IF NOT EXISTS {archive} AUTHORIZATION {archive};
+GRANT USAGE ON SCHEMA {archive} TO {searchers};
+GRANT SELECT ON ALL TABLES IN SCHEMA {archive} TO {searchers};
+ALTER DEFAULT PRIVILEGES FOR ROLE {archive} IN SCHEMA {archive}
+    GRANT SELECT ON TABLES TO {searchers};
+ALTER ROLE {archive} SET search_path = {archive};
+ALTER ROLE {searchers} SET search_path = public, {archive};
+"""
 LOGIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT PASSWORD {}"
 
 
@@ -77,7 +92,9 @@ def make_roles(connection: psycopg.Connection[Any], passwords: dict[str, str]) -
             sql.Identifier(role)
         )
         connection.execute(verb + login)
-    connection.execute(sql.SQL(RIGHTS).format(**_names(connection.info.dbname)))
+    names = _names(connection.info.dbname)
+    connection.execute(sql.SQL(RIGHTS).format(**names))
+    connection.execute(sql.SQL(ARCHIVE_RIGHTS).format(**names))
 
 
 def _names(database: str) -> dict[str, sql.Composable]:
@@ -95,6 +112,8 @@ def _names(database: str) -> dict[str, sql.Composable]:
         "read": _listed(READ),
         "marked": _listed(MARKED),
         "prefix": sql.Literal(PREFIX),
+        "archive": sql.Identifier(ARCHIVE),
+        "searchers": sql.Identifier(SEARCHERS),
     }
 
 
@@ -109,12 +128,12 @@ def main() -> int:
         Exit status: 0, or 1 if a secret is missing or no database answers.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    files = "has operator_result_url, and postgresql_worker, postgresql_server, postgresql_service"
+    files = "has operator_result_url, and postgresql_ with worker, server, service and archive"
     parser.add_argument("--secrets", type=Path, required=True, help=files)
     folder = parser.parse_args().secrets
     try:
         url = (folder / "operator_result_url").read_text().strip().removeprefix("db+")
-        roles = (*WRITERS, *READERS)
+        roles = (*WRITERS, *READERS, ARCHIVE)
         passwords = {role: (folder / f"postgresql_{role}").read_text().strip() for role in roles}
     except OSError as error:
         sys.stderr.write(f"{error.filename}: {error.strerror}: put the secret there\n")

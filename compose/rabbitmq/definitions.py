@@ -67,6 +67,7 @@ def rights(channel: str) -> dict[str, dict[str, tuple[str, str, str]]]:
         "server": {EVENTS: read, TASKS: ASKING},
         "service": {EVENTS: write, TASKS: CELERY},
         "flower": {TASKS: FLOWER},
+        "archive": {EVENTS: (NONE, NONE, rf"^{channel}(\.[0-9]+)?\.stream$")},
     }
 
 

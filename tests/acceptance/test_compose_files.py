@@ -201,15 +201,23 @@ def test_every_file_that_is_mounted_is_there_and_every_secret_is_made(secrets, f
 
 #: What each service of ours is given; what RabbitMQ, Grafana and so on get is their own.
 GIVEN = {
-    "definitions": {"operator", "worker", "server", "service", "flower"},
+    "definitions": {"operator", "worker", "server", "service", "flower", "archive"},
     "stream": {"operator_events_url"},
     "results": {
         "operator_result_url",
         "postgresql_worker",
         "postgresql_server",
         "postgresql_service",
+        "postgresql_archive",
     },
-    "server": {"taskbridge_secret", "server_result_url", "server_broker_url", "server_events_url"},
+    "server": {
+        "taskbridge_secret",
+        "server_result_url",
+        "server_archive_url",
+        "server_broker_url",
+        "server_events_url",
+    },
+    "archive": {"archive_archive_url", "archive_events_url"},
     "worker": {"worker_result_url", "worker_broker_url", "worker_events_url"},
     "flower": {"flower_broker_url", "flower_broker_api", "flower_login"},
     "rabbitmq": {"erlang_cookie"},
@@ -234,7 +242,7 @@ def test_each_service_has_the_secrets_that_it_needs_and_no_other(file):
             for variable, value in service.get("environment", {}).items()
             if variable.startswith("TASKBRIDGE_") and str(value).startswith("/run/secrets/")
         }
-        if kind in ("server", "worker", "flower"):
+        if kind in ("server", "worker", "flower", "archive"):
             assert named == given, name
     mounted = {one for service in shape["services"].values() for one in service.get("secrets", ())}
     assert mounted == set(shape["secrets"])

@@ -17,7 +17,7 @@ from support.rabbitmq import RabbitMQ
 from support.wait import until
 
 SCRIPT = ROOT / "compose" / "rabbitmq" / "definitions.py"
-USERS = ("operator", "worker", "server", "service", "flower")
+USERS = ("operator", "worker", "server", "service", "flower", "archive")
 
 
 @pytest.fixture

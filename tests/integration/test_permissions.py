@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import kombu
 import psycopg
@@ -16,7 +17,10 @@ from bridge import Bridge, Settings
 from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.cancelling import cancel_mark
 from bridge.client.status import from_result
+from socket_server.archive.finding.search import ArchiveSearch
+from socket_server.archive.finding.wanted import Wanted
 from socket_server.liveness.worker_inspection import WorkerInspection
+from support.archive import ArchiveStack, event, publishing
 from support.process import ROOT
 from support.rabbitmq import RabbitMQ
 from support.stack import Stack
@@ -25,7 +29,7 @@ from support.wait import until
 from support.watched import Watched
 from workers.app import new_app
 
-USERS = ("operator", "worker", "server", "service", "flower")
+USERS = ("operator", "worker", "server", "service", "flower", "archive")
 QUORUM = {"TASKBRIDGE_QUEUE_TYPE": "quorum"}
 SCRIPT = ROOT / "compose" / "rabbitmq" / "definitions.py"
 
@@ -181,7 +185,13 @@ def connect(topology, role):
 
 def refused(topology, role, statement):
     """Whether PostgreSQL refuses a statement for want of rights."""
-    with connect(topology, role) as connection:
+    return refused_to((topology.secrets / f"{role}_result_url").read_text(), statement)
+
+
+def refused_to(login, statement):
+    """Whether PostgreSQL refuses a statement to a login, which is a URL of SQLAlchemy."""
+    url = login.removeprefix("db+").replace("+psycopg", "", 1)
+    with psycopg.connect(url, autocommit=True) as connection:
         try:
             connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege:
@@ -273,6 +283,50 @@ def test_a_service_reads_what_celery_asks_for_and_a_server_less(results, stateme
 def test_a_service_asks_celery_itself(results):
     with Bridge(settings=settings_of(results, "service")) as bridge:
         assert bridge.app.AsyncResult("t").get(timeout=10) == {"rows": 7}
+
+
+#: What the archive may do in its own schema.
+ITS_OWN = ("make a table", "make a function")
+ARCHIVE = {
+    **{what: statement for what, statement in NOBODY.items() if what not in ITS_OWN},
+    "make a table beside its schema": "CREATE TABLE public.mine (a int)",
+    "make a function beside it": NOBODY["make a function"].replace(" f", " public.f"),
+    "read results": "SELECT task_id FROM public.celery_taskmeta",
+}
+SEARCHER = {
+    "change the archive": "UPDATE archive_jobs SET owner = 'server'",
+    "remove from the archive": "DELETE FROM archive_lines",
+    "make a table in its schema": "CREATE TABLE archive.mine (a int)",
+}
+
+
+def test_the_archive_is_written_by_its_login_and_read_by_servers_and_by_nobody_else(
+    results, programs, tmp_path
+):
+    """It reads the stream with a login of its own, too."""
+    logins = {
+        role: (results.secrets / f"{role}_archive_url").read_text()
+        for role in ("archive", "server")
+    }
+    events = {"TASKBRIDGE_EVENTS_URL": programs["archive"]["TASKBRIDGE_EVENTS_URL"]}
+    stack = ArchiveStack(tmp_path / "stack", None, logins["archive"], **events)
+    try:
+        stack.start_archive()
+        service = Settings.from_environ(programs["operator"])
+        with publishing(service) as scribe:
+            scribe.send(event("of-mine", "started", 0, attempt=1))
+        with closing(ArchiveSearch(logins["server"])) as search:
+            until(lambda: search.log("of-mine"), 30, "the job in the archive")
+            assert [one.job for one in search.find(Wanted(name="app.work"), None, 9)] == ["of-mine"]
+    finally:
+        stack.stop()
+    for what, statement in ARCHIVE.items():
+        named = statement.replace(" celery_", " public.celery_")
+        assert refused_to(logins["archive"], named), what
+    for what, statement in SEARCHER.items():
+        assert refused_to(logins["server"], statement), what
+    assert refused(results, "worker", "SELECT job FROM archive.archive_jobs")
+    assert refused(results, "service", "SELECT job FROM archive.archive_jobs")
 
 
 @pytest.mark.parametrize("statement", NOBODY.values(), ids=NOBODY)
