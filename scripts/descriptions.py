@@ -37,7 +37,7 @@ ROUTES: dict[str, tuple[str, list[str], str, list[int]]] = {
     "/api/jobs": (
         "Jobs, the newest first: those that the server holds, and those of the archive",
         ["owner", "state", "name", "text", "since", "until", "limit", "next"],
-        "JobsAnswer",
+        "JobsPage",
         [400, 401, 403, 421, 429],
     ),
     "/api/jobs/{id}": ("A job's snapshot", [], "SnapshotData", [401, 403, 404, 421, 503]),

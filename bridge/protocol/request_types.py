@@ -18,6 +18,7 @@ __all__ = [
     "ErrorObject",
     "JobCounts",
     "JobsAnswer",
+    "JobsPage",
     "JobsRequest",
     "PushesDropped",
     "RefreshAnswer",
@@ -133,10 +134,9 @@ class JobCounts(TypedDict):
     ended: int
 
 
-class JobsAnswer(TypedDict):
-    """The answer to ``jobs``: a page of them."""
+class JobsPage(TypedDict):
+    """A page of jobs, as ``GET /api/jobs`` answers it."""
 
-    ok: Literal[True]
     jobs: list[SnapshotData]
     #: Of all jobs, whatever their state and page.
     counts: NotRequired[JobCounts]
@@ -144,6 +144,12 @@ class JobsAnswer(TypedDict):
     next: NotRequired[str]
     #: Whether the archive did not answer, so that jobs which servers have forgotten are missing.
     archive_away: NotRequired[bool]
+
+
+class JobsAnswer(JobsPage):
+    """The answer to ``jobs``: a page of them."""
+
+    ok: Literal[True]
 
 
 class CancelRequest(TypedDict):
