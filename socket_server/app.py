@@ -44,7 +44,7 @@ from socket_server.liveness.supervision import Supervision
 from socket_server.observability.metrics import Metrics
 from socket_server.observability.tracing import new_tracer
 from socket_server.watching.auth import Auth
-from socket_server.watching.event_stream import EventStreams
+from socket_server.watching.event_streams import EventStreams
 from socket_server.watching.job_lookup import JobLookup
 from socket_server.watching.job_search import JobSearch
 from socket_server.watching.namespace import JobsNamespace

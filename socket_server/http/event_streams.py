@@ -12,7 +12,8 @@ from bridge.protocol.request_types import ErrorCode, ErrorObject
 from bridge.settings import Settings
 from socket_server.concurrency.wsgi import HANG_UP
 from socket_server.limits.origins import Origins
-from socket_server.watching.event_stream import EventStream, EventStreams
+from socket_server.watching.event_stream import EventStream
+from socket_server.watching.event_streams import EventStreams
 
 __all__ = ["event_stream_view"]
 

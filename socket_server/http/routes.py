@@ -23,7 +23,7 @@ from socket_server.http.event_streams import event_stream_view
 from socket_server.http.health import Health
 from socket_server.limits.origins import Origins
 from socket_server.watching.auth import Auth
-from socket_server.watching.event_stream import EventStreams
+from socket_server.watching.event_streams import EventStreams
 from socket_server.watching.job_lookup import JobLookup
 
 __all__ = ["new_health", "new_http"]

@@ -11,7 +11,6 @@ from typing import Any
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import finite_json
 from bridge.protocol.frames import EVENTS
-from bridge.protocol.request_types import ErrorObject
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.messages.answer import Answer, Body
 from socket_server.messages.excerpt import Excerpt
@@ -20,6 +19,7 @@ from socket_server.messages.strict_json import decode
 __all__ = [
     "HEARTBEAT",
     "RETRY",
+    "WITHDRAWN",
     "EventStreamAnswer",
     "Translation",
     "end",
@@ -38,9 +38,7 @@ ANY, JOB, DISCONNECT = "2/jobs,", '2/jobs,["job",', "1/jobs,"
 NOTICES = frozenset(EVENTS) - {"job"}
 #: End of the id of ``end``: a client that sends it back knows that the job has ended.
 ENDED = "#end"
-WITHDRAWN: ErrorObject = error_object(
-    "unauthorized", "the token or the session has ended: connect with a new one"
-)
+REASON = "the token or the session has ended, or does not name the job any more: connect anew"
 
 
 def block(event: str, data: str, id: str | None = None) -> str:
@@ -54,6 +52,10 @@ def block(event: str, data: str, id: str | None = None) -> str:
     """
     place = "" if id is None else f"id: {id}\n"
     return f"event: {event}\n{place}data: {data}\n\n"
+
+
+#: The last event of a stream whose client may not get the job's events any more.
+WITHDRAWN = block("refused", finite_json(error_object("unauthorized", REASON))).encode()
 
 
 def end(state: str, cursor: str | None) -> bytes:
@@ -83,8 +85,8 @@ class Translation:
 
     __slots__ = ("data", "is_last")
 
-    def __init__(self, text: str, *, is_last: bool = False) -> None:
-        self.data = text.encode()
+    def __init__(self, data: bytes, *, is_last: bool = False) -> None:
+        self.data = data
         #: Whether the stream ends after it.
         self.is_last = is_last
 
@@ -92,17 +94,17 @@ class Translation:
 def translated(packet: str) -> Translation:
     """Translate the text of a Socket.IO packet; one that is no event is left out."""
     if packet.startswith(DISCONNECT):
-        return Translation(block("refused", finite_json(WITHDRAWN)), is_last=True)
+        return Translation(WITHDRAWN, is_last=True)
     if packet.startswith(JOB):
-        return Translation(job_block(packet[len(JOB) : -1]))
+        return Translation(job_block(packet[len(JOB) : -1]).encode())
     if not packet.startswith(ANY):
-        return Translation("")
+        return Translation(b"")
     told: Any = decode(packet[len(ANY) :])
     name, *arguments = told
     if name in NOTICES:
-        return Translation(block(name, finite_json(arguments[0])))
+        return Translation(block(name, finite_json(arguments[0])).encode())
     # The name of an application's event may be any text, which must not become a line of its own.
-    return Translation(block("push", finite_json({"event": name, "data": arguments})))
+    return Translation(block("push", finite_json({"event": name, "data": arguments})).encode())
 
 
 class EventStreamAnswer(Answer):

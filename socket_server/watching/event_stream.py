@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator, Iterator
-from typing import Any, cast
-from wsgiref.types import WSGIEnvironment
+from typing import Any
 
 from engineio.packet import MESSAGE
 
-from bridge.protocol.event import NAMESPACE, TERMINAL
-from bridge.protocol.request_types import ErrorObject
+from bridge.protocol.event import TERMINAL
 from bridge.untyped import SocketIOServer
 from socket_server.connection.shared_packet import Shared
 from socket_server.journal.journal import Journal
@@ -22,74 +20,19 @@ from socket_server.messages.answer import Answer, Body
 from socket_server.messages.server_sent import (
     HEARTBEAT,
     RETRY,
+    WITHDRAWN,
     EventStreamAnswer,
     Translation,
     end,
-    split_id,
     translated,
 )
 from socket_server.watching.clients import Clients
-from socket_server.watching.namespace import JobsNamespace
 
-__all__ = ["EventStream", "EventStreams"]
+__all__ = ["EventStream"]
 
 #: Seconds without an event after which a comment is sent: proxies end a silent answer, usually
 #: after 30 seconds or more.
 QUIET = 15.0
-
-
-class EventStreams:
-    """Opens event streams.
-
-    Args:
-        server: the Socket.IO server.
-        jobs: namespace that answers ``watch``.
-        journal: the jobs that the server holds.
-    """
-
-    def __init__(self, server: SocketIOServer, jobs: JobsNamespace, journal: Journal) -> None:
-        self._server, self._jobs, self._journal = server, jobs, journal
-
-    def open(
-        self, environ: WSGIEnvironment, auth: object, job: str, id: str | None
-    ) -> EventStream | ErrorObject | None:
-        """Open a stream of a job's events, with the state lock held.
-
-        Args:
-            environ: WSGI environment of the request.
-            auth: auth payload, as a Socket.IO client sends it.
-            job: id of the job.
-            id: a cursor, or the id of the last event that the client has of an earlier stream.
-
-        Returns:
-            The stream; why it is refused; or None if the client knows that the job has ended.
-        """
-        cursor, knows_the_end = split_id(id)
-        refusal: ErrorObject | None
-        client, refusal = self._server.open_stream(environ, auth)
-        if refusal is not None:
-            return refusal
-        stream = EventStream(self._server, client, self._journal, self._jobs.clients)
-        try:
-            refusal = self._watch(stream, client, job, cursor)
-        except BaseException:
-            stream.close()
-            raise
-        if refusal is None and not (knows_the_end and stream.state() in TERMINAL):
-            return stream
-        stream.close()
-        return refusal
-
-    def _watch(
-        self, stream: EventStream, client: Any, job: str, cursor: str | None
-    ) -> ErrorObject | None:
-        """Begin a stream with the answer to ``watch``; return why that is refused, if it is."""
-        sid = self._server.manager.sid_from_eio_sid(client.sid, NAMESPACE)
-        answer: Any = self._jobs.on_watch(sid, {"job": job, "cursor": cursor})
-        if not isinstance(answer, Body):
-            return cast("ErrorObject", answer["error"])
-        stream.begin(job, answer)
-        return None
 
 
 class EventStream:
@@ -107,21 +50,23 @@ class EventStream:
     ) -> None:
         self._server, self._client, self._queue = server, client, client.queue
         self._journal, self._clients = journal, clients
-        self._job = ""
+        self._sid = self._job = ""
         #: State of a job that only the result backend knows; None for one that the server held.
         self._stored: str | None = None
         self._pieces, self._is_open = self._read(), True
         clients.streams += 1
 
-    def begin(self, job: str, answer: Body) -> None:
+    def begin(self, sid: str, job: str, answer: Body) -> None:
         """Begin with a job's snapshot and events, with the state lock held.
 
         Args:
+            sid: id of the client on ``/jobs``.
             job: id of the job.
             answer: answer to ``watch``.
         """
+        self._sid, self._job = sid, job
         first = answer.fields["snapshot"]
-        self._job, self._stored = job, first["state"] if isinstance(first, dict) else None
+        self._stored = first["state"] if isinstance(first, dict) else None
         self._client.send(EventStreamAnswer(answer, self._server.state_lock))
 
     def __iter__(self) -> Iterator[bytes]:
@@ -188,12 +133,20 @@ class EventStream:
         """Return what is written last if the stream ends now; None if it goes on."""
         with self._server.state_lock:
             state = self.state()
-            if self._queue.queue or not (state is None or state in TERMINAL):
+            if self._queue.queue:
                 return None
+            if state is not None and state not in TERMINAL:
+                return None if self._is_watched() else WITHDRAWN
             held = self._job in self._journal
             cursor = self._journal.cursor(self._job) if held else None
             # Of a job that was evicted nothing is known: the client comes back, and is answered.
             return end(state, cursor) if state else b""
+
+    def _is_watched(self) -> bool:
+        """Whether the client gets the job's events: its grant may have been renewed without it."""
+        client = self._clients.get(self._sid)
+        # A client that was disconnected has that in its queue.
+        return client is None or self._job in client.watched
 
 
 def _translation(one: Any) -> Translation:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +13,7 @@ from werkzeug.test import Client, EnvironBuilder
 from bridge import tokens
 from bridge.protocol.event import Event
 from socket_server.messages.server_sent import HEARTBEAT
-from socket_server.watching import event_stream
+from socket_server.watching import event_stream, job_lookup
 from support.event_stream import parsed
 from support.lone_server import SECRET, new_lone_server
 from support.wire import flaws
@@ -20,7 +22,8 @@ PATH = "/api/jobs/j/events"
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    monkeypatch.setattr(job_lookup, "FIRST_EVENT", 0.0)
     server = new_lone_server(max_connections_per_owner=2, max_backlog=4096)
     publish(server, 0, "started")
     return server
@@ -61,7 +64,7 @@ class Stream:
 
     def read(self, count=1000):
         """Read so many pieces, or all, as events."""
-        text = b"".join(piece for piece, _ in zip(self.pieces, range(count), strict=False))
+        text = b"".join(islice(self.pieces, count))
         return list(parsed(text.decode().split("\n"), "", self.ids.append))
 
     def close(self):
@@ -195,6 +198,20 @@ def test_a_stream_ends_with_a_word_when_its_token_has_expired(server, monkeypatc
     server.jobs.expire()
     [refused] = one.read()
     assert (refused.event, refused.data["code"]) == ("refused", "unauthorized")
+    one.close()
+    assert_none_is_left(server)
+
+
+def test_a_stream_ends_with_a_word_when_a_renewed_grant_does_not_name_the_job(server, monkeypatch):
+    monkeypatch.setattr(event_stream, "QUIET", 0.001)
+    one = stream(server)
+    one.read(2)
+    [(sid, client)] = server.jobs.clients.items()
+    grant = replace(client.grant, scope=frozenset({"cancel"}))
+    server.jobs.clients.refresh(sid, grant, server.journal.owner)
+    publish(server, 1, "log", lines=[{"at": 1.0, "level": "INFO", "message": "x"}])
+    told = one.read()
+    assert [(one.event, one.data["code"]) for one in told] == [("refused", "unauthorized")]
     one.close()
     assert_none_is_left(server)
 
