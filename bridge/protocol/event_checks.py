@@ -178,6 +178,7 @@ def _resumed(value: object) -> bool:
 #: Checks of the fields of an event's data that servers and clients compute with.
 _DATA_CHECKS: dict[str, Check] = {
     "title": is_identifier,
+    "parent": lambda value: value is None or is_identifier(value),
     "total": is_counter,
     "more": is_counter,
     "dropped": is_counter,

@@ -65,7 +65,9 @@ def run(settings: Settings, url: str) -> None:
         HealthServer(figures, settings.channel, settings.host, settings.archive_port)
     database = Database(engine, settings.channel)
     writer = ArchiveWriter(database, figures, stopping)
-    limits = settings.archive_retention, settings.archive_bytes
+    # A server shows for as long what it has concluded itself.
+    silence = max(settings.retention, 2 * settings.lost_after)
+    limits = settings.archive_retention, settings.archive_bytes, silence
     retention = Retention(database, writer, figures, *limits)
     reader = Reader(settings, writer, figures, stopping, retention.look)
     try:

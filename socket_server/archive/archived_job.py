@@ -88,6 +88,18 @@ class ArchivedJob:
         self._entries += entries_of(event, missing_before(numbered, before))
         return True
 
+    def lose(self, at: float, reason: str) -> None:
+        """End the tasks that run as lost, as a server does; a later event overturns that.
+
+        Args:
+            at: seconds since the epoch.
+            reason: why they count as lost.
+        """
+        for task in self.snapshot.open_tasks():
+            if task.state == "running":
+                self.record.fold(self.snapshot.verdict(task, "lost", at, reason=reason))
+                self._tasks[task.task] = None
+
     def _queued_late(self, event: Event) -> bool:
         """Take the time from a ``queued`` event that comes after the task has started."""
         times = self.times.get(event.task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -152,6 +153,15 @@ class Database:
         wanted = wanted.where(JOBS.c.heard < before).order_by(JOBS.c.heard).limit(most)
         with self._engine.connect().execution_options(reads=True) as connection:
             return [(job, size) for job, size in connection.execute(wanted)]
+
+    def silent(self, before: float, most: int) -> list[str]:
+        """Return jobs with a task that runs, and of which no event was written since a time."""
+        running = TASKS.c.job == JOBS.c.job, TASKS.c.state == "running"
+        wanted = select(JOBS.c.snapshot).where(JOBS.c.channel == self.channel)
+        wanted = wanted.where(JOBS.c.state.in_(("running", "cancelling")), JOBS.c.heard < before)
+        wanted = wanted.where(select(TASKS.c.task).where(*running).exists()).limit(most)
+        with self._engine.connect().execution_options(reads=True) as connection:
+            return [json.loads(one)["job"] for one in connection.execute(wanted).scalars()]
 
     def size(self) -> int:
         """Return the bytes of text of all jobs of all channels."""

@@ -130,7 +130,10 @@ def _gap(kind: str, count: int) -> str:
 def _bytes(chunk: str | dict[str, str]) -> bytes:
     if isinstance(chunk, str):
         return chunk.encode(errors="replace")
-    return base64.b64decode(chunk["base64"])
+    try:
+        return base64.b64decode(chunk["base64"])
+    except ValueError:
+        return b""
 
 
 def as_text(entries: Iterable[Entry]) -> bytes:

@@ -1,4 +1,4 @@
-"""``Retention``: removes jobs by age and by size, some at a time, between batches."""
+"""``Retention``: removes jobs by age and by size, and ends silent ones, between batches."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Retention:
         figures: counters.
         seconds: seconds for which a job is kept after its newest event.
         most: maximum bytes of text of all jobs.
+        silence: seconds without an event after which a task that runs counts as lost.
         clock: clock in seconds since the epoch.
     """
 
@@ -36,17 +37,34 @@ class Retention:
         figures: Figures,
         seconds: float,
         most: int,
+        silence: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._writer, self._figures = database, writer, figures
         self._seconds, self._most, self._clock = seconds, most, clock
+        self._silence = silence
         self._next = 0.0
 
     def look(self) -> None:
         """Remove some jobs, if it is time to; called often."""
         now = time.monotonic()
-        if now >= self._next and not self.remove_some():
+        if now >= self._next and not (self.remove_some() or self.lose_some()):
             self._next = now + INTERVAL
+
+    def lose_some(self) -> bool:
+        """End jobs whose workers have died; return whether there may be more of them.
+
+        A task that runs sends an event every few seconds. What a server concludes from its silence
+        reaches only that server's clients, so the archive concludes it too: long after servers,
+        and only when it has read all that was published.
+        """
+        if not self._figures.idle:
+            return False
+        horizon = self._clock() - self._silence
+        jobs = self._writer.again(lambda: self._database.silent(horizon, AT_ONCE))
+        if jobs:
+            self._writer.lose(jobs, f"no event came for {self._silence:g} s")
+        return bool(jobs)
 
     def remove_some(self) -> bool:
         """Remove up to ``AT_ONCE`` jobs; return whether there may be more to remove."""

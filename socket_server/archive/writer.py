@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Event as Flag
 from typing import TypeVar
 
@@ -117,10 +117,19 @@ class ArchiveWriter:
             job = self._jobs.get(event.job)
             if job is None:
                 job = self._jobs[event.job] = ArchivedJob(event.job)
-            if job.fold(event):
+            try:
+                folded = job.fold(event)
+            except Exception:  # one event must not stop the archive for all jobs
+                logger.exception("taskbridge: an event of job %s could not be folded", event.job)
+                self._figures.refused += 1
+                continue
+            if folded:
                 changed[event.job] = job
             else:
                 self._figures.stale += 1
+        return self._rows(changed, now)
+
+    def _rows(self, changed: dict[str, ArchivedJob], now: float) -> Rows:
         rows: Rows = ([], [], [], [])
         for name, job in changed.items():
             self._jobs.move_to_end(name)
@@ -129,6 +138,22 @@ class ArchiveWriter:
             for table, some in zip(rows[1:], others, strict=True):
                 table.extend(some)
         return rows
+
+    def lose(self, jobs: Iterable[str], reason: str) -> None:
+        """Write that the running tasks of some jobs are lost; a later event overturns it.
+
+        Args:
+            jobs: ids of jobs of which no event has come for long.
+            reason: why they count as lost, as a sentence.
+        """
+        self.flush()
+        now, names = self._clock(), set(jobs)
+        self._jobs.update(self.again(lambda: self._database.load(names - self._jobs.keys())))
+        lost = {name: self._jobs[name] for name in names if name in self._jobs}
+        for job in lost.values():
+            job.lose(now, reason)
+        rows = self._rows(lost, now)
+        self.again(lambda: self._database.write(rows, self.written, self.written, now))
 
     def _forget_oldest(self) -> None:
         while len(self._jobs) > MAX_JOBS:

@@ -47,6 +47,10 @@ def test_what_was_dropped_or_never_came_has_a_line_where_it_is_missing():
     assert lines_in(entries) == 1
 
 
+def test_a_chunk_that_is_no_base64_is_left_out():
+    assert text_of(event("output", chunks=["a", {"base64": "x"}, "b\n"])) == "ab\n"
+
+
 def test_a_lone_surrogate_is_replaced():
     assert text_of(event("log", lines=[line("\ud800")])) == "?\n"
 

@@ -110,7 +110,7 @@ def test_a_gap_marks_unfinished_jobs_and_later_events_leave_the_mark(engine, wri
 
 def test_jobs_are_removed_by_their_age_some_at_a_time(engine, writer, now, monkeypatch):
     monkeypatch.setattr(module, "AT_ONCE", 3)
-    keeper = Retention(writer._database, writer, writer._figures, 60.0, 10**9, lambda: now[0])
+    keeper = Retention(writer._database, writer, writer._figures, 60.0, 10**9, 1e9, lambda: now[0])
     for number in range(5):
         writer.take(log(f"j{number}"), number + 1)
     writer.flush()
@@ -136,7 +136,45 @@ def test_jobs_are_removed_for_room_the_oldest_first(engine, writer, now):
         writer.take(log(f"j{number}", message="x" * 1000), number + 1)
         writer.flush()
         now[0] += 60
-    keeper = Retention(writer._database, writer, writer._figures, 1e9, 3500, lambda: now[0])
+    keeper = Retention(writer._database, writer, writer._figures, 1e9, 3500, 1e9, lambda: now[0])
     assert keeper.remove_some()
     assert not keeper.remove_some()
     assert set(events_in(engine)) == {"j2", "j3", "j4"}
+
+
+def states_of(engine):
+    with engine.connect() as connection:
+        return {row.job: row.state for row in connection.execute(JOBS.select())}
+
+
+def test_a_job_whose_worker_died_ends_as_lost_and_goes_on_with_a_later_event(engine, writer, now):
+    keeper = Retention(writer._database, writer, writer._figures, 1e9, 10**9, 60.0, lambda: now[0])
+    waiting = Event(job="waits", task="waits", type="queued", at=1.0)
+    for number, one in enumerate([log("runs"), waiting]):
+        writer.take(one, number + 1)
+    writer.flush()
+    now[0] += 61
+    assert not keeper.lose_some()  # not all that was published is read
+    writer._figures.idle = True
+    assert keeper.lose_some()
+    assert not keeper.lose_some()
+    assert states_of(engine) == {"runs": "lost", "waits": "queued"}
+    assert (
+        writer._database.load(["runs"])["runs"].snapshot.encode()["reason"].startswith("no event")
+    )
+    writer._jobs.clear()
+    writer.take(log("runs", 2), 3)
+    writer.flush()
+    assert states_of(engine)["runs"] == "running"
+    assert events_in(engine)["runs"] == 2
+
+
+def test_an_event_that_cannot_be_folded_stops_not_the_archive(engine, writer, caplog):
+    bad = log("j", 2)
+    bad.run = "no number"
+    for number, one in enumerate([log("j"), bad, log("j", 3), log("k")], start=1):
+        writer.take(one, number)
+    writer.flush()
+    assert events_in(engine) == {"j": 2, "k": 1}
+    assert "an event of job j could not be folded" in caplog.text
+    assert writer._figures.refused == 1
