@@ -29,11 +29,12 @@ def archives(request, new_stack, tmp_path):
     return new
 
 
+LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
 #: Rounds of a flood between two kills of the archive.
 ROUNDS = 40
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=LONG)])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_an_archive_that_is_killed_amid_a_flood_and_loses_its_database_has_each_event_once(
     archives, rabbitmq, kind, kills
