@@ -17,7 +17,7 @@ SOURCES := $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/ind
 # What the protocol's JSON Schema is made from, and of that the client's TypeScript.
 SCHEMA := scripts/protocol_schema.py bridge/protocol/json_types.py bridge/protocol/request_types.py
 BENCHMARKS := fanout latency import_time enqueue progress job_time outage sender journal canvas attacks page \
-  hung_results estimates storm guarantees awatch job_size checkpoints
+  hung_results estimates storm guarantees awatch job_size checkpoints archive
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 MADE_FROM := pyproject.toml constraints.txt | $(VENV)/schema.stamp
 
