@@ -15,10 +15,12 @@ SECRETS = {
     "taskbridge-server": [
         "taskbridge_secret",
         "server_result_url",
+        "server_archive_url",
         "server_broker_url",
         "server_events_url",
     ],
     "taskbridge-worker": ["worker_result_url", "worker_broker_url", "worker_events_url"],
+    "taskbridge-archive": ["archive_archive_url", "archive_events_url"],
     "taskbridge-scaler": ["scaler_broker_api"],
     "taskbridge-setup": [
         "operator_events_url",
@@ -26,6 +28,7 @@ SECRETS = {
         "postgresql_worker",
         "postgresql_server",
         "postgresql_service",
+        "postgresql_archive",
     ],
 }
 

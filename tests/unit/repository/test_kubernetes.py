@@ -35,6 +35,10 @@ DEPLOYED = [name for kind, name in MANIFESTS if kind == "Deployment"]
 #: Seconds that a server needs beside its spread, and a worker beside its grace; see
 #: docs/operations.md and bridge/durable/stopping.py.
 BESIDE = {"taskbridge-server": 20, "taskbridge-worker": 10}
+#: Programs of which several run.
+SCALED = list(BESIDE)
+#: Secrets that each is told of.
+FILES = {"taskbridge-server": 5, "taskbridge-worker": 3, "taskbridge-archive": 2}
 
 
 def settings_of(name, *folders):
@@ -53,7 +57,8 @@ def secrets():
     spec = importlib.util.spec_from_file_location("s", ROOT / "compose" / "make_secrets.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    known = dict.fromkeys([*module.USERS, *(f"postgresql_{one}" for one in module.RESULTS)], "x")
+    logins = [f"postgresql_{one}" for one in (*module.RESULTS, *module.ARCHIVE)]
+    known = dict.fromkeys([*module.USERS, *logins], "x")
     options = Namespace(rabbitmq=["r:5672"], postgresql="p:5432")
     made = dict(module.urls({**known, "postgresql": "x"}, options))
     return {*known, *made, "taskbridge_secret"}
@@ -87,7 +92,7 @@ def test_the_settings_are_ones_and_name_secrets_that_are_made(name, folders):
     files = {variable: value for variable, value in given.items() if variable.endswith("_FILE")}
     plain = {variable: value for variable, value in given.items() if variable not in files}
     settings = Settings.from_environ(plain)
-    assert settings.queue_type == "quorum"
+    assert settings.queue_type == "quorum" or name not in SCALED
     [mount] = [
         one["mountPath"]
         for one in PODS[name]["spec"]["containers"][0]["volumeMounts"]
@@ -95,7 +100,7 @@ def test_the_settings_are_ones_and_name_secrets_that_are_made(name, folders):
     ]
     assert {file.rpartition("/")[0] for file in files.values()} == {mount}
     assert {file.rpartition("/")[2] for file in files.values()} <= secrets()
-    assert len(files) == (4 if name == "taskbridge-server" else 3)
+    assert len(files) == FILES[name]
     assert ("TASKBRIDGE_SECRET_FILE" in files) is (name == "taskbridge-server")
 
 
@@ -122,7 +127,7 @@ def test_each_program_has_a_secret_with_the_files_that_it_is_told_of(tmp_path):
     assert empty.stderr.startswith("secrets.py: name the folder that make_secrets.py made: ")
 
 
-@pytest.mark.parametrize("name", DEPLOYED)
+@pytest.mark.parametrize("name", SCALED)
 def test_a_pod_may_drain_for_as_long_as_its_program_does(name):
     settings = Settings.from_environ(
         {key: one for key, one in settings_of(name).items() if not key.endswith("_FILE")}
@@ -135,7 +140,7 @@ def test_a_pod_may_drain_for_as_long_as_its_program_does(name):
     assert least <= pod["terminationGracePeriodSeconds"] <= least + 30
 
 
-@pytest.mark.parametrize("name", DEPLOYED)
+@pytest.mark.parametrize("name", SCALED)
 def test_a_program_is_spread_over_nodes_and_keeps_all_but_one_of_its_pods(name):
     deployment, pod = MANIFESTS["Deployment", name], PODS[name]
     selector = deployment["spec"]["selector"]
