@@ -133,7 +133,7 @@ COMMANDS = {
         "token --owner o --scope wach",
         {},
         WRONG,
-        "unknown scope wach: use cancel, enqueue, watch",
+        "unknown scope wach: use cancel, enqueue, operate, watch",
     ),
     "a token for nothing": ("token", {}, WRONG, "a token needs an owner or at least one job"),
     "no lifetime": (

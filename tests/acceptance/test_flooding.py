@@ -52,7 +52,11 @@ def test_a_flood_costs_an_honest_job_no_history_and_its_own_watcher_is_told_what
     stack.start_worker()
     honest, flood = flood_beside_an_honest_job(stack)
     heard, snapshot = said(flood.told), flood.watcher.snapshot.encode()
-    assert [kind for kind in flood.types if kind != "log"] == ["queued", "started", "succeeded"]
+    # The service's own event may come after the worker's, and is none to a client then.
+    assert [kind for kind in flood.types if kind not in ("queued", "log")] == [
+        "started",
+        "succeeded",
+    ]
     assert snapshot["dropped"] > 0
     assert len(heard) + snapshot["dropped"] == FLOOD
     assert heard[-1] == f"line {FLOOD - 1}"

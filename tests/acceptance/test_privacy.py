@@ -13,11 +13,13 @@ from bridge.sending.process_emitters import emitter_for
 from support.raw import Raw
 from support.stack import Stack
 
+BAR = {"position": 0, "n": 1, "total": 2, "desc": "SECRET", "unit": "it", "unit_scale": False}
+BAR |= {"postfix": "", "rate": None, "eta": None, "elapsed": 0.0, "closed": False}
 #: What a run says itself, in an order in which it may.
 TOLD = [
     ("queued", {"total": 1, "queue": "celery"}),
     ("started", {"attempt": 1}),
-    ("progress", {"bars": [{"position": 0, "n": 1, "total": 2, "desc": "SECRET"}]}),
+    ("progress", {"bars": [BAR]}),
     ("log", {"lines": [{"at": 0, "level": "INFO", "message": "SECRET"}]}),
     ("output", {"chunks": ["SECRET"]}),
     ("retrying", {"error": {"class": "E", "message": "SECRET"}}),

@@ -72,7 +72,10 @@ def test_a_job_whose_message_was_returned_21_times_is_lost(stack):
 PARKED = {"dead-letter-exchange": "", "dead-letter-routing-key": "parked"}
 
 
-@pytest.mark.parametrize("policy", [{}, PARKED], ids=["dropped", "parked"])
+@pytest.mark.parametrize(
+    "policy",
+    [pytest.param({}, id="dropped", marks=pytest.mark.long), pytest.param(PARKED, id="parked")],
+)
 def test_a_job_at_the_delivery_limit_is_lost_wherever_its_message_goes(stack, rabbitmq, policy):
     vhost = stack.settings.broker.rpartition("/")[2]
     told = json.dumps({**policy, "delivery-limit": 1})

@@ -54,7 +54,8 @@ def room_by_name(target: Target) -> None:
 def owner_in_a_request(target: Target) -> None:
     with target.intruder() as raw:
         answer = raw.ask("jobs", {"owner": target.owner, "sub": target.owner})
-        assert all(one["owner"] == target.own for one in answer["jobs"])
+        assert_refused(answer, "forbidden")
+        assert all(one["owner"] == target.own for one in raw.ask("jobs", {})["jobs"])
 
 
 @attack
