@@ -59,7 +59,7 @@ class Checkpoints:
         complain: Callable[[str], None],
     ) -> None:
         self._place, self._storing = place, Storing(place, fences, share, complain)
-        #: Whether the task was told that there is nothing to go on from, as nothing was known.
+        #: Whether ``restored`` returned None because the store did not answer.
         self._anew = False
         self._resumed: Saved | None = None
         self._slot: Slot | None = None

@@ -52,7 +52,7 @@ def _store(app: CeleryApp, settings: Settings) -> Store | None:
 
 
 def _application(app: CeleryApp, settings: Settings) -> CeleryApp:
-    """Return the application whose result backend keeps checkpoints."""
+    """Return the Celery application of which the result backend stores the checkpoints."""
     return app if settings.checkpoint_url is None else _made(settings)
 
 

@@ -1,4 +1,4 @@
-"""``Record``: a checkpoint as it is stored; ``Store``: where; ``fences_of``: who may store. Pure.
+"""``Record``: a stored checkpoint; ``Store``: its place; ``fences_of``: an attempt's fences. Pure.
 
 Each attempt of a task has a fence, a number that is greater for a newer attempt. A store keeps the
 fence of the newest attempt that has used it, and refuses records of a smaller one: an attempt that
@@ -37,7 +37,7 @@ MAX_STATE_BYTES = 64 * 1024
 MAX_BODY = MAX_STATE_BYTES + 256
 #: Bits of a fence that count the executions of one attempt, all of which the broker redelivered.
 REDELIVERIES = 20
-#: Highest attempt that is told apart: fences are exact in the floating point numbers of Lua.
+#: Highest attempt with a fence of its own: larger fences would not be exact in Lua's numbers.
 MAX_ATTEMPT = 2**31
 
 

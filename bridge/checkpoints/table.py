@@ -26,7 +26,7 @@ TRIES = 20
 #: Seconds between two removals of old rows by one process.
 SWEEP = 3600.0
 
-#: Process and URL of each database whose table is known to be there, and when it was swept last.
+#: Time of the last removal of old rows, by process and database URL. Each has its table.
 _swept: dict[tuple[int, str], float] = {}
 
 

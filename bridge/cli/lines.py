@@ -22,7 +22,7 @@ class Lines:
     def __init__(self) -> None:
         #: Output line without a line end yet, by task.
         self._partial: dict[str, bytes] = {}
-        #: Number of the newest execution, by task, of which was told from where it goes on.
+        #: Newest execution of each task for which the line "attempt 2, from 57 %" was printed.
         self._told: dict[str, int] = {}
 
     def of(self, event: JobEvent) -> list[str | bytes]:

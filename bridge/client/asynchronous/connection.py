@@ -46,7 +46,7 @@ class SharedConnection:
         self._subscriptions = Subscriptions(bridge.settings.max_watched)
         #: Whether a job can be watched on this connection.
         self.takes = self._subscriptions.takes
-        #: Subscriptions whose ``watch`` is to be sent; a dict keeps their order.
+        #: Subscriptions for which the request ``watch`` has not been sent yet, in order.
         self._waiting: dict[Subscription, None] = {}
         #: Jobs that the connection's token names.
         self._named: set[str] = set()
