@@ -40,7 +40,11 @@ def cancel(state: ControlState, job: str, settings: Settings) -> dict[str, str]:
     # The job's own id is revoked even if this worker has not received it: it may be in the queue.
     # The worker that refuses a task stores its result. Celery's own command has each worker store
     # one, which overwrites that of a task which another worker has begun meanwhile.
-    worker_state.revoked.update({job, *(one.id for one in waiting)} - {one.id for one in running})
+    if job not in {one.id for one in running}:
+        worker_state.revoked.add(job)
+    # A retry has the id of the attempt before it, which counts as running until the worker's
+    # parent has heard of its end.
+    worker_state.revoked.update(one.id for one in waiting)
     for request in running:
         _force_later(request, state.consumer, settings)
     for request in waiting:

@@ -125,15 +125,19 @@ class Database:
     def note_gap(self, since: float | None, until: float, reason: str) -> None:
         """Write that events may be missing, and mark the jobs that were unfinished.
 
+        A gap that is noticed again, since the stream drops more while it is read, grows.
+
         Args:
             since: when the last message before the gap was written; None if unknown.
             until: when the gap was noticed.
             reason: why, as a sentence.
         """
-        gap = {"channel": self.channel, "since": since, "until": until, "reason": reason}
+        gap = {"channel": self.channel, "since": since, "reason": reason}
+        same = [GAPS.c[name] == value for name, value in gap.items()]
         open_jobs = JOBS.c.channel == self.channel, JOBS.c.state.not_in(TERMINAL)
         with self._engine.begin() as connection:
-            connection.execute(plain_insert(GAPS), gap)
+            if not connection.execute(update(GAPS).where(*same).values(until=until)).rowcount:
+                connection.execute(plain_insert(GAPS), {**gap, "until": until})
             connection.execute(update(JOBS).where(*open_jobs).values(missed=True))
 
     def remove(self, jobs: Sequence[str]) -> None:

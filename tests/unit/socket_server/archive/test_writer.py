@@ -108,6 +108,19 @@ def test_a_gap_marks_unfinished_jobs_and_later_events_leave_the_mark(engine, wri
         assert connection.execute(GAPS.select()).one()[2:] == (900.0, 1000.0, "events are missing")
 
 
+@pytest.mark.parametrize("since", [900.0, None])
+def test_a_gap_that_is_noticed_again_grows_and_an_earlier_one_is_kept(engine, writer, now, since):
+    error = OperationalError("", {}, Exception("the connection is gone"))
+    writer.note_gap(500.0, "events are missing")
+    failing(writer._database, "note_gap", error, after=True)
+    writer.note_gap(since, "events are missing")
+    now[0] += 50
+    writer.note_gap(since, "events are missing")
+    with engine.connect() as connection:
+        gaps = [(row.since, row.until) for row in connection.execute(GAPS.select())]
+    assert gaps == [(500.0, 1000.0), (since, 1050.0)]
+
+
 def test_jobs_are_removed_by_their_age_some_at_a_time(engine, writer, now, monkeypatch):
     monkeypatch.setattr(module, "AT_ONCE", 3)
     keeper = Retention(writer._database, writer, writer._figures, 60.0, 10**9, 1e9, lambda: now[0])
