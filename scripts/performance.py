@@ -64,7 +64,7 @@ def plot(rows: list[tuple[str, dict[str, Any]]]) -> str:
     kinds = kinds_of(rows)
     values = [one["median"] for _, row in rows for one in row["variants"].values()]
     low = 10 ** math.floor(math.log10(min(values)) - 0.3)
-    scale = (WIDTH - LEFT - 190) / math.log10(max(values) / low)
+    scale = (WIDTH - LEFT - 240) / math.log10(max(values) / low)
     each = len(kinds) * (BAR + 2) + 12
     parts = [STYLE]
     for number, (name, row) in enumerate(rows):
