@@ -73,8 +73,10 @@ class Renewals:
     def _due(self, held: bool) -> Iterator[tuple[str, Client, Renewal]]:
         now = time.time()
         for sid, client in self._clients.items():
-            renewal, job = client.renewal, client.grant.single
-            if renewal is not None and renewal.at <= now and self._lookup.holds(job) == held:
+            renewal = client.renewal
+            if renewal is None or renewal.at > now:
+                continue
+            if self._lookup.holds(client.grant.single) == held:
                 yield sid, client, renewal
 
     def _work(self, server: SocketIOServer, held: bool) -> None:
