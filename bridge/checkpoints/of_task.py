@@ -14,7 +14,7 @@ from bridge.results.bounded_calls import bounded_calls_for
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
 
-__all__ = ["checkpoints_of"]
+__all__ = ["checkpoints_of", "store_application"]
 
 
 def checkpoints_of(
@@ -24,6 +24,7 @@ def checkpoints_of(
     settings: Settings,
     share: Callable[[], float | None],
     complain: Callable[[str], None],
+    former: str | None = None,
 ) -> Checkpoints:
     """Return the checkpoints of an execution; no store is called before there is one.
 
@@ -34,6 +35,8 @@ def checkpoints_of(
         settings: where checkpoints are stored, if not in the application's result backend.
         share: see :class:`Checkpoints`.
         complain: see :class:`Checkpoints`.
+        former: id of the task of an earlier job whose checkpoint the first execution goes on from,
+            and a later one that finds none of its own; default None for none.
     """
     replaced = execution.get("replaced", 0)
     # A task that has replaced another one has its id, and begins anew.
@@ -41,18 +44,22 @@ def checkpoints_of(
     place = Place(
         key,
         lambda: _store(app, settings),
-        lambda: bounded_calls_for(_application(app, settings), "checkpoints"),
+        lambda: bounded_calls_for(store_application(app, settings), "checkpoints"),
+        former,
     )
-    return Checkpoints(place, fences_of(execution), share, complain)
+    fences = fences_of(execution)
+    # A first execution that goes on from another job's asks the store as a later one does.
+    fences = fences if former is None else fences._replace(first=False)
+    return Checkpoints(place, fences, share, complain)
 
 
 def _store(app: CeleryApp, settings: Settings) -> Store | None:
     # The backend is of the thread that calls.
-    return store_in(_application(app, settings).backend, settings.checkpoint_retention)
+    return store_in(store_application(app, settings).backend, settings.checkpoint_retention)
 
 
-def _application(app: CeleryApp, settings: Settings) -> CeleryApp:
-    """Return the Celery application of which the result backend stores the checkpoints."""
+def store_application(app: CeleryApp, settings: Settings) -> CeleryApp:
+    """Return the Celery application whose result backend stores checkpoints."""
     return app if settings.checkpoint_url is None else _made(settings)
 
 

@@ -90,6 +90,10 @@ class Store(Protocol):
         """Raise the fence, and return it with the stored body; None for an older attempt."""
         ...
 
+    def peek(self, key: str) -> str | None:
+        """Return the stored body, and change nothing; None without one."""
+        ...
+
     def clear(self, key: str, fence: int, *, first: bool) -> None:
         """Remove the state, unless a newer attempt has taken over.
 

@@ -34,6 +34,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if redis.call('HSTRLEN', KEYS[1], 'body') > tonumber(ARGV[4]) then return {fence} end
 return {fence, redis.call('HGET', KEYS[1], 'body')}
 """
+PEEK = """
+if redis.call('HSTRLEN', KEYS[1], 'body') > tonumber(ARGV[1]) then return false end
+return redis.call('HGET', KEYS[1], 'body')
+"""
 CLEAR = """
 if tonumber(redis.call('HGET', KEYS[1], 'fence') or '-1') > tonumber(ARGV[1]) then return end
 if ARGV[2] == '1' then redis.call('DEL', KEYS[1]) else redis.call('HDEL', KEYS[1], 'body') end
@@ -78,6 +82,11 @@ class RedisStore:
         body = found[1] if len(found) > 1 else None
         return Taken(int(found[0]), body.decode() if isinstance(body, bytes) else body)
 
+    def peek(self, key: str) -> str | None:
+        """Return the stored body; see :class:`Store`."""
+        body = self._run(PEEK, key, MAX_BODY)
+        return body.decode() if isinstance(body, bytes) else None
+
     def clear(self, key: str, fence: int, *, first: bool) -> None:
         """Remove the state; see :class:`Store`."""
         self._run(CLEAR, key, fence, int(first))
@@ -113,6 +122,11 @@ class KeyStore:
         fence = max(known.fence + 1, fences.least)
         self._set(key, Record(fence, 0, known.body))
         return Taken(fence, known.body or None)
+
+    def peek(self, key: str) -> str | None:
+        """Return the stored body; see :class:`Store`."""
+        known = self._get(key)
+        return None if known is None else known.body or None
 
     def clear(self, key: str, fence: int, *, first: bool) -> None:
         """Remove the state; see :class:`Store`."""

@@ -27,6 +27,8 @@ class Place(NamedTuple):
     store: Callable[[], Store | None]
     #: Returns the thread that calls the store.
     calls: Callable[[], BoundedCalls]
+    #: Key of the task of an earlier job that this one goes on from; None for none.
+    former: str | None = None
 
 
 class Slot(NamedTuple):
@@ -107,7 +109,10 @@ class Storing:
             return False
         # The greatest: a call that was given up may take over as well, later.
         self.fence = max(self.fence or 0, taken.fence)
-        self.before = self.before or saved_of(taken.body)
+        body = taken.body
+        if body is None and self._place.former is not None:
+            body = store.peek(self._place.former)
+        self.before = self.before or saved_of(body)
         return True
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from bridge.untyped import ResultBackend
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Engine, Table
 
-__all__ = ["DatabaseStore", "checkpoint_table"]
+__all__ = ["DatabaseStore", "checkpoint_table", "engine_of"]
 
 #: Longest key, in characters: an id, and a suffix.
 MAX_KEY = 300
@@ -38,7 +38,7 @@ class DatabaseStore:
     """
 
     def __init__(self, backend: ResultBackend, retention: float) -> None:
-        self._engine = _engine_of(backend)
+        self._engine = engine_of(backend)
         self._table = checkpoint_table(backend.task_cls.__table__.schema)
         self._prepare(str(backend.url), retention)
 
@@ -83,6 +83,10 @@ class DatabaseStore:
                 return Taken(fence, body)
         raise TimeoutError("the row of a checkpoint is changed again and again")
 
+    def peek(self, key: str) -> str | None:
+        """Return the stored body; see :class:`Store`."""
+        return self._found(key)[2]
+
     def clear(self, key: str, fence: int, *, first: bool) -> None:
         """Remove the state; see :class:`Store`."""
         import sqlalchemy as sa
@@ -126,7 +130,7 @@ class DatabaseStore:
 _engines: dict[tuple[int, str], Engine] = {}
 
 
-def _engine_of(backend: ResultBackend) -> Engine:
+def engine_of(backend: ResultBackend) -> Engine:
     """Return an engine that keeps a connection; for SQLite, one of Celery's, which keeps none.
 
     Celery's connects anew for each statement of a thread, which takes longer than the statement.

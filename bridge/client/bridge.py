@@ -20,6 +20,7 @@ from bridge.identifiers import check_identifier
 from bridge.instrumentation import installed
 from bridge.protocol.event import NAMESPACE, TERMINAL, room_of_job, room_of_owner
 from bridge.protocol.json_types import SnapshotData
+from bridge.repeating.reservation import key_of
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp, Signature
 
@@ -162,8 +163,8 @@ class Bridge:
         return self._app or self._own(self.settings.results)
 
     @property
-    def _sender(self) -> CeleryApp:
-        # Enqueuing by name needs no result backend, so a service need not install its driver.
+    def sender(self) -> CeleryApp:
+        """The Celery application that sends tasks by name: it needs no result backend's driver."""
         return self._app or self._own("disabled://")
 
     def _own(self, results: str) -> CeleryApp:
@@ -184,6 +185,7 @@ class Bridge:
         owner: str | None = None,
         title: str | None = None,
         redact: bool = False,
+        idempotency_key: str | None = None,
         **options: object,
     ) -> Job:
         """Enqueue a job.
@@ -197,33 +199,36 @@ class Bridge:
                 without control characters. Default the name; a canvas has that of its first task.
             redact: whether its arguments are hidden from operators: Flower and other readers of
                 Celery's events see ``<redacted>``. The message at the broker still has them.
+            idempotency_key: a string of 1 to 255 characters, without control characters. For
+                ``TASKBRIDGE_IDEMPOTENCY_RETENTION`` seconds, by default a day, calls with the same
+                key and owner return the same job, which is enqueued once; the task and its
+                arguments must be the same. Such a call waits for the store of the keys for two
+                seconds at most, and for another call that is under way for 20. Default none.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
             EnqueueError: the name or the arguments cannot be used: they are not JSON, nested more
                 than 100 levels deep, more than 1,000, or larger than
-                ``TASKBRIDGE_ARGUMENT_BYTES``.
+                ``TASKBRIDGE_ARGUMENT_BYTES``. Or the key was used for other arguments, or no
+                backend can store it.
             BrokerUnavailable: no broker answers.
             QueueUnavailable: the queue does not exist, or is full.
+            ResultsUnavailable: the store of idempotency keys does not answer.
         """
-        from bridge.bus.confirms import refusal
         from bridge.client.new_job import NewJob
+        from bridge.client.sending import Call, send, send_once
 
         check(task, args, kwargs, owner, self.settings.argument_bytes, title)
         job = NewJob.of(
             task, options, owner=owner, settings=self.settings, redact=redact, title=title
         )
-        # Only a canvas needs the application with the result backend.
-        app = self._sender if isinstance(task, str) else self.app
-        try:
-            job.send(app, task, list(args or ()), dict(kwargs or {}), options)
-        except broker_errors() as error:
-            if refused := refusal(error):
-                raise refused from error
-            raise BrokerUnavailable(away(self.settings, error)) from error
-        except RecursionError:
-            raise EnqueueError("the signature is nested too deeply for Celery") from None
-        return Job(job.id, task if isinstance(task, str) else task.task, owner, self)
+        call = Call(task, list(args or ()), dict(kwargs or {}), options)
+        if idempotency_key is None:
+            send(self, job, call)
+        else:
+            check_identifier(idempotency_key, "an idempotency key", EnqueueError)
+            job = send_once(self, job, call, key_of("enqueue", owner, idempotency_key))
+        return Job(job.id, call.name, owner, self)
 
     def preload(self) -> None:
         """Import what the first calls need, so that a server's first clients do not wait for it.
@@ -234,7 +239,7 @@ class Bridge:
         from bridge.instrumentation import publish_signals  # noqa: F401
         from bridge.results.bounded_calls import bounded_calls_for
 
-        _ = self._sender.backend
+        _ = self.sender.backend
         app = self.app
         bounded_calls_for(app).begin(lambda: is_stored(app.backend, "none"))
 
@@ -414,6 +419,7 @@ class Bridge:
         owner: str | None = None,
         title: str | None = None,
         redact: bool = False,
+        idempotency_key: str | None = None,
         **options: object,
     ) -> Job:
         """Do what :meth:`enqueue` does in a thread, so that no event loop waits for the broker.
@@ -427,16 +433,25 @@ class Bridge:
             owner: owner of the job.
             title: what people see in place of the task's name.
             redact: whether its arguments are hidden from operators.
+            idempotency_key: calls with the same key and owner return the same job; default none.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
-            EnqueueError, BrokerUnavailable, QueueUnavailable: as :meth:`enqueue` does.
+            EnqueueError, BrokerUnavailable, QueueUnavailable, ResultsUnavailable: as
+                :meth:`enqueue` does.
         """
         from bridge.client.asynchronous.threads import in_thread
 
         def call() -> Job:
             return self.enqueue(
-                task, args, kwargs, owner=owner, title=title, redact=redact, **options
+                task,
+                args,
+                kwargs,
+                owner=owner,
+                title=title,
+                redact=redact,
+                idempotency_key=idempotency_key,
+                **options,
             )
 
         return await in_thread(call)
@@ -504,7 +519,7 @@ class Bridge:
         emitter_for(self.settings).put(run, "cancelling")
         with cancel_request.marking(lambda: self.app, job):
             try:
-                cancel_request.broadcast(self._sender, job)
+                cancel_request.broadcast(self.sender, job)
             except broker_errors() as error:
                 raise BrokerUnavailable(away(self.settings, error)) from error
 

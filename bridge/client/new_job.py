@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bridge.bus.sharding import job_id
 from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.json_types import JSONObject
+from bridge.repeating.kept_call import Kept, KeptCall, kept, omitted
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp, Signature
 
@@ -34,6 +35,10 @@ class NewJob:
     redact: bool
     #: What the service calls it; None for no title.
     title: str | None = None
+    #: Id of the job that it repeats; None for none.
+    again_of: str | None = None
+    #: Whether its task goes on from that job's checkpoint.
+    resume: bool = False
 
     @classmethod
     def of(
@@ -45,6 +50,7 @@ class NewJob:
         settings: Settings,
         redact: bool,
         title: str | None = None,
+        again_of: str | None = None,
     ) -> NewJob:
         """Return a job with an id for a task or a signature.
 
@@ -56,6 +62,7 @@ class NewJob:
             settings: broker, channel and shards.
             redact: whether arguments are hidden from operators.
             title: what the service calls the job; default None for no title.
+            again_of: id of the job that it repeats; default None for none.
         """
         # A frozen signature has a task id, which other signatures may refer to.
         frozen = None
@@ -63,7 +70,9 @@ class NewJob:
             frozen = getattr(task, "options", {}).get("task_id")
             frozen = options.pop("task_id", frozen)
         job = job_id(owner, settings.shards, frozen if is_identifier(frozen) else None)
-        return cls(id=job, owner=owner, settings=settings, redact=redact, title=title)
+        return cls(
+            id=job, owner=owner, settings=settings, redact=redact, title=title, again_of=again_of
+        )
 
     def send(
         self,
@@ -102,7 +111,8 @@ class NewJob:
         from bridge.instrumentation.calls import Call
 
         ids = {"task_id": self.id, "root_id": self.id}
-        with self._publishing(Call(job=self.id), name):
+        kept_call: KeptCall = {"name": name, "args": args, "kwargs": kwargs}
+        with self._publishing(Call(job=self.id), name, self._kept(kept_call, [name], options)):
             app.send_task(name, args, kwargs, **ids, add_to_parent=False, **options)
 
     def _send_signature(
@@ -124,18 +134,44 @@ class NewJob:
         call = Call(signature, self.id)
         if call.total == 1 and not call.lazy:
             options = {**options, "task_id": self.id}
-        with self._publishing(call, signature.task):
+        kept_call = self._kept_signature(signature, call, args, kwargs, options)
+        with self._publishing(call, signature.task, kept_call):
             signature.apply_async(args, kwargs, root_id=self.id, **options)
         if not call.published:
             nothing_published(self.id, signature.task, self.owner, self.settings)
 
+    def _kept_signature(
+        self,
+        signature: Signature,
+        call: Call,
+        args: list[object],
+        kwargs: JSONObject,
+        options: dict[str, object],
+    ) -> Kept | None:
+        from bridge.instrumentation.canvas import names, without_ids
+
+        if not self.settings.kept_argument_bytes:
+            return None
+        if call.lazy:
+            return omitted("generator")
+        plain = cast("JSONObject", without_ids(signature))
+        whole: KeptCall = {"signature": plain, "args": args, "kwargs": kwargs}
+        return self._kept(whole, names(signature), {**signature.options, **options})
+
+    def _kept(self, call: KeptCall, names: Iterable[str], options: JSONObject) -> Kept | None:
+        """Return what travels of the call, for the archive."""
+        if self.redact and self.settings.kept_argument_bytes:
+            return omitted("redacted")
+        return kept(call, names, options, self.settings)
+
     @contextlib.contextmanager
-    def _publishing(self, call: Call, name: str) -> Iterator[None]:
+    def _publishing(self, call: Call, name: str, kept_call: Kept | None) -> Iterator[None]:
         from bridge.instrumentation.calls import calling
         from bridge.instrumentation.publish_signals import enqueuing
 
+        context = self.owner, self.settings, self.redact, self.title, self.again_of, self.resume
         with (
-            enqueuing(self.owner, self.settings, self.redact, self.title),
+            enqueuing(*context, call=kept_call),
             calling(call, name, self.owner, self.settings),
         ):
             yield

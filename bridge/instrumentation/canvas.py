@@ -17,12 +17,28 @@ from bridge.protocol.json_types import JSONObject
 from bridge.protocol.nesting import MAX_DEPTH
 from bridge.untyped import CeleryApp, CeleryRequest
 
-__all__ = ["bound", "first_ids", "followers", "ids", "lazy", "leaves", "planned", "size", "unnamed"]
+__all__ = [
+    "bound",
+    "first_ids",
+    "followers",
+    "ids",
+    "lazy",
+    "leaves",
+    "names",
+    "planned",
+    "size",
+    "unnamed",
+    "without_ids",
+]
 
 #: Names of the keyword arguments that hold a canvas's parts, by type of canvas.
 PARTS = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
 #: Name of the keyword argument whose signatures are published at once, by type of canvas.
 AT_ONCE = {"group": "tasks", "chord": "header"}
+#: Options that hold a task or tasks beside those of ``PARTS``.
+LINKED = ("link", "link_error", "chain", "chord")
+#: Options that a signature gets where it is applied, or from an earlier use.
+IDS = frozenset({"task_id", "group_id", "group_index", "root_id", "parent_id", "reply_to"})
 
 
 class Lazy(Protocol):
@@ -135,6 +151,32 @@ def leaves(
             parts = [kwargs.get(name) for name in names or ()]
             parts += [options.get(name) for name in linked]
         waiting += [(depth + 1, part) for part in parts if part is not None and part is not skip]
+
+
+def names(signature: object) -> set[str]:
+    """Return the names of all tasks of a signature, of its callbacks and errbacks too.
+
+    Raises:
+        EnqueueError: signatures are nested more than ``MAX_DEPTH`` levels deep.
+    """
+    found = list(leaves(signature, LINKED))
+    # Celery's `map` and `starmap` are tasks that call the task in an argument.
+    inner = [(one.get("kwargs") or {}).get("task") for one in found]
+    found += [one for one in inner if isinstance(one, dict)]
+    return {str(one.get("task")) for one in found}
+
+
+def without_ids(signature: object) -> object:
+    """Return a signature as plain dicts and lists, without ids of an earlier use."""
+    if isinstance(signature, dict):
+        plain: JSONObject = {key: without_ids(value) for key, value in signature.items()}
+        if "task" in plain and isinstance(plain.get("options"), dict):
+            kept = {key: one for key, one in plain["options"].items() if key not in IDS}
+            plain["options"] = kept
+        return plain
+    if isinstance(signature, list | tuple):
+        return [without_ids(one) for one in signature]
+    return signature
 
 
 def _id_of(signature: JSONObject) -> str:

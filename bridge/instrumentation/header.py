@@ -23,6 +23,7 @@ __all__ = [
     "execution",
     "header_of",
     "repeated",
+    "resumed",
     "run_after",
     "run_of",
     "sound",
@@ -34,7 +35,7 @@ HEADER = "taskbridge"
 #: Names of Celery's own helper tasks, for which no events are sent.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: Fields of the header that the ``queued`` and ``started`` events repeat.
-Repeated = Literal["title", "total", "more", "queue", "expires_at"]
+Repeated = Literal["title", "again_of", "total", "more", "queue", "expires_at"]
 REPEATED: tuple[Repeated, ...] = get_args(Repeated)
 #: Bound of the numbers of tasks in a header: a job that waits for more would never end.
 MAX_TASKS = 10_000_000
@@ -44,9 +45,11 @@ MAX_RUN = 2**52
 SOUND: dict[str, Callable[[Any], bool]] = {
     "owner": lambda value: value is None or is_identifier(value),
     "title": is_identifier,
+    "again_of": is_identifier,
     **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
     **dict.fromkeys(("at", "expires_at"), is_number),
     "queue": is_identifier,
+    "resume": lambda value: isinstance(value, bool),
     "run": lambda value: is_counter(value) and value < MAX_RUN,
 }
 
@@ -57,6 +60,10 @@ class Header(TypedDict, total=False):
     owner: str | None
     #: What the service calls the job.
     title: str
+    #: Id of the job that this one repeats.
+    again_of: str
+    #: Whether it goes on from that job's checkpoint; of a job of a single task.
+    resume: bool
     #: Time of publishing, in seconds since the epoch.
     at: float
     #: Tasks of the call's job, or tasks that the message adds to a job.
@@ -90,6 +97,11 @@ def sound(header: object) -> Header | None:
 def repeated(header: Header) -> JSONObject:
     """Return the fields of a header that the ``queued`` and ``started`` events repeat."""
     return {name: header[name] for name in REPEATED if name in header}
+
+
+def resumed(header: Header) -> str | None:
+    """Return the id of the job whose checkpoint a task goes on from; None for none."""
+    return header.get("again_of") if header.get("resume") else None
 
 
 def run_of(

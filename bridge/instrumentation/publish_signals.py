@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from celery import current_task, signals
+from celery.utils.saferepr import saferepr
 
 from bridge.identifiers import flaw
 from bridge.instrumentation import calls, canvas, flower_progress, installed, outcomes
@@ -30,6 +30,7 @@ from bridge.instrumentation.header import (
     run_of,
 )
 from bridge.protocol.json_types import JSONObject
+from bridge.repeating.kept_call import Kept, carried, is_redacted, kept, omitted
 from bridge.reporting import current_job
 from bridge.sending.process_emitters import emitter_for
 from bridge.settings import Settings
@@ -45,6 +46,8 @@ logger = logging.getLogger(__name__)
 TITLE = "taskbridge_title"
 #: Text that Flower and Celery's events show to operators instead of arguments.
 REDACTED = "<redacted>"
+#: Characters of the arguments that Celery shows to operators at most (its ``argsrepr_maxsize``).
+MAX_SHOWN = 1024
 #: Microseconds by which ``run`` in the header of a retry is ahead of the clock: a worker's parent
 #: publishes the retry before it reports the execution that has failed.
 AHEAD = 1_000_000
@@ -58,6 +61,12 @@ class Enqueuing:
     settings: Settings
     redact: bool = False
     title: str | None = None
+    #: Id of the job that is repeated; None for none.
+    again_of: str | None = None
+    #: Whether its task goes on from that job's checkpoint.
+    resume: bool = False
+    #: What travels of the call, for the archive; None to take it from the message.
+    call: Kept | None = None
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
@@ -65,7 +74,13 @@ _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", de
 
 @contextlib.contextmanager
 def enqueuing(
-    owner: str | None, settings: Settings, redact: bool = False, title: str | None = None
+    owner: str | None,
+    settings: Settings,
+    redact: bool = False,
+    title: str | None = None,
+    again_of: str | None = None,
+    resume: bool = False,
+    call: Kept | None = None,
 ) -> Iterator[None]:
     """Track the messages that are published inside the ``with`` block; each call is one job.
 
@@ -74,9 +89,12 @@ def enqueuing(
         settings: broker and channel of their events.
         redact: whether the arguments of all tasks of the jobs are hidden from operators.
         title: what the jobs are called; default None, for the ``TITLE`` header of a message.
+        again_of: id of the job that they repeat; default None for none.
+        resume: whether their task goes on from that job's checkpoint; default not.
+        call: what travels of the call, for the archive; default None, to take it from the message.
     """
     connect()
-    token = _enqueuing.set(Enqueuing(owner, settings, redact, title))
+    token = _enqueuing.set(Enqueuing(owner, settings, redact, title, again_of, resume, call))
     try:
         yield
     finally:
@@ -129,9 +147,13 @@ def _before_publish(
             header["expires_at"] = expires
         if title := asked.title or _title(headers):
             header["title"] = title
+        if asked.again_of:
+            header["again_of"] = asked.again_of
+        if asked.resume:
+            header["resume"] = True
         if asked.redact:
             header["redact"] = True  # the tasks that it spawns inherit this
-        if asked.redact or _is_secret(sender, asked.settings):
+        if asked.redact or is_redacted(sender, asked.settings):
             headers["argsrepr"] = headers["kwargsrepr"] = REDACTED
         if sender not in INTERNAL:
             flower_progress.note_job(headers, asked.owner, asked.settings.url)
@@ -157,10 +179,6 @@ def _title(headers: JSONObject) -> str | None:
         logger.warning("taskbridge: the header %s %s: the job has no title", TITLE, reason)
         return None
     return str(title)
-
-
-def _is_secret(name: str, settings: Settings) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in settings.redact)
 
 
 def _counts(headers: JSONObject, body: object) -> Header:
@@ -231,7 +249,36 @@ def _after_publish(sender: str, headers: JSONObject, body: object = None, **_: o
     if run := run_of(headers, sender, begun=0):
         follow = canvas.first_ids(canvas.followers(_embedded(body), headers.get("group_index")))
         data = {**repeated(headers[HEADER]), **({"followers": follow} if follow else {})}
+        data |= carried(_kept_call(asked, headers, body))
         emitter_for(asked.settings).put(run, "queued", data)
+
+
+def _kept_call(asked: Enqueuing, headers: JSONObject, body: object) -> Kept | None:
+    """Return what travels of a job's call, with the first message of the job; None with others."""
+    call = calls.current()
+    if _enqueuing.get() is None or (call is not None and call.published > 1):
+        return None
+    if asked.call is not None or not asked.settings.kept_argument_bytes:
+        return asked.call
+    if call is not None or not isinstance(body, tuple | list) or len(body) < 2:
+        return omitted("canvas")
+    if any(canvas.followers(_embedded(body), None)):
+        return omitted("canvas")
+    args, kwargs = body[0], body[1]
+    if asked.redact or _hides(headers, args, kwargs):
+        return omitted("redacted")
+    name = headers["task"]
+    return kept({"name": name, "args": args, "kwargs": kwargs}, [name], {}, asked.settings)
+
+
+def _hides(headers: JSONObject, args: object, kwargs: object) -> bool:
+    """Whether the publisher of a message hides its arguments by Celery's own options."""
+    # Behind what Celery shows, `flower_progress` has added the job.
+    shown = {"argsrepr": args, "kwargsrepr": kwargs}
+    return any(
+        not str(headers.get(name) or "").startswith(saferepr(one, MAX_SHOWN))
+        for name, one in shown.items()
+    )
 
 
 def _embedded(body: object) -> JSONObject:

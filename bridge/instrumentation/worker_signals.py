@@ -26,7 +26,7 @@ from bridge.instrumentation import (
     publish_signals,
     result_progress,
 )
-from bridge.instrumentation.header import HEADER, header_of, repeated, run_of
+from bridge.instrumentation.header import HEADER, header_of, repeated, resumed, run_of
 from bridge.protocol.event import EventType
 from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.json_types import JobFailure, JSONObject
@@ -96,6 +96,7 @@ def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
             installed.settings(),
             lambda: run.share,
             partial(_complain, run, emitter),
+            resumed(task.request.get(HEADER)),
         )
         emitter.add(run)
         current_job.enter(run, emitter)

@@ -11,6 +11,7 @@ from bridge.protocol.event_checks import check
 from bridge.protocol.json_types import Ending, EventType, JobEvent, JSONObject
 
 __all__ = [
+    "CALL",
     "MAX_EVENT_BYTES",
     "MAX_LOG_BYTES",
     "MAX_META_BYTES",
@@ -68,6 +69,9 @@ MAX_FOLLOWERS = 50
 #: Fields of ``data`` that :meth:`Event.decode` moves to ``notes``, since clients do not get them:
 #: counters of the emitter, the trace context, counts of dropped ends.
 NOTES = ("emitter", "trace", "unreported")
+#: Name of a job's call in the trace context of its first ``queued`` event. Servers of 0.1.0 remove
+#: the whole context, so that no version sends a call to clients.
+CALL = "taskbridge-call"
 
 
 # Not frozen: creating a frozen instance takes as long as checking all of its fields.
@@ -90,7 +94,8 @@ class Event:
     seq: int = 0
     tick: int = 0
     data: JSONObject = field(default_factory=dict)
-    #: Fields of ``data`` for servers only; see ``NOTES``.
+    #: Fields of ``data`` for servers only; see ``NOTES``. ``call`` is the call that the archive
+    #: keeps, to run the job again.
     notes: JSONObject = field(default_factory=dict)
     #: Whether the run sends nothing after this.
     terminal: bool = field(init=False, repr=False, compare=False)
@@ -149,8 +154,18 @@ class Event:
             seq=message["seq"],
             tick=message["tick"],
             data=data,
-            notes={name: data.pop(name) for name in NOTES if name in data},
+            notes=_notes({name: data.pop(name) for name in NOTES if name in data}),
         )
+
+
+def _notes(found: JSONObject) -> JSONObject:
+    """Separate a job's call from the trace context that carries it."""
+    trace = found.get("trace")
+    if isinstance(trace, dict) and isinstance(call := trace.pop(CALL, None), dict):
+        found["call"] = call
+        if not trace:
+            del found["trace"]
+    return found
 
 
 #: Shared encoder: creating one takes as long as encoding a small event.

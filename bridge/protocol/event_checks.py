@@ -179,6 +179,7 @@ def _resumed(value: object) -> bool:
 _DATA_CHECKS: dict[str, Check] = {
     "title": is_identifier,
     "parent": lambda value: value is None or is_identifier(value),
+    "again_of": lambda value: value is None or is_identifier(value),
     "total": is_counter,
     "more": is_counter,
     "dropped": is_counter,

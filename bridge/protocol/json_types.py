@@ -177,6 +177,8 @@ class SnapshotData(TypedDict):
     #: What the service calls the job; null or left out for a job without a title.
     title: NotRequired[str | None]
     owner: str | None
+    #: Id of the job that this one repeats; null or left out for a job that repeats none.
+    again_of: NotRequired[str | None]
     state: JobState
     #: Seconds since the epoch of the newest event.
     at: float

@@ -95,6 +95,7 @@ class Snapshot:
         "_tasks",
         "_total",
         "_totals",
+        "again_of",
         "at",
         "dropped",
         "job",
@@ -111,6 +112,8 @@ class Snapshot:
         self.name = ""
         self.title: str | None = None
         self.owner: str | None = None
+        #: Id of the job that this one repeats; None for a job that repeats none.
+        self.again_of: str | None = None
         self.at = 0.0
         self.queued_at: float | None = None
         self.started_at: float | None = None
@@ -295,6 +298,7 @@ class Snapshot:
             self.name = sys.intern(event.name)
         self.owner = self.owner or (event.owner and sys.intern(event.owner))
         self.title = self.title or event.data.get("title")
+        self.again_of = self.again_of or event.data.get("again_of")
         self._total = max(self._total, event.data.get("total", 0))
         self.dropped += event.data.get("dropped", 0)
         if saved := event.data.get("saved"):
@@ -571,6 +575,7 @@ class Snapshot:
             "name": self.name,
             "title": self.title,
             "owner": self.owner,
+            "again_of": self.again_of,
             "state": cast("JobState", self.state),
             "at": self.at,
             "queued_at": self.queued_at,
@@ -611,7 +616,8 @@ class Snapshot:
         new = cls(data["job"])
         # A server of 0.1.0 sends null for an unfinished job that only the result backend knows.
         new.name, new.owner, new.at = data["name"], data["owner"], data["at"] or 0.0
-        new.title = data.get("title")  # servers of 0.1.0 do not say it
+        # Servers of 0.1.0 do not say these.
+        new.title, new.again_of = data.get("title"), data.get("again_of")
         new.queued_at, new.started_at = data["queued_at"], data["started_at"]
         new.dropped, new.saved = data["dropped"], data.get("saved")
         new._tasks = TaskTable(TaskState.decode(task) for task in data["tasks"])

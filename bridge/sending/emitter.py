@@ -84,7 +84,8 @@ class Emitter:
         enqueues one job after the other would share its time with the sender thread at each.
         """
         if trace := tracing.carrier():
-            data = {**(data or {}), tracing.FIELD: trace}
+            data = data or {}
+            data = {**data, tracing.FIELD: {**data.get(tracing.FIELD, {}), **trace}}
         self._outbox.put(Report(run, kind, data or {}, time.time()))
         self._start()
         self._hurry(urgent=kind != "queued")

@@ -26,6 +26,7 @@ __all__ = [
     "file",
     "flag",
     "function",
+    "kept_bytes",
     "level",
     "listed",
     "log_format",
@@ -48,6 +49,8 @@ __all__ = [
 SECRET_BYTES = 32
 #: Maximum seconds by which a server may delay events to read several at a time.
 MAX_DELAY = 1.0
+#: Maximum bytes of a job's arguments in an event, which may have 64 KiB.
+MAX_KEPT = 32 * 1024
 #: Minimum bytes of memory of an outbox: four own events of the maximum size.
 MIN_OUTBOX = 256 * 1024
 
@@ -122,6 +125,14 @@ def outbox_bytes(text: str) -> int:
     value = int(text)
     if value < MIN_OUTBOX:
         raise ValueError(f"must be {MIN_OUTBOX} (256 KiB) or more")
+    return value
+
+
+def kept_bytes(text: str) -> int:
+    """Return a number of bytes from 0 to ``MAX_KEPT``."""
+    value = int(text)
+    if not 0 <= value <= MAX_KEPT:
+        raise ValueError(f"must be a number of bytes from 0 to {MAX_KEPT}")
     return value
 
 

@@ -68,6 +68,11 @@ class Settings:
     checkpoint_url: str | None = _setting(str, None, hidden=True)
     #: How long a checkpoint is kept after it was stored: a day, unless its task succeeds before.
     checkpoint_retention: float = _setting(types.seconds, 86_400.0)
+    #: How long an idempotency key is kept after its first use, in the same place as checkpoints.
+    idempotency_retention: float = _setting(types.seconds, 86_400.0)
+    #: Maximum bytes of JSON of a job's arguments, from 0 to 32768, that are sent to the archive, so
+    #: that the job can be run again; 0 means that none are. Redacted ones never are.
+    kept_argument_bytes: int = _setting(types.kept_bytes, 16 * 1024)
     #: Type of the task queue on RabbitMQ: classic, or quorum, which a cluster replicates.
     queue_type: str = _setting(types.queue_type, "classic")
     #: Keys of at least 32 bytes, separated by commas; the first signs, all verify.

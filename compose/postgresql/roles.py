@@ -1,4 +1,6 @@
-"""Make PostgreSQL's tables of results and checkpoints, and logins with just the rights they need.
+"""Make PostgreSQL's tables of results, checkpoints and idempotency keys, and logins.
+
+The logins have just the rights that they need.
 
 ``python compose/postgresql/roles.py --secrets FOLDER``, before workers and servers start. It can be
 run again: it changes passwords, and adds what a newer Celery needs.
@@ -7,7 +9,8 @@ run again: it changes passwords, and adds what a newer Celery needs.
   table.
 - ``server`` reads results, without arguments and tracebacks; ``service`` reads all of them, as
   Celery's ``AsyncResult`` does. Both may insert the marks of cancelled jobs
-  (``bridge/cancelling/cancel_mark.py``), and can change or delete no row, not even a mark.
+  (``bridge/cancelling/cancel_mark.py``), and can change or delete no row of these, not even a mark.
+- All of them reserve idempotency keys in a table of their own.
 - ``archive`` owns a schema of that name, in which it makes its tables, and has nothing else;
   ``server`` reads them.
 """
@@ -27,6 +30,7 @@ from sqlalchemy import create_engine
 
 from bridge.cancelling.cancel_mark import PREFIX
 from bridge.checkpoints.table import checkpoint_table
+from bridge.repeating.table import reservation_table
 
 WRITERS, READERS, SERVICES = ("worker",), ("server", "service"), ("service",)
 #: The archive's login, which has a schema of its name and its own, and who reads that.
@@ -42,8 +46,9 @@ REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO {writers}, {readers};
 GRANT USAGE ON SCHEMA public TO {writers}, {readers};
-REVOKE ALL ON {results}, {groups}, {checkpoints} FROM {writers}, {readers};
+REVOKE ALL ON {results}, {groups}, {checkpoints}, {reservations} FROM {writers}, {readers};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {results}, {groups}, {checkpoints} TO {writers};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {reservations} TO {writers}, {readers};
 GRANT USAGE ON SEQUENCE {result_ids}, {group_ids} TO {writers};
 GRANT SELECT ({read}), INSERT (id, {marked}) ON {results} TO {readers};
 GRANT SELECT ON {results}, {groups} TO {services};
@@ -76,6 +81,7 @@ def make_tables(url: str) -> None:
     engine = create_engine(url)
     SessionManager().prepare_models(engine)
     checkpoint_table().create(engine, checkfirst=True)
+    reservation_table().create(engine, checkfirst=True)
     engine.dispose()
 
 
@@ -107,6 +113,7 @@ def _names(database: str) -> dict[str, sql.Composable]:
         "results": sql.Identifier(results.name),
         "groups": sql.Identifier(groups.name),
         "checkpoints": sql.Identifier(checkpoint_table().name),
+        "reservations": sql.Identifier(reservation_table().name),
         "result_ids": sql.Identifier(results.c.id.default.name),
         "group_ids": sql.Identifier(groups.c.id.default.name),
         "read": _listed(READ),

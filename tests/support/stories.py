@@ -56,6 +56,8 @@ class Life:
         data = {"total": self._chance.choice([1, 2, 3, 150])} if self._task == "job" else {}
         if self._chance.random() < 0.3:
             data["title"] = self._chance.choice(["Orders", "Bestellungen"])
+        if self._chance.random() < 0.1:
+            data["again_of"] = "former"
         if self._chance.random() < 0.2:
             data |= {"followers": ["later", "b"], "queue": "celery", "expires_at": None}
         return data | self._more()

@@ -62,7 +62,8 @@ def look(snapshot):
     said = dict(snapshot.encode())
     del said["planned"], said["spawned"]
     said["disturbed"] = said.get("disturbed")
-    said["title"], said["saved"] = said.get("title"), said.get("saved")
+    for name in ("title", "saved", "again_of"):
+        said[name] = said.get(name)
     said["result_omitted"] = bool(said.get("result_omitted"))
     hidden = ("seq", "tick")
     said["tasks"] = [

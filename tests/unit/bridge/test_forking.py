@@ -50,7 +50,7 @@ LOCKS = {
     "signal": lambda bridge: signals.before_task_publish.lock,
     "application's signal": lambda bridge: bridge.app.on_after_fork.lock,
     "cached property": lambda bridge: Celery.__dict__["amqp"].lock,
-    "pool": lambda bridge: bridge._sender.amqp.producer_pool._resource.mutex,
+    "pool": lambda bridge: bridge.sender.amqp.producer_pool._resource.mutex,
 }
 
 
@@ -76,15 +76,15 @@ def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_held(name, bridge
 
 
 def test_a_child_has_none_of_its_parents_connections_and_the_parent_keeps_them(bridge):
-    before = bridge._sender.amqp.producer_pool
+    before = bridge.sender.amqp.producer_pool
     assert pools.connections
 
     def check():
         assert not pools.connections
         assert not pools.producers
         assert not _emitters
-        assert bridge._sender.amqp.producer_pool is not before
+        assert bridge.sender.amqp.producer_pool is not before
 
     assert in_child(check)
-    assert bridge._sender.amqp.producer_pool is before
+    assert bridge.sender.amqp.producer_pool is before
     assert _emitters

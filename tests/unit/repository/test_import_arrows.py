@@ -33,6 +33,7 @@ LAYERS = {
         ["protocol", "tokens", "tracing", "held_messages"],
         ["bus", "results"],
         ["checkpoints"],
+        ["repeating"],
         ["reporting"],
         ["sending"],
         ["capture", "cancelling"],

@@ -45,6 +45,8 @@ export class Snapshot {
   /** What the service calls the job; null without a title. */
   title: string | null = null;
   owner: string | null = null;
+  /** Id of the job that this one repeats; null for a job that repeats none. */
+  again_of: string | null = null;
   /** Seconds since the epoch of the newest event; 0 before any. */
   at = 0;
   queued_at: number | null = null;
@@ -91,6 +93,7 @@ export class Snapshot {
     self.name = given.name ?? "";
     self.title = given.title ?? null;
     self.owner = given.owner ?? null;
+    self.again_of = given.again_of ?? null;
     self.at = given.at ?? 0;
     self.queued_at = given.queued_at ?? before?.queued_at ?? null;
     self.started_at = given.started_at ?? before?.started_at ?? null;
@@ -198,6 +201,7 @@ export class Snapshot {
     if (!this.name || (event.task === this.job && event.run === 0)) this.name = event.name;
     this.owner ||= event.owner;
     this.title ||= (data["title"] as string | undefined) ?? null;
+    this.again_of ||= (data["again_of"] as string | undefined) ?? null;
     this.#planned = Math.max(this.#planned, (data["total"] as number | undefined) ?? 0);
     this.dropped += (data["dropped"] as number | undefined) ?? 0;
     const saved = data["saved"] as number | undefined;

@@ -25,14 +25,15 @@ export function answer({ start, events, looks }: Story): object {
 
 /** All that the snapshot says, under the names of the protocol. */
 export function look(snapshot: Snapshot): object {
-  const { job, name, title, owner, at, state, queued_at, started_at, ended_at, total, done, bars, meta, saved } =
-    snapshot;
+  const { job, name, title, owner, again_of, at, state, queued_at, started_at, ended_at } = snapshot;
+  const { total, done, bars, meta, saved } = snapshot;
   const { error, reason, retry_at, cancelling, stalled, disturbed, queue, eta, dropped, incomplete, source } = snapshot;
   const times = { at, queued_at, started_at, ended_at };
   const why = { error, reason, retry_at, cancelling, stalled, disturbed };
   const outcome = { result: snapshot.result, result_omitted: snapshot.resultOmitted };
   return {
-    ...{ job, name, title, owner, state, total, done, bars, meta, saved, queue, eta, dropped, incomplete, source },
+    ...{ job, name, title, owner, again_of, state, total, done, bars, meta, saved, queue, eta, dropped },
+    ...{ incomplete, source },
     ...{ ...times, ...why, ...outcome },
     tasks: snapshot.tasks.map(taskOf),
   };

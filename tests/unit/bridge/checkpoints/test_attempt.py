@@ -44,6 +44,9 @@ class Shelf:
         self.records[key] = Record(fence, 0, known.body)
         return Taken(fence, known.body)
 
+    def peek(self, key):
+        return self._call(key).body
+
     def clear(self, key, fence, *, first):
         if self._call(key).fence <= fence:
             self.records.pop(key, None)
@@ -60,10 +63,19 @@ def shelf():
 def begin(shelf):
     """Begin an attempt; its ``complaints`` are a list."""
 
-    def begin(number=1, redelivered=False, store=lambda: shelf, share=lambda: 0.57):
+    def begin(
+        number=1,
+        redelivered=False,
+        store=lambda: shelf,
+        share=lambda: 0.57,
+        key="task",
+        former=None,
+    ):
         complaints, calls = [], BoundedCalls()
         fences = fences_of({"attempt": number, "redelivered": redelivered})
-        place = Place("task", store, lambda: calls)
+        if former:
+            fences = fences._replace(first=False)
+        place = Place(key, store, lambda: calls, former)
         made = Checkpoints(place, fences, share, complaints.append)
         made.complaints = complaints
         return made
@@ -92,6 +104,19 @@ def test_the_next_attempt_goes_on_from_the_newest_state_and_says_from_where(begi
     assert second.restored().state == {"row": 99}
     told = first.told["saved"]
     assert second.told == {"saved": told, "resumed": {"at": told, "share": 0.57}}
+
+
+def test_a_job_that_repeats_another_goes_on_from_its_state_and_then_from_its_own(begin):
+    failed = begin()
+    failed.put({"row": 7})
+    failed.end(keep=True)
+    for number in (1, 2):
+        again = begin(number, key="again", former="task")
+        assert again.restored().state == {"row": 7}
+    again.put({"row": 9})
+    again.end(keep=True)
+    assert begin(3, key="again", former="task").restored().state == {"row": 9}
+    assert begin(2).restored().state == {"row": 7}
 
 
 def test_a_first_attempt_asks_no_store(begin, shelf):

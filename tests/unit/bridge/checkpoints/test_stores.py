@@ -75,6 +75,13 @@ def test_an_attempt_that_is_older_by_celerys_data_cannot_take_over(store, key):
     assert store.take_over(key, RETRY) == Taken(RETRY.least + 1, None)
 
 
+def test_another_job_sees_the_newest_record_and_changes_nothing(store, key):
+    assert store.peek(key) is None
+    assert store.save(key, Record(FIRST.least, 1, "body"))
+    assert [store.peek(key), store.peek(key)] == ["body", "body"]
+    assert store.save(key, Record(FIRST.least, 2, "newer"))
+
+
 def test_nothing_is_left_to_go_on_from_once_it_is_cleared(store, key):
     assert store.save(key, Record(FIRST.least, 1, "first"))
     store.clear(key, FIRST.least, first=True)
