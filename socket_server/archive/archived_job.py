@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from bridge.protocol.event import Event
-from bridge.protocol.json_types import SnapshotData, TaskData
+from bridge.protocol.json_types import JSONObject, SnapshotData, TaskData
 from bridge.protocol.snapshot import Snapshot
 from socket_server.archive.entries import NO_ORDER, Entry, entries_of, lines_in, missing_before
 from socket_server.archive.job_words import JobWords
@@ -30,7 +30,7 @@ class ArchivedJob:
         job: id of the job.
     """
 
-    __slots__ = ("_entries", "_tasks", "_words", "at", "bytes", "events", "lines",
+    __slots__ = ("_call", "_entries", "_tasks", "_words", "at", "bytes", "events", "lines",
                  "missed", "parts", "record", "times")  # fmt: skip
 
     def __init__(self, job: str) -> None:
@@ -47,6 +47,8 @@ class ArchivedJob:
     def _forget_changes(self) -> None:
         self._tasks: dict[str, None] = {}
         self._entries: list[Entry] = []
+        #: The call by which it was enqueued, if that came since the job was written.
+        self._call: JSONObject | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -76,6 +78,8 @@ class ArchivedJob:
 
     def fold(self, event: Event) -> bool:
         """Fold an event in; return False if it was a duplicate or stale, and changed nothing."""
+        if event.type == "queued":
+            self._call = event.notes.get("call") or self._call
         task = self.snapshot.task(event.task)
         before = NO_ORDER if task is None else task.order
         if (numbered := self.record.fold(event)) is None:
@@ -119,8 +123,10 @@ class ArchivedJob:
             times[1] = event.at
         times[2] = times[2] or event.data.get("parent")
 
-    def rows(self, channel: str, now: float) -> tuple[Row, list[Row], list[Row], list[Row]]:
-        """Return the rows of the job, of its changed tasks, and of its new lines and words.
+    def rows(
+        self, channel: str, now: float
+    ) -> tuple[Row, list[Row], list[Row], list[Row], list[Row]]:
+        """Return the rows of the job, of its changed tasks, its new lines and words, and its call.
 
         Args:
             channel: channel of its events.
@@ -128,7 +134,7 @@ class ArchivedJob:
         """
         snapshot = self.snapshot
         words = self._words.rows(snapshot, self._tasks, self._entries)
-        tasks, lines = self._task_rows(), self._line_rows()
+        tasks, lines, calls = self._task_rows(), self._line_rows(), self._call_rows()
         row = {
             "job": kept(snapshot.job),
             "channel": channel,
@@ -146,7 +152,7 @@ class ArchivedJob:
             "runs": self._runs(),
         }
         self._forget_changes()
-        return row, tasks, lines, words
+        return row, tasks, lines, words, calls
 
     def _runs(self) -> str:
         runs = self.record.runs
@@ -172,6 +178,13 @@ class ArchivedJob:
             "ended_at": state.ended_at,
             "body": encode(state.encode()),
         }
+
+    def _call_rows(self) -> list[Row]:
+        if self._call is None:
+            return []
+        body = encode(self._call)
+        self.bytes += len(body)
+        return [{"job": kept(self.snapshot.job), "body": body}]
 
     def _line_rows(self) -> list[Row]:
         job, rows = kept(self.snapshot.job), []

@@ -25,7 +25,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.protocol.event import TERMINAL
 from socket_server.archive.archived_job import ArchivedJob
-from socket_server.archive.schema import GAPS, JOBS, LINES, POSITIONS, TASKS, WORDS, Row, kept
+from socket_server.archive.schema import (
+    CALLS,
+    GAPS,
+    JOBS,
+    LINES,
+    POSITIONS,
+    TASKS,
+    WORDS,
+    Row,
+    kept,
+)
 
 __all__ = ["Conflict", "Database", "Rows"]
 
@@ -34,8 +44,8 @@ NOTHING = -1
 #: Jobs that one statement asks for, at most.
 AT_ONCE = 500
 
-#: Rows of a batch: of jobs, tasks, lines and words.
-Rows = tuple[list[Row], list[Row], list[Row], list[Row]]
+#: Rows of a batch: of jobs, tasks, lines, words and calls.
+Rows = tuple[list[Row], list[Row], list[Row], list[Row], list[Row]]
 
 
 class Conflict(Exception):
@@ -57,6 +67,7 @@ class Database:
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._put_jobs = _upsert(dialect, JOBS)
         self._put_tasks = _upsert(dialect, TASKS)
+        self._put_calls = _upsert(dialect, CALLS)
         self._add_words = plain_insert(WORDS)
         if dialect is postgresql:
             words = func.array_to_tsvector(bindparam("words", type_=ARRAY(Text)))
@@ -96,12 +107,13 @@ class Database:
         with self._engine.begin() as connection:
             if not self._advance(connection, before, after, now):
                 return
-            jobs, tasks, lines, words = rows
+            jobs, tasks, lines, words, calls = rows
             for statement, some in (
                 (self._put_jobs, jobs),
                 (self._put_tasks, tasks),
                 (plain_insert(LINES), lines),
                 (self._add_words, self._shown(words)),
+                (self._put_calls, calls),
             ):
                 if some:
                     connection.execute(statement, some)
@@ -143,7 +155,7 @@ class Database:
     def remove(self, jobs: Sequence[str]) -> None:
         """Remove all that is written of some jobs, as they are in the tables."""
         with self._engine.begin() as connection:
-            for table in (LINES, WORDS, TASKS, JOBS):
+            for table in (LINES, WORDS, TASKS, CALLS, JOBS):
                 connection.execute(delete(table).where(table.c.job.in_(jobs)))
 
     def oldest(self, before: float, most: int) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-__all__ = ["GAPS", "JOBS", "LINES", "POSITIONS", "TASKS", "WORDS", "Row", "kept"]
+__all__ = ["CALLS", "GAPS", "JOBS", "LINES", "POSITIONS", "TASKS", "WORDS", "Row", "kept"]
 
 #: A row, by the names of its columns.
 Row = dict[str, Any]
@@ -65,6 +65,14 @@ LINES = Table(
     Column("job", Text, primary_key=True),
     Column("part", Integer, primary_key=True, autoincrement=False),
     # JSON: a list of entries; see `entries.py`.
+    Column("body", Text, nullable=False),
+)
+CALLS = Table(
+    "archive_calls",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    # JSON: the call of the job, to run it again, or why it was not kept; see
+    # `bridge/repeating/kept_call.py`. Never sent to clients.
     Column("body", Text, nullable=False),
 )
 WORDS = Table(

@@ -29,7 +29,7 @@ from bridge.results.bounded_calls import BoundedCalls
 from socket_server.archive.finding.wanted import ArchivedLog, ArchiveUnavailable, Found, Wanted
 from socket_server.archive.job_words import owner_word
 from socket_server.archive.migrating import new_engine
-from socket_server.archive.schema import JOBS, LINES, TASKS, WORDS, kept
+from socket_server.archive.schema import CALLS, JOBS, LINES, TASKS, WORDS, kept
 from socket_server.messages.strict_json import encode
 
 __all__ = ["ArchiveSearch"]
@@ -104,6 +104,15 @@ class ArchiveSearch:
         wanted = wanted.order_by(LINES.c.part).limit(most)
         return self._ask(lambda connection: list(connection.execute(wanted).scalars()))
 
+    def calls(self, jobs: list[str]) -> dict[str, tuple[str, str | None]]:
+        """Return the JSON of the snapshot and the kept call of those of some jobs that it has.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        ids = list(map(kept, jobs))
+        return self._ask(lambda connection: _calls(connection, ids))
+
     def _ask(self, read: Callable[[Connection], T]) -> T:
         def call() -> T:
             with self._engine.connect().execution_options(reads=True) as connection:
@@ -160,6 +169,13 @@ def _snapshots(connection: Connection, jobs: list[str]) -> dict[str, str]:
     found = connection.execute(select(JOBS.c.snapshot, JOBS.c.missed).where(JOBS.c.job.in_(jobs)))
     snapshots = (_marked(text) if missed else text for text, missed in found)
     return {json.loads(text)["job"]: text for text in snapshots}
+
+
+def _calls(connection: Connection, jobs: list[str]) -> dict[str, tuple[str, str | None]]:
+    both = JOBS.outerjoin(CALLS, JOBS.c.job == CALLS.c.job)
+    wanted = select(JOBS.c.snapshot, CALLS.c.body).select_from(both).where(JOBS.c.job.in_(jobs))
+    found = ((row.snapshot, row.body) for row in connection.execute(wanted))
+    return {json.loads(snapshot)["job"]: (snapshot, body) for snapshot, body in found}
 
 
 def _marked(snapshot: str) -> str:

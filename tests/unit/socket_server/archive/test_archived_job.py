@@ -42,7 +42,7 @@ class Tables:
         self.job, self.tasks, self.lines, self.words = None, {}, {}, []
 
     def put(self, job):
-        self.job, tasks, lines, words = job.rows("taskbridge", 0.0)
+        self.job, tasks, lines, words, _ = job.rows("taskbridge", 0.0)
         self.tasks |= {row["task"]: row for row in tasks}
         assert not self.lines.keys() & {row["part"] for row in lines}
         self.lines |= {row["part"]: row["body"] for row in lines}
