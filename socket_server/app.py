@@ -160,7 +160,9 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
     auth, limits, gate = Auth(settings), RateLimits(settings), ConnectionLimits(settings)
     archive = new_archive(settings)
     search = JobSearch(journal, archive, core.state_lock, Pace(sio.sleep))
-    jobs = JobsNamespace(core.bridge, journal, lookup, search, auth, limits, lambda: manager.ready)
+    jobs = JobsNamespace(
+        core.bridge, journal, lookup, search, auth, limits, lambda: manager.ready, archive
+    )
     sio.register_namespace(jobs)
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     streams = EventStreams(sio, jobs, journal)

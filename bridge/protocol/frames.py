@@ -20,6 +20,8 @@ REQUESTS: dict[str, tuple[Any, Any]] = {
     "cancel": (request_types.CancelRequest, request_types.CancelAnswer),
     "refresh": (request_types.RefreshRequest, request_types.RefreshAnswer),
     "enqueue": (request_types.EnqueueRequest, request_types.EnqueueAnswer),
+    "run_again": (request_types.RunAgainRequest, request_types.RunAgainAnswer),
+    "bulk": (request_types.BulkRequest, request_types.BulkAnswer),
 }
 #: Events of a server on ``/jobs``: type of the payload.
 EVENTS: dict[str, Any] = {

@@ -8,6 +8,11 @@ from typing import Any, Literal, NotRequired, TypedDict
 from bridge.protocol.json_types import JobEvent, JobState, JSONObject, SnapshotData
 
 __all__ = [
+    "BulkAnswer",
+    "BulkFilter",
+    "BulkRefusal",
+    "BulkRequest",
+    "BulkResult",
     "CancelAnswer",
     "CancelRequest",
     "Draining",
@@ -23,6 +28,8 @@ __all__ = [
     "PushesDropped",
     "RefreshAnswer",
     "RefreshRequest",
+    "RunAgainAnswer",
+    "RunAgainRequest",
     "StreamEnd",
     "StreamPush",
     "StreamSnapshot",
@@ -41,6 +48,8 @@ ErrorCode = Literal[
     "not_found",
     "bad_request",
     "task_not_allowed",
+    "not_kept",
+    "not_ended",
     "ended",
     "unavailable",
     "internal",
@@ -189,6 +198,8 @@ class EnqueueRequest(TypedDict):
     name: str
     args: NotRequired[list[Any] | None]
     kwargs: NotRequired[JSONObject | None]
+    #: Idempotency key: a request with the same key gets the same job.
+    key: NotRequired[str | None]
 
 
 class EnqueueAnswer(TypedDict):
@@ -200,6 +211,84 @@ class EnqueueAnswer(TypedDict):
     events: list[JobEvent]
     recovered: bool
     cursor: str | None
+
+
+class RunAgainRequest(TypedDict):
+    """``run_again``: enqueue a job that has ended once more, with the same arguments."""
+
+    job: str
+    #: Idempotency key: a request with the same key and job gets the same new job.
+    key: str
+    #: Whether its task goes on from its checkpoint; default false. Of a job of a single task.
+    resume: NotRequired[bool]
+
+
+class RunAgainAnswer(TypedDict):
+    """The answer to ``run_again``."""
+
+    ok: Literal[True]
+    #: Id of the new job.
+    job: str
+    #: Id of the job that it repeats.
+    again_of: str
+
+
+class BulkFilter(TypedDict):
+    """Which jobs: fields of the request ``jobs``."""
+
+    owner: NotRequired[str | None]
+    state: NotRequired[JobState | None]
+    name: NotRequired[str | None]
+    text: NotRequired[str | None]
+    since: NotRequired[float | None]
+    until: NotRequired[float | None]
+
+
+class BulkRequest(TypedDict):
+    """``bulk``: run again the ended jobs, or cancel the unfinished ones, that a filter finds."""
+
+    action: Literal["run_again", "cancel"]
+    #: Default all jobs of the owner, or all with the scope ``operate``.
+    filter: NotRequired[BulkFilter]
+    #: Whether it is only to be said what would be done; default false.
+    preview: NotRequired[bool]
+    #: Idempotency key: a request with the same key runs each job again once. Needed for that.
+    key: NotRequired[str | None]
+    #: Most jobs to act on, from 1 to 200, of a preview to 500; default 100, of a preview 500.
+    limit: NotRequired[int]
+    #: ``next`` of the answer before, to act on the rest.
+    next: NotRequired[str | None]
+
+
+class BulkResult(TypedDict):
+    """A job that was acted on, or of a preview, that would be."""
+
+    #: Id of the job; of one that was run again, of the new job.
+    job: str
+    #: Id of the job that the new one repeats.
+    again_of: NotRequired[str]
+    #: State before its cancellation.
+    state: NotRequired[JobState]
+
+
+class BulkRefusal(ErrorObject):
+    """A job that was found and not acted on, and why."""
+
+    job: str
+
+
+class BulkAnswer(TypedDict):
+    """The answer to ``bulk``."""
+
+    ok: Literal[True]
+    #: Number of the jobs in ``jobs`` and ``refused``.
+    count: int
+    jobs: list[BulkResult]
+    refused: list[BulkRefusal]
+    #: For a request about the jobs that are left; left out if there are none.
+    next: NotRequired[str]
+    #: Whether the archive did not answer, so that jobs which servers have forgotten are missing.
+    archive_away: NotRequired[bool]
 
 
 class TokenExpiring(TypedDict):

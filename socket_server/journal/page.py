@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from socket_server.messages.answer import Encoded
 
-__all__ = ["MAX_PAGE", "Page", "Place", "decode_next", "encode_next"]
+__all__ = ["MAX_NEXT", "MAX_PAGE", "Page", "Place", "decode_next", "encode_next"]
 
+#: Longest position of a page, in characters: a number and a job's id.
+MAX_NEXT = 300
 #: Maximum bytes of JSON of the snapshots in a page.
 MAX_PAGE = 30 * 1024
 

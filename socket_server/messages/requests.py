@@ -22,7 +22,7 @@ from bridge.protocol.request_types import ErrorCode, ErrorObject
 from bridge.untyped import SocketIOServer
 from socket_server.messages.answer import Body
 
-__all__ = ["Refused", "answered", "text", "whole"]
+__all__ = ["Refused", "answered", "refusal_of", "text", "whole"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,13 @@ class Refused(Exception):
         """Return it as the protocol's error."""
         more = {} if self.retry_after is None else {"retry_after": self.retry_after}
         return error_object(self.code, str(self), **more)
+
+
+def refusal_of(error: Refused | TaskbridgeError) -> ErrorObject:
+    """Return the protocol's error for an exception."""
+    if isinstance(error, Refused):
+        return error.encode()
+    return error_object(CODES.get(type(error), "bad_request"), str(error))
 
 
 class Answering(Protocol):
@@ -98,9 +105,9 @@ def answered(
             if error.code == "too_many_requests":
                 # The next request is not read meanwhile: refusing a flood of them is costly, too.
                 self.server.sleep(min(error.retry_after or 0.0, MAX_PAUSE))
-            refusal = error.encode()
+            refusal = refusal_of(error)
         except TaskbridgeError as error:
-            refusal = error_object(CODES.get(type(error), "bad_request"), str(error))
+            refusal = refusal_of(error)
         except Exception:
             logger.exception("taskbridge: a request failed")
             refusal = error_object("internal", FAILED)

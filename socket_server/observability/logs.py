@@ -74,7 +74,7 @@ def tell(what: str, **fields: object) -> None:
     """Log an action of a client, up to ``MAX_LINES`` in a second.
 
     Args:
-        what: ``connect``, ``watch``, ``refuse`` or ``disconnect``.
+        what: ``connect``, ``watch``, ``run_again``, ``bulk``, ``refuse`` or ``disconnect``.
         fields: fields of the line; those that are None are left out.
     """
     now = time.monotonic()

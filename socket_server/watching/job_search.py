@@ -13,7 +13,7 @@ from socket_server.archive.words import snapshot_words, words_of
 from socket_server.concurrency.pace import Pace
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
-from socket_server.journal.page import MAX_PAGE, Page, Place, decode_next, encode_next
+from socket_server.journal.page import MAX_NEXT, MAX_PAGE, Page, Place, decode_next, encode_next
 from socket_server.messages.answer import Encoded
 from socket_server.messages.requests import Refused, text, whole
 
@@ -21,8 +21,7 @@ __all__ = ["JobSearch", "answer_of"]
 
 #: Most jobs in one answer, and those of an answer that says no number.
 MAX_LISTED, LISTED = 200, 50
-#: Longest ``next`` of a page, in characters: a number and a job's id.
-MAX_NEXT = 300
+
 #: Jobs that the archive is asked for at once, beside the page and the jobs that are held; most of
 #: those; and how often it is asked at most for one page.
 AT_ONCE, MAX_HELD, ROUNDS = 50, 1_000, 20
@@ -48,8 +47,8 @@ class JobSearch:
     def __init__(
         self, journal: Journal, archive: Archive | None, state_lock: StateLock, pace: Pace
     ) -> None:
-        self._journal, self._archive, self._state_lock = journal, archive, state_lock
-        self.pace = pace
+        self._journal, self._archive = journal, archive
+        self.state_lock, self.pace = state_lock, pace
 
     def counts(self, wanted: Wanted) -> JobCounts | None:
         """Return the numbers of an owner's jobs that are held; None for all owners."""
@@ -67,7 +66,7 @@ class JobSearch:
         """
         limit = whole(request, "limit", default=LISTED, most=MAX_LISTED)
         after, looked = _place(text(request, "next", required=False, most=MAX_NEXT)), 0
-        self._state_lock.outside(self.pace.wait)
+        self.state_lock.outside(self.pace.wait)
         for _ in range(ROUNDS):
             held = len(self._journal.of_owner(wanted.owner))
             most = limit + AT_ONCE + min(held, MAX_HELD)
@@ -88,7 +87,7 @@ class JobSearch:
         if self._archive is None:
             return None
         try:
-            return self._state_lock.outside(self._archive.find, wanted, after, most)
+            return self.state_lock.outside(self._archive.find, wanted, after, most)
         except ArchiveUnavailable:
             return None
 
@@ -127,7 +126,7 @@ class JobSearch:
         for line in _lines_with(left, events):
             left.difference_update(words_of(line))
         if (size := sum(map(len, events))) > FREE:
-            self._state_lock.outside(self.pace.rest, size / SPEED)
+            self.state_lock.outside(self.pace.rest, size / SPEED)
         return not left
 
     def _filled(
@@ -152,7 +151,7 @@ class JobSearch:
         if wanted := [job for job, only_archived in jobs if only_archived]:
             assert self._archive is not None, "only the archive knows sizes"
             try:
-                archived = self._state_lock.outside(self._archive.snapshots, wanted)
+                archived = self.state_lock.outside(self._archive.snapshots, wanted)
             except ArchiveUnavailable:
                 lost = True
         # From here on no greenlet switches: what is held is the newest.

@@ -13,13 +13,16 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from bridge.client.bridge import ENDINGS, Bridge
+from bridge.client.sending import published
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.event import NAMESPACE, TERMINAL, Event
 from bridge.protocol.json_types import JSONObject
 from bridge.protocol.request_types import ErrorObject
 from bridge.protocol.snapshot import Snapshot
+from bridge.repeating.reservation import key_of
 from bridge.tokens import Grant
+from socket_server.archive.finding.wanted import Archive
 from socket_server.journal.journal import Journal
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.answer import Body
@@ -32,6 +35,9 @@ from socket_server.watching.fresh_jobs import FreshJobs
 from socket_server.watching.job_lookup import FoundJob, JobLookup, StoredJob
 from socket_server.watching.job_search import JobSearch, answer_of
 from socket_server.watching.renewals import Renewals
+from socket_server.watching.repeating.bulk import Bulk
+from socket_server.watching.repeating.bulk_request import SCOPES, BulkRequest, action_of
+from socket_server.watching.repeating.reruns import Reruns
 from socket_server.watching.search_request import wanted_of
 from socket_server.watching.sessions import Sessions
 
@@ -58,6 +64,7 @@ class JobsNamespace(socketio.Namespace):
         auth: authenticates clients.
         limits: rate limits and quotas of clients.
         ready: returns whether the server has read the events published before its start.
+        archive: has the calls of jobs, to run them again; default None without one.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class JobsNamespace(socketio.Namespace):
         auth: Auth,
         limits: RateLimits,
         ready: Callable[[], bool],
+        archive: Archive | None = None,
     ) -> None:
         super().__init__(NAMESPACE)
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
@@ -81,6 +89,9 @@ class JobsNamespace(socketio.Namespace):
         self.sessions = Sessions(auth, self.clients, journal.owner, ttl)
         self._renewals = Renewals(auth, self.clients, lookup, journal.owner)
         self._fresh = FreshJobs(journal)
+        known = journal, archive, limits, self._fresh
+        self._reruns = Reruns(bridge, *known, search.state_lock)
+        self._bulk = Bulk(bridge, search, self._reruns, search.state_lock)
 
     def on_connect(self, sid: str, environ: WSGIEnvironment, auth: object = None) -> None:
         address = environ.get("REMOTE_ADDR")
@@ -236,20 +247,29 @@ class JobsNamespace(socketio.Namespace):
         if owner is None:
             raise Refused("forbidden", "the token names no owner, so nobody would own the job")
         name, args, kwargs = _call(request)
+        key = text(request, "key", required=False) or None
         if not any(fnmatchcase(name, pattern) for pattern in self._bridge.settings.tasks):
             raise Refused(
                 "task_not_allowed", f"{name} may not be enqueued by clients: see TASKBRIDGE_TASKS"
             )
         self.clients.check_watched(sid)
-        self._limits.enqueue(owner, self._journal.unfinished(owner) + self._fresh.count(owner))
+        if not self._is_published(owner, key):
+            self._limits.enqueue(owner, self._journal.unfinished(owner) + self._fresh.count(owner))
         # The state lock is released while the task is published; other requests count this job.
         with self._fresh.publishing(owner):
             job = self.server.state_lock.outside(
-                self._bridge.enqueue, name, args, kwargs, owner=owner
+                self._bridge.enqueue, name, args, kwargs, owner=owner, idempotency_key=key
             )
             self._fresh.add(job.id, owner)
         self.clients.watch(sid, job.id)
         return self._first_view(job.id, name, owner)
+
+    def _is_published(self, owner: str, key: str | None) -> bool:
+        """Whether a request only asks again for a job that is published, which no limit counts."""
+        if key is None:
+            return False
+        of_owner = key_of("enqueue", owner, key)
+        return self.server.state_lock.outside(published, self._bridge, of_owner) is not None
 
     def _first_view(self, job: str, name: str, owner: str) -> JSONObject | Body:
         if job in self._journal:
@@ -262,6 +282,43 @@ class JobsNamespace(socketio.Namespace):
         snapshot.apply(queued)
         told = {"snapshot": snapshot.encode(), "events": [], "recovered": True, "cursor": None}
         return {"job": job, **told}
+
+    @answered
+    def on_run_again(self, sid: str, request: JSONObject) -> JSONObject:
+        grant = self._grant(sid, "enqueue")
+        job, key = text(request, "job"), text(request, "key")
+        if grant.owner is None and not grant.allows("operate"):
+            raise Refused("forbidden", "only a token that names an owner can run a job again")
+        # The archive is asked in any case, so that the time does not tell whether there is a job.
+        former = self._reruns.find([job]).get(job)
+        owner = self._journal.owner(job) if former is None else former.owner
+        known = former is not None or job in self._journal
+        if not known or not self._grant(sid, "enqueue").names(job, owner):
+            raise JobNotFound(f"no job {job} that this token names")
+        if former is None:
+            raise self._reruns.absent(job)
+        self._reruns.check(former)
+        if resume := request.get("resume") is True:
+            self._reruns.check_resumable(former)
+        new = self._reruns.run(former, grant, key, resume=resume)
+        tell("run_again", sid=sid, job=new, again_of=job, owner=grant.owner)
+        return {"job": new, "again_of": job}
+
+    @answered
+    def on_bulk(self, sid: str, request: JSONObject) -> JSONObject:
+        scope = SCOPES[action_of(request)]
+
+        def grant() -> Grant:
+            self._grant(sid, "watch")
+            return self._grant(sid, scope)
+
+        asked = BulkRequest.of(request, grant())
+        done = self._bulk.act(asked, grant)
+        self.charge(sid, LOOK * done.looked)
+        if not asked.preview:
+            counts = {"jobs": len(done.jobs), "refused": len(done.refused)}
+            tell("bulk", sid=sid, action=asked.action, owner=grant().owner, **counts)
+        return done.encode()
 
     @answered
     def on_cancel(self, sid: str, request: JSONObject) -> JSONObject:

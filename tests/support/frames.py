@@ -26,6 +26,8 @@ ENUMERATED = frozenset({"type", "state", "code", "ok", "status"})
 #: Fields that tell of an answer which request it answers, in this order.
 ANSWERS = {
     "error": "ErrorAnswer",
+    "refused": "BulkAnswer",
+    "again_of": "RunAgainAnswer",
     "counts": "JobsAnswer",
     "expires": "RefreshAnswer",
     "state": "CancelAnswer",

@@ -10,6 +10,7 @@ import resource
 import signal
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,14 @@ def die() -> None:
 @shared_task(name="support.fail")
 def fail() -> None:
     raise ValueError("this was bound to fail")
+
+
+@shared_task(name="support.mended")
+def mended(folder: str, number: int) -> None:
+    """Fail until there is a file ``mended``; then make a file for each run."""
+    if not Path(folder, "mended").exists():
+        raise ValueError("not mended yet")
+    Path(folder, f"run-{number}-{uuid.uuid4().hex}").touch()
 
 
 @shared_task(name="support.look_up")

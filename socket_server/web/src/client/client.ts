@@ -188,8 +188,11 @@ export class Client extends targetOf<ClientEvents>() {
     }
   }
 
-  /** Enqueue a job by the name of its task; returns it watched. */
-  async enqueue(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}): Promise<WatchedJob> {
+  /** Enqueue a job by the name of its task; returns it watched. The same `key` gets the same job. */
+  async enqueue(
+    name: string,
+    call: { args?: unknown[]; kwargs?: Record<string, unknown>; key?: string } = {},
+  ): Promise<WatchedJob> {
     let watched!: WatchedJob;
     await this.#request("enqueue", { name, ...call }, (reply) => {
       const { job } = reply;
@@ -203,6 +206,16 @@ export class Client extends targetOf<ClientEvents>() {
   /** Request the cancellation of a job; returns its state before. */
   async cancel(job: string): Promise<State> {
     return (await this.#request("cancel", { job })).state;
+  }
+
+  /** Run an ended job again; returns the id of the new job, which is the same for the same `key`. */
+  async runAgain(job: string, key: string, { resume = false } = {}): Promise<string> {
+    return (await this.#request("run_again", { job, key, resume })).job;
+  }
+
+  /** Run again, or cancel, all jobs that a filter finds; with `preview`, say what would be done. */
+  async bulk(request: Payload<"bulk">): Promise<Reply<"bulk">> {
+    return this.#request("bulk", request);
   }
 
   /** Replace the token without a reconnect. */

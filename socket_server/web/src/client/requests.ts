@@ -9,6 +9,8 @@ export interface Requests {
   jobs: [sent.JobsRequest, Pick<sent.JobsAnswer, "counts" | "next"> & { jobs: SnapshotData[] }];
   cancel: [sent.CancelRequest, Pick<sent.CancelAnswer, "state">];
   refresh: [sent.RefreshRequest, object];
+  run_again: [sent.RunAgainRequest, Pick<sent.RunAgainAnswer, "job" | "again_of">];
+  bulk: [sent.BulkRequest, Omit<sent.BulkAnswer, "ok">];
   enqueue: [sent.EnqueueRequest, Pick<sent.EnqueueAnswer, "job"> & Pick<View, "snapshot"> & Partial<View>];
 }
 
