@@ -193,6 +193,7 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
 @click.option("--title", metavar="T", help="What people see in place of NAME.")
 @click.option("--queue", metavar="Q", help="Celery queue; default the task's.")
 @click.option("--redact", is_flag=True, help="Keep its arguments from operators.")
+@click.option("--key", metavar="K", help="Idempotency key: the same key gives the same job.")
 @click.option("--watch", "watching", is_flag=True, help="Watch it, and exit with its status.")
 def enqueue(
     name: str,
@@ -202,13 +203,22 @@ def enqueue(
     title: str | None,
     queue: str,
     redact: bool,
+    key: str | None,
     watching: bool,
 ) -> None:
     """Enqueue the task NAME and print the job's id."""
     bridge = Bridge()
     tracing.start(bridge.settings, "taskbridge")
-    options = {"queue": queue} if queue else {}
-    job = bridge.enqueue(name, args, kwargs, owner=owner, title=title, redact=redact, **options)
+    job = bridge.enqueue(
+        name,
+        args,
+        kwargs,
+        owner=owner,
+        title=title,
+        redact=redact,
+        idempotency_key=key,
+        **({"queue": queue} if queue else {}),
+    )
     echo(job.id)
     if watching:
         from bridge.cli.watch import follow
@@ -239,6 +249,7 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
     **_examples(
         "taskbridge jobs --owner me",
         "taskbridge jobs --failed --since yesterday --grep 'disk full'",
+        "taskbridge jobs --failed --since yesterday --run-again",
         "taskbridge jobs --owner me --json",
     )
 )
@@ -252,14 +263,31 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
 @click.option("--until", metavar="TIME", callback=_time, help="Only jobs enqueued before TIME.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 @click.option("--json", "as_json", is_flag=True, help="One JSON snapshot a line.")
+@click.option("--run-again", is_flag=True, help="Run the ended ones of all these jobs again.")
+@click.option("--cancel", "cancelling", is_flag=True, help="Cancel the unfinished ones of them.")
+@click.option("--yes", is_flag=True, help="Do it without a question.")
+@click.option("--key", metavar="K", help="Idempotency key of --run-again; default a new one.")
 def jobs(
-    owner: str | None, everybody: bool, failed: bool, limit: int, as_json: bool, **wanted: object
+    owner: str | None,
+    everybody: bool,
+    failed: bool,
+    limit: int,
+    as_json: bool,
+    run_again: bool,
+    cancelling: bool,
+    yes: bool,
+    key: str | None,
+    **wanted: object,
 ) -> None:
     """List jobs, newest first: those that servers hold, and those of the archive.
 
     Without --owner, an option that says which jobs lists those of all owners. TEXT is looked for in
     names, errors, meta and lines.
+
+    --run-again and --cancel act on all jobs that are found, whatever --limit says, once you have
+    seen how many and said yes. The exit status is 1 if one of them was refused.
     """
+    from bridge.cli.actions.bulk import act
     from bridge.cli.listing import show
 
     if failed and wanted["state"] not in (None, "failed"):
@@ -269,7 +297,23 @@ def jobs(
         found["state"] = "failed"
     if not (owner or everybody or found):
         raise click.UsageError("say which jobs: --owner O, or --all for those of all owners")
+    if run_again and cancelling:
+        raise click.UsageError("--run-again and --cancel contradict each other: leave out one")
+    if run_again or cancelling:
+        action = "run_again" if run_again else "cancel"
+        sys.exit(act(Bridge(), owner, found, action, yes=yes, key=key, as_json=as_json))
     show(Bridge(), owner, found, limit=limit, as_json=as_json)
+
+
+@cli.command("run-again", **_examples("taskbridge run-again 5b0c…"))
+@click.argument("job")
+@click.option("--key", metavar="K", help="Idempotency key: the same key gives the same job.")
+@click.option("--resume", is_flag=True, help="Go on from its checkpoint, where it stopped.")
+def run_again(job: str, key: str | None, resume: bool) -> None:
+    """Enqueue JOB once more, with the arguments that the archive keeps; print the new job's id."""
+    from bridge.cli.actions.bulk import run_again as ask
+
+    ask(Bridge(), job, key, resume=resume)
 
 
 @cli.command(**_examples("taskbridge logs 5b0c… > job.log"))

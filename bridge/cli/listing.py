@@ -15,8 +15,7 @@ from bridge.client.bridge import Bridge
 from bridge.protocol.json_types import JSONObject, SnapshotData
 from bridge.settings import reference
 
-__all__ = ["show", "show_settings"]
-
+__all__ = ["AWAY", "OPERATOR", "shards_of", "show", "show_settings"]
 
 #: Owner in the token of a command that lists the jobs of all owners.
 OPERATOR = "taskbridge"
@@ -52,16 +51,21 @@ def _all(
     """Return jobs, ``limit`` at most, and whether the archive did not answer."""
     found: dict[str, SnapshotData] = {}
     away = False
-    every: list[int | None] = [*range(bridge.settings.shards)]
-    shards = [bridge.shard(owner)] if owner else every
     scope = "watch" if owner else "watch operate"
-    for shard in shards if len(every) > 1 else [None]:
+    for shard in shards_of(bridge, owner):
         token = bridge.token(owner=owner or OPERATOR, scope=scope, shard=shard)
         for answer in _pages(bridge, wanted, limit, token, shard):
             away = away or answer.get("archive_away", False)
             found.update({job["job"]: job for job in answer["jobs"] if job["job"] not in found})
     newest = sorted(found.values(), key=lambda job: job["queued_at"] or job["at"], reverse=True)
     return newest[:limit], away
+
+
+def shards_of(bridge: Bridge, owner: str | None) -> list[int | None]:
+    """Return the shards to ask for an owner's jobs, or for those of all; None for the only one."""
+    if bridge.settings.shards == 1:
+        return [None]
+    return [bridge.shard(owner)] if owner else [*range(bridge.settings.shards)]
 
 
 def _pages(
