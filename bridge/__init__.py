@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bridge.protocol.json_types import LogLine as LogLine
     from bridge.protocol.json_types import QueuePlace as QueuePlace
     from bridge.protocol.json_types import SnapshotData as SnapshotData
+    from bridge.protocol.json_types import StepData as StepData
     from bridge.protocol.json_types import TaskData as TaskData
     from bridge.reporting.progress import progress as progress
     from bridge.reporting.progress import progress_range as progress_range
@@ -71,6 +72,7 @@ _HOMES = {
     "LogLine": "protocol.json_types",
     "QueuePlace": "protocol.json_types",
     "SnapshotData": "protocol.json_types",
+    "StepData": "protocol.json_types",
     "TaskData": "protocol.json_types",
     # Errors
     "BrokerUnavailable": "errors",

@@ -15,6 +15,7 @@ __all__ = ["check", "is_counter", "is_identifier", "is_number"]
 #: Types that an event may have, and types of ends that an event may count.
 _TYPES: frozenset[str] = frozenset(get_args(EventType))
 _ENDS: frozenset[str] = frozenset(get_args(Ending))
+_STEP_STATES = {"running", *_ENDS}
 #: Largest number that a float holds.
 MAX_NUMBER = sys.float_info.max
 #: Numbers of a bar that may be unknown.
@@ -131,7 +132,7 @@ def _bar(value: object) -> bool:
     for name in _TEXTS:
         if not isinstance(value.get(name, ""), str):
             return False
-    return is_number(value.get("elapsed", 0))
+    return is_number(value.get("elapsed", 0)) and _number_or_none(value.get("step"))
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -140,7 +141,28 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def _line(value: object) -> bool:
-    return _object(value) and isinstance(value.get("message"), str)
+    if not (_object(value) and isinstance(value.get("message"), str)):
+        return False
+    return _number_or_none(value.get("step"))
+
+
+def _number_or_none(value: object) -> bool:
+    return value is None or is_counter(value)
+
+
+def _step(value: object) -> bool:
+    if not (_object(value) and is_counter(value.get("id")) and isinstance(value.get("name"), str)):
+        return False
+    state, ended_at = value.get("state"), value.get("ended_at")
+    if not (isinstance(state, str) and state in _STEP_STATES):
+        return False
+    if not (is_number(value.get("started_at")) and isinstance(value.get("presumed", False), bool)):
+        return False
+    return _number_or_none(value.get("parent")) and (ended_at is None or is_number(ended_at))
+
+
+def _step_names(value: object) -> bool:
+    return _object(value) and all(isinstance(name, str) for name in value.values())
 
 
 def _chunk(value: object) -> bool:
@@ -190,6 +212,10 @@ _DATA_CHECKS: dict[str, Check] = {
     "bars": _list_of(_bar),
     "lines": _list_of(_line),
     "chunks": _list_of(_chunk),
+    "chunk_steps": _list_of(_number_or_none),
+    "step_names": _step_names,
+    "steps": _list_of(_step),
+    "steps_omitted": is_counter,
     "meta": _object,
     "saved": is_number,
     "resumed": _resumed,

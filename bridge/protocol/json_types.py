@@ -20,6 +20,8 @@ __all__ = [
     "QueuePlace",
     "Resumption",
     "SnapshotData",
+    "StepData",
+    "StepState",
     "TaskData",
     "Totals",
 ]
@@ -32,6 +34,9 @@ Ending = Literal["succeeded", "failed", "cancelled", "lost"]
 
 #: The state of a job or a task.
 JobState = Literal["queued", "running", "retrying", "cancelling", Ending]
+
+#: The state of a step.
+StepState = Literal["running", Ending]
 
 #: The type of an event; servers alone send ``stalled``, ``estimate`` and ``disturbed``.
 EventType = Literal[
@@ -65,6 +70,8 @@ class BarData(TypedDict):
     closed: bool
     #: Whether the bar is drawn in place of those of a job without bars, which waits or is stalled.
     idle: NotRequired[bool]
+    #: Number of the step that it was made in; left out for one outside of any.
+    step: NotRequired[int]
 
 
 class LogLine(TypedDict):
@@ -74,6 +81,25 @@ class LogLine(TypedDict):
     at: float
     level: str
     message: str
+    #: Number of the step that it was logged in; left out for one outside of any.
+    step: NotRequired[int]
+
+
+class StepData(TypedDict):
+    """A named part of a task, as ``job.step`` makes it."""
+
+    #: Number of the step, the same in all events of an execution.
+    id: int
+    #: Number of the step that it is a part of; null for a part of the task itself.
+    parent: int | None
+    name: str
+    state: StepState
+    #: Seconds since the epoch.
+    started_at: float
+    #: Seconds since the epoch; null before its end.
+    ended_at: float | None
+    #: Whether its end is only that of its task, since none of its own came; left out if not.
+    presumed: NotRequired[bool]
 
 
 # "class" is a keyword.
@@ -154,6 +180,10 @@ class TaskData(TypedDict):
     meta: JSONObject
     #: Null or left out for an attempt that has begun anew.
     resumed: NotRequired[Resumption | None]
+    #: The steps of its newest execution, each after the one that it is a part of; left out without.
+    steps: NotRequired[list[StepData]]
+    #: Steps that are not in the list; left out without any.
+    steps_omitted: NotRequired[int]
     run: int
     seq: int
     tick: int

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from bridge.protocol.event import MAX_LOG_BYTES, MAX_META_BYTES, MAX_RESULT_BYTES, cut, finite_json
-from bridge.protocol.json_types import BarData, JSONObject, TaskData
+from bridge.protocol.json_types import BarData, JSONObject, StepData, TaskData
 
 if TYPE_CHECKING:
     from bridge.protocol.task_state import TaskState, Why
@@ -20,8 +20,10 @@ __all__ = ["SizeBudget", "shorter", "size"]
 MAX_ERROR_BYTES, MAX_REASON_BYTES, MAX_TRACEBACK_BYTES = 12 * 1024, 1024, 4 * 1024
 #: Bytes of JSON of a bar beyond which its texts are cut, and the maximum of each text then.
 MAX_BAR_BYTES, MAX_TEXT_BYTES = 2 * 1024, 480
+#: Bytes of JSON of a task's list of steps beside the steps, and of the number of omitted ones.
+LIST_BYTES = 52
 BAR_TEXTS = ("desc", "unit", "postfix")
-BAR_NUMBERS = ("position", "unit_scale", "n", "total", "rate", "eta", "elapsed", "closed")
+BAR_NUMBERS = ("position", "unit_scale", "n", "total", "rate", "eta", "elapsed", "closed", "step")
 
 
 class SizeBudget:
@@ -55,29 +57,46 @@ class SizeBudget:
         return self._take(_first(bars, self._left // 2)) if self._bound else bars
 
     def tasks(self, tasks: Iterable[TaskState]) -> list[TaskData]:
-        """Return encoded tasks, the first ones that fit; the very first may be shortened."""
+        """Return encoded tasks, the first ones that fit; the very first may be shortened.
+
+        What is left then is for their steps, the newest of each, those of the first tasks first.
+        """
         if not self._bound:
             return [task.encode() for task in tasks]
         listed: list[TaskData] = []
+        steps: list[list[StepData]] = []
         for task in tasks:
             if task.weight > self._left and listed:
                 break
             encoded = task.encode()
-            if size(encoded) + 1 > self._left:
-                encoded = self._cut(encoded)
-                if listed or size(encoded) > self._left:
+            own = encoded.pop("steps", [])
+            more = 1 + (LIST_BYTES if own else 0)  # a comma, and its list of steps
+            if size(encoded) + more > self._left:
+                encoded = self._cut(encoded, more)
+                if listed or size(encoded) + more > self._left:
                     break
             listed.append(encoded)
-            self._left -= size(encoded) + 1  # and a comma
+            steps.append(own)
+            self._left -= size(encoded) + more
+        for encoded, own in zip(listed, steps, strict=True):
+            if own:
+                self._add_steps(encoded, own)
         return listed
 
-    def _cut(self, task: TaskData) -> TaskData:
+    def _add_steps(self, task: TaskData, steps: list[StepData]) -> None:
+        kept = _last(steps, self._left)
+        if kept:
+            task["steps"] = self._take(kept)
+        if len(kept) < len(steps):
+            task["steps_omitted"] = task.get("steps_omitted", 0) + len(steps) - len(kept)
+
+    def _cut(self, task: TaskData, more: int) -> TaskData:
         told: Why = {"error": task["error"], "reason": task["reason"]}
         why = shorter(told)
         short, bars = task.copy(), task["bars"]
         short["error"], short["reason"] = why["error"], why["reason"]
         short["meta"], short["bars"] = _newest(task["meta"], MAX_META_BYTES), []
-        short["bars"] = _first(bars, self._left - size(short))
+        short["bars"] = _first(bars, self._left - size(short) - more)
         return short
 
 
@@ -98,6 +117,16 @@ def _first(bars: list[BarData], most: int) -> list[BarData]:
             break
         taken.append(bar)
     return taken
+
+
+def _last(steps: list[StepData], most: int) -> list[StepData]:
+    taken: list[StepData] = []
+    for step in reversed(steps):
+        most -= size(step) + 1
+        if most < 0:
+            break
+        taken.append(step)
+    return taken[::-1]
 
 
 def _shorter_bar(bar: BarData) -> BarData:

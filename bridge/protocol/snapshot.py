@@ -379,9 +379,15 @@ class Snapshot:
         if self._given.encoded is not None:
             return self._given.encoded["bars"]
         if self.total <= 1:
-            return next((task.bars for task in self._tasks.values()), [])
-        running = [bar for one in self._listed() if one.state == "running" for bar in one.bars]
-        return [self._combined(), *running]
+            return next((task.bars for task in self.drawn), [])
+        return [self._combined(), *(bar for task in self.drawn for bar in task.bars)]
+
+    @property
+    def drawn(self) -> list[TaskState]:
+        """Tasks whose bars and steps are drawn: the only one, or those listed that run."""
+        if self.total <= 1:
+            return list(self._tasks.values())[:1]
+        return [task for task in self._listed() if task.state == "running"]
 
     def _combined(self) -> BarData:
         elapsed = max(0.0, self.at - self.started_at) if self.started_at else 0.0

@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 from typing import TypedDict, cast
 
-from bridge.protocol.event import TERMINAL, Event, finite_json
+from bridge.protocol.event import TERMINAL, Event, EventType, finite_json
 from bridge.protocol.json_types import (
     BarData,
+    Ending,
     JobFailure,
     JobState,
     JSONObject,
     Resumption,
+    StepData,
     TaskData,
 )
 
-__all__ = ["INCOMPLETE", "NOTHING", "PRESUMED", "STALLED", "WHY", "Place", "TaskState", "Why"]
+__all__ = [
+    "INCOMPLETE",
+    "NOTHING",
+    "PRESUMED",
+    "STALLED",
+    "WHY",
+    "Place",
+    "TaskState",
+    "Why",
+    "end_of_steps",
+]
 
 #: State of a task after an event that does not end it.
 STATES = {
@@ -48,6 +60,7 @@ WHY = ("error", "reason", "retry_at")
 #: Shared empty values, which save memory; never changed.
 NOTHING: JSONObject = {}
 NO_BARS: list[BarData] = []
+NO_STEPS: list[StepData] = []
 NO_REASON: Why = {}
 
 #: Sort key of tasks in a snapshot's list: group, run, id.
@@ -65,6 +78,7 @@ class TaskState:
 
     __slots__ = (
         "_bars",
+        "_steps",
         "attempt",
         "ended_at",
         "flags",
@@ -73,6 +87,7 @@ class TaskState:
         "order",
         "resumed",
         "state",
+        "steps_omitted",
         "task",
         "why",
     )
@@ -82,6 +97,9 @@ class TaskState:
         self.state = "queued"
         self.attempt = 0
         self._bars: list[BarData] | str = NO_BARS
+        self._steps: list[StepData] | str = NO_STEPS
+        #: Steps that are not in the list.
+        self.steps_omitted = 0
         self.meta: JSONObject = NOTHING
         #: What its execution goes on from; None for one that has begun anew.
         self.resumed: Resumption | None = None
@@ -98,6 +116,14 @@ class TaskState:
             unpacked: list[BarData] = json.loads(self._bars)
             return unpacked
         return self._bars
+
+    @property
+    def steps(self) -> list[StepData]:
+        """Steps of its newest execution, as events carry them."""
+        if isinstance(self._steps, str):
+            unpacked: list[StepData] = json.loads(self._steps)
+            return unpacked
+        return self._steps
 
     @property
     def weight(self) -> int:
@@ -161,6 +187,7 @@ class TaskState:
         self.flags &= INCOMPLETE
         if event.verdict and event.type in PRESUMABLE:
             self.flags |= PRESUMED
+        before = self.state
         self.state = event.type if event.terminal else STATES.get(event.type, self.state)
         self.ended_at = event.at if event.terminal else None
         self.why = _why(event.data) if event.type in NO_BEGINNING else NO_REASON
@@ -168,9 +195,19 @@ class TaskState:
             self._bars = event.data.get("bars", NO_BARS)
             self.meta = event.data.get("meta", NOTHING)
             self.resumed = event.data.get("resumed")
-        elif event.terminal and self._bars and not isinstance(self._bars, str):
-            # A server holds many ended jobs, and as text their bars take a quarter of the memory.
+            self._steps = event.data.get("steps", NO_STEPS)
+            self.steps_omitted = event.data.get("steps_omitted", 0)
+        elif self._steps and (event.type in NO_BEGINNING or before != "running"):
+            self._steps = _steps_after(event, self.steps)
+        if event.terminal:
+            self._pack()
+
+    def _pack(self) -> None:
+        # A server holds many ended jobs, and as text their bars take a quarter of the memory.
+        if self._bars and not isinstance(self._bars, str):
             self._bars = finite_json(self._bars)
+        if self._steps and not isinstance(self._steps, str):
+            self._steps = finite_json(self._steps)
 
     def presume(self, state: str, at: float, why: Why) -> None:
         """Set the end that a server presumes.
@@ -188,7 +225,9 @@ class TaskState:
         attempt = self.attempt
         if event.run > run:
             self._bars, self.meta, self.resumed = NO_BARS, NOTHING, None
-            attempt += event.run > 0 and event.type not in NO_BEGINNING
+            if event.type not in NO_BEGINNING:
+                attempt += event.run > 0
+                self._steps, self.steps_omitted = NO_STEPS, 0
             # The first event of a run has seq 0, also one that a worker's parent sends.
             hole = event.seq > 0 or event.type == "progress"
         else:
@@ -201,7 +240,7 @@ class TaskState:
 
     def encode(self) -> TaskData:
         run, seq, tick = self.order
-        return {
+        told: TaskData = {
             "task": self.task,
             "name": self.name,
             "state": cast("JobState", self.state),
@@ -220,12 +259,19 @@ class TaskState:
             "reason": self.why.get("reason"),
             "retry_at": self.why.get("retry_at"),
         }
+        if self._steps:
+            told["steps"] = self.steps
+        if self.steps_omitted:
+            told["steps_omitted"] = self.steps_omitted
+        return told
 
     @classmethod
     def decode(cls, data: TaskData) -> TaskState:
         task = cls(data["task"], data["name"])
         task.state, task.attempt, task._bars = data["state"], data["attempt"], data["bars"]
         task.meta, task.resumed = data["meta"], data.get("resumed")
+        task._steps = data.get("steps", NO_STEPS)
+        task.steps_omitted = data.get("steps_omitted", 0)
         task.order = (data["run"], data["seq"], data["tick"])
         task.flags = (
             data["incomplete"] * INCOMPLETE
@@ -236,6 +282,31 @@ class TaskState:
         why = {"error": data["error"], "reason": data["reason"], "retry_at": data["retry_at"]}
         task.why = cast("Why", {name: told for name, told in why.items() if told is not None})
         return task
+
+
+def end_of_steps(kind: EventType, data: JSONObject) -> Ending:
+    """Return how the open steps of an execution end with an event of this type and data."""
+    if kind == "retrying":
+        return "lost" if data.get("error") is None else "failed"
+    return cast("Ending", kind)
+
+
+def _steps_after(event: Event, steps: list[StepData]) -> list[StepData]:
+    """Return the steps of a task after an event that ends it, or shows that it runs all the same.
+
+    Only ends that are those of the task are changed: a step's own end stands.
+    """
+    after = []
+    for step in steps:
+        if step["state"] == "running" or step.get("presumed"):
+            step = step.copy()
+            step.pop("presumed", None)
+            step["state"], step["ended_at"] = "running", None
+            if event.type in NO_BEGINNING:
+                step["state"] = end_of_steps(event.type, event.data)
+                step["ended_at"], step["presumed"] = event.at, True
+        after.append(step)
+    return after
 
 
 def _why(data: JSONObject) -> Why:

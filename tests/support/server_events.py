@@ -26,6 +26,18 @@ def bar(chance):
     }
 
 
+def steps(chance):
+    """Return fields of steps with values of all kinds."""
+    made = []
+    for number in range(1, chance.randint(1, 4)):
+        state = chance.choice(["running", "running", *ENDS])
+        parent = chance.choice([None, number - 1 or None])
+        ended_at = None if state == "running" else 900.5
+        step = {"id": number, "parent": parent, "name": chance.choice(["", "load", "é"])}
+        made.append({**step, "state": state, "started_at": 900.25, "ended_at": ended_at})
+    return {"steps": made, **chance.choice([{}, {"steps_omitted": chance.randint(1, 9)}])}
+
+
 def error(chance):
     """Return what a task raised."""
     return {"class": chance.choice("AB"), "message": chance.choice(["", "no", "again"])}
@@ -79,7 +91,7 @@ def noise(chance, at, tasks):
             {"total": chance.randint(1, 4), "more": 1, "attempt": run},
             {"error": error(chance), "reason": "r", "retry_at": at + 5},
             {"verdict": True, "waiting": chance.random() < 0.3, "disturbed": True, "reason": "s"},
-            {"bars": [bar(chance)], "meta": {"x": at}, "verdict": True},
+            {"bars": [bar(chance)], "meta": {"x": at}, "verdict": True, **steps(chance)},
             {},
         ]
     )

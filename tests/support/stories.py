@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.protocol.event import TERMINAL
 from bridge.protocol.snapshot import Snapshot
-from support.server_events import bar, error, event, noise, of_server
+from support.server_events import bar, error, event, noise, of_server, steps
 
 #: Ids of the tasks of a job of one task, of a small canvas, and of one with more tasks than a
 #: snapshot lists.
@@ -27,7 +27,7 @@ class Life:
         self._chance, self._task, self._failing = chance, task, failing
         self._state, self._attempt = "new", 0
         self._run, self._seq, self._tick = 0, 0, 0
-        self._meta, self._saved = {}, {}
+        self._meta, self._saved, self._steps = {}, {}, {}
 
     def event(self, at):
         """Return the next event."""
@@ -69,7 +69,7 @@ class Life:
         self._attempt += self._state != "started"
         # Gaps between numbers of executions, as between times.
         self._run += self._chance.randint(1, 3)
-        self._seq, self._tick, self._meta = 0, 0, {}
+        self._seq, self._tick, self._meta, self._steps = 0, 0, {}, {}
         saved = self._saved.get("saved")
         resumed = {"at": saved, "share": self._chance.choice([None, 0.57])}
         self._saved = {"saved": saved, "resumed": resumed} if saved and self._attempt > 1 else {}
@@ -85,7 +85,10 @@ class Life:
             self._meta = {}
         if self._chance.random() < 0.2:
             self._saved = {**self._saved, "saved": 900.5 + self._run + self._tick}
-        return data | self._saved | ({"meta": self._meta} if self._meta else {})
+        if self._chance.random() < 0.3:
+            self._steps = steps(self._chance)
+        data |= self._saved | self._steps
+        return data | ({"meta": self._meta} if self._meta else {})
 
     def _next(self):
         self._seq, self._tick = self._seq + 1, 0

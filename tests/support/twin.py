@@ -65,9 +65,9 @@ def look(snapshot):
     for name in ("title", "saved", "again_of"):
         said[name] = said.get(name)
     said["result_omitted"] = bool(said.get("result_omitted"))
-    hidden = ("seq", "tick")
+    hidden, without = ("seq", "tick"), {"steps": [], "steps_omitted": 0}
     said["tasks"] = [
-        {name: value for name, value in task.items() if name not in hidden}
+        {name: value for name, value in (without | task).items() if name not in hidden}
         for task in said["tasks"]
     ]
     return said

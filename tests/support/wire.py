@@ -17,6 +17,7 @@ __all__ = ["event_flaws", "flaws", "schema"]
 #: Types of what the data of an event may have, alone or in a list, by the field.
 DATA = {
     "bars": "BarData",
+    "steps": "StepData",
     "lines": "LogLine",
     "error": "JobFailure",
     "eta": "Expectation",

@@ -18,6 +18,8 @@ export interface TailLine {
   at: number | null;
   level: "" | "INFO" | "WARNING" | "ERROR";
   text: string;
+  /** Name of the step that it was logged in; "" for a line outside of any, and for output. */
+  step: string;
 }
 
 export class LogTail {
@@ -43,7 +45,8 @@ export class LogTail {
     if (event.type !== "log" && event.type !== "output") return false;
     if (!this.#isNews(event)) return false;
     if (event.type === "log")
-      for (const line of listOf(event.data?.["lines"])) this.#line(line as Partial<LogLine> | null);
+      for (const line of listOf(event.data?.["lines"]))
+        this.#line(line as Partial<LogLine> | null, event.data?.["step_names"]);
     else this.#output(event);
     return true;
   }
@@ -60,10 +63,12 @@ export class LogTail {
     return true;
   }
 
-  #line(line: Partial<LogLine> | null): void {
-    const { at, level, message } = line ?? {};
+  #line(line: Partial<LogLine> | null, names: unknown): void {
+    const { at, level, message, step } = line ?? {};
     if (typeof message !== "string") return;
-    this.#push(clean(message), LEVELS.get(level) ?? "INFO", Number.isFinite(at) ? (at as number) : null);
+    const shown = this.#push(clean(message), LEVELS.get(level) ?? "INFO", Number.isFinite(at) ? (at as number) : null);
+    const name = (names as Record<string, unknown> | null | undefined)?.[String(step)];
+    if (typeof name === "string") shown.step = legible(name);
   }
 
   #output({ task, data }: JobEvent): void {
@@ -95,7 +100,7 @@ export class LogTail {
   }
 
   #push(text: string, level: TailLine["level"] = "", at: number | null = null): TailLine {
-    const line = { id: this.#next, at, level, text };
+    const line = { id: this.#next, at, level, text, step: "" };
     this.#next += 1;
     this.lines.push(line);
     if (this.lines.length > this.#most) {

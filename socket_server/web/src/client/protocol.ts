@@ -18,6 +18,8 @@ export type {
   LogLine,
   QueuePlace,
   Resumption,
+  StepData as Step,
+  StepState,
   Totals,
 } from "./protocol.generated.js";
 

@@ -8,6 +8,7 @@ import {
   type JobFailure,
   type Resumption,
   type State,
+  type Step,
   type TaskData,
 } from "./protocol.js";
 
@@ -24,6 +25,11 @@ const STATES: Partial<Record<string, State>> = {
   output: "running",
   retrying: "retrying",
 };
+
+/** Types of events that begin no execution: a worker's parent may send them about one. */
+function beginsNone(type: string): boolean {
+  return isEnd(type) || type === "retrying";
+}
 
 /** Types of verdicts that set a task's state. */
 const PRESUMABLE: ReadonlySet<string> = new Set(["lost", "cancelled", "retrying"]);
@@ -47,6 +53,10 @@ export class TaskState {
   state: State;
   attempt: number;
   bars: Bar[];
+  /** Steps of its newest execution, each after the one that it is a part of. */
+  steps: Step[];
+  /** Number of steps that are not in the list. */
+  steps_omitted: number;
   meta: Meta;
   /** What its execution goes on from; null for one that has begun anew. */
   resumed: Resumption | null;
@@ -72,6 +82,8 @@ export class TaskState {
     this.state = given.state ?? "queued";
     this.attempt = given.attempt ?? 0;
     this.bars = objects<Bar>(given.bars);
+    this.steps = objects<Step>(given.steps);
+    this.steps_omitted = given.steps_omitted ?? 0;
     this.meta = given.meta ?? NO_META;
     this.resumed = given.resumed ?? null;
     this.incomplete = given.incomplete ?? false;
@@ -132,14 +144,21 @@ export class TaskState {
   /** Fold in an event that `accepts` returned true for. */
   apply(event: JobEvent): void {
     const data = event.data ?? {};
+    const before = this.state;
     this.#move(event, data);
     if (event.type === "stalled") {
       this.stalled = true;
       return;
     }
     this.#settle(event, data);
-    if (event.type !== "progress") return;
+    if (event.type !== "progress") {
+      const settled = beginsNone(event.type) || before !== "running";
+      if (settled && this.steps.length) this.steps = stepsAfter(event, data, this.steps);
+      return;
+    }
     this.bars = objects<Bar>(data["bars"]);
+    this.steps = objects<Step>(data["steps"]);
+    this.steps_omitted = (data["steps_omitted"] as number | undefined) ?? 0;
     this.meta = (data["meta"] as Meta | undefined) ?? NO_META;
     this.resumed = (data["resumed"] as Resumption | undefined) ?? null;
   }
@@ -159,7 +178,7 @@ export class TaskState {
     this.presumed = isVerdict(event) && PRESUMABLE.has(event.type);
     this.state = isEnd(event.type) ? event.type : (STATES[event.type] ?? this.state);
     this.ended_at = isEnd(event.type) ? event.at : null;
-    const why = isEnd(event.type) || event.type === "retrying" ? data : {};
+    const why = beginsNone(event.type) ? data : {};
     this.error = (why["error"] as JobFailure | undefined) ?? null;
     this.reason = (why["reason"] as string | undefined) ?? null;
     this.retry_at = (why["retry_at"] as number | undefined) ?? null;
@@ -172,8 +191,11 @@ export class TaskState {
       this.bars = [];
       this.meta = NO_META;
       this.resumed = null;
-      // An end or `retrying` begins no execution: a worker's parent may send it about one.
-      if (event.run > 0 && !isEnd(event.type) && event.type !== "retrying") attempt += 1;
+      if (!beginsNone(event.type)) {
+        if (event.run > 0) attempt += 1;
+        this.steps = [];
+        this.steps_omitted = 0;
+      }
       this.incomplete ||= event.seq > 0 || event.type === "progress";
     } else this.incomplete ||= event.seq > seq + (event.type === "progress" || isVerdict(event) ? 0 : 1);
     this.run = event.run;
@@ -182,4 +204,16 @@ export class TaskState {
     // A redelivered task reports the same number again.
     this.attempt = Math.max(attempt, (data["attempt"] as number | undefined) ?? 0);
   }
+}
+
+// The steps of a task after an event that ends it, or shows that it runs all the same. Only ends that are those
+// of the task are changed: a step's own end stands.
+function stepsAfter(event: JobEvent, data: Record<string, unknown>, steps: Step[]): Step[] {
+  return steps.map((step) => {
+    if (step.state !== "running" && !step.presumed) return step;
+    const { presumed: _, ...open } = step;
+    if (!beginsNone(event.type)) return { ...open, state: "running", ended_at: null };
+    const state = isEnd(event.type) ? event.type : data["error"] != null ? "failed" : "lost";
+    return { ...open, state, ended_at: event.at, presumed: true };
+  });
 }

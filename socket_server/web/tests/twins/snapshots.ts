@@ -53,7 +53,7 @@ function taskOf({
   presumed,
   ...rest
 }: TaskState) {
-  const { ended_at, error, reason, retry_at } = rest;
+  const { ended_at, error, reason, retry_at, steps, steps_omitted } = rest;
   const fields = { task, name, state, attempt, bars, meta, resumed, run, incomplete, stalled, presumed };
-  return { ...fields, ended_at, error, reason, retry_at };
+  return { ...fields, ended_at, error, reason, retry_at, steps, steps_omitted };
 }

@@ -10,6 +10,7 @@ from bridge.errors import EventError
 from bridge.protocol.event import Event
 
 GOOD = Event(job="j", task="t", type="started", at=1.5).encode()
+STEP = {"id": 1, "parent": None, "name": "s", "state": "running", "started_at": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,23 @@ def test_a_missing_field_is_named(field):
         ("bars", [{"position": 0, "n": True}]),
         ("bars", [{"position": -1, "n": 0}]),
         ("lines", ["text"]),
+        ("lines", [{"message": "m", "step": -1}]),
+        ("bars", [{"position": 0, "n": 0, "step": "1"}]),
+        ("steps", {}),
+        ("steps", [7]),
+        ("steps", [{**STEP, "id": -1}]),
+        ("steps", [{**STEP, "id": True}]),
+        ("steps", [{**STEP, "parent": "1"}]),
+        ("steps", [{**STEP, "name": None}]),
+        ("steps", [{**STEP, "state": "queued"}]),
+        ("steps", [{**STEP, "state": []}]),
+        ("steps", [{**STEP, "started_at": None}]),
+        ("steps", [{**STEP, "ended_at": math.nan}]),
+        ("steps", [{**STEP, "presumed": 1}]),
+        ("steps_omitted", -1),
+        ("chunk_steps", [1.5]),
+        ("step_names", {"1": 2}),
+        ("step_names", ["a"]),
         ("lines", [{"message": 7}]),
         ("lines", "text"),
         ("chunks", "text"),

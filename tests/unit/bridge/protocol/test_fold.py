@@ -35,7 +35,9 @@ def _run(task, run, kinds):
     seq, tick = -1, 0
     for place, kind in enumerate(kinds):
         seq, tick = (seq, tick + 1) if kind == "progress" else (seq + 1, 0)
-        data = {"started": {"attempt": run}, "progress": {"bars": [{"position": 0, "n": place}]}}
+        step = {"id": place, "parent": None, "name": "s", "state": "running", "started_at": 1.0}
+        bars, steps = [{"position": 0, "n": place}], [{**step, "ended_at": None}]
+        data = {"started": {"attempt": run}, "progress": {"bars": bars, "steps": steps}}
         yield Event(
             job="j",
             task=task,

@@ -15,6 +15,7 @@ from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
 
 LONG = "\U0001f600" * 15_000
 BAR = {"position": 0, "desc": "d", "unit": "it", "n": 1, "total": None, "rate": 1.5}
+STEP = {"id": 1, "parent": None, "name": "s" * 90, "state": "running", "started_at": 1.5}
 END = {"queue": {"name": "q"}, "reason": LONG}
 
 
@@ -39,6 +40,12 @@ LARGE = {
     "an error that is no text": [event("failed", error={"message": [LONG]})],
     "a reason": [event("retrying", reason=LONG)],
     "bars": [event("progress", bars=[BAR] * 1_000)],
+    "steps": [event("progress", steps=[STEP] * 1_000)],
+    "a step": [event("progress", steps=[{**STEP, "name": LONG, "more": LONG}, STEP])],
+    "steps of many tasks": [
+        event("progress", task=f"t{number}", steps=[STEP] * 32, steps_omitted=2**62)
+        for number in range(110)
+    ],
     "a bar": [event("progress", bars=[{**BAR, "desc": LONG, "unit": LONG, "more": LONG}] * 3)],
     "meta": [event("progress", meta={"a": "b", "long": LONG})],
     "much meta": [event("progress", meta={str(n): "x" * 50 for n in range(1_000)})],
@@ -92,6 +99,19 @@ def test_of_many_tasks_those_that_go_on_are_listed_first():
     tasks = snapshot_of(*ended, *running).encode(MAX_SNAPSHOT)["tasks"]
     assert {one["task"] for one in tasks} >= {f"running {number}" for number in range(10)}
     assert len(tasks) > 50
+
+
+def test_tasks_are_listed_before_their_steps_of_which_the_newest_are_kept_and_the_rest_counted():
+    steps = [{**STEP, "id": number} for number in range(32)]
+    many = [event("progress", task=f"t{number:02}", steps=steps) for number in range(60)]
+    tasks = snapshot_of(*many).encode(MAX_SNAPSHOT)["tasks"]
+    assert len(tasks) == 60
+    assert tasks[0]["steps"] == steps
+    some = next(task for task in tasks if len(task.get("steps", [])) not in (0, 32))
+    assert some["steps"] == steps[-len(some["steps"]) :]
+    assert [len(task.get("steps", [])) + task.get("steps_omitted", 0) for task in tasks] == [
+        32
+    ] * 60
 
 
 def test_of_what_is_too_long_the_part_that_matters_is_kept():

@@ -54,6 +54,52 @@ def test_a_job_of_one_task_from_its_beginning_to_its_end():
     assert (encoded["name"], encoded["owner"], encoded["incomplete"]) == ("n", "o", False)
 
 
+def step(number=1, state="running", **fields):
+    named = {"id": number, "parent": None, "name": "s"}
+    return {**named, "state": state, "started_at": 2.5, "ended_at": None, **fields}
+
+
+DONE = step(2, "succeeded", ended_at=2.75)
+STEPPING = event("progress", tick=1, at=3.0, bars=[], steps=[step(), DONE], steps_omitted=7)
+ERROR = {"class": "E", "message": "no"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "state"),
+    [
+        ("succeeded", {}, "succeeded"),
+        ("lost", {"verdict": True, "reason": "silent"}, "lost"),
+        ("retrying", {"error": ERROR}, "failed"),
+        ("retrying", {}, "lost"),
+    ],
+)
+def test_the_end_of_an_execution_ends_its_open_steps_and_no_others(kind, data, state):
+    snapshot = fold(
+        STARTED, STEPPING, event(kind, seq=0 if data.get("verdict") else 1, tick=1, at=9.0, **data)
+    )
+    [task] = snapshot.encode()["tasks"]
+    assert task["steps"] == [step(state=state, ended_at=9.0, presumed=True), DONE]
+    assert task["steps_omitted"] == 7
+    assert Snapshot.decode(snapshot.encode()).task("j").steps == task["steps"]
+
+
+def test_a_word_of_a_task_that_was_lost_opens_its_steps_again():
+    lost = event("lost", tick=1, at=9.0, verdict=True)
+    snapshot = fold(STARTED, STEPPING, lost, event("log", seq=1, lines=[]))
+    assert snapshot.task("j").steps == [step(), DONE]
+    fold(event("failed", seq=2, at=11.0, error=ERROR), into=snapshot)
+    assert snapshot.task("j").steps[0] == step(state="failed", ended_at=11.0, presumed=True)
+
+
+def test_an_attempt_has_steps_of_its_own_and_a_report_of_the_worker_s_parent_keeps_them():
+    parent = event("lost", run=RUN + 2, at=9.0, error=ERROR)
+    snapshot = fold(STARTED, STEPPING, parent)
+    assert [one["state"] for one in snapshot.task("j").steps] == ["lost", "succeeded"]
+    snapshot = fold(STARTED, STEPPING, event("retrying", seq=1), event("started", run=LATER))
+    [task] = snapshot.encode()["tasks"]
+    assert not task.keys() & {"steps", "steps_omitted"}
+
+
 def test_duplicates_change_nothing():
     snapshot = fold(*WHOLE)
     before = snapshot.encode()

@@ -135,3 +135,4 @@ def test_the_stories_go_beyond_what_a_snapshot_lists_and_have_all_that_there_is_
     assert seen >= {"queued", "running", "retrying", "cancelling", *TERMINAL, "unlisted"}
     assert seen >= {"bars", "presumed", "stalled", "incomplete", "disturbed", "queue", "eta"}
     assert seen >= {"meta", "error", "reason", "retry_at", "result", "result_omitted", "dropped"}
+    assert seen >= {"steps", "steps_omitted"}
