@@ -155,6 +155,7 @@ def _report(
         run, emitter = here
         fork_relay.settle(run)
         run.over = True
+        run.close_steps(kind, data)
         if run.checkpoints is not None:
             replaced = data.get("reason") == outcomes.REPLACED
             run.checkpoints.end(keep=kind not in FOR_GOOD and not replaced)

@@ -12,8 +12,8 @@ from bridge.reporting.run import MAX_BARS, Run
 
 __all__ = ["ChildBars", "ParentBars", "SentBar"]
 
-#: A bar on its way: the child's process id, the bar's number there, whether it is closed, whether
-#: it stays visible then, and the fields of its :class:`Reading`.
+#: A bar on its way: the child's process id, the bar's number there, whether it is closed, the
+#: number of its step, whether it stays visible then, and the fields of its :class:`Reading`.
 SentBar = list[object]
 
 
@@ -57,17 +57,18 @@ class ChildBars:
 
 def _sent(number: int, meter: Meter) -> SentBar:
     closed = meter.over()
-    return [os.getpid(), number, closed, meter.leave, *meter.reading]
+    return [os.getpid(), number, closed, meter.step, meter.leave, *meter.reading]
 
 
 class _Shown:
     """A child's bar in the run of its parent."""
 
-    def __init__(self, run: Run, reading: Reading, leave: bool | None) -> None:
+    def __init__(self, run: Run, reading: Reading, step: int | None, leave: bool | None) -> None:
         self.reading = reading
         self.meter = Meter(lambda: self.reading, leave=leave, clock=run.clock)
         with suppress(JobCancelled):
             run.show(None, self.meter)
+        self.meter.step = step
 
 
 class ParentBars:
@@ -83,10 +84,10 @@ class ParentBars:
 
     def take(self, bars: list[SentBar]) -> None:
         """Show what a child has sent."""
-        for child, number, closed, leave, *fields in bars:
+        for child, number, closed, step, leave, *fields in bars:
             reading, key = Reading(*fields), (child, number)  # type: ignore[arg-type]
             if key not in self._shown:
-                self._shown[key] = _Shown(self._run, reading, leave)  # type: ignore[arg-type]
+                self._shown[key] = _Shown(self._run, reading, step, leave)  # type: ignore[arg-type]
             self._shown[key].reading = reading
             if closed:
                 self._close(self._shown.pop(key))

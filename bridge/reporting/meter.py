@@ -66,6 +66,8 @@ class Meter:
     ) -> None:
         self.leave = leave
         self.closed = False
+        #: Number of the step that the bar was made in; None outside of any.
+        self.step: int | None = None
         #: Smoothed rate, in units a second; None while unknown.
         self.rate: float | None = None
         self._read = read
@@ -123,7 +125,7 @@ class Meter:
         reading = self._reading
         self._sampled = (reading, self.closed)
         elapsed = self._advance(reading.n)
-        return {
+        bar: BarData = {
             "position": position,
             "desc": reading.desc,
             "unit": reading.unit,
@@ -136,6 +138,9 @@ class Meter:
             "elapsed": round(elapsed, 3),
             "closed": self.closed,
         }
+        if self.step is not None:
+            bar["step"] = self.step
+        return bar
 
     def _look(self) -> None:
         reading = self._read()

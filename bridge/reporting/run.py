@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import JobCancelled
-from bridge.protocol.event import Event, EventType
+from bridge.protocol.event import MAX_EVENT_BYTES, Event, EventType, finite_json
 from bridge.protocol.json_types import JSONObject
+from bridge.protocol.task_state import end_of_steps
 from bridge.reporting.meter import Meter, Reading
+from bridge.reporting.steps import NO_STEPS, Label, Steps
 
 if TYPE_CHECKING:
     from bridge.checkpoints.attempt import Checkpoints
@@ -21,6 +24,8 @@ __all__ = ["MAX_BARS", "Run"]
 
 #: Bars of one run that are sent at most: as many as a person can follow, and as fit an event.
 MAX_BARS = 32
+#: Bars beside which steps may be too large for an event, and bytes of JSON of its names and ids.
+MANY_BARS, ENVELOPE = 24, 7 * 1024
 #: ``execution`` of a task's first execution.
 FIRST = {"attempt": 1, "redelivered": False}
 #: Types of events that carry lines.
@@ -68,6 +73,9 @@ class Run:
     on_bar: Callable[[Meter], None] | None = None
     #: Checkpoints of the execution; None outside a worker, and in a forked child.
     checkpoints: Checkpoints | None = None
+    #: None until the first step.
+    _steps: Steps | None = None
+    _told_steps: JSONObject = NO_STEPS
 
     def __init__(
         self,
@@ -111,7 +119,7 @@ class Run:
         #: Values of ``job.set_meta`` by name; the dict is replaced, never changed in place.
         self.meta: JSONObject = {}
         self.sent_at = self.sampled_at = self.started_at = clock()
-        self._placing = threading.Lock()
+        self._placing, self._thread = threading.Lock(), threading.get_ident()
         self._meters: dict[int, Meter] = {}
         self._bars: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._shown: list[Meter] = []
@@ -147,6 +155,8 @@ class Run:
             self._bars.add(bar)
         if hidden:
             return MAX_BARS
+        if (step := self.step()) is not None:
+            meter.step = step.id
         with self._placing:
             free = [line for line in range(MAX_BARS) if self._is_free(line)]
             line = position if position in free else next(iter(free), MAX_BARS)
@@ -155,6 +165,18 @@ class Run:
         if self.on_bar:
             self.on_bar(meter)
         return line
+
+    @property
+    def steps(self) -> Steps:
+        """Steps of ``job.step``, made when they are first asked for: most runs have none."""
+        if self._steps is None:
+            with self._placing:
+                self._steps = self._steps or Steps(self.clock, self._thread)
+        return self._steps
+
+    def step(self) -> Label | None:
+        """Return the label of the step that the calling code is in; None outside of any."""
+        return None if self._steps is None else self._steps.label()
 
     def _is_free(self, line: int) -> bool:
         meter = self._meters.get(line)
@@ -177,15 +199,24 @@ class Run:
         if self.on_bar:
             self.on_bar(meter)
 
-    def be_forked(self, on_bar: Callable[[Meter], None]) -> None:
-        """Forget the bars, which are those of the parent, in a child that was just forked.
+    def be_forked(self, on_bar: Callable[[Meter], None], on_steps: Callable[[Steps], None]) -> None:
+        """Forget the bars and steps, which are the parent's, in a child that was just forked.
 
         Args:
             on_bar: called with the meter of each bar of the child.
+            on_steps: called with its steps when one of the child's steps begins or ends.
         """
         self.on_bar, self.checkpoints = on_bar, None
-        self._placing = threading.Lock()
+        self._placing, self._thread = threading.Lock(), threading.get_ident()
+        base = None if self._steps is None else self._steps.current()
+        self._steps = Steps(self.clock, self._thread, os.getpid(), base)
+        self._steps.on_change = on_steps
         self._meters, self._bars = {}, weakref.WeakSet()
+
+    def close_steps(self, kind: EventType, data: JSONObject) -> None:
+        """End the open steps: the execution ends with an event of this type and data."""
+        if self._steps is not None:
+            self._steps.close(end_of_steps(kind, data))
 
     def notice_cancel(self) -> None:
         """Check whether the job was cancelled, and stop its bars if so; called by the sender."""
@@ -229,17 +260,19 @@ class Run:
             return None  # before `started`, which has seq 0 too and would be stale
         meters = {line: one for line, one in self._lines() if _stays(line, one)}
         meta, saved = self.meta, self.checkpoints.told if self.checkpoints else NOTHING
+        steps = NO_STEPS if self._steps is None else self._steps.sample()
         self.sampled_at = self.clock()
         changed = [meter for meter in meters.values() if meter.changed()]
         same = self._shown == list(meters.values()) and meta is self._told_meta
-        same = same and saved == self._told_saved
+        same = same and saved == self._told_saved and steps is self._told_steps
         if same and not changed and not force:
             return None
-        self._shown, self._told_meta, self._told_saved = list(meters.values()), meta, saved
+        self._shown, self._told_meta = list(meters.values()), meta
+        self._told_saved, self._told_steps = saved, steps
         self._tick += 1
         bars = [meter.sample(line) for line, meter in meters.items()]
         told = {"bars": bars, **({"meta": meta} if meta else {}), **saved, **self._later}
-        return self._event("progress", told)
+        return self._event("progress", _with_steps(told, steps) if steps else told)
 
     def event(self, kind: EventType, data: JSONObject, at: float | None = None) -> Event:
         """Return the run's next numbered event, at ``at`` seconds since the epoch; default now."""
@@ -274,6 +307,15 @@ class Run:
             at=time.time() if at is None else at,
             data=data,
         )
+
+
+def _with_steps(told: JSONObject, steps: JSONObject) -> JSONObject:
+    """Return the data of an event with steps, or with their number where bars leave no room."""
+    if len(told["bars"]) > MANY_BARS:
+        left = MAX_EVENT_BYTES - ENVELOPE - len(finite_json(told))
+        if len(finite_json(steps)) > left:
+            return {**told, "steps_omitted": len(steps["steps"]) + steps.get("steps_omitted", 0)}
+    return {**told, **steps}
 
 
 def _stays(line: int, meter: Meter) -> bool:

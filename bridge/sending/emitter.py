@@ -18,6 +18,7 @@ from bridge import tracing
 from bridge.protocol.event import Event, EventType
 from bridge.protocol.json_types import JSONObject
 from bridge.reporting.run import INTERVAL, SHORTEST_INTERVAL, Run
+from bridge.reporting.steps import Label
 from bridge.sending.allowance import Shares
 from bridge.sending.outage import Outage
 from bridge.sending.outbox import Entry, Outbox, Push, Report
@@ -94,7 +95,19 @@ class Emitter:
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
     ) -> None:
         """Queue a log line or a chunk of output; it is sent with the next sample."""
-        self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
+        self.put_line_of(run.step(), run, kind, text, level, at)
+
+    def put_line_of(
+        self,
+        step: Label | None,
+        run: Run,
+        kind: EventType,
+        text: str | bytes,
+        level: str = "",
+        at: float | None = None,
+    ) -> None:
+        """Queue a line as :meth:`put_line` does, of a step of the run; None for none."""
+        self._outbox.put_line(run, kind, text, time.time() if at is None else at, level, step)
         self._start()
 
     def push(self, push: Push) -> None:

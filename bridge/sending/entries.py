@@ -11,12 +11,15 @@ from typing import NamedTuple, TypeAlias, TypedDict, TypeVar
 from bridge.protocol.event import TERMINAL, Event, EventType, cut, finite_json
 from bridge.protocol.json_types import JSONObject, LogLine
 from bridge.reporting.run import NOTHING, Run
+from bridge.reporting.steps import Label
 
 __all__ = ["LATER", "LINE_MEMORY", "Entry", "Held", "Line", "LineData", "Push", "Report", "Summary"]
 
 #: Bytes of memory of an entry beside its text, as benchmarks/held.py measures them: of a line, an
 #: own event, a lifecycle event, and of the run, which counts with the run's first lifecycle event.
 LINE_MEMORY, PUSH_MEMORY, REPORT_MEMORY, RUN_MEMORY = 250, 450, 400, 1_700
+#: Bytes of memory of the label of a line's step, which lines of a step share.
+LABEL_MEMORY = 150
 #: Bytes of a summary's order number.
 ORDER = 8
 #: Types of lifecycle events that end an execution, and so follow another event of their run.
@@ -63,17 +66,20 @@ class Line(NamedTuple):
     #: Level of a log line.
     level: str = ""
     order: int = 0
+    #: The step that it belongs to; None for none.
+    step: Label | None = None
 
     def memory(self) -> int:
         """Return the bytes of memory that it takes."""
-        return sys.getsizeof(self.text) + LINE_MEMORY
+        return sys.getsizeof(self.text) + LINE_MEMORY + (LABEL_MEMORY if self.step else 0)
 
     def travels(self) -> LineData:
         """Return the line as it is sent in an event's data."""
         if isinstance(self.text, bytes):
             return {"base64": base64.b64encode(self.text).decode()}
         if self.kind == "log":
-            return {"at": self.at, "level": self.level, "message": self.text}
+            line: LogLine = {"at": self.at, "level": self.level, "message": self.text}
+            return line if self.step is None else {**line, "step": self.step.id}
         return self.text
 
 

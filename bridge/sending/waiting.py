@@ -10,6 +10,7 @@ from typing import Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from bridge.protocol.event import EventType
 from bridge.reporting.run import Run
+from bridge.reporting.steps import Label
 from bridge.sending.entries import COUNTED, LATER, Held, Line, Push, Report, Summary
 from bridge.sending.losses import DroppedEnds, Losses
 
@@ -108,10 +109,16 @@ class Waiting:
         self._bound()
 
     def put_line(
-        self, run: Run, kind: EventType, text: str | bytes, at: float, level: str = ""
+        self,
+        run: Run,
+        kind: EventType,
+        text: str | bytes,
+        at: float,
+        level: str = "",
+        step: Label | None = None,
     ) -> None:
-        """Add a log line or a chunk of output."""
-        line = Line(run, kind, text, at, level, next(self._order))
+        """Add a log line or a chunk of output, of a step of the run if one is given."""
+        line = Line(run, kind, text, at, level, next(self._order), step)
         size = line.memory()  # a call within the addition would let another thread in between
         self._put_bytes += size
         self._lines.append(line)

@@ -5,6 +5,6 @@ installed.
 """
 
 from bridge.testing.memory import MemoryBridge, Pushed
-from bridge.testing.recorder import Bar, Line, Reported, assert_progress, record
+from bridge.testing.recorder import Bar, Line, Reported, Step, assert_progress, record
 
-__all__ = ["Bar", "Line", "MemoryBridge", "Pushed", "Reported", "assert_progress", "record"]
+__all__ = ["Bar", "Line", "MemoryBridge", "Pushed", "Reported", "Step", "assert_progress", "record"]

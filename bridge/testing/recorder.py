@@ -20,7 +20,7 @@ from bridge.sending.outbox import LINES, MAX_BYTES, Outbox, Report
 from bridge.settings import Settings
 from bridge.testing.checkpoints import RecordedCheckpoints
 
-__all__ = ["Bar", "Line", "Reported", "assert_progress", "record"]
+__all__ = ["Bar", "Line", "Reported", "Step", "assert_progress", "record"]
 
 #: Kinds that are captured by default: those of the default settings.
 CAPTURED = Settings().capture
@@ -42,6 +42,16 @@ class Line(NamedTuple):
 
     message: str
     level: str
+
+
+class Step(NamedTuple):
+    """A step that was listed."""
+
+    name: str
+    #: ``running``, ``succeeded``, ``failed``, ``cancelled`` or ``lost``.
+    state: str
+    #: Name of the step that it is a part of; None for a part of the task itself.
+    parent: str | None
 
 
 class RecordedRun(Run):
@@ -127,6 +137,13 @@ class Reported:
         return [_bar(meter) for meter in self._run.meters]
 
     @property
+    def steps(self) -> list[Step]:
+        """Steps of ``job.step``, in the order in which they began; of many, those listed."""
+        steps = self._run.steps.sample().get("steps", [])
+        names = {step["id"]: step["name"] for step in steps}
+        return [Step(one["name"], one["state"], names.get(one["parent"])) for one in steps]
+
+    @property
     def meta(self) -> JSONObject:
         """Values that ``job.set_meta`` has set."""
         return dict(self._run.meta)
@@ -149,7 +166,8 @@ class Reported:
         self, run: Run, kind: EventType, text: str | bytes, level: str = "", at: float | None = None
     ) -> None:
         """Record a log line or a piece of output."""
-        self._outbox.put_line(run, kind, text, time.time() if at is None else at, level)
+        now = time.time() if at is None else at
+        self._outbox.put_line(run, kind, text, now, level, run.step())
 
     def remove(self, run: Run) -> None:
         """Do nothing: bars are read when they are asked for."""
@@ -160,6 +178,7 @@ class Reported:
 
     def end(self, kind: EventType, data: JSONObject | None = None) -> None:
         """Record how the job ended."""
+        self._run.close_steps(kind, data or {})
         self.put(self._run, kind, data)
 
 

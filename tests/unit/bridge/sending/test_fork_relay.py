@@ -29,11 +29,13 @@ class Kept(Emitter):
     def __init__(self):
         super().__init__(Settings())
         self.lines = []
+        self.steps = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def put_line(self, run, kind, text, level="", at=None):
+    def put_line_of(self, step, run, kind, text, level="", at=None):
         assert self.gate.wait(10)
+        self.steps.append(step)
         self.lines.append((run.task, kind, text, level, at))
 
     @property
@@ -235,7 +237,7 @@ def test_bars_of_a_cancelled_job_are_left_out(here):
     run, _ = here
     run.cancelled = True
     reading = Reading(1, 2, "late")
-    ParentBars(run).take([[1, 1, False, True, *reading]])
+    ParentBars(run).take([[1, 1, False, None, True, *reading]])
     assert run.reading is None
 
 
@@ -427,3 +429,61 @@ def test_a_child_that_is_gone_before_its_parent_goes_on_leaves_no_link_behind(he
 def test_installing_again_changes_nothing(here, monkeypatch):
     monkeypatch.setattr(os, "register_at_fork", lambda **_: pytest.fail("it was done before"))
     fork_relay.install()
+
+
+def listed(run):
+    """Return name, state and name of the outer step of each step of a run."""
+    steps = run.steps.sample().get("steps", [])
+    names = {step["id"]: step["name"] for step in steps}
+    return [(step["name"], step["state"], names.get(step["parent"])) for step in steps]
+
+
+def test_a_child_s_steps_are_parts_of_the_step_in_which_it_was_forked_and_its_lines_name_them(here):
+    run, emitter = here
+
+    def work():
+        with job.step("in the child"):
+            job.log("line")
+
+    run.event("started", {})
+    with job.step("parent"):
+        ended(forked(work))
+        fork_relay.settle(run)
+    assert listed(run) == [
+        ("parent", "succeeded", None),
+        ("in the child", "succeeded", "parent"),
+    ]
+    [label] = emitter.steps
+    assert label == (run.steps.sample()["steps"][1]["id"], "in the child")
+
+
+def test_a_step_in_which_a_child_ends_is_lost_and_one_that_it_leaves_of_its_parent_goes_on(here):
+    run, _ = here
+    parent = job.step("parent")
+
+    def work():
+        job.step("child").__enter__()
+        job.step("inner").__enter__()
+        until(lambda: not current_job.here()[1]._new_steps(), 5, "all steps sent", interval=0.001)
+        parent.__exit__(None, None, None)
+
+    with parent:
+        ended(forked(work))
+        until(lambda: ("inner", "lost", "child") in listed(run), 5, "its end", interval=0.001)
+        assert listed(run)[:2] == [("parent", "running", None), ("child", "lost", "parent")]
+
+
+def test_a_child_s_loop_of_steps_sends_few_messages_and_all_are_counted(here):
+    run, _ = here
+
+    def work():
+        for number in range(5_000):
+            with job.step(f"row {number}"):
+                pass
+        until(lambda: not current_job.here()[1]._new_steps(), 5, "all steps sent", interval=0.001)
+
+    ended(forked(work))
+    fork_relay.settle(run)
+    steps = run.steps.sample()
+    assert len(steps["steps"]) + steps["steps_omitted"] == 5_000
+    assert steps["steps"][-1]["name"] == "row 4999"

@@ -10,8 +10,18 @@ import pytest
 
 from bridge.protocol.event import MAX_EVENT_BYTES, MAX_LOG_BYTES, Event, finite_json
 from bridge.reporting.run import Run
+from bridge.reporting.steps import Label
 from bridge.sending.allowance import BURST, Shares
-from bridge.sending.outbox import LAST_WORDS, LINE_MEMORY, MAX_GATHERED, Line, Outbox, Push, Report
+from bridge.sending.outbox import (
+    LAST_WORDS,
+    LINE_MEMORY,
+    LINES,
+    MAX_GATHERED,
+    Line,
+    Outbox,
+    Push,
+    Report,
+)
 from support.clock import Clock
 
 
@@ -456,3 +466,31 @@ def test_no_event_is_larger_than_the_rate_however_few_bytes_it_allows(most, cloc
     put_lines(outbox, run, MANY)
     sent = sum(len(finite_json(event.data)) for event in gathered(outbox))
     assert sent <= most * BURST
+
+
+def test_lines_and_chunks_in_steps_name_them_and_the_event_has_the_names(outbox):
+    run, load, check = new_run(), Label(1, "load"), Label(2, "check")
+    outbox.put_line(run, "log", "outside", 1.0, "INFO")
+    for step in (load, check, load):
+        outbox.put_line(run, "log", "in", 1.0, "INFO", step)
+    outbox.put_line(run, "output", "a", 1.0)
+    outbox.put_line(run, "output", b"b", 1.0, "", check)
+    log, output = outbox.gather()
+    assert [line.get("step") for line in log.data["lines"]] == [None, 1, 2, 1]
+    assert log.data["step_names"] == {"1": "load", "2": "check"}
+    assert output.data == {
+        "chunks": ["a", {"base64": "Yg=="}],
+        "chunk_steps": [None, 2],
+        "step_names": {"2": "check"},
+    }
+
+
+@pytest.mark.parametrize("kind", ["log", "output"])
+def test_lines_that_are_all_in_steps_of_their_own_fit_events(outbox, kind):
+    run = new_run()
+    for number in range(3_000):
+        outbox.put_line(run, kind, "x", 1.0, "INFO", Label(2**52 + number, "\0" * 80))
+    events = list(outbox.gather(10_000_000))
+    assert sum(len(event.data[LINES[kind]]) for event in events) == 3_000
+    assert max(len(finite_json(event.encode())) for event in events) <= MAX_EVENT_BYTES
+    assert all(Event.decode(event.encode()) for event in events)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from bridge import JobCancelled, job, progress
 from bridge.errors import EnqueueError, JobEnded, JobFailed, JobNotFound
-from bridge.testing import Bar, Line, MemoryBridge, assert_progress, record
+from bridge.testing import Bar, Line, MemoryBridge, Step, assert_progress, record
 
 
 def export(rows):
@@ -37,6 +37,20 @@ def test_what_a_function_reports_is_recorded(reported):
     assert reported.output == "a,b\n1,2\n"
     assert reported.meta == {"model": "large"}
     assert reported.states == ["started"]
+
+
+def test_steps_are_recorded_with_their_ends(reported):
+    with job.step("load"), job.step("read"):
+        job.log("line")
+    job.step("open").__enter__()
+    reported.end("failed")
+    assert reported.steps == [
+        Step("load", "succeeded", None),
+        Step("read", "succeeded", "load"),
+        Step("open", "failed", None),
+    ]
+    [log] = [event for event in reported.events if event["type"] == "log"]
+    assert log["data"]["step_names"] == {"2": "read"}
 
 
 def test_bars_of_libraries_and_their_logging_are_recorded_too(reported):
