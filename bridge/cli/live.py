@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from typing import TypedDict
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.control import Control
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID
+from rich.progress_bar import ProgressBar
 from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
@@ -28,11 +30,37 @@ from bridge.cli.format import (
     width_of,
 )
 from bridge.cli.lines import Lines
+from bridge.cli.views.steps import Row, step_rows
 from bridge.printable import MAX_CHARACTERS
-from bridge.protocol.json_types import BarData, JobEvent
+from bridge.protocol.json_types import BarData, JobEvent, StepData
 from bridge.protocol.snapshot import Snapshot
 
 __all__ = ["Bars", "LiveView"]
+
+#: Depth beyond which rows are not indented further.
+MAX_DEPTH = 4
+
+
+class BarCell(BarColumn):
+    """A column of bars, which is empty beside a step."""
+
+    def render(self, task: Task) -> ProgressBar | Text:  # type: ignore[override]
+        """Return the column's bar, or an empty text."""
+        return Text("") if task.fields.get("plain") else super().render(task)
+
+
+class Since:
+    """The time since a moment, as text; a row that has it is up to date whenever it is drawn.
+
+    Args:
+        at: seconds since the epoch.
+    """
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+
+    def __str__(self) -> str:
+        return duration(time.time() - self._at)
 
 
 class Bars(Progress):
@@ -53,7 +81,7 @@ class Bars(Progress):
         self._cells = (
             SpinnerColumn(finished_text=" "),
             Cell("{task.description}"),
-            BarColumn(bar_width=None),
+            BarCell(bar_width=None),
             Cell("{task.fields[percent]}", style="bold", justify="right"),
             Cell("{task.fields[counts]}", most=48),
             Cell("{task.fields[speed]}", style="dim", most=32),
@@ -106,7 +134,9 @@ class Fields(TypedDict):
     percent: str
     counts: str
     speed: str
-    left: str
+    left: str | Since
+    #: Whether no bar is drawn.
+    plain: bool
 
 
 class LiveView:
@@ -140,12 +170,12 @@ class LiveView:
             self._put(cell(self._title, "bold"))
         self._print(self._lines.of(event))
         stored = saved(snapshot.saved)
-        bars: Sequence[BarData | str] = snapshot.bars or _note(self._waits(snapshot) or stored)
-        while len(self._rows) < len(bars):
+        rows = step_rows(snapshot) or _note(self._waits(snapshot) or stored)
+        while len(self._rows) < len(rows):
             self._rows.append(self._progress.add_task("", total=None, **_fields(None)))
         for number, row in enumerate(self._rows):
-            bar = bars[number] if number < len(bars) else None
-            self._draw(row, bar, "" if number else stored)
+            told = rows[number] if number < len(rows) else None
+            self._draw(row, told, "" if number else stored)
 
     def _print(self, lines: Sequence[str | bytes]) -> None:
         for line in lines:
@@ -155,17 +185,22 @@ class LiveView:
         self._progress.mend()
         self._console.print(line)
 
-    def _draw(self, row: TaskID, bar: BarData | str | None, stored: str) -> None:
-        if bar is None:
+    def _draw(self, row: TaskID, told: Row | None, stored: str) -> None:
+        if told is None:
             self._progress.update(row, visible=False)
             return
-        if isinstance(bar, str):
+        indent = "  " * min(told.depth, MAX_DEPTH)
+        if told.step is not None:
+            self._draw_step(row, indent, told.step, stored)
+        elif told.bar is not None:
+            self._draw_bar(row, indent, told.bar, stored)
+        else:
             note = _fields(None)
             self._progress.update(
-                row, visible=True, description=bar, completed=0, total=None, **note
+                row, visible=True, description=told.note, completed=0, total=None, **note
             )
-            return
-        indent = "  " * min(bar["position"], 4)
+
+    def _draw_bar(self, row: TaskID, indent: str, bar: BarData, stored: str) -> None:
         postfix = f" {bar['postfix']}" if bar["postfix"] else ""
         done, total = bar["n"], total_of(bar)
         if total is None and bar["closed"]:
@@ -177,6 +212,22 @@ class LiveView:
             completed=done,
             total=total,
             **_fields(bar, stored),
+        )
+
+    def _draw_step(self, row: TaskID, indent: str, step: StepData, stored: str) -> None:
+        began, ended_at = step["started_at"], step["ended_at"]
+        left = Since(began) if ended_at is None else duration(ended_at - began)
+        fields: Fields = {
+            "percent": "",
+            "counts": step["state"],
+            "speed": stored,
+            "left": left,
+            "plain": True,
+        }
+        total = None if step["state"] == "running" else 1
+        name = f"{indent}{step['name'] or 'step'}"
+        self._progress.update(
+            row, visible=True, description=name, completed=total or 0, total=total, **fields
         )
 
     def pause(self) -> None:
@@ -199,14 +250,14 @@ def _settle(progress: Progress, task: Task) -> None:
         progress.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
 
 
-def _note(text: str) -> list[str]:
+def _note(text: str) -> list[Row]:
     """Return what the job waits for in place of its bars; none for no text."""
-    return [text] if text else []
+    return [Row(note=text)] if text else []
 
 
 def _fields(bar: BarData | None, stored: str = "") -> Fields:
     if bar is None:
-        return {"percent": "", "counts": "", "speed": "", "left": ""}
+        return {"percent": "", "counts": "", "speed": "", "left": "", "plain": False}
     done = percent(bar)
     left = duration(bar["elapsed"]) if bar["closed"] else _left(bar)
     return {
@@ -214,6 +265,7 @@ def _fields(bar: BarData | None, stored: str = "") -> Fields:
         "counts": counts(bar),
         "speed": speed(bar),
         "left": ", ".join(filter(None, (left, stored))),
+        "plain": False,
     }
 
 

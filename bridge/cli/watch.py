@@ -15,6 +15,7 @@ from bridge.cli.format import COLOURS, counts, duration, percent, saved
 from bridge.cli.lines import Lines, error_text
 from bridge.cli.live import LiveView
 from bridge.cli.request import cancel
+from bridge.cli.views.steps import StepLines
 from bridge.client.bridge import Bridge
 from bridge.client.watcher import Watcher
 from bridge.errors import TaskbridgeError
@@ -57,13 +58,14 @@ class JsonView:
 
 
 class PlainView:
-    """Prints a line whenever a bar has moved by a percent; for logs and pipes.
+    """Prints a line whenever a bar has moved by a percent, or a step begins or ends; for pipes.
 
     The job's output is passed on unchanged, except that its last line gets a missing line end.
     """
 
     def __init__(self) -> None:
         self._lines = Lines()
+        self._steps = StepLines()
         self._shown: dict[tuple[str, int], tuple[int, bool]] = {}
         self._known: tuple[QueuePlace | None, bool] = (None, True)
         self._title: str | None = None
@@ -73,6 +75,8 @@ class PlainView:
             self._title = snapshot.title
             echo(self._title)
         self._print(self._lines.of(event))
+        for line in self._steps.of(event, snapshot):
+            echo(line)
         self._wait(snapshot)
         for position, bar in enumerate(snapshot.bars):
             self._bar(position, bar, "" if position else saved(snapshot.saved))
