@@ -3,6 +3,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../client/legible.js";
 import { bars } from "../view/bars.js";
 import * as format from "../view/format.js";
+import { steps } from "../view/steps.js";
 import {
   badge,
   facts,
@@ -35,13 +36,17 @@ export interface Actions {
 export function card(entry: Entry, actions: Actions, now: number): TemplateResult {
   const { snapshot } = entry;
   const name = titleOf(snapshot);
+  // The steps of several tasks are in the list of tasks.
+  const only = snapshot.total < 2 ? snapshot.tasks[0] : undefined;
+  const held = new Set(only?.steps.map(({ id }) => id));
   return html`<div class="head">
       <div class="title"><h3 class="name" dir="auto" title=${legible(snapshot.name)}>${name}</h3>
         <span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span></div>
       <div class="when">${identity(snapshot, actions.flower)} <span class="time">${time(snapshot, now)}</span></div>
       ${buttons(entry, actions, name)}
     </div>
-    <div class="bars">${bars(snapshot)}</div>
+    <div class="bars">${bars(snapshot, held)}</div>
+    ${only ? steps(only, snapshot, now) : nothing}
     ${snapshot.ended ? nothing : plot(entry.throughput, snapshot.bars[0])}
     ${messages(entry, now)}
     ${pairs(
@@ -49,7 +54,7 @@ export function card(entry: Entry, actions: Actions, now: number): TemplateResul
       "What the job says about itself",
       Object.entries(snapshot.meta).map(([key, value]) => [legible(key), format.exact(value as number) || text(value)]),
     )}
-    ${result(snapshot.result)} ${tasks(entry, actions)}
+    ${result(snapshot.result)} ${tasks(entry, actions, now)}
     ${logView(
       entry,
       () => actions.changed(entry),
@@ -101,7 +106,7 @@ function result(value: unknown): TemplateResult | typeof nothing {
 }
 
 // The tasks of a canvas, unfinished ones first.
-function tasks(entry: Entry, actions: Actions): TemplateResult | typeof nothing {
+function tasks(entry: Entry, actions: Actions, now: number): TemplateResult | typeof nothing {
   const { snapshot, view } = entry;
   if (snapshot.total < 2) return nothing;
   const toggle = (event: Event) => {
@@ -110,20 +115,27 @@ function tasks(entry: Entry, actions: Actions): TemplateResult | typeof nothing 
   };
   const title = `Tasks (${format.number(snapshot.done)} of ${format.number(snapshot.total)} done)`;
   return html`<details class="tasks" @toggle=${toggle}><summary><span class="tasks-title">${title}</span></summary>
-    <ul class="task-list">${view.tasksOpen ? taskList(snapshot, actions.flower) : nothing}</ul></details>`;
+    <ul class="task-list">${view.tasksOpen ? taskList(snapshot, actions.flower, now) : nothing}</ul></details>`;
 }
 
-function taskList({ tasks, total }: Entry["snapshot"], flower: string | undefined): TemplateResult {
+function taskList(snapshot: Entry["snapshot"], flower: string | undefined, now: number): TemplateResult {
+  const { tasks, total } = snapshot;
   const left = total - tasks.length;
-  return html`${taskRows(tasks).map((row) => taskRow(row, flower))}
+  return html`${taskRows(tasks).map((row) => taskRow(row, flower, snapshot, now))}
     ${left > 0 ? html`<li class="unlisted">and ${format.number(left)} more</li>` : nothing}`;
 }
 
-function taskRow({ task, count }: TaskRow, flower: string | undefined): TemplateResult {
+function taskRow(
+  { task, count }: TaskRow,
+  flower: string | undefined,
+  snapshot: Entry["snapshot"],
+  now: number,
+): TemplateResult {
   const name = shortName(task.name);
   const shown =
     flower && count === 1
       ? html`<a href=${taskIn(flower, task.task)} target="_blank" rel="noopener" title="In Flower">${name}</a>`
       : html`<span>${count > 1 ? `${format.number(count)} × ${name}` : name}</span>`;
-  return html`<li>${shown}<span class="badge" data-state=${task.state}>${badge(task)}</span></li>`;
+  const parts = task.steps.length ? html`<div class="task-steps">${steps(task, snapshot, now)}</div>` : nothing;
+  return html`<li>${shown}<span class="badge" data-state=${task.state}>${badge(task)}</span>${parts}</li>`;
 }

@@ -60,16 +60,19 @@ function lines(log: LogTail, search: string, job: string): TemplateResult {
         ? html`${log.cut ? html`<p class="nothing">Older lines were not kept.</p>` : nothing}${repeat(
             shown,
             ({ id }) => id,
-            (line) => row(line, wanted),
+            (line, index) => row(line, wanted, shown[index - 1]?.step),
           )}`
         : html`<p class="nothing">${empty}</p>`
     }
   </div>`;
 }
 
-function row({ at, level, text }: TailLine, wanted: string): TemplateResult {
+// A step is named where it is another than that of the line `before`.
+function row({ at, level, text, step }: TailLine, wanted: string, before = ""): TemplateResult {
   const told = level === "WARNING" || level === "ERROR";
   return html`<div class="line" data-level=${level}>${at === null ? nothing : html`<span class="at">${clock(at)}</span>`}${
+    step && step !== before ? html`<span class="step-of">${step}</span>` : nothing
+  }${
     told ? html`<span class="level">${level.toLowerCase()}</span>` : nothing
   }<span class="text">${wanted ? marked(text, wanted) : text}</span></div>`;
 }

@@ -2,6 +2,7 @@
 import { connect, type Client } from "../client/client.js";
 import { readToken, type TokenGrant } from "../client/token.js";
 import { barsStyle } from "../view/bars-style.js";
+import { stepsStyle } from "../view/steps-style.js";
 import { Board } from "./board.js";
 import { callOf, remember, type Call } from "./calls.js";
 import { showConnection, showResumed } from "./connection.js";
@@ -94,7 +95,8 @@ async function again(job: string): Promise<void> {
   if (call) await start(call).catch((error: Error) => setNote(byId("banner"), error.message));
 }
 
-document.adoptedStyleSheets = [...document.adoptedStyleSheets, ...(barsStyle.styleSheet ? [barsStyle.styleSheet] : [])];
+const sheets = [barsStyle, stepsStyle].flatMap(({ styleSheet }) => styleSheet ?? []);
+document.adoptedStyleSheets = [...document.adoptedStyleSheets, ...sheets];
 setUpForm(byId<HTMLFormElement>("start-form"), byId("start-message"), start);
 addEventListener("hashchange", () => {
   if (new URLSearchParams(location.hash.slice(1)).has("token")) open();

@@ -9,17 +9,20 @@ import { titleOf } from "./words.js";
 
 const MAX_BARS = 8;
 const MAX_DEPTH = 3;
+const NO_STEPS: ReadonlySet<number> = new Set();
 const WAITING: Partial<Record<string, string>> = {
   queued: "waiting for a worker",
   retrying: "waiting to be tried again",
 };
 
-/** The template of a snapshot's bars. */
-export function bars(snapshot: Snapshot): TemplateResult {
-  const all = drawn(snapshot);
+/** The template of a snapshot's bars, but for those of the steps with these ids, which have rows of their own. */
+export function bars(snapshot: Snapshot, steps: ReadonlySet<number> = NO_STEPS): TemplateResult {
+  // The steps of a job without bars show that it runs.
+  const none = steps.size > 0 && snapshot.state === "running" && !snapshot.bars.length;
+  const all = (none ? [] : drawn(snapshot)).filter(({ step }) => step === undefined || !steps.has(step));
   const shown = all.slice(0, MAX_BARS);
   const more = all.length - shown.length;
-  return html`${shown.map((bar, index) => row(bar, depth(snapshot, bar, index), snapshot))}
+  return html`${shown.map((bar, index) => barRow(bar, depth(snapshot, bar, index), snapshot))}
     ${more > 0 ? html`<p class="more">and ${more} more running</p>` : nothing}`;
 }
 
@@ -47,7 +50,8 @@ function depth(snapshot: Snapshot, bar: Bar, index: number): number {
   return Math.min(MAX_DEPTH, Math.max(0, snapshot.total > 1 && index > 0 ? own + 1 : own));
 }
 
-function row(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
+/** The template of one bar; `level` is how deep it is nested, from 0. */
+export function barRow(bar: Bar, level: number, snapshot: Snapshot): TemplateResult {
   const share = format.fraction(bar);
   const numbers = bar.idle ? "" : figures(bar, share, snapshot.ended);
   const label = legible(bar.desc || "");
