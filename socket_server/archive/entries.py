@@ -1,6 +1,7 @@
 """Entries: what a task logged and printed, as the archive keeps it, and as text. Pure.
 
-An entry is ``[task, kind, at, payload]``, by kind:
+An entry is ``[task, kind, at, payload]``, and of lines or chunks of which some belong to steps
+``[task, kind, at, payload, steps]``: the name of the step of each, or null. By kind:
 
 - ``log``: a list of ``[at, level, message]``.
 - ``output``: chunks, as an event carries them.
@@ -47,9 +48,16 @@ def entries_of(event: Event, missing: int | None) -> Iterator[Entry]:
     if dropped := data.get("dropped"):
         yield [task, "dropped", at, dropped]
     if event.type == "log" and (lines := data.get("lines")):
-        yield [task, "log", at, [_line(at, one) for one in lines]]
+        numbers = [one.get("step") for one in lines]
+        yield [task, "log", at, [_line(at, one) for one in lines], *_steps(data, numbers)]
     elif event.type == "output" and (chunks := data.get("chunks")):
-        yield [task, "output", at, chunks]
+        yield [task, "output", at, chunks, *_steps(data, data.get("chunk_steps", []))]
+
+
+def _steps(data: dict[str, Any], numbers: list[int | None]) -> Iterator[list[str | None]]:
+    """Yield the names of the steps with these numbers, if an event has any."""
+    if names := data.get("step_names"):
+        yield [names.get(str(number)) for number in numbers]
 
 
 def _line(at: float, line: dict[str, Any]) -> list[Any]:
@@ -77,12 +85,12 @@ def missing_before(event: Event, before: tuple[int, int, int]) -> int | None:
 
 def lines_in(entries: Iterable[Entry]) -> int:
     """Return the number of lines, and of chunks of output, in entries."""
-    return sum(len(payload) for _, kind, _, payload in entries if kind in ("log", "output"))
+    return sum(len(payload) for _, kind, _, payload, *_ in entries if kind in ("log", "output"))
 
 
 def texts_in(entries: Iterable[Entry]) -> Iterator[str]:
     """Yield the texts of entries by which a job is found."""
-    for _, kind, _, payload in entries:
+    for _, kind, _, payload, *_ in entries:
         if kind == "log":
             yield from (message for _, _, message in payload)
         elif kind == "output":
@@ -101,7 +109,7 @@ class Text:
 
     def of(self, entry: Entry) -> bytes:
         """Return an entry as text."""
-        _, kind, _, payload = entry
+        _, kind, _, payload, *_ = entry
         if kind == "output":
             return self._output(b"".join(map(_bytes, payload)))
         if kind == "log":

@@ -14,7 +14,9 @@ from socket_server.archive.entries import lines_in
 
 BEGINNINGS, ENDS = ["queued", "started", "retrying"], ["succeeded", "failed", "cancelling"]
 KINDS = st.sampled_from([*BEGINNINGS, "log", "output", "progress", *ENDS])
+STEP = {"id": 1, "parent": None, "name": "s", "state": "running", "started_at": 1.0}
 DATA = {
+    "progress": {"bars": [], "steps": [{**STEP, "ended_at": None}], "steps_omitted": 2},
     "queued": {"total": 2, "title": "a title"},
     "started": {"attempt": 1},
     "log": {"lines": [{"at": 1.0, "level": "INFO", "message": "a \0 line"}]},

@@ -72,3 +72,13 @@ def test_a_lone_surrogate_is_replaced():
 )
 def test_missing_events_are_counted_by_their_numbers(kind, run, seq, before, missing):
     assert missing_before(event(kind, seq, run), before) == missing
+
+
+def test_lines_and_chunks_keep_the_names_of_their_steps_and_read_as_before():
+    named = {"step_names": {"3": "load"}}
+    logged = event("log", lines=[line("one"), {**line("two"), "step": 3}], **named)
+    printed = event("output", chunks=["a", "b\n"], chunk_steps=[3, None], **named)
+    entries = [entry for one in (logged, printed) for entry in entries_of(one, None)]
+    assert [entry[4] for entry in entries] == [[None, "load"], ["load", None]]
+    assert as_text(entries).decode() == "one\ntwo\nab\n"
+    assert lines_in(entries) == 4
