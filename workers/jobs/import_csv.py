@@ -142,7 +142,10 @@ def _known_types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], 
 def _types(source: CsvFile, skipped: Complaints) -> tuple[Sequence[Kind], int]:
     """Return the type of each column and the number of good rows."""
     types, count, read = ColumnTypes(len(source.header)), 0, 0
-    with progress(total=source.size, desc="types", unit="B", unit_scale=True) as bar:
+    with (
+        job.step("find the types"),
+        progress(total=source.size, desc="types", unit="B", unit_scale=True) as bar,
+    ):
         for count, row in enumerate(source.rows(skipped.add), 1):
             types.add(row)
             if count % STEP == 0:
@@ -161,7 +164,10 @@ def _fill(filling: Filling, source: CsvFile, state: JSONObject, batch: int) -> i
     """Insert the good rows that no earlier attempt has inserted; return how many there are."""
     count = filling.rows
     good = islice(source.rows(), count, None)
-    with progress(total=state["total"], initial=count, desc="rows", unit="row") as bar:
+    with (
+        job.step("fill the table"),
+        progress(total=state["total"], initial=count, desc="rows", unit="row") as bar,
+    ):
         while rows := list(islice(good, batch)):
             count += len(rows)
             try:
