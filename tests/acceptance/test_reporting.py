@@ -99,3 +99,35 @@ def test_a_task_says_itself_what_is_captured_of_it(stack):
     )
     assert lines(events) == []
     assert not any(event["data"].get("bars") for event in events)
+
+
+def test_each_attempt_has_steps_of_its_own_which_end_with_it_and_hold_bars_and_lines(stack):
+    events, snapshot = run(stack, "steps", 100)
+    assert snapshot["state"] == "failed"
+    [task] = snapshot["tasks"]
+    names = {step["id"]: step["name"] for step in task["steps"]}
+    told = [
+        (step["name"], step["state"], names.get(step["parent"]))
+        for step in task["steps"]
+        if not step["name"].startswith("row ")
+    ]
+    assert told == [
+        ("download", "succeeded", None),
+        ("check", "failed", None),
+        ("left open", "failed", "check"),
+    ]
+    assert len(task["steps"]) + task["steps_omitted"] == 103
+    assert all(step["started_at"] <= step["ended_at"] for step in task["steps"])
+    [bar] = snapshot["bars"]
+    assert names[bar["step"]] == "download"
+    [first] = [event for event in events if event["type"] == "retrying"]
+    before = [event["data"]["steps"] for event in events if event["run"] == first["run"]
+              and "steps" in event["data"]]  # fmt: skip
+    assert [step["state"] for step in before[-1]] == ["failed"]
+    said = [event["data"] for event in events if event["type"] in ("log", "output")]
+    assert [list(data["step_names"].values()) for data in said] == [
+        ["download"],
+        ["download"],
+        ["check"],
+    ]
+    assert not snapshot["incomplete"]

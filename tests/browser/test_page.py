@@ -271,3 +271,23 @@ def test_nothing_sticks_out_on_a_phone(open_page, stack, owner):
     job = stack.bridge.enqueue("support.work", [1.0], owner=owner)
     expect_state(card(page, job), "succeeded")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_steps_are_nested_with_their_states_durations_and_bars(open_page, stack, owner, tmp_path):
+    page, end = open_page(), tmp_path / "end"
+    job = stack.bridge.enqueue("support.steps", [3, str(end)], owner=owner)
+    shown = card(page, job)
+    outer = shown.locator(".steps").first.locator("> .step")
+    expect(outer.locator(".step-name").filter(has_text="check")).to_be_visible()
+    expect(outer).to_have_count(2)
+    expect(outer.nth(0).get_by_role("img", name="succeeded").first).to_be_visible()
+    expect(outer.nth(1)).to_have_attribute("data-state", "running")
+    expect(outer.nth(1).locator(".step .step-name")).to_have_text("left open")
+    expect(outer.nth(0).locator(".took").first).to_have_text(re.compile(r"^(under )?\d+\.\d s$"))
+    expect(outer.nth(0).locator(".step").first).to_be_hidden()
+    outer.nth(0).locator("summary").first.click()
+    expect(outer.nth(0).get_by_role("progressbar", name="rows")).to_be_visible()
+    expect(outer.nth(0).locator(".step")).to_have_count(3)
+    end.touch()
+    expect_state(shown, "failed")
+    expect(outer.nth(1).locator(".took").first).to_have_text(re.compile(r"^failed · "))

@@ -333,6 +333,24 @@ def slow(seconds: float) -> str:
     return "done"
 
 
+@shared_task(name="support.steps", bind=True)
+def steps(self, rows: int, file: str | None = None) -> None:  # type: ignore[no-untyped-def]
+    """Fail in a step and be tried again, once; then go through nested steps, wait, and fail."""
+    with job.step("download"):
+        job.log("in download")
+        if self.request.retries == 0:
+            raise self.retry(exc=ValueError("not yet"), countdown=0)
+        for number in progress(range(rows), desc="rows"):
+            with job.step(f"row {number}"):
+                pass
+    with job.step("check"):
+        job.output("in check\n")
+        job.step("left open").__enter__()
+        while file and not Path(file).exists():
+            time.sleep(0.05)
+        raise ValueError("not at all")
+
+
 @shared_task(name="support.prints", taskbridge_capture=("stdout",))
 def prints() -> None:
     """Print, log and draw a bar; only what is printed is captured."""
