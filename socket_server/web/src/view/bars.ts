@@ -16,10 +16,11 @@ const WAITING: Partial<Record<string, string>> = {
 };
 
 /** The template of a snapshot's bars, but for those of the steps with these ids, which have rows of their own. */
-export function bars(snapshot: Snapshot, steps: ReadonlySet<number> = NO_STEPS): TemplateResult {
+export function bars(snapshot: Snapshot, steps: ReadonlySet<number> = NO_STEPS): TemplateResult | typeof nothing {
   // The steps of a job without bars show that it runs.
   const none = steps.size > 0 && snapshot.state === "running" && !snapshot.bars.length;
   const all = (none ? [] : drawn(snapshot)).filter(({ step }) => step === undefined || !steps.has(step));
+  if (!all.length) return nothing;
   const shown = all.slice(0, MAX_BARS);
   const more = all.length - shown.length;
   return html`${shown.map((bar, index) => barRow(bar, depth(snapshot, bar, index), snapshot))}

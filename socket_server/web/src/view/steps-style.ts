@@ -24,6 +24,7 @@ export const stepsStyle = css`
     animation: beat 1.2s ease-in-out infinite alternate;
   }
   .step > .bar, .step > details > .bar { margin: .2rem 0 .2rem 1.4rem; }
+  .step[data-state="succeeded"] > .bar .fill, .step[data-state="succeeded"] > details > .bar .fill { background: var(--good); }
   .step summary.step-head { cursor: pointer; }
   .step summary.step-head::after { content: "▸"; order: 1; color: var(--quiet); font-size: .75em; }
   .step [open] > summary.step-head::after { content: "▾"; }
