@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from support.axe import violations
 from support.wait import until
 
 EVERYTHING = "watch cancel enqueue"
@@ -288,6 +289,7 @@ def test_steps_are_nested_with_their_states_durations_and_bars(open_page, stack,
     outer.nth(0).locator("summary").first.click()
     expect(outer.nth(0).get_by_role("progressbar", name="rows")).to_be_visible()
     expect(outer.nth(0).locator(".step")).to_have_count(3)
+    assert violations(page) == []
     end.touch()
     expect_state(shown, "failed")
     expect(outer.nth(1).locator(".took").first).to_have_text(re.compile(r"^failed · "))

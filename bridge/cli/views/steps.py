@@ -101,10 +101,18 @@ class StepLines:
         if run != task.order[0]:
             known = {}
         path: list[str] = []
+        found: list[tuple[float, int, str]] = []
         for depth, step in nested(task.steps):
             path = [*path[:depth], step["name"]]
             if (before := known.get(step["id"], "")) != step["state"]:
-                yield from self._line(" / ".join(path), step, new=not before)
+                line, ended_at = (
+                    self._line(" / ".join(path), step, new=not before),
+                    step["ended_at"],
+                )
+                # A step ends after its parts, and begins before them.
+                at = (step["started_at"], depth) if ended_at is None else (ended_at, -depth)
+                found += [(*at, one) for one in line]
+        yield from (line for _, _, line in sorted(found))
         states = {step["id"]: str(step["state"]) for step in task.steps}
         self._known[task.task] = task.order[0], states
 

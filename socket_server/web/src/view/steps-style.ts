@@ -31,6 +31,7 @@ export const stepsStyle = css`
   .step summary.step-head::-webkit-details-marker { display: none; }
   .early > summary { cursor: pointer; color: var(--quiet); font-size: .88rem; }
   .early > .steps { margin-block: .3rem; }
+  .step .early > summary { margin-inline-start: .45rem; }
   @keyframes beat {
     to { opacity: .35; }
   }

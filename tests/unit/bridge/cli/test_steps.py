@@ -131,3 +131,14 @@ def test_at_a_terminal_a_step_has_its_state_its_duration_and_no_bar():
     assert re.search("check +running", check)
     assert "\x1b" not in check
     assert re.search("rows ━+.* 25 %", rows)
+
+
+def test_in_a_pipe_a_step_ends_after_its_parts():
+    job, lines = Job(), StepLines()
+    steps = [step(1, took=9.0), step(2, 1, took=9.0), step(3, 1, took=1.0)]
+    event = job.tell("progress", bars=[], steps=steps)
+    assert list(lines.of(event, job.snapshot)) == [
+        "step s1 / s3: succeeded after 1s",
+        "step s1 / s2: succeeded after 9s",
+        "step s1: succeeded after 9s",
+    ]
