@@ -22,6 +22,7 @@ __all__ = [
     "Header",
     "execution",
     "header_of",
+    "parent_of",
     "repeated",
     "resumed",
     "run_after",
@@ -102,6 +103,19 @@ def repeated(header: Header) -> JSONObject:
 def resumed(header: Header) -> str | None:
     """Return the id of the job whose checkpoint a task goes on from; None for none."""
     return header.get("again_of") if header.get("resume") else None
+
+
+def parent_of(fields: JSONObject | CeleryRequest) -> JSONObject:
+    """Return the field ``parent`` of ``queued`` and ``started``: the task that published this one.
+
+    Args:
+        fields: fields of the task's message, or its request; ``parent_id`` is read with ``get``.
+
+    Returns:
+        It is empty for a task that no other task published.
+    """
+    parent = fields.get("parent_id")
+    return {"parent": parent} if is_identifier(parent) else {}
 
 
 def run_of(

@@ -25,6 +25,7 @@ from bridge.instrumentation.header import (
     INTERNAL,
     Header,
     header_of,
+    parent_of,
     repeated,
     run_after,
     run_of,
@@ -248,7 +249,8 @@ def _after_publish(sender: str, headers: JSONObject, body: object = None, **_: o
         return
     if run := run_of(headers, sender, begun=0):
         follow = canvas.first_ids(canvas.followers(_embedded(body), headers.get("group_index")))
-        data = {**repeated(headers[HEADER]), **({"followers": follow} if follow else {})}
+        more = {**({"followers": follow} if follow else {}), **parent_of(headers)}
+        data = {**repeated(headers[HEADER]), **more}
         data |= carried(_kept_call(asked, headers, body))
         emitter_for(asked.settings).put(run, "queued", data)
 

@@ -26,9 +26,15 @@ from bridge.instrumentation import (
     publish_signals,
     result_progress,
 )
-from bridge.instrumentation.header import HEADER, header_of, repeated, resumed, run_of
+from bridge.instrumentation.header import (
+    HEADER,
+    header_of,
+    parent_of,
+    repeated,
+    resumed,
+    run_of,
+)
 from bridge.protocol.event import EventType
-from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.json_types import JobFailure, JSONObject
 from bridge.reporting import current_job
 from bridge.reporting.reporter import Reporter
@@ -101,7 +107,11 @@ def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:
         emitter.add(run)
         current_job.enter(run, emitter)
         # The number of tasks is repeated in `started`: the task may end before `queued` arrives.
-        told = {**repeated(task.request.get(HEADER)), **_redelivery(task), **_parent(task)}
+        told = {
+            **repeated(task.request.get(HEADER)),
+            **_redelivery(task),
+            **parent_of(task.request),
+        }
         emitter.put(run, "started", told)
         cancel_request.follow(run)
         capture.attach(run.capture, installed.settings())
@@ -120,12 +130,6 @@ def _redelivery(task: CeleryTask) -> JSONObject:
     """Return the field ``redelivered_within`` of ``started``; empty for an unknown time."""
     within = redelivered_within(task.app) if task.acks_late else None
     return {} if within is None else {"redelivered_within": within}
-
-
-def _parent(task: CeleryTask) -> JSONObject:
-    """Return the field ``parent`` of ``started``: the task that published this one, if any did."""
-    parent = task.request.parent_id
-    return {"parent": parent} if is_identifier(parent) else {}
 
 
 def _on_postrun(

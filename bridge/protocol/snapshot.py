@@ -206,8 +206,12 @@ class Snapshot:
             self._asked = ""
 
     def _late(self, event: Event) -> None:
-        """Take ``queued_at`` from a ``queued`` event that arrives after the task has started."""
-        if event.type == "queued" and event.task == self.job and self.queued_at is None:
+        """Take what a ``queued`` event says that arrives after the task has started."""
+        if event.type != "queued":
+            return
+        if (task := self._tasks.get(event.task)) is not None:
+            task.note(event)
+        if event.task == self.job and self.queued_at is None:
             self.queued_at = event.at
             self._touch()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TypedDict, cast
 
 from bridge.protocol.event import TERMINAL, Event, EventType, finite_json
@@ -38,6 +39,8 @@ STATES = {
     "output": "running",
     "retrying": "retrying",
 }
+#: Types of events with the parent of a task, and with times before its end.
+BEGINS = ("queued", "started")
 #: Types of events that begin no execution: a worker's parent may send them about one.
 NO_BEGINNING = TERMINAL | {"retrying"}
 
@@ -85,7 +88,10 @@ class TaskState:
         "meta",
         "name",
         "order",
+        "parent",
+        "queued_at",
         "resumed",
+        "started_at",
         "state",
         "steps_omitted",
         "task",
@@ -105,6 +111,12 @@ class TaskState:
         self.resumed: Resumption | None = None
         self.order = (-1, -1, -1)
         self.flags = 0
+        #: Id of the task that published it; None for none, or before that was reported.
+        self.parent: str | None = None
+        #: Seconds since the epoch at which it was published, at which its newest execution began,
+        #: and at which it ended. Snapshots list the last alone.
+        self.queued_at: float | None = None
+        self.started_at: float | None = None
         self.ended_at: float | None = None
         #: Error, reason and time of the next attempt, as far as they were reported.
         self.why: Why = NO_REASON
@@ -184,6 +196,8 @@ class TaskState:
         if event.type == "stalled":
             self.flags |= STALLED
             return
+        if event.type in BEGINS:
+            self.note(event)
         self.flags &= INCOMPLETE
         if event.verdict and event.type in PRESUMABLE:
             self.flags |= PRESUMED
@@ -208,6 +222,20 @@ class TaskState:
             self._bars = finite_json(self._bars)
         if self._steps and not isinstance(self._steps, str):
             self._steps = finite_json(self._steps)
+
+    def note(self, event: Event) -> None:
+        """Take the parent and the times from a ``queued`` or ``started`` event.
+
+        A ``queued`` event may come after the task has started.
+        """
+        parent = event.data.get("parent")
+        # A task that replaces itself names another task, or itself, when it starts again.
+        if parent is not None and self.parent is None and self.started_at is None:
+            self.parent = sys.intern(parent)
+        if event.type == "started":
+            self.started_at = event.at
+        elif self.queued_at is None:
+            self.queued_at = event.at
 
     def presume(self, state: str, at: float, why: Why) -> None:
         """Set the end that a server presumes.

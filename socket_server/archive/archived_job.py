@@ -10,8 +10,9 @@ from bridge.protocol.event import Event
 from bridge.protocol.json_types import JSONObject, SnapshotData, TaskData
 from bridge.protocol.snapshot import Snapshot
 from socket_server.archive.entries import NO_ORDER, Entry, entries_of, lines_in, missing_before
+from socket_server.archive.finding.kept import kept, unkept
 from socket_server.archive.job_words import JobWords
-from socket_server.archive.schema import Row, kept
+from socket_server.archive.schema import Row
 from socket_server.journal.executions import Execution
 from socket_server.journal.job_record import JobRecord
 from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
@@ -31,7 +32,7 @@ class ArchivedJob:
     """
 
     __slots__ = ("_call", "_entries", "_tasks", "_words", "at", "bytes", "events", "lines",
-                 "missed", "parts", "record", "times")  # fmt: skip
+                 "missed", "parts", "record")  # fmt: skip
 
     def __init__(self, job: str) -> None:
         self.record = JobRecord(job)
@@ -39,8 +40,6 @@ class ArchivedJob:
         self.events = self.lines = self.bytes = self.parts = 0
         #: Whether events may have been missed while it was unfinished.
         self.missed = False
-        #: When each task was queued, and when its newest execution began, and its parent.
-        self.times: dict[str, list[Any]] = {}
         self._words = JobWords()
         self._forget_changes()
 
@@ -71,10 +70,16 @@ class ArchivedJob:
         new.record.runs.update({task: _execution(one) for task, one in runs["tasks"].items()})
         new.record.runs.ended = runs["ended"]
         for body, one in zip(bodies, rows, strict=True):
-            new.times[body["task"]] = [one["queued_at"], one["started_at"], one["parent"]]
+            new._restore_times(body["task"], one)
         new.at, new.missed, new.parts = row["at"], row["missed"], row["parts"]
         new.events, new.lines, new.bytes = row["events"], row["lines"], row["bytes"]
         return new
+
+    def _restore_times(self, task: str, row: Row) -> None:
+        state = self.snapshot.task(task)
+        assert state is not None, "it was decoded"
+        state.queued_at, state.started_at = row["queued_at"], row["started_at"]
+        state.parent = None if row["parent"] is None else unkept(row["parent"])
 
     def fold(self, event: Event) -> bool:
         """Fold an event in; return False if it was a duplicate or stale, and changed nothing."""
@@ -82,12 +87,12 @@ class ArchivedJob:
             self._call = event.notes.get("call") or self._call
         task = self.snapshot.task(event.task)
         before = NO_ORDER if task is None else task.order
+        queued_at = None if task is None else task.queued_at
         if (numbered := self.record.fold(event)) is None:
-            return self._queued_late(event)
+            return task is not None and task.queued_at != queued_at and self._queued_late(event)
         self.events += 1
         self.at = self.snapshot.queued_at or self.at or event.at
         if event.type != "cancelling":
-            self._note_times(event)
             self._tasks[event.task] = None
         self._entries += entries_of(event, missing_before(numbered, before))
         return True
@@ -105,23 +110,11 @@ class ArchivedJob:
                 self._tasks[task.task] = None
 
     def _queued_late(self, event: Event) -> bool:
-        """Take the time from a ``queued`` event that comes after the task has started."""
-        times = self.times.get(event.task)
-        if event.type != "queued" or times is None or times[0] is not None:
-            return False
-        times[0] = event.at
+        """Count a ``queued`` event that comes after the task has started, for its time."""
         self._tasks[event.task] = None
         self.at = self.snapshot.queued_at or self.at
         self.events += 1
         return True
-
-    def _note_times(self, event: Event) -> None:
-        times = self.times.setdefault(event.task, [None, None, None])
-        if event.type == "queued":
-            times[0] = times[0] or event.at
-        elif event.type == "started":
-            times[1] = event.at
-        times[2] = times[2] or event.data.get("parent")
 
     def rows(
         self, channel: str, now: float
@@ -166,15 +159,14 @@ class ArchivedJob:
     def _task_row(self, job: str, task: str) -> Row:
         state = self.snapshot.task(task)
         assert state is not None, "a task with an event is known"
-        queued_at, started_at, parent = self.times[task]
         return {
             "job": job,
             "task": kept(task),
-            "parent": None if parent is None else kept(parent),
+            "parent": None if state.parent is None else kept(state.parent),
             "name": kept(state.name),
             "state": state.state,
-            "queued_at": queued_at,
-            "started_at": started_at,
+            "queued_at": state.queued_at,
+            "started_at": state.started_at,
             "ended_at": state.ended_at,
             "body": encode(state.encode()),
         }

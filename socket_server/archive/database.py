@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.protocol.event import TERMINAL
 from socket_server.archive.archived_job import ArchivedJob
+from socket_server.archive.finding.kept import kept
 from socket_server.archive.schema import (
     CALLS,
     GAPS,
@@ -34,7 +35,6 @@ from socket_server.archive.schema import (
     TASKS,
     WORDS,
     Row,
-    kept,
 )
 
 __all__ = ["Conflict", "Database", "Rows"]

@@ -7,7 +7,8 @@ from hashlib import sha256
 
 from bridge.protocol.snapshot import Snapshot
 from socket_server.archive.entries import Entry, texts_in
-from socket_server.archive.schema import Row, kept
+from socket_server.archive.finding.kept import kept
+from socket_server.archive.schema import Row
 from socket_server.archive.words import snapshot_words, words_of
 
 __all__ = ["JobWords", "owner_word"]

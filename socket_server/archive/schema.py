@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-__all__ = ["CALLS", "GAPS", "JOBS", "LINES", "POSITIONS", "TASKS", "WORDS", "Row", "kept"]
+__all__ = ["CALLS", "GAPS", "JOBS", "LINES", "POSITIONS", "TASKS", "WORDS", "Row"]
 
 #: A row, by the names of its columns.
 Row = dict[str, Any]
@@ -102,11 +102,3 @@ GAPS = Table(
     Column("until", Float, nullable=False),
     Column("reason", Text, nullable=False),
 )
-
-
-def kept(text: str) -> str:
-    """Return a text that any database takes, and that no other text is written as."""
-    if text.isascii() and "\0" not in text and "\\" not in text:
-        return text
-    escaped = text.replace("\\", "\\\\").replace("\0", "\\0")
-    return escaped.encode("utf-8", "backslashreplace").decode()

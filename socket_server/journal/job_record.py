@@ -23,7 +23,8 @@ class JobRecord:
         headless: whether events before the first one of the record were missed.
     """
 
-    __slots__ = ("_events", "_followers", "forgotten", "heard", "last", "runs", "size", "snapshot")
+    __slots__ = ("_events", "_followers", "forgotten", "heard", "last", "runs", "size", "snapshot",
+                 "whole")  # fmt: skip
 
     def __init__(self, job: str, *, headless: bool = False) -> None:
         self.snapshot = Snapshot(job)
@@ -44,6 +45,8 @@ class JobRecord:
         self.last = BEGINNING
         #: Characters of JSON of all events that are held.
         self.size = 0
+        #: Whether every event that was published of it has come, but for gaps within a task's.
+        self.whole = not headless
 
     @property
     def count(self) -> int:
@@ -110,6 +113,7 @@ class JobRecord:
         """Drop all events after a gap in the stream, which ends all cursors; return their size."""
         size = self.forget_events()
         self.forgotten = self.last = GAP
+        self.whole = False
         return size
 
     def after(self, place: StreamPosition) -> int | None:

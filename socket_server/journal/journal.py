@@ -298,6 +298,13 @@ class Journal:
         """
         return self._texts.of(self._records[job].snapshot)
 
+    def has_whole(self, job: str) -> bool:
+        """Whether a job is held, and no event of it was missed."""
+        record = self._records.get(job)
+        if record is None or record.snapshot.queued_at is None:
+            return False
+        return record.whole and not record.snapshot.incomplete
+
     def orders(self, job: str) -> dict[str, tuple[int, int, int]]:
         """Return the order of the last event of each task of a job; none if it is not held."""
         record = self._records.get(job)

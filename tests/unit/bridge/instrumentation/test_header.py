@@ -7,7 +7,7 @@ import time
 import pytest
 from celery.app.task import Context
 
-from bridge.instrumentation.header import HEADER, execution, run_of, sound
+from bridge.instrumentation.header import HEADER, execution, parent_of, run_of, sound
 from bridge.reporting.meter import Meter, Reading
 from bridge.reporting.run import Run
 
@@ -76,3 +76,10 @@ def test_all_events_of_a_later_execution_say_which_it_is(attempt, redelivered, a
     run.show(None, Meter(lambda: Reading(1, 2, "bar"), leave=True))
     assert (known.items() <= run.sample().data.items()) is always
     assert run.event("failed", {}).data == known
+
+
+@pytest.mark.parametrize("fields", [{"parent_id": "p"}, Context(parent_id="p")])
+def test_a_task_that_another_one_published_says_which(fields):
+    assert parent_of(fields) == {"parent": "p"}
+    for none in (None, "", 7, "x" * 256):
+        assert parent_of({"parent_id": none}) == {}
