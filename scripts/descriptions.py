@@ -53,6 +53,12 @@ ROUTES: dict[str, tuple[str, list[str], str, list[int]]] = {
         "text/plain",
         [401, 403, 404, 421, 429, 503],
     ),
+    "/api/jobs/{id}/tasks": (
+        "The tasks of a job, in the order of their ids",
+        ["limit", "cursor"],
+        "TasksPage",
+        [400, 401, 403, 404, 421, 429, 503],
+    ),
     "/api/progress/{id}": (
         "A job's progress in celery-progress's format",
         ["token"],

@@ -17,6 +17,7 @@ from bridge.client.bridge import Bridge
 from bridge.settings import Settings
 from bridge.untyped import SocketIOServer
 from socket_server.archive.finding.log import JobLog
+from socket_server.archive.finding.tasks import JobTasks
 from socket_server.archive.finding.wanted import Archive
 from socket_server.bus.jobs_manager import JobsManager
 from socket_server.bus.managers import new_manager
@@ -36,6 +37,7 @@ from socket_server.http.collector import Collector
 from socket_server.http.health import Health
 from socket_server.http.job_list import add_job_list
 from socket_server.http.job_log import add_job_log
+from socket_server.http.job_tasks import add_job_tasks
 from socket_server.http.routes import new_health, new_http
 from socket_server.journal.journal import Journal
 from socket_server.limits.connections import ConnectionLimits
@@ -156,20 +158,22 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
     supervision, estimates = _observe(core)
     journal, manager, metrics, sio = core.journal, core.manager, core.metrics, core.sio
     known = core.bridge, journal, sio.sleep, core.state_lock
-    lookup = JobLookup(*known, lambda: manager.whole, core.dispatcher.tell)
-    auth, limits, gate = Auth(settings), RateLimits(settings), ConnectionLimits(settings)
     archive = new_archive(settings)
-    search = JobSearch(journal, archive, core.state_lock, Pace(sio.sleep))
-    jobs = JobsNamespace(
-        core.bridge, journal, lookup, search, auth, limits, lambda: manager.ready, archive
-    )
+    lookup = JobLookup(*known, lambda: manager.whole, core.dispatcher.tell, archive)
+    auth, limits, gate = Auth(settings), RateLimits(settings), ConnectionLimits(settings)
+    found = journal, archive, core.state_lock
+    search = JobSearch(*found, pace := Pace(sio.sleep))
+    tasks = JobTasks(*found, pace)
+    asked, ready = (lookup, search, tasks), lambda: manager.ready
+    jobs = JobsNamespace(core.bridge, journal, *asked, auth, limits, ready, archive)
     sio.register_namespace(jobs)
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     streams = EventStreams(sio, jobs, journal)
     health = Health(manager, lambda: reach.seconds)
     http = new_http(settings, auth, lookup, health, streams)
     add_job_list(http, auth, limits, search)
-    add_job_log(http, auth, limits, JobLog(journal, archive, core.state_lock))
+    add_job_log(http, auth, limits, JobLog(*found))
+    add_job_tasks(http, auth, limits, tasks)
     flask = _with_state_lock(http, core.state_lock)
     front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances

@@ -27,6 +27,7 @@ from bridge.instrumentation.probe_task import PROBE
 from bridge.protocol.json_types import JobEvent
 from bridge.results.bounded_calls import PATIENCE
 from bridge.settings import Settings, broker_url
+from bridge.tokens import Grant
 from bridge.untyped import CeleryApp, CeleryInspect
 
 if TYPE_CHECKING:
@@ -332,7 +333,8 @@ def _archive(state: State) -> str:
 
     try:
         with contextlib.closing(ArchiveSearch(settings.archive_url)) as archive:
-            _await_probe(lambda: archive.log(state["probe"]))
+            grant = Grant(jobs=frozenset({state["probe"]}))
+            _await_probe(lambda: archive.log(state["probe"], grant))
     except ArchiveUnavailable as error:
         raise Ill(
             f"the archive does not answer ({error}): check TASKBRIDGE_ARCHIVE_URL, and that "

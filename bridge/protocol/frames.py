@@ -17,6 +17,7 @@ REQUESTS: dict[str, tuple[Any, Any]] = {
     "watch": (request_types.WatchRequest, request_types.WatchAnswer),
     "unwatch": (request_types.UnwatchRequest, request_types.UnwatchAnswer),
     "jobs": (request_types.JobsRequest, request_types.JobsAnswer),
+    "tasks": (request_types.TasksRequest, request_types.TasksAnswer),
     "cancel": (request_types.CancelRequest, request_types.CancelAnswer),
     "refresh": (request_types.RefreshRequest, request_types.RefreshAnswer),
     "enqueue": (request_types.EnqueueRequest, request_types.EnqueueAnswer),

@@ -33,6 +33,10 @@ __all__ = [
     "StreamEnd",
     "StreamPush",
     "StreamSnapshot",
+    "TaskNode",
+    "TasksAnswer",
+    "TasksPage",
+    "TasksRequest",
     "TokenExpiring",
     "TokenRenewed",
     "UnwatchAnswer",
@@ -157,6 +161,46 @@ class JobsPage(TypedDict):
 
 class JobsAnswer(JobsPage):
     """The answer to ``jobs``: a page of them."""
+
+    ok: Literal[True]
+
+
+class TasksRequest(TypedDict):
+    """``tasks``: list the tasks of a job, in the order of their ids."""
+
+    job: str
+    #: Most tasks in the answer, from 1 to 1000; default 1000.
+    limit: NotRequired[int]
+    #: ``next`` of the answer before, to get the next page.
+    cursor: NotRequired[str | None]
+
+
+class TaskNode(TypedDict):
+    """A task of a job, as a tree or a timeline shows it. Times are null while unknown."""
+
+    task: str
+    #: Id of the task that published it, as Celery has it; null for none, or while unknown.
+    parent: str | None
+    name: str
+    state: JobState
+    #: Seconds since the epoch at which it was published; not after `started_at`.
+    queued_at: float | None
+    #: Seconds since the epoch at which its newest attempt began.
+    started_at: float | None
+    #: Seconds since the epoch; null before its end.
+    ended_at: float | None
+
+
+class TasksPage(TypedDict):
+    """A page of the tasks of a job, as ``GET /api/jobs/<id>/tasks`` answers it."""
+
+    tasks: list[TaskNode]
+    #: For a request of the next page; null on the last one.
+    next: str | None
+
+
+class TasksAnswer(TasksPage):
+    """The answer to ``tasks``: a page of them."""
 
     ok: Literal[True]
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from flask import Response, jsonify, request
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
 
+from flask import Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from bridge.errors import JobNotFound, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.request_types import ErrorCode
+from bridge.tokens import Grant
+from socket_server.archive.finding.wanted import ArchiveUnavailable
+from socket_server.limits.rate_limits import RateLimits
+from socket_server.messages.requests import Refused
+from socket_server.watching.auth import Auth
 
-__all__ = ["MISDIRECTED", "bearer", "error"]
+__all__ = ["MISDIRECTED", "admitted", "bearer", "error", "refusing"]
+
+P = ParamSpec("P")
 
 #: Status of a request for a job of another shard (RFC 9110, 15.5.20).
 MISDIRECTED = 421
+#: HTTP status of a refusal, by its code; 400 for others.
+STATUS = {"forbidden": 403, "too_many_requests": 429}
 
 
 def bearer() -> dict[str, str] | None:
@@ -28,3 +43,40 @@ def error(status: int, code: ErrorCode, message: str) -> tuple[Response, int]:
         message: one sentence for a person.
     """
     return jsonify(error=error_object(code, message)), status
+
+
+def admitted(auth: Auth, limits: RateLimits) -> tuple[Grant, str]:
+    """Return the grant of a request to watch jobs, and the name under which it is limited.
+
+    Raises:
+        TokenError: there is no valid token.
+        WrongShard: the jobs of the grant belong to another shard.
+        Refused: the scope does not allow it, or there are too many requests.
+    """
+    grant = auth.grant(request.environ, bearer())
+    if not grant.allows("watch"):
+        raise Refused("forbidden", "the token's scope does not allow watch")
+    client = f"http {request.remote_addr}"
+    limits.request(client, grant.owner)
+    return grant, client
+
+
+def refusing(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """Turn the refusals that a view raises into answers that are errors."""
+
+    @functools.wraps(view)
+    def answer(*arguments: P.args, **options: P.kwargs) -> ResponseReturnValue:
+        try:
+            return view(*arguments, **options)
+        except TokenError as refusal:
+            return error(401, "unauthorized", str(refusal))
+        except WrongShard as refusal:
+            return error(MISDIRECTED, "wrong_shard", str(refusal))
+        except JobNotFound as refusal:
+            return error(404, "not_found", str(refusal))
+        except ArchiveUnavailable as refusal:
+            return error(503, "unavailable", str(refusal))
+        except Refused as refusal:
+            return error(STATUS.get(refusal.code, 400), refusal.code, str(refusal))
+
+    return answer

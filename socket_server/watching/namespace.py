@@ -22,8 +22,10 @@ from bridge.protocol.request_types import ErrorObject
 from bridge.protocol.snapshot import Snapshot
 from bridge.repeating.reservation import key_of
 from bridge.tokens import Grant
-from socket_server.archive.finding.wanted import Archive
+from socket_server.archive.finding.tasks import JobTasks
+from socket_server.archive.finding.wanted import Archive, ArchiveUnavailable
 from socket_server.journal.journal import Journal
+from socket_server.journal.page import MAX_PAGE
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.answer import Body
 from socket_server.messages.excerpt import NO_EVENTS
@@ -61,6 +63,7 @@ class JobsNamespace(socketio.Namespace):
         journal: the jobs that the server holds.
         lookup: finds the jobs that clients name.
         search: finds jobs by other things than their ids.
+        tasks: lists the tasks of a job.
         auth: authenticates clients.
         limits: rate limits and quotas of clients.
         ready: returns whether the server has read the events published before its start.
@@ -73,6 +76,7 @@ class JobsNamespace(socketio.Namespace):
         journal: Journal,
         lookup: JobLookup,
         search: JobSearch,
+        tasks: JobTasks,
         auth: Auth,
         limits: RateLimits,
         ready: Callable[[], bool],
@@ -80,7 +84,7 @@ class JobsNamespace(socketio.Namespace):
     ) -> None:
         super().__init__(NAMESPACE)
         self._bridge, self._journal, self._lookup = bridge, journal, lookup
-        self._search, self._pace = search, search.pace
+        self._search, self._tasks, self._pace = search, tasks, search.pace
         self._auth, self._limits, self._ready = auth, limits, ready
         ttl = bridge.settings.session_ttl
         #: The connected clients.
@@ -169,12 +173,12 @@ class JobsNamespace(socketio.Namespace):
         """Return the id of the requested job, and the job."""
         grant, job = self._grant(sid, scope), text(request, "job")
         found = self._lookup.find(job, grant)
-        self._check_named(sid, job, scope)
+        self._check_named(sid, job, scope, found.owner)
         return job, found
 
-    def _check_named(self, sid: str, job: str, scope: str) -> None:
+    def _check_named(self, sid: str, job: str, scope: str, owner: str | None) -> None:
         """Check that the grant still names the job: it may have been replaced during a wait."""
-        if not self._grant(sid, scope).names(job, self._journal.owner(job)):
+        if not self._grant(sid, scope).names(job, owner):
             raise JobNotFound(f"no job {job} that this token names")
 
     def _await_cursor(self, sid: str, cursor: str | None) -> None:
@@ -205,7 +209,7 @@ class JobsNamespace(socketio.Namespace):
         self._await_turn()
         if job not in self._journal:
             raise JobNotFound(f"no job {job} that this token names")
-        self._check_named(sid, job, "watch")
+        self._check_named(sid, job, "watch", self._journal.owner(job))
         # No switch to another greenlet from here on, so that the events of the room go on where
         # the answer ends.
         with self._pace.work():
@@ -240,6 +244,15 @@ class JobsNamespace(socketio.Namespace):
             self.clients.watch_all(sid)
         self.charge(sid, LOOK * page.looked)
         return answer_of(page, self._search.counts(wanted))
+
+    @answered
+    def on_tasks(self, sid: str, request: JSONObject) -> JSONObject:
+        try:
+            page = self._tasks.page(request, self._grant(sid, "watch"), MAX_PAGE)
+        except ArchiveUnavailable as error:
+            raise Refused("unavailable", str(error)) from None
+        self._grant(sid, "watch")
+        return page
 
     @answered
     def on_enqueue(self, sid: str, request: JSONObject) -> JSONObject | Body:
@@ -324,15 +337,15 @@ class JobsNamespace(socketio.Namespace):
     def on_cancel(self, sid: str, request: JSONObject) -> JSONObject:
         try:
             job, found = self._named(sid, request, "cancel")
-            state = found.state
+            state, owner = found.state, found.owner
         except ResultsUnavailable:
-            # Raised only if the token names the job. Workers can cancel without the result backend.
+            # Workers can cancel a job that only its token knows now.
             job, state = text(request, "job"), "queued"
-            self._check_named(sid, job, "cancel")
+            if not self._grant(sid, "cancel").names(job, owner := self._journal.owner(job)):
+                raise
         if state in TERMINAL:
             raise Refused("ended", f"the job has already {ENDINGS.get(state, state)}")
-        cancel, owner = self._bridge.request_cancel, self._journal.owner(job)
-        self.server.state_lock.outside(cancel, job, owner)
+        self.server.state_lock.outside(self._bridge.request_cancel, job, owner)
         return {"job": job, "state": state}
 
 

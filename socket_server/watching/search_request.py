@@ -62,7 +62,7 @@ def _time(request: JSONObject, name: str) -> float | None:
 
 def queried(arguments: Mapping[str, str]) -> Iterator[tuple[str, object]]:
     """Yield the fields of a request from an URL's query, in which all values are text."""
-    for name in ("owner", "state", "name", "text", "next"):
+    for name in ("owner", "state", "name", "text", "next", "cursor"):
         if name in arguments:
             yield name, arguments[name]
     for name, kind in (("limit", int), ("since", float), ("until", float)):

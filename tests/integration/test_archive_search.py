@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.parse
 import urllib.request
 from hashlib import sha256
@@ -12,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.request import request
+from bridge.errors import TaskbridgeError
 from bridge.tokens import Grant
 from socket_server.archive.finding.search import ArchiveSearch
+from socket_server.archive.finding.wanted import AWAY
 from socket_server.concurrency.pace import Pace
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.journal.journal import Journal
@@ -58,14 +59,7 @@ def test_each_kind_of_database_finds_what_matches_in_pages(request, kind):
 
 def listed(stack, query, token):
     """Return status and answer of ``GET /api/jobs``."""
-    url = f"{stack.url}/api/jobs?{urllib.parse.urlencode(query)}"
-    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    try:
-        with urllib.request.urlopen(asked, timeout=20) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
+    return stack.ask(f"/api/jobs?{urllib.parse.urlencode(query)}", token)
 
 
 def test_what_a_server_has_forgotten_is_found_and_without_the_archive_what_it_holds(
@@ -82,11 +76,7 @@ def test_what_a_server_has_forgotten_is_found_and_without_the_archive_what_it_ho
         Flood(scribe, jobs=3, lines=2).run()
         stack.await_position(scribe.published)
     found = {"text": "line 1 of job", "state": "succeeded"}
-
-    def forgotten():
-        return listed(stack, {}, own)[1]["counts"]["ended"] == 0
-
-    until(forgotten, 30, "the server to forget the jobs")
+    stack.await_forgotten("somebody")
     status, answer = listed(stack, {**found, "limit": 2}, own)
     assert (status, [one["job"] for one in answer["jobs"]]) == (200, ["job-2", "job-1"])
     _, rest = listed(stack, {**found, "limit": 2, "next": answer["next"]}, own)
@@ -108,10 +98,32 @@ def test_what_a_server_has_forgotten_is_found_and_without_the_archive_what_it_ho
     ]  # fmt: skip
     printed = finished(stack.command("jobs", "--failed", *asked), tmp_path, stack.env)
     assert (printed.returncode, printed.stdout) == (0, "")
+    assert_found_by_its_id(stack, "job-1", own)
     with stack.away():
+        for path in ("job-1", "nothing", "job-1/tasks", "nothing/tasks"):
+            status, answer = stack.ask(f"/api/jobs/{path}", own)
+            assert (status, answer["error"]["message"]) == (503, AWAY)
         _, answer = listed(stack, found, own)
         assert (answer["jobs"], answer["archive_away"]) == ([], True)
     until(lambda: len(listed(stack, found, own)[1]["jobs"]) == 3, 30, "the archive's answer")
+
+
+def assert_found_by_its_id(stack, job, own):
+    """Check that a job that only the archive has is looked up, watched and not cancelled."""
+    status, snapshot = stack.ask(f"/api/jobs/{job}", own)
+    assert (status, snapshot["state"], snapshot["owner"]) == (200, "succeeded", "somebody")
+    watched = request(stack.bridge, "watch", {"job": job}, own)
+    assert (watched["snapshot"], watched["events"], watched["cursor"]) == (snapshot, [], None)
+    assert not watched["recovered"]
+    assert stack.bridge.status(job) == snapshot
+    [task] = request(stack.bridge, "tasks", {"job": job}, own)["tasks"]
+    assert (task["task"], task["state"]) == (job, "succeeded")
+    assert task["queued_at"] <= task["started_at"] <= task["ended_at"] == snapshot["ended_at"]
+    with pytest.raises(TaskbridgeError, match="already succeeded"):
+        request(stack.bridge, "cancel", {"job": job}, stack.token(owner="somebody", scope="cancel"))
+    for path in (job, f"{job}/tasks", f"{job}/log"):
+        status, answer = stack.ask(f"/api/jobs/{path}", stack.token(owner="other"))
+        assert (status, answer["error"]["message"]) == (404, f"no job {job} that this token names")
 
 
 LONG = [pytest.mark.long, pytest.mark.timeout(1800)]

@@ -21,10 +21,13 @@ from bridge.bus import stream
 from bridge.bus.sharding import served_by
 from bridge.protocol.event import Event
 from bridge.settings import Settings
+from bridge.tokens import Grant
 from socket_server.archive.database import Database
 from socket_server.archive.figures import Figures
+from socket_server.archive.finding.asked import AskedSnapshot
+from socket_server.archive.finding.search import ArchiveSearch
 from socket_server.archive.migrating import migrate, new_engine
-from socket_server.archive.schema import JOBS, LINES, POSITIONS
+from socket_server.archive.schema import JOBS, LINES, METADATA, POSITIONS
 from socket_server.archive.writer import ArchiveWriter
 from support.ports import free_port
 from support.process import Process
@@ -33,6 +36,7 @@ from support.wait import until
 
 __all__ = [
     "ArchiveStack",
+    "FilledArchive",
     "Flood",
     "Scribe",
     "count",
@@ -95,6 +99,24 @@ class ArchiveStack(Stack):
                 return json.load(error)  # type: ignore[no-any-return]
         except OSError:
             return {}
+
+    def ask(self, path: str, token: str) -> tuple[int, Any]:
+        """Return status and answer of a GET request to the server."""
+        asked = urllib.request.Request(
+            f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def await_forgotten(self, owner: str) -> None:
+        """Wait until the server holds no job of an owner that has ended."""
+        token = self.token(owner=owner)
+        path = "/api/jobs?limit=1"
+        until(lambda: self.ask(path, token)[1]["counts"]["ended"] == 0, 30, "the server to forget")
 
     def figures(self) -> dict[str, float]:
         """Return the archive's figures by their names."""
@@ -256,3 +278,39 @@ def write(engine: Engine, events: list[Event]) -> None:
     for number, one in enumerate(events, start=writer.next + 1):
         writer.take(one, number + 1)
     writer.flush()
+
+
+class PromptSearch(ArchiveSearch):
+    """A search that has answered each question when it returns, for tests with a virtual clock."""
+
+    def ask(self, job: str, grant: Grant) -> AskedSnapshot:
+        """Ask, and wait for the answer."""
+        asked = super().ask(job, grant)
+        call = asked._call
+        until(lambda: call is not None and call.done, 30, "the archive's answer", interval=0.001)
+        return asked
+
+
+class FilledArchive:
+    """A database that is filled anew again and again, and the search of it.
+
+    Args:
+        url: URL of an empty database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine, self.archive = prepared(url), PromptSearch(url)
+
+    def __enter__(self) -> FilledArchive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+        self.engine.dispose()
+
+    def fill(self, events: list[Event]) -> None:
+        """Let the archive have these events and no others."""
+        with self.engine.begin() as connection:
+            for table in reversed(METADATA.sorted_tables):
+                connection.execute(table.delete())
+        write(self.engine, events)

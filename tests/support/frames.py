@@ -29,6 +29,7 @@ ANSWERS = {
     "refused": "BulkAnswer",
     "again_of": "RunAgainAnswer",
     "counts": "JobsAnswer",
+    "tasks": "TasksAnswer",
     "expires": "RefreshAnswer",
     "state": "CancelAnswer",
     "snapshot": "WatchAnswer",

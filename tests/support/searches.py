@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.protocol.event import Event
 from bridge.tokens import Grant
+from socket_server.archive.finding.asked import AskedSnapshot
 from socket_server.archive.finding.wanted import ArchiveUnavailable, Found
 from socket_server.watching.job_search import JobSearch, answer_of
 from socket_server.watching.search_request import wanted_of
@@ -119,4 +120,8 @@ class Away:
         """Raise."""
         raise ArchiveUnavailable("it is away")
 
-    snapshots = log = lines = find
+    snapshots = log = lines = tasks = find
+
+    def ask(self, *_: object) -> AskedSnapshot:
+        """Return a question that is never answered."""
+        return AskedSnapshot(None)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from bridge.errors import JobNotFound
 from bridge.protocol.event import Event
 from bridge.tokens import Grant
 from socket_server.archive.entries import NO_ORDER, Text, entries_of, missing_before
-from socket_server.archive.finding.wanted import Archive, ArchivedLog, ArchiveUnavailable
+from socket_server.archive.finding.wanted import (
+    Archive,
+    ArchivedLog,
+    ArchiveUnavailable,
+    check_found,
+)
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
 
@@ -45,19 +49,16 @@ class JobLog:
                 the archive does not answer.
         """
         # The archive is asked in any case, so that the time does not tell whether a job is held.
-        archived, away = self._archived(job)
+        archived, away = self._archived(job, grant)
         held = job in self._journal and grant.names(job, self._journal.owner(job))
-        if not held and away:
-            raise ArchiveUnavailable("the archive does not answer: try again")
-        if not held and (archived is None or not grant.names(job, archived.owner)):
-            raise JobNotFound(f"no job {job} that this token names")
+        check_found(job, held=held, archived=archived is not None, away=away)
         return self._pieces(job, archived, away)
 
-    def _archived(self, job: str) -> tuple[ArchivedLog | None, bool]:
+    def _archived(self, job: str, grant: Grant) -> tuple[ArchivedLog | None, bool]:
         if self._archive is None:
             return None, False
         try:
-            return self._state_lock.outside(self._archive.log, job), False
+            return self._state_lock.outside(self._archive.log, job, grant), False
         except ArchiveUnavailable:
             return None, True
 

@@ -25,12 +25,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import SingletonThreadPool
 
 from bridge.errors import ResultsUnavailable
+from bridge.protocol.request_types import TaskNode
 from bridge.results.bounded_calls import BoundedCalls
+from bridge.tokens import Grant
+from socket_server.archive.finding.asked import AskedSnapshot
+from socket_server.archive.finding.kept import kept
+from socket_server.archive.finding.one_job import log_of, marked, snapshot_of, tasks_of
 from socket_server.archive.finding.wanted import ArchivedLog, ArchiveUnavailable, Found, Wanted
 from socket_server.archive.job_words import owner_word
 from socket_server.archive.migrating import new_engine
-from socket_server.archive.schema import CALLS, JOBS, LINES, TASKS, WORDS, kept
-from socket_server.messages.strict_json import encode
+from socket_server.archive.schema import CALLS, JOBS, LINES, WORDS
 
 __all__ = ["ArchiveSearch"]
 
@@ -86,13 +90,38 @@ class ArchiveSearch:
         ids = list(map(kept, jobs))
         return self._ask(lambda connection: _snapshots(connection, ids))
 
-    def log(self, job: str) -> ArchivedLog | None:
+    def ask(self, job: str, grant: Grant) -> AskedSnapshot:
+        """Ask for a job's snapshot, and do not wait for the answer.
+
+        Args:
+            job: id of the job.
+            grant: of the client; the archive answers as for an unknown job if it names another.
+        """
+        return AskedSnapshot(
+            self._calls.offer(self._read, lambda one: snapshot_of(one, job, grant))
+        )
+
+    def log(self, job: str, grant: Grant) -> ArchivedLog | None:
         """Return how much of a job's log the archive has; None for an unknown job.
 
         Raises:
             ArchiveUnavailable: the archive does not answer.
         """
-        return self._ask(lambda connection: _log(connection, kept(job)))
+        return self._ask(lambda connection: log_of(connection, job, grant))
+
+    def tasks(self, job: str, grant: Grant, after: str, most: int) -> list[TaskNode] | None:
+        """Return tasks of a job; None for an unknown job.
+
+        Args:
+            job: id of the job.
+            grant: of the client.
+            after: id of a task, as ``kept`` writes it, behind which they are; "" for the first.
+            most: maximum number of tasks, in the order of their ids' code points.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        return self._ask(lambda connection: tasks_of(connection, job, grant, after, most))
 
     def lines(self, job: str, part: int, most: int) -> list[str]:
         """Return the JSON of up to ``most`` parts of a job's lines, from a part on.
@@ -114,13 +143,17 @@ class ArchiveSearch:
         return self._ask(lambda connection: _calls(connection, ids))
 
     def _ask(self, read: Callable[[Connection], T]) -> T:
-        def call() -> T:
+        try:
+            return self._calls.ask(self._read, read, within=PATIENCE)
+        except ResultsUnavailable as error:
+            raise ArchiveUnavailable(str(error)) from error
+
+    def _read(self, read: Callable[[Connection], T]) -> T:
+        """Return what a function reads from the database, on the thread of the calls."""
+        try:
             with self._engine.connect().execution_options(reads=True) as connection:
                 return read(connection)
-
-        try:
-            return self._calls.ask(call, within=PATIENCE)
-        except (ResultsUnavailable, SQLAlchemyError) as error:
+        except SQLAlchemyError as error:
             raise ArchiveUnavailable(str(error)) from error
 
 
@@ -142,8 +175,12 @@ def _find(
 def _conditions(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
     if wanted.owner is not None:
         yield JOBS.c.owner == kept(wanted.owner)
-    if wanted.state is not None:
+    if wanted.state is not None and wanted.owner is None:
         yield JOBS.c.state == wanted.state
+    elif wanted.state is not None:
+        # So that no index of states is read: it would lead through the jobs of other owners, and
+        # the time of the search would depend on how many they are.
+        yield func.coalesce(JOBS.c.state, "") == wanted.state
     if wanted.name is not None:
         yield JOBS.c.name == kept(wanted.name)
     if wanted.since is not None:
@@ -167,7 +204,7 @@ def _has_word(connection: Connection, owner: str | None, word: str) -> ColumnEle
 
 def _snapshots(connection: Connection, jobs: list[str]) -> dict[str, str]:
     found = connection.execute(select(JOBS.c.snapshot, JOBS.c.missed).where(JOBS.c.job.in_(jobs)))
-    snapshots = (_marked(text) if missed else text for text, missed in found)
+    snapshots = (marked(text) if missed else text for text, missed in found)
     return {json.loads(text)["job"]: text for text in snapshots}
 
 
@@ -176,20 +213,3 @@ def _calls(connection: Connection, jobs: list[str]) -> dict[str, tuple[str, str 
     wanted = select(JOBS.c.snapshot, CALLS.c.body).select_from(both).where(JOBS.c.job.in_(jobs))
     found = ((row.snapshot, row.body) for row in connection.execute(wanted))
     return {json.loads(snapshot)["job"]: (snapshot, body) for snapshot, body in found}
-
-
-def _marked(snapshot: str) -> str:
-    return encode({**json.loads(snapshot), "incomplete": True})
-
-
-def _log(connection: Connection, job: str) -> ArchivedLog | None:
-    # In one statement: the archive may write between two.
-    columns = JOBS.c.snapshot, JOBS.c.parts, JOBS.c.missed, TASKS.c.body
-    both = JOBS.outerjoin(TASKS, JOBS.c.job == TASKS.c.job)
-    rows = connection.execute(select(*columns).select_from(both).where(JOBS.c.job == job)).all()
-    if not rows:
-        return None
-    tasks = [json.loads(row.body) for row in rows if row.body is not None]
-    orders = {one["task"]: (one["run"], one["seq"], one["tick"]) for one in tasks}
-    owner = json.loads(rows[0].snapshot)["owner"]
-    return ArchivedLog(owner, rows[0].parts, orders, rows[0].missed)

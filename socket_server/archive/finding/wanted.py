@@ -5,7 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-__all__ = ["Archive", "ArchiveUnavailable", "ArchivedLog", "Found", "Wanted"]
+from bridge.errors import JobNotFound
+from bridge.protocol.json_types import SnapshotData
+from bridge.protocol.request_types import TaskNode
+from bridge.tokens import Grant
+
+__all__ = [
+    "AWAY",
+    "Archive",
+    "ArchiveUnavailable",
+    "ArchivedLog",
+    "Asked",
+    "Found",
+    "Wanted",
+    "check_found",
+]
+
+AWAY = "the archive does not answer: try again"
 
 
 class ArchiveUnavailable(Exception):
@@ -44,7 +60,6 @@ class Found(NamedTuple):
 class ArchivedLog(NamedTuple):
     """How much of a job's log the archive has, at one moment."""
 
-    owner: str | None
     #: Parts of its lines.
     parts: int
     #: Order of the last event of each task.
@@ -53,8 +68,27 @@ class ArchivedLog(NamedTuple):
     missed: bool
 
 
+class Asked(Protocol):
+    """A question about one job that the archive has been asked, and has perhaps answered."""
+
+    @property
+    def is_of_ended_job(self) -> bool:
+        """Whether the archive has answered, with a job that has ended."""
+
+    def snapshot(self) -> SnapshotData | None:
+        """Return the job's snapshot; None if the archive has no such job.
+
+        Raises:
+            ArchiveUnavailable: the archive has not answered.
+        """
+
+
 class Archive(Protocol):
-    """What a server asks of the archive; each call raises ``ArchiveUnavailable`` without answer."""
+    """What a server asks of the archive; each call raises ``ArchiveUnavailable`` without answer.
+
+    Of a job that the grant does not name nothing is read, so that neither an answer nor its time
+    tells whether there is one.
+    """
 
     def find(self, wanted: Wanted, after: tuple[float, str] | None, most: int) -> list[Found]:
         """Return up to ``most`` jobs after a place, the newest first."""
@@ -62,7 +96,10 @@ class Archive(Protocol):
     def snapshots(self, jobs: list[str]) -> dict[str, str]:
         """Return the JSON of the snapshots of those of some jobs that it has."""
 
-    def log(self, job: str) -> ArchivedLog | None:
+    def ask(self, job: str, grant: Grant) -> Asked:
+        """Ask for the snapshot of a job, and do not wait for the answer."""
+
+    def log(self, job: str, grant: Grant) -> ArchivedLog | None:
         """Return how much of a job's log it has; None for an unknown job."""
 
     def lines(self, job: str, part: int, most: int) -> list[str]:
@@ -70,3 +107,25 @@ class Archive(Protocol):
 
     def calls(self, jobs: list[str]) -> dict[str, tuple[str, str | None]]:
         """Return the JSON of the snapshot and the kept call of those of some jobs that it has."""
+
+    def tasks(self, job: str, grant: Grant, after: str, most: int) -> list[TaskNode] | None:
+        """Return up to ``most`` tasks of a job, by their ids; None for an unknown job."""
+
+
+def check_found(job: str, *, held: bool, archived: bool, away: bool) -> None:
+    """Check that a job was found.
+
+    Args:
+        job: id of the job.
+        held: whether the server holds it, and the token names it.
+        archived: whether the archive has it, and the token names it.
+        away: whether the archive did not answer.
+
+    Raises:
+        JobNotFound: it was not found.
+        ArchiveUnavailable: the archive might have it.
+    """
+    if not held and away:
+        raise ArchiveUnavailable(AWAY)
+    if not held and not archived:
+        raise JobNotFound(f"no job {job} that this token names")

@@ -53,6 +53,7 @@ def token(**claims):
         ("unwatch", {"job": "j"}, "Unwatch"),
         ("jobs", {}, "Jobs"),
         ("jobs", {"limit": 3, "state": "running"}, "Jobs"),
+        ("tasks", {"job": "j", "limit": 1}, "Tasks"),
         ("cancel", {"job": "j"}, "Cancel"),
         ("refresh", {"token": "a new one"}, "Refresh"),
         ("enqueue", {"name": "app.work", "args": [1], "kwargs": {"a": 1}}, "Enqueue"),

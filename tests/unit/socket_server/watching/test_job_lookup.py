@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from bridge import Grant, JobNotFound, ResultsUnavailable
 from bridge.protocol.event import Event
 from bridge.protocol.snapshot import Snapshot
+from socket_server.archive.finding.asked import AskedSnapshot
 from socket_server.concurrency.state_lock import NoLock
 from socket_server.journal.journal import Journal
 from socket_server.watching import job_lookup
@@ -191,3 +193,81 @@ def test_progress_that_a_task_has_stored_is_read_and_a_silent_backend_has_none(l
 
     monkeypatch.setattr(job_lookup, "stored_progress", silent)
     assert lookup.stored_progress("j") is None
+
+
+class SlowCall:
+    """Stands in for a call on the archive's thread, which takes some seconds."""
+
+    def __init__(self, clock, seconds, text):
+        self._clock, self._at, self._text = clock, clock.now + seconds, text
+
+    @property
+    def done(self):
+        return self._clock.now >= self._at
+
+    def abandon(self):
+        """Do nothing: it is not made."""
+
+    def wait(self, within):
+        if not self.done:
+            raise ResultsUnavailable("silent")
+        return self._text
+
+
+class SlowArchive:
+    """Stands in for an archive that has at most a job ``j`` of Ada's, and answers after a while."""
+
+    def __init__(self, clock, seconds, found=None):
+        self._clock, self._seconds, self._found = clock, seconds, found
+
+    def ask(self, job, grant):
+        named = self._found is not None and job == "j" and grant.names(job, "ada")
+        text = json.dumps(self._found) if named else None
+        return AskedSnapshot(SlowCall(self._clock, self._seconds, text))
+
+
+ENDED = {**DONE, "owner": "ada", "source": "events", "state": "failed"}
+RUNS = {**ENDED, "state": "running"}
+
+
+@pytest.mark.parametrize("grant", [ADA, JOB_J, Grant(owner="me", scope="watch operate")])
+def test_a_job_that_only_the_archive_has_is_found_as_soon_as_it_answers(lookup, clock, grant):
+    lookup._archive, began = SlowArchive(clock, 0.5, ENDED), clock.now
+    found = lookup.find("j", grant)
+    assert isinstance(found, StoredJob)
+    assert (found.encode(), found.owner) == (ENDED, "ada")
+    assert clock.now - began == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_job_that_the_archive_has_as_unfinished_may_have_its_first_event_yet(
+    lookup, journal, stored, clock
+):
+    lookup._archive = SlowArchive(clock, 0.1, RUNS)
+    assert lookup.find("j", ADA).encode() == RUNS
+    stored["j"] = DONE
+    assert lookup.find("j", JOB_J).encode() == DONE, "the result backend has its end"
+    stored["j"] = {**DONE, "state": "running"}
+    assert lookup.find("j", JOB_J).encode() == RUNS
+    lookup.hold(lookup.find("j", ADA))
+    assert (journal.owner("j"), journal.of("j").state) == ("ada", "running")
+
+
+def test_a_job_that_is_held_is_found_at_once_though_the_archive_is_away(lookup, journal, clock):
+    begin(journal)
+    lookup._archive, began = SlowArchive(clock, 1e9), clock.now
+    assert isinstance(lookup.find("j", ADA), HeldJob)
+    assert clock.now == began
+
+
+def test_an_archive_that_does_not_answer_shows_for_every_job_alike_after_a_bounded_wait(
+    lookup, journal, stored, clock
+):
+    begin(journal, "b", owner="bob")
+    lookup._archive = SlowArchive(clock, 1e9)
+    for job in ("j", "b", "unknown"):
+        began = clock.now
+        with pytest.raises(ResultsUnavailable, match="the archive does not answer: try again"):
+            lookup.find(job, ADA)
+        assert clock.now - began == pytest.approx(FIRST_EVENT, abs=0.1)
+    stored["j"] = DONE
+    assert lookup.find("j", JOB_J).encode() == DONE
