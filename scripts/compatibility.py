@@ -13,7 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASE = "c02dfc3"
 #: Files of tests that a part of version 0.1.0 passes, by the variable that has its folder.
 TESTS = {
-    "OLD_WORKERS": ["tests/acceptance/test_clocks.py"],
+    "OLD_WORKERS": [
+        "tests/acceptance/test_clocks.py",
+        "tests/integration/test_job_tasks.py",
+        "tests/integration/test_archive.py",
+    ],
     "OLD_SERVER": ["tests/acceptance/test_clocks.py"],
     "OLD_CLIENT": [
         "tests/acceptance/test_other_versions.py",

@@ -5,37 +5,20 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from support.process import ROOT, Process, kill_all
-from support.stack import Stack
+from support.mixed import CODE, MixedStack
+from support.process import kill_all
 from support.watched import Watched
 
 pytestmark = pytest.mark.timeout(200)
 
 #: Seconds by which the clocks of the workers are wrong that read the queues of these names.
 SKEWS = {"ahead": "3600", "behind": "-3600"}
-#: Folders of the code that servers and workers run, if it is not this one.
-CODE = {"server": os.environ.get("OLD_SERVER"), "worker": os.environ.get("OLD_WORKERS")}
-#: Settings of the stack that 0.1.0 does not know, and refuses.
-UNKNOWN = ("TASKBRIDGE_INPUT_ROOTS", "TASKBRIDGE_OUTPUT_ROOT")
 
 
-class Mixed(Stack):
-    """A stack of which the server or the workers may be of another version."""
-
-    def start(self, name, *command, **variables):
-        if (code := CODE[name]) is None:
-            return super().start(name, *command, **variables)
-        log = self.home / f"{name}-{len(self.processes)}.log"
-        environ = {**self.env, **variables, "PYTHONPATH": f"{code}:{ROOT / 'tests'}"}
-        known = {name: one for name, one in environ.items() if name not in UNKNOWN}
-        process = Process(command, log, known, cwd=Path(code))
-        self.processes.append(process)
-        return process
+class Skewed(MixedStack):
+    """A stack whose workers' clocks may be wrong."""
 
     def start_skewed(self, queue, skew):
         include = "support.tasks,support.skewed"
@@ -45,7 +28,7 @@ class Mixed(Stack):
 @pytest.fixture(scope="module")
 def stack(rabbitmq, tmp_path_factory):
     """A server, and a worker for each queue."""
-    stack = Mixed(tmp_path_factory.mktemp("clocks"), rabbitmq.new_vhost())
+    stack = Skewed(tmp_path_factory.mktemp("clocks"), rabbitmq.new_vhost())
     try:
         stack.start_server()
         for queue, skew in SKEWS.items():

@@ -16,16 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from celery import Task, chain, chord, group, shared_task, signals
+from celery.utils.log import get_task_logger
 from rich.progress import track
 from tqdm.auto import tqdm
 
 from bridge import Bridge, JobCancelled, job, progress
 from support.poison import nested
 
+task_logger = get_task_logger(__name__)
+
 
 @shared_task(name="support.add")
 def add(x: int, y: int) -> int:
     return x + y
+
+
+@shared_task(name="support.noted", bind=True)
+def noted(self: Task) -> None:
+    """Note its parent in the worker's log."""
+    task_logger.warning("child of %s", self.request.parent_id)
 
 
 @shared_task(name="support.total")
