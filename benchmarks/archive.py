@@ -1,8 +1,9 @@
 """The archive: events per CPU second, bytes of database per job and line, and time of searches.
 
-``python benchmarks/archive.py URL [--jobs N] [--lines N] [--searches N] [--rate N]`` fills an empty
-database (``postgresql://…`` or ``sqlite:////…``) with jobs that log so many lines each, as messages
-of the bus, and then asks for first pages by text, state and time, while events come in.
+``python benchmarks/archive.py URL [--jobs N] [--lines N] [--batch N] [--searches N] [--rate N]``
+fills an empty database (``postgresql://…`` or ``sqlite:////…``) with jobs that log so many lines
+each, some in each message of the bus, and then asks for first pages by text, state and time, while
+events come in.
 """
 
 from __future__ import annotations
@@ -51,12 +52,14 @@ class Jobs:
     """Messages of jobs, in turn.
 
     Args:
-        lines: lines of each job, each in an event of its own.
+        lines: lines of each job.
         seed: seed of chance.
         prefix: beginning of the jobs' ids.
+        batch: lines of an event; default 1.
     """
 
-    def __init__(self, lines: int, seed: int, prefix: str) -> None:
+    def __init__(self, lines: int, seed: int, prefix: str, batch: int = 1) -> None:
+        self._batch = batch
         self._lines, self._chance, self._prefix = lines, random.Random(seed), prefix
         self.words = vocabulary(random.Random(1))
 
@@ -67,16 +70,22 @@ class Jobs:
             for number in some:
                 yield self._message(number, "queued", 0, total=1)
                 yield self._message(number, "started", 0, attempt=1)
-            for seq in range(1, self._lines + 1):
+            events = -(-self._lines // self._batch)
+            for seq in range(1, events + 1):
                 for number in some:
-                    line = {"at": time.time(), "level": "INFO", "message": self._line(seq)}
-                    yield self._message(number, "log", seq, lines=[line])
+                    yield self._message(number, "log", seq, lines=self._some_lines(seq))
             for number in some:
                 end = self._chance.choice(ENDS)
                 error = {"error": {"class": "OSError", "message": self._line(0)}}
-                yield self._message(
-                    number, end, self._lines + 1, **error if end == "failed" else {}
-                )
+                yield self._message(number, end, events + 1, **error if end == "failed" else {})
+
+    def _some_lines(self, seq: int) -> list[dict[str, Any]]:
+        left = self._lines - (seq - 1) * self._batch
+        now = time.time()
+        return [
+            {"at": now, "level": "INFO", "message": self._line(seq)}
+            for _ in range(min(left, self._batch))
+        ]
 
     def _line(self, seq: int) -> str:
         said = self._chance.choices(self.words[:COMMON], k=WORDS - 1)
@@ -172,10 +181,11 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=50)
     parser.add_argument("--searches", type=int, default=50)
     parser.add_argument("--rate", type=int, default=2_000)
+    parser.add_argument("--batch", type=int, default=1)
     given = parser.parse_args()
     engine = new_engine(given.url)
     migrate(engine)
-    before, jobs = sum(size_of(engine).values()), Jobs(given.lines, 1, "j")
+    before, jobs = sum(size_of(engine).values()), Jobs(given.lines, 1, "j", given.batch)
     events, spent = fill(engine, jobs, given.jobs)
     print(f"{events} events: {events / spent:.0f} per CPU second of the archive")
     sizes = size_of(engine)
