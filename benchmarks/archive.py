@@ -1,9 +1,9 @@
 """The archive: events per CPU second, bytes of database per job and line, and time of searches.
 
-``python benchmarks/archive.py URL [--jobs N] [--lines N] [--batch N] [--searches N] [--rate N]``
-fills an empty database (``postgresql://…`` or ``sqlite:////…``) with jobs that log so many lines
-each, some in each message of the bus, and then asks for first pages by text, state and time, while
-events come in.
+``python benchmarks/archive.py URL [--jobs N] [--lines N] [--batch N] [--copies N] [--searches N]
+[--rate N]`` fills an empty database (``postgresql://…`` or ``sqlite:////…``) with jobs that log so
+many lines each, some in each message of the bus. In PostgreSQL it copies them under other ids. Then
+it asks for first pages by text, state and time, while events come in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from socket_server.archive.figures import Figures
 from socket_server.archive.finding.search import ArchiveSearch
 from socket_server.archive.finding.wanted import Wanted
 from socket_server.archive.migrating import migrate, new_engine
-from socket_server.archive.schema import METADATA
+from socket_server.archive.schema import JOBS, LINES, METADATA, TASKS, WORDS
 from socket_server.archive.writer import ArchiveWriter
 from socket_server.bus.decoding import decoded, event_in
 from socket_server.bus.sources import BusMessage
@@ -37,9 +37,14 @@ from socket_server.bus.sources import BusMessage
 #: Jobs that run at a time, and owners.
 TOGETHER, OWNERS = 50, 200
 #: Words: common ones, and rare ones, of which a line has one.
-COMMON, RARE, WORDS = 500, 50_000, 8
+COMMON, RARE, PER_LINE = 500, 50_000, 8
 NAMES = [f"app.task_{number}" for number in range(20)]
 ENDS = ["succeeded"] * 9 + ["failed"]
+#: Columns of the tables that are copied, but for keys that the database makes.
+COPIED = {
+    one.name: [column.name for column in one.c if column.name != "id"]
+    for one in (JOBS, TASKS, LINES, WORDS)
+}
 
 
 def vocabulary(chance: random.Random) -> list[str]:
@@ -62,6 +67,7 @@ class Jobs:
         self._batch = batch
         self._lines, self._chance, self._prefix = lines, random.Random(seed), prefix
         self.words = vocabulary(random.Random(1))
+        self._common, self._rare = self.words[:COMMON], self.words[COMMON:]
 
     def messages(self, jobs: int) -> Iterator[bytes]:
         """Yield the messages of so many jobs."""
@@ -88,8 +94,8 @@ class Jobs:
         ]
 
     def _line(self, seq: int) -> str:
-        said = self._chance.choices(self.words[:COMMON], k=WORDS - 1)
-        return " ".join([*said, self._chance.choice(self.words[COMMON:]), str(seq)])
+        said = self._chance.choices(self._common, k=PER_LINE - 1)
+        return " ".join([*said, self._chance.choice(self._rare), str(seq)])
 
     def _message(self, number: int, kind: str, seq: int, **data: Any) -> bytes:
         job = f"{self._prefix}{number:07d}-0000-4000-8000-000000000000"
@@ -122,6 +128,20 @@ def fill(engine: Engine, jobs: Jobs, count: int) -> tuple[int, float]:
 def _chunks(messages: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
     while some := [body for _, body in zip(range(size), messages, strict=False)]:
         yield some
+
+
+def copy(engine: Engine, copies: int) -> None:
+    """Copy all jobs so many times, each time with other ids and as of some minutes earlier."""
+    for number in range(1, copies + 1):
+        new, shift = f"regexp_replace(job, '^.', '{number}-')", 600 * number
+        with engine.begin() as connection:
+            for table, columns in COPIED.items():
+                found = ", ".join(columns)
+                other = {"job": new, "snapshot": f"replace(snapshot, job, {new})",
+                         "at": f"at - {shift}", "heard": f"heard - {shift}"}  # fmt: skip
+                values = ", ".join(other.get(one, one) for one in columns)
+                statement = f"INSERT INTO {table} ({found}) SELECT {values} FROM {table}"
+                connection.execute(text(f"{statement} WHERE job LIKE 'j%'"))
 
 
 def size_of(engine: Engine) -> dict[str, int]:
@@ -182,12 +202,15 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=50)
     parser.add_argument("--rate", type=int, default=2_000)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--copies", type=int, default=0)
     given = parser.parse_args()
     engine = new_engine(given.url)
     migrate(engine)
     before, jobs = sum(size_of(engine).values()), Jobs(given.lines, 1, "j", given.batch)
     events, spent = fill(engine, jobs, given.jobs)
     print(f"{events} events: {events / spent:.0f} per CPU second of the archive")
+    copy(engine, given.copies)
+    given.jobs *= 1 + given.copies
     sizes = size_of(engine)
     whole = sum(sizes.values()) - before
     print(f"{whole} bytes: {whole / given.jobs:.0f} per job of {given.lines} lines; {sizes}")
