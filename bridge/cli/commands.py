@@ -136,7 +136,7 @@ def archive() -> None:
     from bridge.cli.programs.process import ARCHIVE, execute, require
 
     require("bridge", "socket_server")
-    execute(ARCHIVE, without_keys(os.environ))
+    execute(ARCHIVE, without_keys(os.environ, webhooks=True))
 
 
 PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -136,7 +136,8 @@ def _processes(
         yield f"worker.{number}", worker_command(settings, app), variables
     if settings.archive_url:
         unset = ("TASKBRIDGE_RESULT_URL", "TASKBRIDGE_RESULT_URL_FILE")
-        kept = {name: one for name, one in without_keys(os.environ).items() if name not in unset}
+        known = without_keys(os.environ, webhooks=True)
+        kept = {name: one for name, one in known.items() if name not in unset}
         yield "archive", ARCHIVE, {**kept, **common}
     if flower_port:
         yield "flower", flower_command(app, flower_port), {**flower_environ(settings), **common}

@@ -15,6 +15,7 @@ from bridge.errors import SettingsError
 from bridge.extras import ASYNC_MODES
 from bridge.settings import broker_url
 from bridge.settings import parsers as types
+from bridge.settings import webhooks as webhook_types
 from bridge.settings.variables import read
 
 if TYPE_CHECKING:
@@ -163,6 +164,16 @@ class Settings:
     archive_bytes: int = _setting(types.count, 10 * 1024**3)
     #: Port at which the archive answers /healthz and /metrics; None for none.
     archive_port: int | None = _setting(types.port, None)
+    #: Endpoints that a service may name when it enqueues a job, to which the archive delivers the
+    #: job's end: ``name=https://host/path``, separated by commas.
+    webhooks: tuple[tuple[str, str], ...] = _setting(webhook_types.endpoints, (), hidden=True)
+    #: Secrets of these endpoints, which sign what is delivered: ``name=whsec_…``, separated by
+    #: commas. An endpoint may have several, each of which signs.
+    webhook_secrets: tuple[tuple[str, str], ...] = _setting(webhook_types.secrets, (), hidden=True)
+    #: Networks to which the archive may deliver, beside all public addresses.
+    webhook_allow: tuple[IPv4Network | IPv6Network, ...] = _setting(webhook_types.networks, ())
+    #: Whether endpoints may have http:// URLs.
+    webhook_http: bool = _setting(types.flag, False)
     #: How long a running task may send no event before it is reported as stalled, and then lost. A
     #: waiting task is lost after twice the second if its message is gone, on RabbitMQ.
     stalled_after: float = _setting(types.seconds, 15.0)
@@ -260,6 +271,8 @@ class Settings:
             raise SettingsError("TASKBRIDGE_KEYFILE needs TASKBRIDGE_CERTFILE beside it")
         self._check_broker_certificate()
         self._check_roots()
+        if told := webhook_types.check(self.webhooks, self.webhook_secrets, self.webhook_http):
+            raise SettingsError(told)
 
     def _check_roots(self) -> None:
         kept = {"TASKBRIDGE_HOME": self.home.resolve()}

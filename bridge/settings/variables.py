@@ -73,9 +73,16 @@ def _note_injected(names: frozenset[str]) -> None:
     )
 
 
-def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return variables without token keys, for a process that neither signs nor verifies tokens."""
-    keys = (f"{PREFIX}SECRET", f"{PREFIX}SECRET_FILE")
+def without_keys(environ: Mapping[str, str], *, webhooks: bool = False) -> dict[str, str]:
+    """Return variables without keys, for a process that neither signs nor verifies with them.
+
+    Args:
+        environ: variables.
+        webhooks: whether webhooks and their secrets are kept, as the archive needs them; token keys
+            never are.
+    """
+    hidden = ("SECRET",) if webhooks else ("SECRET", "WEBHOOKS", "WEBHOOK_SECRETS")
+    keys = {f"{PREFIX}{name}{end}" for name in hidden for end in ("", "_FILE")}
     return {name: value for name, value in environ.items() if name not in keys}
 
 

@@ -69,7 +69,9 @@ def test_what_holds_no_password_is_in_no_file():
 def test_a_process_without_keys_gets_neither_them_nor_their_file():
     other = {"TASKBRIDGE_PORT": "8000", "HOME": "x"}
     keys = {"TASKBRIDGE_SECRET": KEY, "TASKBRIDGE_SECRET_FILE": "y"}
-    assert without_keys({**other, **keys}) == other
+    hooks = {"TASKBRIDGE_WEBHOOKS": "a=https://a.example", "TASKBRIDGE_WEBHOOK_SECRETS_FILE": "z"}
+    assert without_keys({**other, **keys, **hooks}) == other
+    assert without_keys({**other, **keys, **hooks}, webhooks=True) == {**other, **hooks}
 
 
 #: What Kubernetes sets in each container for Services named taskbridge, taskbridge-health and
