@@ -186,6 +186,7 @@ class Bridge:
         title: str | None = None,
         redact: bool = False,
         idempotency_key: str | None = None,
+        webhook: str | None = None,
         **options: object,
     ) -> Job:
         """Enqueue a job.
@@ -204,6 +205,9 @@ class Bridge:
                 key and owner return the same job, which is enqueued once; the task and its
                 arguments must be the same. Such a call waits for the store of the keys for two
                 seconds at most, and for another call that is under way for 20. Default none.
+            webhook: endpoint to which the archive delivers the job's end, by its name in the
+                archive's ``TASKBRIDGE_WEBHOOKS``: at most 63 letters, digits, _ and -. Default None
+                for none.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
@@ -218,9 +222,15 @@ class Bridge:
         from bridge.client.new_job import NewJob
         from bridge.client.sending import Call, send, send_once
 
-        check(task, args, kwargs, owner, self.settings.argument_bytes, title)
+        check(task, args, kwargs, owner, self.settings.argument_bytes, title, webhook)
         job = NewJob.of(
-            task, options, owner=owner, settings=self.settings, redact=redact, title=title
+            task,
+            options,
+            owner=owner,
+            settings=self.settings,
+            redact=redact,
+            title=title,
+            webhook=webhook,
         )
         call = Call(task, list(args or ()), dict(kwargs or {}), options)
         if idempotency_key is None:
@@ -420,6 +430,7 @@ class Bridge:
         title: str | None = None,
         redact: bool = False,
         idempotency_key: str | None = None,
+        webhook: str | None = None,
         **options: object,
     ) -> Job:
         """Do what :meth:`enqueue` does in a thread, so that no event loop waits for the broker.
@@ -434,6 +445,7 @@ class Bridge:
             title: what people see in place of the task's name.
             redact: whether its arguments are hidden from operators.
             idempotency_key: calls with the same key and owner return the same job; default none.
+            webhook: endpoint to which the archive delivers its end.
             options: Celery's own, such as ``queue``, ``countdown``, ``priority``.
 
         Raises:
@@ -451,6 +463,7 @@ class Bridge:
                 title=title,
                 redact=redact,
                 idempotency_key=idempotency_key,
+                webhook=webhook,
                 **options,
             )
 

@@ -39,6 +39,8 @@ class NewJob:
     again_of: str | None = None
     #: Whether its task goes on from that job's checkpoint.
     resume: bool = False
+    #: Endpoint to which the archive delivers its end; None for none.
+    webhook: str | None = None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class NewJob:
         redact: bool,
         title: str | None = None,
         again_of: str | None = None,
+        webhook: str | None = None,
     ) -> NewJob:
         """Return a job with an id for a task or a signature.
 
@@ -63,6 +66,7 @@ class NewJob:
             redact: whether arguments are hidden from operators.
             title: what the service calls the job; default None for no title.
             again_of: id of the job that it repeats; default None for none.
+            webhook: endpoint to which the archive delivers its end; default None for none.
         """
         # A frozen signature has a task id, which other signatures may refer to.
         frozen = None
@@ -71,7 +75,13 @@ class NewJob:
             frozen = options.pop("task_id", frozen)
         job = job_id(owner, settings.shards, frozen if is_identifier(frozen) else None)
         return cls(
-            id=job, owner=owner, settings=settings, redact=redact, title=title, again_of=again_of
+            id=job,
+            owner=owner,
+            settings=settings,
+            redact=redact,
+            title=title,
+            again_of=again_of,
+            webhook=webhook,
         )
 
     def send(
@@ -138,7 +148,8 @@ class NewJob:
         with self._publishing(call, signature.task, kept_call):
             signature.apply_async(args, kwargs, root_id=self.id, **options)
         if not call.published:
-            nothing_published(self.id, signature.task, self.owner, self.settings)
+            name, owner = signature.task, self.owner
+            nothing_published(self.id, name, owner, self.settings, self.webhook)
 
     def _kept_signature(
         self,
@@ -171,7 +182,7 @@ class NewJob:
 
         context = self.owner, self.settings, self.redact, self.title, self.again_of, self.resume
         with (
-            enqueuing(*context, call=kept_call),
+            enqueuing(*context, call=kept_call, webhook=self.webhook),
             calling(call, name, self.owner, self.settings),
         ):
             yield

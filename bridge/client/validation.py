@@ -9,6 +9,7 @@ from bridge.errors import EnqueueError
 from bridge.identifiers import check_identifier
 from bridge.protocol.event import MAX_EVENT_BYTES, RESERVED, finite_json
 from bridge.protocol.nesting import MAX_DEPTH, is_deep, shallow_json
+from bridge.settings.webhooks import NAME
 from bridge.untyped import Signature
 
 __all__ = ["MAX_ARGUMENTS", "check", "check_push"]
@@ -24,6 +25,7 @@ def check(
     owner: str | None,
     most: int,
     title: str | None = None,
+    webhook: str | None = None,
 ) -> None:
     """Check that a task can be enqueued with these arguments.
 
@@ -34,6 +36,7 @@ def check(
         owner: owner of the job; None for none.
         most: maximum size of the arguments of one task, in bytes of JSON.
         title: title of the job; default None for none.
+        webhook: endpoint to which the end of the job is delivered; default None for none.
 
     Raises:
         EnqueueError: it cannot; the message says what must change.
@@ -46,6 +49,10 @@ def check(
         check_identifier(owner, "an owner", EnqueueError)
     if title is not None:
         check_identifier(title, "a title", EnqueueError)
+    if webhook is not None and not (isinstance(webhook, str) and NAME.fullmatch(webhook)):
+        raise EnqueueError(
+            "a webhook is named by 1 to 63 letters, digits, _ and -, a letter or digit first"
+        )
     listless = isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable | None)
     if listless or not isinstance(kwargs, Mapping | None):
         raise EnqueueError("args must be a list, kwargs an object with names")

@@ -96,13 +96,23 @@ def calling(call: Call, name: str, owner: str | None, settings: Settings) -> Ite
         _current.reset(token)
 
 
-def nothing_published(job: str, name: str, owner: str | None, settings: Settings) -> None:
+def nothing_published(
+    job: str, name: str, owner: str | None, settings: Settings, webhook: str | None = None
+) -> None:
     """Report the job of a call that published no message as succeeded.
 
     Celery's result of an empty group is an empty list, and is ready at once.
+
+    Args:
+        job: id of the job.
+        name: name of the canvas.
+        owner: owner of the job; None for none.
+        settings: broker and channel of the event.
+        webhook: endpoint to which the end is delivered; default None for none.
     """
     run = Run(job=job, task=job, name=name, owner=owner)
-    emitter_for(settings).put(run, "succeeded", outcomes.result([]))
+    told = {"webhook": webhook} if webhook else {}
+    emitter_for(settings).put(run, "succeeded", {**outcomes.result([]), **told})
 
 
 #: Returns the owner and the settings of a canvas that is applied in the calling context; None if

@@ -36,7 +36,7 @@ HEADER = "taskbridge"
 #: Names of Celery's own helper tasks, for which no events are sent.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.backend_cleanup"})
 #: Fields of the header that the ``queued`` and ``started`` events repeat.
-Repeated = Literal["title", "again_of", "total", "more", "queue", "expires_at"]
+Repeated = Literal["title", "again_of", "total", "more", "queue", "expires_at", "webhook"]
 REPEATED: tuple[Repeated, ...] = get_args(Repeated)
 #: Bound of the numbers of tasks in a header: a job that waits for more would never end.
 MAX_TASKS = 10_000_000
@@ -49,8 +49,8 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "again_of": is_identifier,
     **dict.fromkeys(("total", "more"), lambda value: is_counter(value) and value <= MAX_TASKS),
     **dict.fromkeys(("at", "expires_at"), is_number),
-    "queue": is_identifier,
     "resume": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("queue", "webhook"), is_identifier),
     "run": lambda value: is_counter(value) and value < MAX_RUN,
 }
 
@@ -65,6 +65,8 @@ class Header(TypedDict, total=False):
     again_of: str
     #: Whether it goes on from that job's checkpoint; of a job of a single task.
     resume: bool
+    #: Endpoint to which the archive delivers the end of the job.
+    webhook: str
     #: Time of publishing, in seconds since the epoch.
     at: float
     #: Tasks of the call's job, or tasks that the message adds to a job.

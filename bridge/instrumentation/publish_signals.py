@@ -68,6 +68,8 @@ class Enqueuing:
     resume: bool = False
     #: What travels of the call, for the archive; None to take it from the message.
     call: Kept | None = None
+    #: Endpoint to which the archive delivers the end of the job; None for none.
+    webhook: str | None = None
 
 
 _enqueuing: ContextVar[Enqueuing | None] = ContextVar("taskbridge_enqueuing", default=None)
@@ -82,6 +84,7 @@ def enqueuing(
     again_of: str | None = None,
     resume: bool = False,
     call: Kept | None = None,
+    webhook: str | None = None,
 ) -> Iterator[None]:
     """Track the messages that are published inside the ``with`` block; each call is one job.
 
@@ -93,9 +96,11 @@ def enqueuing(
         again_of: id of the job that they repeat; default None for none.
         resume: whether their task goes on from that job's checkpoint; default not.
         call: what travels of the call, for the archive; default None, to take it from the message.
+        webhook: endpoint to which the archive delivers their ends; default None for none.
     """
     connect()
-    token = _enqueuing.set(Enqueuing(owner, settings, redact, title, again_of, resume, call))
+    asked = Enqueuing(owner, settings, redact, title, again_of, resume, call, webhook)
+    token = _enqueuing.set(asked)
     try:
         yield
     finally:
@@ -152,6 +157,8 @@ def _before_publish(
             header["again_of"] = asked.again_of
         if asked.resume:
             header["resume"] = True
+        if asked.webhook:
+            header["webhook"] = asked.webhook
         if asked.redact:
             header["redact"] = True  # the tasks that it spawns inherit this
         if asked.redact or is_redacted(sender, asked.settings):

@@ -67,8 +67,8 @@ RESERVED = frozenset(
 #: Maximum ids of following tasks of a canvas: in one event, and per job in a server.
 MAX_FOLLOWERS = 50
 #: Fields of ``data`` that :meth:`Event.decode` moves to ``notes``, since clients do not get them:
-#: counters of the emitter, the trace context, counts of dropped ends.
-NOTES = ("emitter", "trace", "unreported")
+#: counters of the emitter, the trace context, counts of dropped ends, where its end is delivered.
+NOTES = ("emitter", "trace", "unreported", "webhook")
 #: Name of a job's call in the trace context of its first ``queued`` event. Servers of 0.1.0 remove
 #: the whole context, so that no version sends a call to clients.
 CALL = "taskbridge-call"

@@ -226,4 +226,5 @@ _DATA_CHECKS: dict[str, Check] = {
     "retry_at": lambda value: value is None or is_number(value),
     "emitter": _emitter,
     "unreported": _ends,
+    "webhook": is_identifier,
 }

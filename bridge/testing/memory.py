@@ -65,6 +65,7 @@ class MemoryBridge(Bridge):
         owner: str | None = None,
         title: str | None = None,
         redact: bool = False,
+        webhook: str | None = None,
         **options: object,
     ) -> Job:
         """Run a job, and return it; see :meth:`bridge.Bridge.enqueue`.
@@ -72,7 +73,7 @@ class MemoryBridge(Bridge):
         Raises:
             EnqueueError: the application has no such task, or the arguments cannot be used.
         """
-        check(task, args, kwargs, owner, self.settings.argument_bytes, title)
+        check(task, args, kwargs, owner, self.settings.argument_bytes, title, webhook)
         signature = self._signature(task, args, kwargs)
         with recording(owner=owner, name=signature.task) as reported:
             self.jobs[reported.job] = reported

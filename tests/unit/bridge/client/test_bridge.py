@@ -67,6 +67,12 @@ def test_arguments_of_a_task_that_are_no_list_or_no_object_are_refused(one, give
         one.enqueue("shop.add", **given)
 
 
+@pytest.mark.parametrize("webhook", ["", "-a", "a b", "ä", "a" * 64, 7, b"a"])
+def test_a_name_that_no_webhook_has_is_refused(one, webhook):
+    with pytest.raises(EnqueueError, match="a webhook is named by 1 to 63 letters, digits"):
+        one.enqueue("shop.add", webhook=webhook)
+
+
 @pytest.mark.parametrize("name", ["broker_url", "secret"])
 def test_a_setting_in_bytes_is_refused(name):
     with pytest.raises(SettingsError, match=f"{name} must be a string, not bytes"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from types import SimpleNamespace
 
 import kombu
 import pytest
@@ -13,6 +14,7 @@ from kombu import Exchange, Queue
 
 from bridge.instrumentation import installed, publish_signals
 from bridge.instrumentation.header import HEADER, run_after, stopped_clock
+from bridge.protocol.event import Event
 from bridge.reporting.run import Run
 from bridge.settings import Settings
 
@@ -107,6 +109,21 @@ def test_a_header_gives_a_job_its_title_unless_it_is_none(
     with publish_signals.enqueuing("o", Settings()):
         app.tasks["executions.task"].apply_async(headers={"taskbridge_title": given})
     assert published[-1].get("title") == title
+
+
+def test_a_job_whose_end_is_delivered_says_so_to_servers_alone(app, published, monkeypatch):
+    sent = []
+    sink = SimpleNamespace(put=lambda run, kind, data: sent.append((kind, data)))
+    monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: sink)
+    with publish_signals.enqueuing("o", Settings(), webhook="billing"):
+        app.tasks["executions.task"].apply_async()
+    assert published[-1]["webhook"] == "billing"
+    [(kind, data)] = sent
+    assert (kind, data["webhook"]) == ("queued", "billing")
+    event = Event(job="j", task="j", type="queued", at=1.0, name="n", data=data)
+    told = Event.decode(event.encode())
+    assert told.notes == {"webhook": "billing"}
+    assert "webhook" not in told.data
 
 
 def named(name, kind="direct", **options):
