@@ -343,6 +343,26 @@ def _archive(state: State) -> str:
     return "it has the probe"
 
 
+def _webhooks(state: State) -> str:
+    """Check that each endpoint can be connected to; nothing is sent to it."""
+    settings: Settings = state["bridge"].settings
+    if not settings.webhooks:
+        return "none: TASKBRIDGE_WEBHOOKS is not set"
+    if settings.archive_url is None:
+        raise Ill("TASKBRIDGE_ARCHIVE_URL is not set: it is the archive that delivers to webhooks")
+    from socket_server.archive.webhooks.attempt import Unreachable, reach
+
+    for name, url in settings.webhooks:
+        try:
+            reach(url, settings.webhook_allow, CONNECT_TIMEOUT)
+        except Unreachable as error:
+            raise Ill(
+                f"the archive cannot deliver to the webhook {name}: {error}; check "
+                "TASKBRIDGE_WEBHOOKS, or the way to its host"
+            ) from None
+    return ", ".join(name for name, _ in settings.webhooks)
+
+
 def _await_probe(found: Callable[[], object]) -> None:
     deadline = time.monotonic() + ARCHIVED
     while found() is None:
@@ -382,6 +402,7 @@ _CHECKS: list[tuple[str, Callable[[State], str]]] = [
     ("server", _server),
     ("probe", _probe),
     ("archive", _archive),
+    ("webhooks", _webhooks),
     ("clocks", _clocks),
     ("Flower", _flower),
 ]

@@ -6,12 +6,19 @@ import logging
 import signal
 import sys
 from threading import Event as Flag
+from typing import TYPE_CHECKING
 
 from bridge import extras
 from bridge.bus.sharding import served_by
 from bridge.errors import SettingsError, TaskbridgeError
 from bridge.settings import Settings
 from socket_server.observability import logs
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from socket_server.archive.figures import Figures
+    from socket_server.archive.webhooks.deliverer import Deliverer
 
 __all__ = ["main"]
 
@@ -59,6 +66,7 @@ def run(settings: Settings, url: str) -> None:
     from socket_server.archive.writer import ArchiveWriter, Stopped
 
     stopping, figures, engine = Flag(), Figures(), new_engine(url)
+    deliverer = _new_deliverer(settings, engine, figures)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
     if settings.archive_port:
@@ -72,6 +80,7 @@ def run(settings: Settings, url: str) -> None:
     reader = Reader(settings, writer, figures, stopping, retention.look)
     try:
         writer.again(lambda: migrate(engine))
+        deliverer.start()
         logger.info("taskbridge: archiving %s into %s", settings.channel, engine.url)
         reader.run()
     except Stopped:
@@ -82,7 +91,26 @@ def run(settings: Settings, url: str) -> None:
             "one for each shard"
         ) from None
     finally:
+        deliverer.stop()
         engine.dispose()
+
+
+def _new_deliverer(settings: Settings, engine: Engine, figures: Figures) -> Deliverer:
+    """Return what delivers to the webhooks that settings name, once it is started."""
+    from socket_server.archive.webhooks.attempt import Answer, post
+    from socket_server.archive.webhooks.deliverer import Deliverer
+    from socket_server.archive.webhooks.deliveries import Deliveries
+    from socket_server.archive.webhooks.endpoint import Endpoint, endpoints_of
+    from socket_server.archive.webhooks.figures import WebhookFigures
+
+    def attempt(endpoint: Endpoint, headers: dict[str, str], body: bytes) -> Answer:
+        return post(endpoint.url, headers, body, settings.webhook_allow)
+
+    endpoints = endpoints_of(settings)
+    figures.webhooks = WebhookFigures(endpoints)
+    deliveries = Deliveries(engine, settings.channel)
+    retention = settings.archive_retention
+    return Deliverer(deliveries, endpoints, figures.webhooks, attempt, retention)
 
 
 if __name__ == "__main__":

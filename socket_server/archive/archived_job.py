@@ -13,6 +13,7 @@ from socket_server.archive.entries import NO_ORDER, Entry, entries_of, lines_in,
 from socket_server.archive.finding.kept import kept, unkept
 from socket_server.archive.job_words import JobWords
 from socket_server.archive.schema import Row
+from socket_server.archive.webhooks.payload import delivery_row
 from socket_server.journal.executions import Execution
 from socket_server.journal.job_record import JobRecord
 from socket_server.journal.snapshot_texts import MAX_SNAPSHOT
@@ -32,7 +33,7 @@ class ArchivedJob:
     """
 
     __slots__ = ("_call", "_entries", "_tasks", "_words", "at", "bytes", "events", "lines",
-                 "missed", "parts", "record")  # fmt: skip
+                 "missed", "parts", "record", "reported", "webhook")  # fmt: skip
 
     def __init__(self, job: str) -> None:
         self.record = JobRecord(job)
@@ -40,6 +41,10 @@ class ArchivedJob:
         self.events = self.lines = self.bytes = self.parts = 0
         #: Whether events may have been missed while it was unfinished.
         self.missed = False
+        #: Webhook to which its end is delivered, as the tables have it, and the end of which a
+        #: delivery is queued, until the job goes on.
+        self.webhook: str | None = None
+        self.reported: str | None = None
         self._words = JobWords()
         self._forget_changes()
 
@@ -73,6 +78,7 @@ class ArchivedJob:
             new._restore_times(body["task"], one)
         new.at, new.missed, new.parts = row["at"], row["missed"], row["parts"]
         new.events, new.lines, new.bytes = row["events"], row["lines"], row["bytes"]
+        new.webhook, new.reported = row["webhook"], row["reported"]
         return new
 
     def _restore_times(self, task: str, row: Row) -> None:
@@ -85,6 +91,8 @@ class ArchivedJob:
         """Fold an event in; return False if it was a duplicate or stale, and changed nothing."""
         if event.type == "queued":
             self._call = event.notes.get("call") or self._call
+        if self.webhook is None and (webhook := event.notes.get("webhook")):
+            self.webhook = kept(webhook)
         task = self.snapshot.task(event.task)
         before = NO_ORDER if task is None else task.order
         queued_at = None if task is None else task.queued_at
@@ -92,6 +100,8 @@ class ArchivedJob:
             return task is not None and task.queued_at != queued_at and self._queued_late(event)
         self.events += 1
         self.at = self.snapshot.queued_at or self.at or event.at
+        if self.reported and not self.snapshot.ended:
+            self.reported = None
         if event.type != "cancelling":
             self._tasks[event.task] = None
         self._entries += entries_of(event, missing_before(numbered, before))
@@ -116,18 +126,18 @@ class ArchivedJob:
         self.events += 1
         return True
 
-    def rows(
-        self, channel: str, now: float
-    ) -> tuple[Row, list[Row], list[Row], list[Row], list[Row]]:
-        """Return the rows of the job, of its changed tasks, its new lines and words, and its call.
+    def rows(self, channel: str, now: float) -> tuple[Row, *tuple[list[Row], ...]]:
+        """Return the rows of the job, its changed tasks, new lines and words, call and deliveries.
 
         Args:
             channel: channel of its events.
             now: seconds since the epoch.
         """
         snapshot = self.snapshot
+        told = snapshot.encode(MAX_SNAPSHOT)
         words = self._words.rows(snapshot, self._tasks, self._entries)
         tasks, lines, calls = self._task_rows(), self._line_rows(), self._call_rows()
+        deliveries = self._delivery_rows(told, channel, now)
         row = {
             "job": kept(snapshot.job),
             "channel": channel,
@@ -141,11 +151,20 @@ class ArchivedJob:
             "bytes": self.bytes,
             "parts": self.parts,
             "missed": self.missed,
-            "snapshot": encode(snapshot.encode(MAX_SNAPSHOT)),
+            "snapshot": encode(told),
             "runs": self._runs(),
+            "webhook": self.webhook,
+            "reported": self.reported,
         }
         self._forget_changes()
-        return row, tasks, lines, words, calls
+        return row, tasks, lines, words, calls, deliveries
+
+    def _delivery_rows(self, told: SnapshotData, channel: str, now: float) -> list[Row]:
+        """Return the delivery of its end, once for each end."""
+        if self.webhook is None or not self.snapshot.ended:
+            return []
+        before, self.reported = self.reported, told["state"]
+        return [] if before == self.reported else [delivery_row(told, self.webhook, channel, now)]
 
     def _runs(self) -> str:
         runs = self.record.runs

@@ -28,6 +28,7 @@ from socket_server.archive.archived_job import ArchivedJob
 from socket_server.archive.finding.kept import kept
 from socket_server.archive.schema import (
     CALLS,
+    DELIVERIES,
     GAPS,
     JOBS,
     LINES,
@@ -44,8 +45,8 @@ NOTHING = -1
 #: Jobs that one statement asks for, at most.
 AT_ONCE = 500
 
-#: Rows of a batch: of jobs, tasks, lines, words and calls.
-Rows = tuple[list[Row], list[Row], list[Row], list[Row], list[Row]]
+#: Rows of a batch: of jobs, tasks, lines, words, calls and deliveries.
+Rows = tuple[list[Row], list[Row], list[Row], list[Row], list[Row], list[Row]]
 
 
 class Conflict(Exception):
@@ -68,6 +69,8 @@ class Database:
         self._put_jobs = _upsert(dialect, JOBS)
         self._put_tasks = _upsert(dialect, TASKS)
         self._put_calls = _upsert(dialect, CALLS)
+        # The same rows again, if no answer came to a batch that moves no position.
+        self._add_deliveries = dialect.insert(DELIVERIES).on_conflict_do_nothing()
         self._add_words = plain_insert(WORDS)
         if dialect is postgresql:
             words = func.array_to_tsvector(bindparam("words", type_=ARRAY(Text)))
@@ -107,13 +110,14 @@ class Database:
         with self._engine.begin() as connection:
             if not self._advance(connection, before, after, now):
                 return
-            jobs, tasks, lines, words, calls = rows
+            jobs, tasks, lines, words, calls, deliveries = rows
             for statement, some in (
                 (self._put_jobs, jobs),
                 (self._put_tasks, tasks),
                 (plain_insert(LINES), lines),
                 (self._add_words, self._shown(words)),
                 (self._put_calls, calls),
+                (self._add_deliveries, deliveries),
             ):
                 if some:
                     connection.execute(statement, some)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from socket_server.archive.webhooks.figures import WebhookFigures
+
 __all__ = ["Figures"]
 
 
@@ -32,6 +34,8 @@ class Figures:
     idle: bool = False
     #: Time of the newest event that was read, by its worker's clock.
     newest_at: float | None = None
+    #: What happens to deliveries to webhooks; None if there are none.
+    webhooks: WebhookFigures | None = None
     clock: Callable[[], float] = field(default=time.time)
 
     @property
@@ -68,3 +72,5 @@ class Figures:
             ("database_alive", "Whether the database answered last.", self.away is None),
         ):
             yield GaugeMetricFamily(f"taskbridge_archive_{name}", text, value=state)
+        if self.webhooks is not None:
+            yield from self.webhooks.collect()

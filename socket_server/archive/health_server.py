@@ -65,7 +65,10 @@ class HealthServer:
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"there is nothing here\n"]
         reason = self._figures.illness()
-        told = {"status": "ok", "channel": self._channel, "lag": self._figures.lag}
+        figures = self._figures
+        told: dict[str, object] = {"status": "ok", "channel": self._channel, "lag": figures.lag}
+        if (webhooks := figures.webhooks) is not None:
+            told["webhooks"] = webhooks.told()
         if reason is not None:
             told |= {"status": "unavailable", "reason": reason}
         status = "200 OK" if reason is None else "503 Service Unavailable"

@@ -11,7 +11,17 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-__all__ = ["CALLS", "GAPS", "JOBS", "LINES", "POSITIONS", "TASKS", "WORDS", "Row"]
+__all__ = [
+    "CALLS",
+    "DELIVERIES",
+    "GAPS",
+    "JOBS",
+    "LINES",
+    "POSITIONS",
+    "TASKS",
+    "WORDS",
+    "Row",
+]
 
 #: A row, by the names of its columns.
 Row = dict[str, Any]
@@ -42,6 +52,10 @@ JOBS = Table(
     # JSON of its snapshot, and of its executions that are not usual ones.
     Column("snapshot", Text, nullable=False),
     Column("runs", Text, nullable=False),
+    # Webhook to which its end is delivered; the end for which a delivery is queued, until the job
+    # goes on.
+    Column("webhook", Text),
+    Column("reported", Text),
 )
 TASKS = Table(
     "archive_tasks",
@@ -101,4 +115,26 @@ GAPS = Table(
     Column("since", Float),
     Column("until", Float, nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+DELIVERIES = Table(
+    "archive_deliveries",
+    METADATA,
+    # Id of the message, the same in all attempts.
+    Column("id", Text, primary_key=True),
+    # Channel of the archive that delivers it.
+    Column("channel", Text, nullable=False),
+    Column("webhook", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    # Type of the webhook's event, such as job.succeeded.
+    Column("type", Text, nullable=False),
+    # When it was queued, and when it is to be attempted next; null once it is over.
+    Column("at", Float, nullable=False),
+    Column("due", Float),
+    Column("attempts", Integer, nullable=False),
+    # Why the last attempt failed; when one succeeded.
+    Column("failure", Text),
+    Column("delivered_at", Float),
+    # What is sent; empty once it is over.
+    Column("body", Text, nullable=False),
 )

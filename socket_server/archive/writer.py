@@ -130,7 +130,7 @@ class ArchiveWriter:
         return self._rows(changed, now)
 
     def _rows(self, changed: dict[str, ArchivedJob], now: float) -> Rows:
-        rows: Rows = ([], [], [], [], [])
+        rows: Rows = ([], [], [], [], [], [])
         for name, job in changed.items():
             self._jobs.move_to_end(name)
             row, *others = job.rows(self._database.channel, now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -38,6 +40,28 @@ def test_a_stream_that_reaches_back_less_than_a_server_replays_is_named_with_the
 @pytest.mark.parametrize("reach", [None, 3600.0, math.inf])
 def test_nothing_is_said_of_one_that_reaches_as_far_or_is_not_known(told, reach):
     assert told(reach) == "http://127.0.0.1:8000"
+
+
+def webhooks(**variables):
+    environ = {f"TASKBRIDGE_{name}": text for name, text in variables.items()}
+    return doctor._webhooks({"bridge": Bridge(settings=Settings.from_environ(environ))})
+
+
+def test_an_endpoint_that_cannot_be_delivered_to_is_named_with_the_reason():
+    secret = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+    given = {"WEBHOOK_SECRETS": f"a={secret}", "ARCHIVE_URL": "sqlite:///a", "WEBHOOK_HTTP": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given["WEBHOOKS"] = f"a=http://localhost:{server.getsockname()[1]}/"
+        with pytest.raises(
+            doctor.Ill, match=r"to the webhook a: its address .* is not public: TASK"
+        ):
+            webhooks(**given)
+        assert webhooks(**given, WEBHOOK_ALLOW="127.0.0.0/8") == "a"
+    with pytest.raises(doctor.Ill, match="to the webhook a: Connection refused"):
+        webhooks(**given, WEBHOOK_ALLOW="127.0.0.0/8")
+    with pytest.raises(doctor.Ill, match="TASKBRIDGE_ARCHIVE_URL is not set"):
+        webhooks(**{**given, "ARCHIVE_URL": ""})
+    assert webhooks() == "none: TASKBRIDGE_WEBHOOKS is not set"
 
 
 @pytest.fixture

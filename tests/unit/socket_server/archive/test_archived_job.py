@@ -42,13 +42,15 @@ class Tables:
 
     def __init__(self):
         self.job, self.tasks, self.lines, self.words = None, {}, {}, []
+        self.deliveries = []
 
     def put(self, job):
-        self.job, tasks, lines, words, _ = job.rows("taskbridge", 0.0)
+        self.job, tasks, lines, words, _, deliveries = job.rows("taskbridge", 0.0)
         self.tasks |= {row["task"]: row for row in tasks}
         assert not self.lines.keys() & {row["part"] for row in lines}
         self.lines |= {row["part"]: row["body"] for row in lines}
         self.words += words
+        self.deliveries += deliveries
 
     @property
     def snapshot(self):
@@ -119,3 +121,50 @@ def test_a_job_is_found_by_its_words_each_written_once():
         tables.put(job)
     words = [word for row in tables.words for word in row["words"] if len(word) < 40]
     assert sorted(words) == ["a", "app", "disk", "j", "keyerror", "line", "work"]
+
+
+def delivered(*events, webhook="billing"):
+    """Return the deliveries of a job that is written, and read again, after each of its events."""
+    tables, job = Tables(), ArchivedJob("j")
+    for number, (kind, run) in enumerate(events):
+        notes = {"webhook": webhook} if number == 0 and webhook else {}
+        data = {"title": "a title"} if kind == "queued" else DATA.get(kind, {})
+        one = Event(job="j", task="j", type=kind, at=60.0 + number, run=run, seq=number,
+                    name="app.work", owner="o\ud800", data=data, notes=notes)  # fmt: skip
+        job.fold(one)
+        tables.put(job)
+        job = ArchivedJob.load(tables.job, tables.tasks.values())
+    assert len({row["id"] for row in tables.deliveries}) == len(tables.deliveries)
+    return tables.deliveries
+
+
+def test_an_end_is_delivered_once_and_one_that_overturns_it_by_itself():
+    end = [("queued", 0), ("started", 1), ("failed", 1)]
+    assert [row["type"] for row in delivered(*end)] == ["job.failed"]
+    assert delivered(*end, webhook=None) == []
+    later = [*end, ("progress", 1), ("failed", 1)]
+    assert len(delivered(*later)) == 1
+    overturned = delivered(("queued", 0), ("lost", 1), ("started", 2), ("lost", 2), ("started", 3),
+                           ("succeeded", 3), ("log", 3))  # fmt: skip
+    assert [row["type"] for row in overturned] == ["job.lost", "job.lost", "job.succeeded"]
+
+
+def test_a_delivery_has_what_a_snapshot_says_of_the_end():
+    [row] = delivered(("queued", 0), ("started", 1), ("failed", 1))
+    body = json.loads(row["body"])
+    assert (body["type"], body["timestamp"]) == ("job.failed", "1970-01-01T00:01:02+00:00")
+    assert body["data"]["error"] == DATA["failed"]["error"]
+    told = {name: body["data"][name] for name in ("job", "name", "owner", "title", "state")}
+    assert told == {"job": "j", "name": "app.work", "owner": "o\ud800", "title": "a title",
+                    "state": "failed"}  # fmt: skip
+    times = [body["data"][name] for name in ("queued_at", "started_at", "ended_at")]
+    assert times == [60.0, 61.0, 62.0]
+    assert not {"tasks", "bars", "meta"} & body["data"].keys()
+    assert row["body"].isascii()
+
+
+def test_an_end_whose_time_no_calendar_has_is_delivered_all_the_same():
+    tables, job = Tables(), ArchivedJob("j")
+    job.fold(Event(job="j", task="j", type="succeeded", at=2.0**52, run=1, notes={"webhook": "w"}))
+    tables.put(job)
+    assert json.loads(tables.deliveries[0]["body"])["timestamp"].startswith("9999-12-31")
