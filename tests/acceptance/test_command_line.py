@@ -226,7 +226,8 @@ def test_the_log_of_a_worker_shows_what_a_client_says_as_text_of_one_record(stac
 
 def test_jobs_lists_the_owners_jobs(run, stack, owner):
     title = "Sums of May"
-    done = run(*("enqueue", "support.add", "--args", "[1, 1]"), "--owner", owner, "--title", title)
+    call = "enqueue", "support.add", "--args", "[1, 1]", "--webhook", "billing"
+    done = run(*call, "--owner", owner, "--title", title)
     job = done.stdout.strip()
     assert title in run("watch", job).stdout.splitlines()
     listed = run("jobs", "--owner", owner).stdout

@@ -154,10 +154,11 @@ def _connected(name: str, port: int, allowed: Networks, left: Callable[[], float
             f"its address {found[0][4][0]} is not public: TASKBRIDGE_WEBHOOK_ALLOW allows others"
         )
     failure: OSError | None = None
-    for family, kind, protocol, _, address in fit:
+    for number, (family, kind, protocol, _, address) in enumerate(fit):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(left())
+            # One that drops packets, such as of IPv6 where only IPv4 works, leaves time for others.
+            sock.settimeout(left() / (len(fit) - number))
             sock.connect(address)
         except OSError as error:
             sock.close()

@@ -228,6 +228,22 @@ def test_a_name_whose_answer_changes_is_resolved_once_and_refused_once_it_is_not
     assert len(asked) == 3
 
 
+def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(resolved):
+    names, _ = resolved
+    names["hooks.example"] = [["127.0.0.2", "127.0.0.1"], ["127.0.0.3", "127.0.0.1"]]
+    with Peer(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as peer:
+        url = f"http://hooks.example:{peer.port}/"
+        assert send(url).status == 200  # after one that refuses
+        with socket.create_server(("127.0.0.3", peer.port), backlog=0) as full:
+            waiting = [socket.socket() for _ in range(4)]
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            assert send(url).status == 200  # after one whose queue of connections is full
+            for one in waiting:
+                one.close()
+
+
 @pytest.mark.parametrize(
     "host",
     str.split("""
