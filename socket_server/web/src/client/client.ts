@@ -86,6 +86,8 @@ export class Client extends targetOf<ClientEvents>() {
   /** Cursor of each followed job; null before the first. */
   #cursors = new Map<string, string | null>();
   #news = new Map<string, Novelty>();
+  /** Jobs that `follow` was called for: they are followed whether or not they are watched. */
+  #followed = new Set<string>();
   /** Jobs with a pending `watch` request, each with a symbol of the newest call of `follow`. */
   #asked = new Map<string, symbol>();
   #watches = new Map<string, Set<WatchedJob>>();
@@ -125,6 +127,11 @@ export class Client extends targetOf<ClientEvents>() {
     return this.#state;
   }
 
+  /** The shard that a server has named, for requests over HTTP; undefined if none did. */
+  get shard(): number | undefined {
+    return this.#shard;
+  }
+
   /** Watch a job until `close()` of the result is called; iterating it ends with the job. */
   watch(job: string): WatchedJob {
     const watched = new WatchedJob(job, this, () => this.#unwatch(watched));
@@ -133,7 +140,7 @@ export class Client extends targetOf<ClientEvents>() {
     this.#watches.set(job, others.add(watched));
     const refused = this.#refusal;
     if (refused) queueMicrotask(() => watched.fail(refused));
-    else if (this.#state === "live") (first ? this.follow(job) : this.#join(watched)).catch(() => {});
+    else if (this.#state === "live") (first ? this.#begin(job, null) : this.#join(watched)).catch(() => {});
     else if (!this.#cursors.has(job)) this.#cursors.set(job, null); // requested on connect
     return watched;
   }
@@ -149,7 +156,7 @@ export class Client extends targetOf<ClientEvents>() {
     const left = this.#watches.get(watched.job);
     if (!left?.delete(watched) || left.size > 0) return;
     this.#watches.delete(watched.job);
-    this.unfollow(watched.job).catch(() => {});
+    if (!this.#followed.has(watched.job)) this.#leave(watched.job).catch(() => {});
   }
 
   /**
@@ -230,6 +237,11 @@ export class Client extends targetOf<ClientEvents>() {
    * The reply and the events are dispatched as "watched" and "job" of the client.
    */
   async follow(job: string, cursor: string | null = null): Promise<void> {
+    this.#followed.add(job);
+    await this.#begin(job, cursor);
+  }
+
+  async #begin(job: string, cursor: string | null): Promise<void> {
     if (!this.#cursors.has(job)) this.#cursors.set(job, cursor);
     const asked = Symbol(job);
     this.#asked.set(job, asked);
@@ -261,12 +273,19 @@ export class Client extends targetOf<ClientEvents>() {
 
   #missing(job: string, error: RequestError): void {
     this.#cursors.delete(job);
+    this.#followed.delete(job);
     this.#dispatch("missing", { job, error });
     for (const one of this.#watches.get(job) ?? []) one.fail(error);
     this.#watches.delete(job);
   }
 
+  /** Stop following a job, unless it is watched too. */
   async unfollow(job: string): Promise<void> {
+    this.#followed.delete(job);
+    if (!this.#watches.has(job)) await this.#leave(job);
+  }
+
+  async #leave(job: string): Promise<void> {
     this.#cursors.delete(job);
     this.#news.delete(job);
     if (this.#socket.connected) await this.#request("unwatch", { job });
@@ -351,7 +370,7 @@ export class Client extends targetOf<ClientEvents>() {
     this.#originAsked = false;
     const before = [...this.#cursors]; // without jobs that listeners of "state" follow themselves
     this.#enter("live");
-    for (const [job, cursor] of before) this.follow(job, cursor).catch(() => {});
+    for (const [job, cursor] of before) this.#begin(job, cursor).catch(() => {});
   }
 
   #refused(error: Refusal): void {

@@ -132,6 +132,11 @@ function visible(row: string): string {
   return row.slice(start, Math.min(end, start + MAX_RAW)) + (end < row.length ? "\r" : "");
 }
 
+/** A whole line of a log as it is shown; `row` without its newline. */
+export function shownLine(row: string): string {
+  return clean(visible(row).replace(/\r$/, ""));
+}
+
 function clean(text: string): string {
   return legible(text)
     .slice(0, MAX_CHARACTERS)

@@ -2,7 +2,7 @@
 export interface TokenGrant {
   owner: string | null;
   jobs: string[];
-  allows(scope: "watch" | "cancel" | "enqueue"): boolean;
+  allows(scope: "watch" | "cancel" | "enqueue" | "operate"): boolean;
 }
 
 /** Read a token's claims; one that cannot be read allows nothing. */
