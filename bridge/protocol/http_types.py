@@ -30,6 +30,8 @@ class PageAnswer(TypedDict):
     #: Names of the tasks that may be enqueued, with patterns.
     tasks: list[str]
     flower_url: str | None
+    #: Whether the server finds jobs in an archive.
+    archive: bool
 
 
 class OriginAnswer(TypedDict):

@@ -96,7 +96,7 @@ def _index(http: Flask) -> Callable[[], ResponseReturnValue]:
 
 
 def _page(auth: Auth, settings: Settings) -> Callable[[], ResponseReturnValue]:
-    """Return a view with what the page may offer: tasks to enqueue, and Flower's URL."""
+    """Return a view with what the page may offer: tasks, Flower, and the past."""
 
     def page() -> ResponseReturnValue:
         try:
@@ -106,7 +106,8 @@ def _page(auth: Auth, settings: Settings) -> Callable[[], ResponseReturnValue]:
         except WrongShard as error:
             return _error(MISDIRECTED, "wrong_shard", str(error))
         tasks = list(settings.tasks) if grant.allows("enqueue") else []
-        return jsonify(tasks=tasks, flower_url=settings.flower_url)
+        archive = settings.archive_url is not None
+        return jsonify(tasks=tasks, flower_url=settings.flower_url, archive=archive)
 
     return page
 
