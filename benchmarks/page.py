@@ -1,4 +1,7 @@
-"""What the page and the element weigh, how soon they draw, and how smooth 200 running jobs are."""
+"""What the page and the element weigh, how soon they draw, and how smooth much on a page is.
+
+Much is 200 running jobs, and then one job of 300 tasks on its own page.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,8 @@ look();
 ELEMENT = """<!doctype html><title>An application</title>
 <script type="module" src="/static/job-progress.js"></script>
 <job-progress job="{job}" token="{token}"></job-progress>"""
+#: Frames so far, and milliseconds.
+CLOCK = "[window.frames, performance.now()]"
 FRAMES = """
 window.frames = 0;
 const count = () => { window.frames += 1; requestAnimationFrame(count); };
@@ -118,7 +123,7 @@ def metrics(page: Page, session: Any) -> dict[str, float]:
         "seconds": at / 1000,
         "layouts": told["LayoutCount"],
         "heap": told["JSHeapUsedSize"],
-        "numbers": page.evaluate("document.querySelector('#active .numbers').textContent"),
+        "numbers": page.evaluate("document.querySelector('#running .numbers').textContent"),
     }
 
 
@@ -128,7 +133,7 @@ def smoothness(browser: Browser, stack: Stack, owner: str, count: int, seconds: 
     page = context.new_page()
     page.add_init_script(FRAMES)
     page.goto(f"{stack.url}/#token={stack.token(owner=owner, ttl=seconds + 900)}")
-    shown = "document.querySelectorAll('#active .job').length"
+    shown = "document.querySelectorAll('#running .job').length"
     until(lambda: page.evaluate(shown) >= min(count, 200), 30, "all jobs to be on the page")
     session = context.new_cdp_session(page)
     session.send("Performance.enable")
@@ -140,9 +145,32 @@ def smoothness(browser: Browser, stack: Stack, owner: str, count: int, seconds: 
         looks.append(metrics(page, session))
     still = [one for one, next in itertools.pairwise(looks) if one["numbers"] == next["numbers"]]
     assert not still, f"the bars stood still: {still[0]['numbers']}"
-    moved = page.evaluate("[...document.querySelectorAll('#active [aria-valuenow]')].length")
+    moved = page.evaluate("[...document.querySelectorAll('#running [aria-valuenow]')].length")
     context.close()
     return {"looks": looks, "bars": moved}
+
+
+def tree_smoothness(browser: Browser, stack: Stack, tasks: int, seconds: float) -> Any:
+    """Return what the page of a job does while its tasks begin, move and end one by one."""
+    context = browser.new_context(viewport={"width": 1000, "height": 800})
+    page = context.new_page()
+    page.add_init_script(FRAMES)
+    job = uuid.uuid4().hex
+    script = str(ROOT / "benchmarks" / "page_tasks.py")
+    command = [sys.executable, script, job, str(tasks), str(seconds)]
+    with subprocess.Popen(command, cwd=ROOT, env=stack.env, stdout=subprocess.PIPE) as canvas:
+        assert canvas.stdout
+        canvas.stdout.readline()
+        token = stack.token(owner="tree", ttl=seconds + 900)
+        page.goto(f"{stack.url}/#/jobs/{job}?token={token}")
+        page.wait_for_selector("#task-rows .ran")
+        before = page.evaluate(CLOCK)
+        canvas.wait()
+        page.wait_for_selector('#job-page[data-state="succeeded"]')
+        after = page.evaluate(CLOCK)
+    rows = page.evaluate("document.querySelectorAll('#job-page *').length")
+    context.close()
+    return {"frames": (after[0] - before[0]) / (after[1] - before[1]) * 1000, "elements": rows}
 
 
 def report(found: dict[str, Any]) -> None:
@@ -165,6 +193,8 @@ def report(found: dict[str, Any]) -> None:
         f"layouts a frame     {layouts / frames:.2f} (at most 1)",
         f"heap                {heap} MB",
         f"bars on the page    {found['smoothness']['bars']}",
+        f"frames, a job's page {found['tree']['frames']:.1f} a second (at least {LEAST_FRAMES}), "
+        f"{found['tree']['elements']} elements",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 
@@ -174,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="of watching (%(default)s)")
     parser.add_argument("--jobs", type=int, default=200, help="running jobs (%(default)s)")
+    parser.add_argument("--tasks", type=int, default=300, help="of one job (%(default)s)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     add_async_mode(parser)
     options = parser.parse_args()
@@ -199,11 +230,13 @@ def main() -> None:
             others = uuid.uuid4().hex
             with running(stack, others, options.jobs):
                 smooth = smoothness(browser, stack, others, options.jobs, options.seconds)
+            tree = tree_smoothness(browser, stack, options.tasks, options.seconds)
         finally:
             browser.close()
             stack.stop()
             node.stop()
     found = {"element": weight("job-progress.js"), "first_bar": drawn, "smoothness": smooth}
+    found["tree"] = tree
     index = re.findall(r'assets/[^"]+\.js', (STATIC / "index.html").read_text())
     found["page"] = sum(len(gzip.compress((STATIC / name).read_bytes())) for name in set(index))
     if options.json:

@@ -41,7 +41,7 @@ def enqueue(stack: Stack, folder: Path) -> None:
 def take(page: Page, stack: Stack, target: Path) -> None:
     """Open the page, wait until it is worth a picture, and take it."""
     page.goto(f"{stack.url}/#token={stack.token(owner=OWNER, scope='watch cancel')}")
-    expect(page.locator("#running .job")).to_have_count(3, timeout=SOON)
+    expect(page.locator(":is(#running, #queued) .job")).to_have_count(3, timeout=SOON)
     expect(page.locator("#running .bar[data-depth='1']")).to_have_count(2, timeout=SOON)
     expect(page.locator("#running .plot").first).to_be_visible(timeout=SOON)
     target.parent.mkdir(parents=True, exist_ok=True)
