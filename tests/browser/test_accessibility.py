@@ -52,6 +52,14 @@ def test_axe_finds_no_violation(browser, stack, owner, link, look):
         assert violations(page) == []
         if look == "phone":
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.get_by_role("link", name="History").click()
+        expect(page.locator(".found")).to_have_count(4)
+        assert violations(page) == []
+        page.locator(".found .name", has_text="talk").click()
+        expect(page.locator("#log-box")).to_be_visible()
+        assert violations(page) == []
+        if look == "phone":
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
     finally:
         context.close()
         stack.bridge.cancel(job.id)

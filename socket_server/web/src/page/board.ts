@@ -25,6 +25,8 @@ export interface BoardOptions {
   again: (job: string) => void;
   /** Called when a followed job resumes after a reconnect, with whether no event was missed. */
   resumed: (recovered: boolean) => void;
+  /** Show a text as the title of the page. */
+  titled: (text: string) => void;
 }
 
 export class Board {
@@ -330,7 +332,7 @@ export class Board {
     this.#trim();
     const { running } = counted(this.#snapshots);
     const all = running + (this.#pages.left("running") ?? 0);
-    document.title = all ? `${all} running · taskbridge` : "taskbridge";
+    this.#options.titled(all ? `${all} running` : "");
     // Without a connection the state of jobs is unknown, so their clocks stop.
     if (this.#client.state !== "live") return;
     for (const entry of this.#entries.values()) if (!entry.snapshot.ended) this.#changed(entry);

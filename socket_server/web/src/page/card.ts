@@ -17,6 +17,7 @@ import {
   titleOf,
   type TaskRow,
 } from "../view/words.js";
+import { jobHash } from "./address.js";
 import type { Entry } from "./entry.js";
 import { taskIn } from "./flower.js";
 import { logView } from "./log-view.js";
@@ -40,7 +41,7 @@ export function card(entry: Entry, actions: Actions, now: number): TemplateResul
   const only = snapshot.total < 2 ? snapshot.tasks[0] : undefined;
   const held = new Set(only?.steps.map(({ id }) => id));
   return html`<div class="head">
-      <div class="title"><h3 class="name" dir="auto" title=${legible(snapshot.name)}>${name}</h3>
+      <div class="title"><h3 class="name" dir="auto" title=${legible(snapshot.name)}><a href=${jobHash(snapshot.job)}>${name}</a></h3>
         <span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span></div>
       <div class="when">${identity(snapshot, actions.flower)} <span class="time">${time(snapshot, now)}</span></div>
       ${buttons(entry, actions, name)}
@@ -83,7 +84,8 @@ function buttons(entry: Entry, actions: Actions, name: string): TemplateResult |
   return html`<button type="button" class="cancel" ?disabled=${pending} aria-label="${label} ${name}" @click=${() => actions.cancel?.(entry)}>${label}</button>`;
 }
 
-function messages({ snapshot, view, missing, partial }: Entry, now: number): TemplateResult {
+/** Template of what went wrong, and of what is to be said of a job's waiting; `now` in seconds since the epoch. */
+export function messages({ snapshot, view, missing, partial }: Entry, now: number): TemplateResult {
   const wrong = failure(snapshot);
   const refusal = wrong || snapshot.ended ? "" : view.refusal;
   const note = [...hints(snapshot, now), ...notes(snapshot, { missing, partial })].join(" ");
@@ -93,12 +95,14 @@ function messages({ snapshot, view, missing, partial }: Entry, now: number): Tem
     ${note ? html`<p class="note">${note}</p>` : nothing}`;
 }
 
-function pairs(kind: "facts" | "meta", label: string, all: [string, string][]): TemplateResult | typeof nothing {
+/** Template of pairs of texts; nothing if there are none. */
+export function pairs(kind: "facts" | "meta", label: string, all: [string, string][]): TemplateResult | typeof nothing {
   if (!all.length) return nothing;
   return html`<dl class=${kind} aria-label=${label}>${all.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
-function result(value: unknown): TemplateResult | typeof nothing {
+/** Template of a job's result; nothing without one. */
+export function result(value: unknown): TemplateResult | typeof nothing {
   if (value === undefined || value === null) return nothing;
   const found = facts(value);
   if (found) return pairs("facts", "Result", found) as TemplateResult;

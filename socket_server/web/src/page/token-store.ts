@@ -1,16 +1,16 @@
 /** Moves the page's token from the address bar into this tab's session storage. */
+import { fragmentOf, hashOf } from "./address.js";
 
 const KEY = "taskbridge.token";
 
-/** Return the token of `#token=…`, which moves from the URL to the store; else the stored one. */
+/** Return the token of `#token=…` or `#/jobs/<id>?token=…`, which moves from the URL to the store; else the stored one. */
 export function takeToken(): string | null {
-  const hash = new URLSearchParams(location.hash.slice(1));
-  const given = hash.get("token");
+  const fragment = fragmentOf(location.hash);
+  const given = fragment.query.get("token");
   if (given === null) return stored();
   // Removed from the address bar, it does not get into screenshots, bookmarks or copied links.
-  hash.delete("token");
-  const rest = hash.size ? `#${hash}` : "";
-  history.replaceState(history.state, "", location.pathname + location.search + rest);
+  fragment.query.delete("token");
+  history.replaceState(history.state, "", location.pathname + location.search + hashOf(fragment));
   const token = given.trim();
   keep(token);
   return token || null;
