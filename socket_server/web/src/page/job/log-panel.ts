@@ -73,7 +73,7 @@ export class LogPanel {
 
   /** The job is over. */
   end(): void {
-    this.#ended = true;
+    this.#ended = true; // there is nothing to follow any more
   }
 
   draw(): void {
@@ -111,6 +111,7 @@ export class LogPanel {
     setText(byId("log-note-text"), this.#loading ? "Reading the log…" : this.#note);
     byId("log-note").hidden = !this.#loading && !this.#note;
     byId("log-load").hidden = this.#loading;
+    byId("log-following").hidden = this.#ended;
     byId("log-empty").hidden = count > 0 || this.#loading || this.#fault !== "";
     for (const id of ["log-previous", "log-next"]) byId<HTMLButtonElement>(id).disabled = !this.#search.found.length;
   }

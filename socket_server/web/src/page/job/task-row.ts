@@ -10,7 +10,7 @@ import type { TaskRow } from "./task-order.js";
 import type { TimeScale } from "./time-scale.js";
 
 /** Most levels by which a row is indented: a chain of hundreds of tasks is as deep as it is long. */
-const DEEPEST = 12;
+const DEEPEST = 8;
 
 export interface RowLook {
   scale: TimeScale;
