@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from bridge.cli.request import request
 from support.archive import ArchiveStack, Flood, event, new_database, publishing
 from support.wait import until
 
@@ -242,3 +243,38 @@ def test_a_job_that_the_server_has_forgotten_has_its_page_and_its_log(open_page)
     page = open_page("/jobs/job-3")
     expect(page.locator("#job-page .badge").first).to_have_text("succeeded")
     expect(page.locator(".log-row .text")).to_have_text(["line 0 of job-3", "line 1 of job-3"])
+
+
+def test_all_that_a_search_finds_runs_again_once_though_the_button_is_pressed_twice(
+    open_page, stack, tmp_path
+):
+    stack.start_worker()
+    for number in range(5):
+        stack.bridge.enqueue("support.mended", [str(tmp_path), number], owner="ann")
+    stack.bridge.enqueue("support.mended", [str(tmp_path), 9], owner="ann", redact=True)
+    token = stack.token(owner="ann", scope="watch enqueue")
+    asked = {"action": "run_again", "filter": {"state": "failed"}, "preview": True}
+
+    def kept():
+        found = request(stack.bridge, "bulk", asked, token)
+        return (len(found["jobs"]), len(found["refused"])) == (5, 1)
+
+    until(kept, 60, "all to have failed, and the archive to have how they were called")
+    (tmp_path / "mended").touch()
+    page = open_page("/history?state=failed", owner="ann", scope="watch enqueue")
+    page.get_by_role("button", name="Run all again…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("5 jobs will run again, each once.")
+    expect(dialog.get_by_role("listitem")).to_have_count(1)
+    dialog.get_by_role("button", name="Run 5 jobs again").dblclick()
+    expect(dialog).to_contain_text("5 jobs run again.")
+    dialog.get_by_role("button", name="Close").click()
+    runs = until(lambda: len(found := list(tmp_path.glob("run-*"))) >= 5 and found, 30, "all runs")
+    page.goto(f"{stack.url}/#/history?name=support.mended&state=succeeded")
+    expect(rows(page)).to_have_count(5)
+    assert sorted(int(one.name.split("-")[1]) for one in runs) == [0, 1, 2, 3, 4]
+    rows(page).first.locator(".name").click()
+    expect(page.get_by_role("link", name=re.compile("[0-9a-f-]{36}"))).to_be_visible()
+    page.get_by_role("button", name="Run mended again").click()
+    until(lambda: len(list(tmp_path.glob("run-*"))) == 6, 30, "the sixth run")
+    expect(page.locator("#job-page .badge").first).to_have_text("succeeded")

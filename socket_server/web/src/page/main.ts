@@ -1,5 +1,6 @@
 /** Entry point of the page: the live jobs of a token, its history, a page for each job, and a form to start one. */
 import { connect, type Client } from "../client/client.js";
+import type { RequestError } from "../client/errors.js";
 import type { PageAnswer } from "../client/protocol.generated.js";
 import { readToken, type TokenGrant } from "../client/token.js";
 import { barsStyle } from "../view/bars-style.js";
@@ -109,9 +110,16 @@ function go(hash: string, typed: boolean): void {
 
 function pageOf(mine: Session, job: string): JobPage {
   const { client, api, grant } = mine;
-  const again = grant.allows("enqueue") && callOf(job) ? () => void runAgain(job).then(visit) : undefined;
+  const again = async (key: string) => visit(await repeat(mine, job, key));
   const titled = (text: string) => setTitle("job", text);
-  return new JobPage(job, { client, api, grant, flower: () => mine.flower, again, titled });
+  return new JobPage(job, {
+    client,
+    api,
+    grant,
+    flower: () => mine.flower,
+    again: grant.allows("enqueue") ? again : undefined,
+    titled,
+  });
 }
 
 // Scrolls to the job of a link with #job=<id>, as Flower shows to operators.
@@ -150,6 +158,17 @@ async function start(call: Call): Promise<string | null> {
   remember(watched.job, call);
   mine.board.reveal(watched.job);
   return watched.job;
+}
+
+// The server may not have kept how the job was called, and this tab may.
+async function repeat({ client }: Session, job: string, key: string): Promise<string | null> {
+  try {
+    return await client.runAgain(job, key);
+  } catch (error) {
+    const call = (error as RequestError).temporary ? undefined : callOf(job);
+    if (!call) throw error;
+    return start(call);
+  }
 }
 
 async function runAgain(job: string): Promise<string | null> {

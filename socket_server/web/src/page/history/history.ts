@@ -6,6 +6,8 @@ import { historyHash, type Search } from "../address.js";
 import type { Api } from "../api.js";
 import { byId, setNote, setText } from "../dom.js";
 import { VirtualList } from "../virtual-list.js";
+import { actionsFor, type Action } from "./bulk.js";
+import { BulkDialog } from "./bulk-dialog.js";
 import { steered } from "../keys.js";
 import { Results, type Found } from "./results.js";
 import { rowView } from "./row-view.js";
@@ -16,6 +18,12 @@ const AHEAD = 40;
 const PAUSE = 250; // least milliseconds between two drawings for events
 const NO_OWNER = "This token names single jobs and no owner, so it has no history.";
 const AWAY = "The archive does not answer: jobs that the server has forgotten are missing.";
+
+/** The button of each action on all jobs, and the scope that it takes. */
+const BUTTONS: [Action, { id: string; scope: "enqueue" | "cancel" }][] = [
+  ["run_again", { id: "run-all-again", scope: "enqueue" }],
+  ["cancel", { id: "cancel-all", scope: "cancel" }],
+];
 
 export interface HistoryOptions {
   client: Client;
@@ -30,6 +38,7 @@ export class History {
   #results: Results | null = null;
   #form: SearchForm;
   #list: VirtualList;
+  #bulk: BulkDialog;
   #shown = false;
   /** Index of the row that Tab leads to. */
   #current = 0;
@@ -50,7 +59,10 @@ export class History {
       row: (index) => this.#row(index),
       drawn: () => this.#drawn(),
     });
+    this.#bulk = new BulkDialog(options.client, () => this.#again("found-fresh"));
     const { signal } = this.#stop;
+    for (const [action, { id }] of BUTTONS)
+      byId(id).addEventListener("click", () => void this.#openBulk(action), { signal });
     list.addEventListener("keydown", (event) => this.#key(event), { signal });
     list.addEventListener("focusin", (event) => this.#focused(event), { signal });
     for (const id of ["found-retry", "found-fresh", "found-away-retry"])
@@ -90,6 +102,7 @@ export class History {
     clearTimeout(this.#timer);
     clearInterval(this.#clock);
     this.#form.close();
+    this.#bulk.close();
     this.#stop.abort();
     this.#list.close();
   }
@@ -119,6 +132,11 @@ export class History {
     if (button === "found-retry" && results.rows.length) return void results.more();
     this.#search(results.search);
     if (button === "found-fresh") scrollTo({ top: 0, behavior: "instant" });
+  }
+
+  async #openBulk(action: Action): Promise<void> {
+    const newest = this.#results?.rows[0]?.shown.queued_at ?? null;
+    if (this.#results) await this.#bulk.open(action, this.#results.search, newest);
   }
 
   #event(event: JobEvent): void {
@@ -159,11 +177,18 @@ export class History {
     setText(byId("found-status"), this.allowed ? statusOf(results) : NO_OWNER);
     setNote(byId("found-fault-text"), results.fault);
     byId("found-fault").hidden = !results.fault;
+    this.#buttons(results);
     byId("found-away").hidden = !results.away;
     setText(byId("found-away-text"), results.away ? AWAY : "");
     const { size } = this.#fresh;
     byId("found-fresh").hidden = !size;
     setText(byId("found-fresh"), size === 1 ? "1 new job: search again" : `${size} new jobs: search again`);
+  }
+
+  #buttons({ rows, search }: Results): void {
+    const sensible = rows.length ? actionsFor(search) : [];
+    for (const [action, { id, scope }] of BUTTONS)
+      byId(id).hidden = !sensible.includes(action) || !this.#options.grant.allows(scope);
   }
 
   #focused(event: FocusEvent): void {

@@ -4,6 +4,7 @@ import { legible } from "../../client/legible.js";
 import { bars } from "../../view/bars.js";
 import * as format from "../../view/format.js";
 import { badge, text, titleOf } from "../../view/words.js";
+import { jobHash } from "../address.js";
 import { messages, pairs, result } from "../card.js";
 import type { Entry } from "../entry.js";
 import { taskIn } from "../flower.js";
@@ -25,7 +26,7 @@ export function about(entry: Entry, actions: JobActions, now: number): TemplateR
       ${buttons(entry, actions)}</div>
     <dl class="facts" aria-label="About the job">${times(entry, now).map(
       ([name, value]) => html`<div><dt>${name}</dt><dd dir="auto">${value}</dd></div>`,
-    )}${flower(snapshot, actions.flower)}</dl>
+    )}${repeats(snapshot)}${flower(snapshot, actions.flower)}</dl>
     <div class="bars">${bars(snapshot)}</div>
     ${snapshot.ended ? nothing : plot(throughput, snapshot.bars[0])}
     ${messages(entry, now)}
@@ -41,7 +42,7 @@ function buttons({ snapshot, view }: Entry, { cancel, again }: JobActions): Temp
   const name = titleOf(snapshot);
   if (snapshot.ended)
     return again
-      ? html`<button type="button" class="again" aria-label="Run ${name} again" @click=${again}>Run again</button>`
+      ? html`<button type="button" class="again" ?disabled=${view.asked} aria-label="Run ${name} again" @click=${again}>Run again</button>`
       : nothing;
   if (!cancel) return nothing;
   const pending = view.asked || snapshot.state === "cancelling";
@@ -64,6 +65,11 @@ function times({ snapshot }: Entry, now: number): [name: string, text: string][]
     [snapshot.ended ? "took" : "runs for", took],
   ];
   return all.filter(([, value]) => value !== "");
+}
+
+function repeats({ again_of: old }: Entry["snapshot"]): TemplateResult | typeof nothing {
+  if (!old) return nothing;
+  return html`<div><dt>repeats</dt><dd><a href=${jobHash(old)}>${legible(old)}</a></dd></div>`;
 }
 
 // The job's id is one in Flower only if it is the id of a task, which it need not be in a canvas.

@@ -9,7 +9,8 @@ import { badge, titleOf } from "../../view/words.js";
 import type { Api } from "../api.js";
 import { byId, setNote, setText } from "../dom.js";
 import { Entry } from "../entry.js";
-import { about } from "./about.js";
+import { newKey } from "../idempotency-key.js";
+import { about, type JobActions } from "./about.js";
 import { JobTasks, type TasksFound } from "./job-tasks.js";
 import { LogPanel } from "./log-panel.js";
 import { TaskPanel } from "./task-panel.js";
@@ -24,8 +25,8 @@ export interface JobPageOptions {
   grant: TokenGrant;
   /** Returns Flower's URL, if there is one. */
   flower: () => string | undefined;
-  /** Start the job again; undefined where that is not possible. */
-  again: (() => void) | undefined;
+  /** Run the job again, once for a key, and show the new one; undefined where that is not allowed. */
+  again: ((key: string) => Promise<void>) | undefined;
   /** Show a text as the title of the page. */
   titled: (text: string) => void;
 }
@@ -38,6 +39,8 @@ export class JobPage {
   #tasks = new JobTasks();
   #taskPanel: TaskPanel;
   #log: LogPanel;
+  /** Pressed twice, "Run again" runs the job once. */
+  #key = newKey();
   #fault = "";
   #tasksFault = "";
   #frame = 0;
@@ -104,6 +107,7 @@ export class JobPage {
 
   // What of the tasks did not arrive as an event is in the server's list.
   #over(): void {
+    this.#entry.view.asked = false;
     this.#log.end();
     void this.#list();
   }
@@ -151,6 +155,16 @@ export class JobPage {
     this.#request();
   }
 
+  async #again(): Promise<void> {
+    const { view } = this.#entry;
+    view.asked = true;
+    this.#fault = "";
+    this.#request();
+    await this.#options.again?.(this.#key).catch((error: Error) => (this.#fault = error.message));
+    view.asked = false;
+    this.#request();
+  }
+
   #request(): void {
     if (this.#frame || this.#stop.signal.aborted) return;
     const due = performance.now() - this.#drawn > PAUSE;
@@ -159,6 +173,15 @@ export class JobPage {
       if (due) this.#draw();
       else this.#request();
     });
+  }
+
+  get #actions(): JobActions {
+    const { grant, flower, again } = this.#options;
+    return {
+      cancel: grant.allows("cancel") ? () => void this.#cancel() : undefined,
+      again: again ? () => void this.#again() : undefined,
+      flower: flower(),
+    };
   }
 
   #draw(): void {
@@ -170,15 +193,12 @@ export class JobPage {
     byId("job-asking").hidden = known || this.#fault !== "";
     byId("job-log").hidden = !known;
     if (!known) return;
-    if (snapshot.ended) this.#entry.view.asked = false;
     const title = titleOf(snapshot);
     this.#log.title = title;
     setText(byId("job-title"), title);
     this.#options.titled(`${title}, ${badge(snapshot)}`);
     byId("job-page").dataset["state"] = snapshot.state;
-    const { grant, flower, again } = this.#options;
-    const cancel = grant.allows("cancel") ? () => void this.#cancel() : undefined;
-    render(html`${about(this.#entry, { cancel, again, flower: flower() }, now)}`, byId("job-about"));
+    render(html`${about(this.#entry, this.#actions, now)}`, byId("job-about"));
     this.#taskPanel.draw(now, snapshot.done, snapshot.total);
     this.#log.draw();
   }
