@@ -275,6 +275,6 @@ def test_all_that_a_search_finds_runs_again_once_though_the_button_is_pressed_tw
     assert sorted(int(one.name.split("-")[1]) for one in runs) == [0, 1, 2, 3, 4]
     rows(page).first.locator(".name").click()
     expect(page.get_by_role("link", name=re.compile("[0-9a-f-]{36}"))).to_be_visible()
-    page.get_by_role("button", name="Run mended again").click()
+    page.get_by_role("button", name="Run again", exact=True).click()
     until(lambda: len(list(tmp_path.glob("run-*"))) == 6, 30, "the sixth run")
     expect(page.locator("#job-page .badge").first).to_have_text("succeeded")

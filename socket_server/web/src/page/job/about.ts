@@ -3,7 +3,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../../client/legible.js";
 import { bars } from "../../view/bars.js";
 import * as format from "../../view/format.js";
-import { badge, text, titleOf } from "../../view/words.js";
+import { badge, text } from "../../view/words.js";
 import { jobHash } from "../address.js";
 import { messages, pairs, result } from "../card.js";
 import type { Entry } from "../entry.js";
@@ -39,15 +39,14 @@ export function about(entry: Entry, actions: JobActions, now: number): TemplateR
 }
 
 function buttons({ snapshot, view }: Entry, { cancel, again }: JobActions): TemplateResult | typeof nothing {
-  const name = titleOf(snapshot);
   if (snapshot.ended)
     return again
-      ? html`<button type="button" class="again" ?disabled=${view.asked} aria-label="Run ${name} again" @click=${again}>Run again</button>`
+      ? html`<button type="button" class="again" ?disabled=${view.asked} @click=${again}>Run again</button>`
       : nothing;
   if (!cancel) return nothing;
   const pending = view.asked || snapshot.state === "cancelling";
   const label = pending ? "Cancelling…" : "Cancel";
-  return html`<button type="button" class="cancel" ?disabled=${pending} aria-label="${label} ${name}" @click=${cancel}>${label}</button>`;
+  return html`<button type="button" class="cancel" ?disabled=${pending} @click=${cancel}>${label}</button>`;
 }
 
 function times({ snapshot }: Entry, now: number): [name: string, text: string][] {
