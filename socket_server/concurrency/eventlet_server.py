@@ -58,6 +58,7 @@ def serve(listener: socket.socket, site: Site) -> Callable[[], None]:
         debug=False,
         log_output=False,
         protocol=Protocol,
+        minimum_chunk_size=0,  # eventlet keeps 4 KiB back: an event stream's next event may be late
     )
     return door.close
 

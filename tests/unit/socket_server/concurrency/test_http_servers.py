@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -53,6 +54,8 @@ class Detached:
 
 
 DETACHED_ONES: list[Detached] = []
+#: Bodies of answers that are made while they are read.
+PIECES: list[Iterator[bytes]] = []
 
 
 def application(environ, start_response):
@@ -64,6 +67,9 @@ def application(environ, start_response):
         return []
     if environ["PATH_INFO"] == "/error":
         raise RuntimeError("of the application")
+    if environ["PATH_INFO"] == "/pieces":
+        start_response("200 OK", [])
+        return PIECES[-1]
     if environ["PATH_INFO"] == "/refused":
         environ[HANG_UP]()
     body = environ["wsgi.url_scheme"].encode()
@@ -117,6 +123,27 @@ def test_requests_of_one_connection_are_answered_and_it_leaves_the_gate(served):
     assert answer.count(b"200 OK") == 2
     assert answer.endswith(b"http")
     until(lambda: served.library.sleep(0.005) or not served.gate.inside, 5, "its end")
+
+
+def test_each_piece_of_an_answer_is_sent_before_the_next_one_is_made(served):
+    received = []
+
+    def pieces():
+        yield b"first"
+        until(lambda: served.library.sleep(0.005) or b"first" in b"".join(received), 10, "it")
+        yield b"last"
+
+    def read():
+        with socket.create_connection(served.address, timeout=20) as connection:
+            connection.sendall(LAST.replace(b"/ ", b"/pieces ", 1))
+            while piece := connection.recv(65536):
+                received.append(piece)
+
+    PIECES.append(pieces())
+    thread = threading.Thread(target=read)
+    thread.start()
+    until(lambda: served.library.sleep(0.005) or not thread.is_alive(), 20, "the answer")
+    assert b"last" in b"".join(received)
 
 
 def test_a_connection_that_the_gate_does_not_admit_is_ended_without_a_word(served):
