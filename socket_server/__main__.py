@@ -30,6 +30,7 @@ from bridge.settings import Settings  # noqa: E402
 from socket_server.app import SocketServer, new_server  # noqa: E402
 from socket_server.concurrency.patching import server_of  # noqa: E402
 from socket_server.concurrency.wsgi import Site  # noqa: E402
+from socket_server.limits.silence import limit_silence  # noqa: E402
 from socket_server.observability import logs  # noqa: E402
 
 __all__ = ["main", "serve"]
@@ -129,7 +130,7 @@ def _open(server: SocketServer, settings: Settings) -> Callable[[], None]:
     most = settings.max_connections + SPARE
     clients = Site(server.wsgi.__call__, most, server.gate, certificate)
     try:
-        close = serve_site(_listen(settings.host, settings.port), clients)
+        close = serve_site(_listen(settings, settings.port), clients)
     except OSError as error:  # ssl.SSLError is one
         if certificate is None:
             raise
@@ -137,14 +138,15 @@ def _open(server: SocketServer, settings: Settings) -> Callable[[], None]:
         raise SettingsError(reason) from None
     if settings.health_port:
         health = Site(server.health, HEALTH_CONNECTIONS)
-        serve_site(_listen(settings.host, settings.health_port), health)
+        serve_site(_listen(settings, settings.health_port), health)
     return close
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket()
+def _listen(settings: Settings, port: int) -> socket.socket:
+    host, listener = settings.host, socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    limit_silence(listener, settings)
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)

@@ -19,12 +19,14 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from bridge.errors import SettingsError
 from bridge.protocol.error_codes import error_object
+from bridge.settings import Settings
 from socket_server.connection.bounded_socket import SOCKETS, WSGIObject
 from socket_server.connection.guard_middleware import (
     answer_with,
     is_event_stream,
     is_websocket,
 )
+from socket_server.limits.silence import limit_silence
 
 __all__ = ["NO_WEBSOCKETS", "SOCKET_IO", "Host", "check_start"]
 
@@ -80,11 +82,12 @@ class Host:
     Args:
         app: WSGI application with Socket.IO.
         mode: async mode of python-socketio.
-        polling: whether the application offers long polling.
+        settings: whether the application offers long polling; limits of connections.
     """
 
-    def __init__(self, app: WSGIObject, mode: str, polling: bool) -> None:
-        self._app, self._mode, self._polling = app, mode, polling
+    def __init__(self, app: WSGIObject, mode: str, settings: Settings) -> None:
+        self._app, self._mode, self._settings = app, mode, settings
+        self._polling = "polling" in settings.transports
         self._told = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -94,8 +97,8 @@ class Host:
             secure = environ.get("HTTPS", "").lower() in ("on", "1")
             environ["wsgi.url_scheme"] = "https" if secure else "http"
         start = _without_hop_by_hop(start_response)
-        websocket = is_websocket(environ)
-        stays = is_event_stream(environ) or environ.get("PATH_INFO", "").startswith(SOCKET_IO)
+        websocket, stream = is_websocket(environ), is_event_stream(environ)
+        stays = stream or environ.get("PATH_INFO", "").startswith(SOCKET_IO)
         if not stays:
             environ[NO_WEBSOCKETS] = self._flaw(environ, websocket=True)
         elif (flaw := self._flaw(environ, websocket)) is not None:
@@ -104,6 +107,9 @@ class Host:
             return answer_with("501 Not Implemented", body=body, type="application/json")(start)
         elif websocket and _uwsgi() is not None:
             return self._over_uwsgi(environ, start)
+        elif stream and _uwsgi() is not None:
+            with _uwsgi_socket() as connection:
+                limit_silence(connection, self._settings)
         return self._app(environ, start)
 
     def _flaw(self, environ: WSGIEnvironment, websocket: bool) -> str | None:

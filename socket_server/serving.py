@@ -89,8 +89,7 @@ class Application:
         #: The socket server; namespaces of an application's own can be registered on its ``sio``.
         self.server = server
         self._wsgi_app, self._prefix = wsgi_app, "/" + prefix.strip("/")
-        polling = "polling" in server.bridge.settings.transports
-        self._own = Host(server.wsgi, server.sio.eio.async_mode, polling)
+        self._own = Host(server.wsgi, server.sio.eio.async_mode, server.bridge.settings)
         self._started: int | None = None
         self._starting = threading.Lock()
 

@@ -12,6 +12,7 @@ from wsgiref.types import WSGIEnvironment
 
 from bridge.settings import Settings
 from socket_server.limits.addresses import AddressLimits, Proxies, counted_as
+from socket_server.limits.silence import limit_silence
 from socket_server.observability.metrics import hit
 
 __all__ = ["ConnectionLimits", "Peer", "key_of"]
@@ -112,6 +113,7 @@ class ConnectionLimits:
         if (visit := self._visits.get(key)) is not None:
             visit.deadline = deadline
         elif (connection := _accepted(environ)) is not None:
+            limit_silence(connection, self._settings)
             self._visits[key] = Visit(None, connection, deadline, admitted=False)
 
     def end(self, key: Hashable, *, last: bool = False) -> None:

@@ -107,7 +107,7 @@ class Stack:
         if self.mode in OWN_SERVERS:
             return [sys.executable, "-m", "socket_server"]
         kind = {"threading": ["gthread", "--threads=200"], "gevent": ["gevent"]}[self.mode]
-        options = [f"--bind=127.0.0.1:{self.port}", "--worker-class", *kind]
+        options = [f"--bind={self.settings.host}:{self.port}", "--worker-class", *kind]
         return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 
     def start_worker(self, *arguments: str, app: str = WORKER, **variables: str) -> Process:

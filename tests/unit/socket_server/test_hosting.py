@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from bridge import Settings
 from bridge.errors import SettingsError
 from socket_server.hosting import NO_WEBSOCKETS, Host, check_start
 
 GUNICORN = {"SERVER_SOFTWARE": "gunicorn/27", "gunicorn.socket": None, "wsgi.multithread": True}
+POLLING = Settings(transports=("websocket", "polling"))
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def ask(environ, *, path="/socket.io/", websocket=False, mode="threading", host=
     def start(status, headers):
         answer.update(status=status, headers=dict(headers))
 
-    host = host or Host(serve, mode, polling=True)
+    host = host or Host(serve, mode, POLLING)
     body = b"".join(host(environ, start))
     return answer["status"], answer["headers"], body, environ
 
@@ -112,7 +115,7 @@ def test_a_web_server_that_gives_the_socket_serves_websockets(environ, mode):
 
 
 def test_one_that_does_not_is_refused_once_in_the_log_with_what_to_use(caplog):
-    host = Host(serve, "threading", polling=False)
+    host = Host(serve, "threading", Settings())
     environ = {"SERVER_SOFTWARE": "waitress", "wsgi.multithread": True}
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
@@ -151,3 +154,14 @@ def test_one_request_at_a_time_is_too_few_for_any_client(websocket):
     assert b"gunicorn/27 serves one request at a time" in body
     assert ask(environ, path="/")[2] == b"served"
     assert ask(GUNICORN, path="/")[3][NO_WEBSOCKETS] is None
+
+
+def test_an_event_stream_over_uwsgi_ends_once_its_client_acknowledges_nothing(uwsgi):
+    uwsgi(threads=b"2")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        connection, _ = listener.accept()
+        with client, connection:
+            sys.modules["uwsgi"].connection_fd = connection.fileno
+            assert ask({"wsgi.multithread": True}, path="/api/jobs/j/events")[0] == "200 OK"
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000

@@ -256,7 +256,10 @@ def test_an_answer_that_fails_is_over():
 
 
 class Accepted(Connection):
-    """A connection that gunicorn has accepted."""
+    """A connection that gunicorn has accepted, on a Unix socket."""
+
+    def setsockopt(self, *option):
+        raise OSError
 
 
 def test_a_connection_that_gunicorn_accepted_is_known_while_it_has_a_request(clock):
