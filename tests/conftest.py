@@ -111,7 +111,7 @@ def _processes(fixtures):
 
 @pytest.fixture(autouse=True)
 def _frames_are_as_the_schema_says(request):
-    """Fail a test whose clients got from a server what the schema of the protocol does not have."""
+    """Fail a test with a frame between a client and a server that the protocol's schema lacks."""
     frames.FLAWS.clear()
     yield
     # Unit tests have servers of their own making.
@@ -229,6 +229,7 @@ def browser(chromium):
     expect.set_options(timeout=SOON)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        frames.check_browser(browser)
         yield browser
         browser.close()
 

@@ -1,4 +1,4 @@
-"""Compares every frame that this process's clients get with the schema of the protocol.
+"""Compares every frame of this process's clients, and of its browsers, with the protocol's schema.
 
 A frame whose shape (fields, types of values, enumerated values) was found right is not compared
 again: the schema says nothing else of it. A frame costs microseconds then.
@@ -15,7 +15,15 @@ from socketio import packet
 from bridge.protocol import frames
 from support.wire import event_flaws, flaws
 
-__all__ = ["FLAWS", "check", "check_text", "install"]
+__all__ = [
+    "FLAWS",
+    "check",
+    "check_browser",
+    "check_sent_text",
+    "check_text",
+    "install",
+    "was_right",
+]
 
 #: Found since a test began.
 FLAWS: list[str] = []
@@ -34,7 +42,7 @@ ANSWERS = {
     "state": "CancelAnswer",
     "snapshot": "WatchAnswer",
 }
-_right: set[Hashable] = set()
+_right: set[tuple[str, Hashable]] = set()
 
 
 def install() -> None:
@@ -66,6 +74,36 @@ def check_text(text: str) -> None:
         packet.Packet(encoded_packet=text[1:])
 
 
+def check_browser(browser: Any) -> None:
+    """Compare what the pages of a browser of Playwright's get and send over WebSockets."""
+    make = browser.new_context
+
+    def new_context(**options: Any) -> Any:
+        context = make(**options)
+        context.on("page", lambda page: page.on("websocket", _check_websocket))
+        return context
+
+    browser.new_context = new_context
+
+
+def _check_websocket(websocket: Any) -> None:
+    websocket.on("framereceived", check_text)
+    websocket.on("framesent", check_sent_text)
+
+
+def check_sent_text(text: str) -> None:
+    """Compare an Engine.IO message that a client has sent, if it is a request."""
+    if not text.startswith("42/jobs,"):
+        return
+    one = packet.Packet(encoded_packet=text[1:])
+    name, *payload = one.data
+    if name not in frames.REQUESTS:
+        FLAWS.append(f"{name}: there is no such request")
+        return
+    for part in payload:
+        check(frames.REQUESTS[name][0].__name__, part)
+
+
 def check(kind: str, value: Any) -> None:
     """Compare a value with a type of the protocol; what is wrong is added to ``FLAWS``."""
     if "OLD_SERVER" in os.environ or (shape := (kind, _shape(value))) in _right:
@@ -74,6 +112,11 @@ def check(kind: str, value: Any) -> None:
     FLAWS.extend(found)
     if not found:
         _right.add(shape)
+
+
+def was_right(kind: str) -> bool:
+    """Whether a value of a type was found right since this process began."""
+    return any(found == kind for found, _ in _right)
 
 
 def _shape(value: Any, name: str = "") -> Hashable:

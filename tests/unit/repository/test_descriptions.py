@@ -7,6 +7,8 @@ import re
 import sys
 import time
 from functools import cache
+from inspect import getsource
+from textwrap import dedent
 
 import pytest
 from jsonschema import Draft7Validator
@@ -17,6 +19,8 @@ from bridge import tokens
 from bridge.protocol import frames as tables
 from bridge.protocol.event import Event
 from bridge.protocol.json_types import JobEvent, SnapshotData
+from bridge.protocol.snapshot import Snapshot
+from bridge.protocol.task_state import TaskState
 from support import frames
 from support.lone_server import SECRET, new_lone_server
 from support.process import ROOT
@@ -122,6 +126,36 @@ def test_a_field_that_is_renamed_in_the_code_is_found_in_the_frames(field, monke
         "events": [renamed(event, field) for event in whole["events"]],
     }
     frames.check("WatchAnswer", wrong)
+    assert found
+
+
+@pytest.mark.parametrize("text", ['["watch",{"jab":"j"}]', '["jobs",{"limit":"1"}]', '["look",{}]'])
+def test_a_request_that_the_schema_does_not_have_is_found(text, monkeypatch):
+    monkeypatch.setattr(frames, "FLAWS", found := [])
+    frames.check_sent_text('42/jobs,1["watch",{"job":"j"}]')
+    assert found == []
+    frames.check_sent_text(f"42/jobs,1{text}")
+    assert found
+
+
+#: Functions that make parts of frames.
+MAKERS = (Event.encode, Snapshot._fixed, TaskState.encode)
+MUTANTS = {
+    f"{one.__qualname__}: {name}": (one, name)
+    for one in MAKERS
+    for name in re.findall(r'"(\w+)":', getsource(one))
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_field_that_is_renamed_in_the_code_is_found_in_what_it_makes(mutant, monkeypatch):
+    function, field = MUTANTS[mutant]
+    text = dedent(getsource(function)).replace(f'"{field}":', f'"{field}_":')
+    exec(text, function.__globals__, made := {})
+    owner = function.__globals__[function.__qualname__.partition(".")[0]]
+    monkeypatch.setattr(owner, function.__name__, made[function.__name__])
+    monkeypatch.setattr(frames, "FLAWS", found := [])
+    frames.check("WatchAnswer", frame.__wrapped__())
     assert found
 
 
