@@ -15,6 +15,7 @@ ASYNC_MODES = ("eventlet", "gevent")
 NEEDS = {
     "client": ("client", {"websocket-client": "websocket"}),
     "asyncio": ("asyncio", {"aiohttp": "aiohttp"}),
+    "notebook": ("notebook", {"anywidget": "anywidget", "traitlets": "traitlets"}),
     "cli": ("cli", {"click": "click", "honcho": "honcho", "rich": "rich"}),
     "server": (
         "server",

@@ -8,10 +8,13 @@ import time
 import uuid
 
 import pytest
-from flask import Flask, request
+from flask import Flask, Response, request
 from playwright.sync_api import expect
 from werkzeug.serving import make_server
 
+from bridge.notebook import JobWidget
+from bridge.notebook.job_widget import SCRIPT
+from support import frames
 from support.axe import violations
 from support.ports import free_port
 from support.stack import Stack
@@ -22,6 +25,16 @@ PAGE = """<!doctype html>
 <script type="module" src="{server}/static/job-progress.js"></script></head>
 <body><main><h1>Your import</h1><job-progress job="{job}" token="{token}"></job-progress></main>
 </body></html>"""
+#: A page that shows a widget, as a host of anywidget does: with a model of the widget's state.
+NOTEBOOK = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>A notebook</title></head>
+<body><main><h1>A notebook</h1><div id="output"></div></main>
+<script type="module">
+import widget from "/widget.js";
+const state = await (await fetch("/state.json")).json();
+const model = { get: (name) => state[name] };
+window.end = await widget.render({ model, el: document.getElementById("output") });
+</script></body></html>"""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +57,14 @@ def stack(rabbitmq, tmp_path_factory, origin):
 
 
 @pytest.fixture(scope="module")
-def application(stack, origin):
-    """A Flask application with one page, which is told what to show."""
+def widgets():
+    """The widgets of the application's notebook, which shows the last one."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def application(stack, origin, widgets):
+    """A Flask application with a page that is told what to show, and one that is a notebook."""
     flask = Flask("application")
 
     @flask.get("/")
@@ -53,6 +72,9 @@ def application(stack, origin):
         told = {name: request.args.get(name, "") for name in ("job", "token")}
         return PAGE.format(server=stack.url, dir=request.args.get("dir", "ltr"), **told)
 
+    flask.get("/notebook", endpoint="notebook")(lambda: NOTEBOOK)
+    flask.get("/widget.js", endpoint="script")(lambda: Response(SCRIPT, mimetype="text/javascript"))
+    flask.get("/state.json", endpoint="state")(lambda: widgets[-1].get_state())
     flask.get("/favicon.ico")(lambda: ("", 204))
     server = make_server("127.0.0.1", int(origin.rpartition(":")[2]), flask, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -83,6 +105,7 @@ def test_one_tag_and_one_element_show_a_job_to_its_end(shown):
     expect(element.locator("[part=state]")).to_have_text("succeeded")
     expect(bar).to_have_attribute("aria-valuenow", "200")
     expect(element.get_by_role("status")).to_have_text("work succeeded")
+    assert frames.was_right("WatchRequest"), "what Chromium sends is compared with the schema"
 
 
 @pytest.mark.parametrize("task", ["support.work", "support.fail"])
@@ -175,3 +198,31 @@ def test_a_page_of_an_origin_that_the_server_does_not_know_is_not_let_in(page, s
 def test_the_server_s_own_page_is_let_in_beside_the_listed_origins(page, stack):
     page.goto(f"{stack.url}/#token={stack.token(owner='me')}")
     expect(page.locator("#connection")).to_have_text("Live")
+
+
+def test_a_widget_shows_a_job_in_a_notebook_and_cancels_it(page, stack, application, widgets):
+    job = stack.bridge.enqueue("support.work", [60.0], owner="me")
+    widgets.append(JobWidget(job, label="my export", lines=1))
+    page.goto(f"{application}/notebook")
+    element = page.locator("#output job-progress")
+    expect(element.locator("[part=name]")).to_have_text("my export")
+    expect(element.get_by_role("progressbar", name="work")).to_be_visible()
+    element.get_by_role("button", name="Cancel my export").click()
+    expect(element.locator("[part=state]")).to_have_text("cancelled")
+    page.evaluate("window.end()")
+    expect(page.locator("job-progress")).to_have_count(0)
+
+
+def test_a_widget_whose_server_cannot_be_reached_says_where_it_was_looked_for(
+    browser, stack, application, widgets
+):
+    url = f"http://127.0.0.1:{free_port()}"
+    widgets.append(JobWidget("a-job", bridge=stack.bridge, url=f"{url}/"))
+    context = browser.new_context()  # the browser reports the refused connection itself
+    try:
+        page = context.new_page()
+        page.goto(f"{application}/notebook")
+        told = f"This browser cannot reach the taskbridge server at {url}."
+        expect(page.locator("#output")).to_have_text(told)
+    finally:
+        context.close()

@@ -42,7 +42,7 @@ LAYERS = {
         ["durable"],
         ["application"],
         ["worker"],
-        ["cli", "testing"],
+        ["cli", "testing", "notebook"],
         ["__init__"],
     ],
     "socket_server": [
