@@ -30,9 +30,9 @@ GIVE_UP = 6.0
 #: Seconds until a store that has failed is tried again.
 AGAIN = 1.0
 #: The end of an attempt waits for its last state: seconds at least and at most, and the share of
-#: its duration in between. The end of a task that has succeeded waits for half of that share, and a
-#: tenth of a second at most.
-LEAST_WAIT, SHARE = 0.5, 0.01
+#: its duration in between. The end of a task that has succeeded waits for half of that share, and
+#: ``CLEAR_WAIT`` at most, where the store is quick.
+LEAST_WAIT, SHARE, CLEAR_WAIT = 0.5, 0.01, 0.1
 
 SILENT = "the store does not answer"
 NOTHING: JSONObject = {}
@@ -84,7 +84,7 @@ class Checkpoints:
             self._storing.tell(f"a state {error}")
             return False
         self._count = seq = self._count + 1
-        self._slot = Slot(seq, text, time.time())
+        self._slot = (seq, text, time.time())
         if seq == 1:
             _keeper.add(self._place.key, self.keep_storing)
         return True
@@ -109,7 +109,7 @@ class Checkpoints:
     def keep_storing(self) -> None:
         """Have the newest state stored, if it is time; never waits."""
         slot, call, now = self._slot, self._call, time.monotonic()
-        if slot is None or slot.seq <= self._storing.stored or self._storing.off:
+        if slot is None or slot[0] <= self._storing.stored or self._storing.off:
             return
         if call is not None and not call.done:
             if now >= self._called_at + PATIENCE:
@@ -130,11 +130,11 @@ class Checkpoints:
         slot = self._slot
         if slot is None or self._storing.off:
             return False
-        if slot.seq > self._storing.stored:
+        if slot[0] > self._storing.stored:
             wait = max(LEAST_WAIT, min(PATIENCE, self._hundredth)) if within is None else within
             if not self._await(self._offer(), wait):
                 self._storing.tell(SILENT)
-        return slot.seq <= self._storing.stored
+        return slot[0] <= self._storing.stored
 
     def end(self, *, keep: bool) -> None:
         """End the attempt.
@@ -150,9 +150,10 @@ class Checkpoints:
         off, self._storing.off = self._storing.off, True
         under_way = self._call is not None and not self._call.done
         if not off and (self._storing.stored or self._storing.before or under_way):
-            self._await(
-                self._place.calls().offer(self._storing.clear), min(0.1, self._hundredth / 2)
-            )
+            call = self._place.calls().offer(self._storing.clear)
+            # A slow store would clear nothing in that time: it does so later, if the process lives.
+            if self._storing.is_quick and not under_way:
+                self._await(call, min(CLEAR_WAIT, self._hundredth / 2))
 
     @property
     def _hundredth(self) -> float:

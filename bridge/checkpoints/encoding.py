@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from json import encoder
+from typing import TypeAlias
 
 from bridge.checkpoints.records import MAX_STATE_BYTES
 from bridge.protocol.event import finite_json
@@ -11,23 +12,26 @@ from bridge.protocol.nesting import MAX_DEPTH, is_deep, may_be_deep
 
 __all__ = ["encoded"]
 
+#: Returns the parts of a value's JSON; the second argument is the level at which it begins.
+Encode: TypeAlias = Callable[[object, int], Iterable[str]]
+
 
 def _refuse(value: object) -> object:
     raise TypeError(f"that is not JSON is not stored: it has a {type(value).__name__}")
 
 
-def _quick() -> Callable[[object], str]:
+def _quick() -> Encode:
     """Return an encoder that is made once: ``json`` makes one a call, in twice the time."""
     try:
         make, quote = vars(encoder)["c_make_encoder"], encoder.encode_basestring_ascii
-        encode = make(None, _refuse, quote, None, ":", ",", False, False, False)
+        encode: Encode = make(None, _refuse, quote, None, ":", ",", False, False, False)
         assert "".join(encode({"a": [1]}, 0)) == '{"a":[1]}'
     except Exception:  # noqa: BLE001 - another Python's, or none, as in PyPy
-        return finite_json
-    return lambda value: "".join(encode(value, 0))
+        return lambda value, _: (finite_json(value),)
+    return encode
 
 
-_encode = _quick()
+_parts = _quick()
 
 
 def encoded(state: object) -> str:
@@ -38,7 +42,7 @@ def encoded(state: object) -> str:
             more than ``MAX_DEPTH`` levels deep, or takes more than 64 KiB.
     """
     try:
-        text = _encode(state)
+        text = "".join(_parts(state, 0))
     except RecursionError:
         raise ValueError(f"nested over {MAX_DEPTH} levels deep is not stored") from None
     except ValueError:

@@ -1,4 +1,4 @@
-"""``checkpoints_of``: the checkpoints of a task that a worker is about to run."""
+"""The checkpoints of a task that a worker is about to run, or whose process was ended."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from bridge.checkpoints.attempt import Checkpoints
 from bridge.checkpoints.records import Store, fences_of
 from bridge.checkpoints.stores import store_in
-from bridge.checkpoints.storing import Place
+from bridge.checkpoints.storing import Place, clear
 from bridge.protocol.json_types import JSONObject
 from bridge.results.bounded_calls import bounded_calls_for
 from bridge.settings import Settings
 from bridge.untyped import CeleryApp
 
-__all__ = ["checkpoints_of", "store_application"]
+__all__ = ["checkpoints_of", "clear_checkpoint", "store_application"]
 
 
 def checkpoints_of(
@@ -38,19 +38,49 @@ def checkpoints_of(
         former: id of the task of an earlier job whose checkpoint the first execution goes on from,
             and a later one that finds none of its own; default None for none.
     """
+    place, fences = _place(app, task, execution, settings, former), fences_of(execution)
+    # A first execution that goes on from another job's asks the store as a later one does.
+    fences = fences if former is None else fences._replace(first=False)
+    return Checkpoints(place, fences, share, complain)
+
+
+def clear_checkpoint(
+    app: CeleryApp, task: str, execution: JSONObject, settings: Settings, *, begun: bool
+) -> None:
+    """Let the checkpoint of a task be removed that does not run again; never waits.
+
+    For a worker's parent, after it has ended the process of a task: the task's own process removes
+    the checkpoint otherwise.
+
+    Args:
+        app: the task's application.
+        task: id of the task.
+        execution: see :func:`checkpoints_of`.
+        settings: see :func:`checkpoints_of`.
+        begun: whether the execution has begun; a first one that has not has stored nothing.
+    """
+    fences = fences_of(execution)
+    if begun or not fences.first:
+        place = _place(app, task, execution, settings)
+        place.calls().offer(lambda: clear(place, fences.newer - 1, first=fences.first))
+
+
+def _place(
+    app: CeleryApp,
+    task: str,
+    execution: JSONObject,
+    settings: Settings,
+    former: str | None = None,
+) -> Place:
     replaced = execution.get("replaced", 0)
     # A task that has replaced another one has its id, and begins anew.
     key = f"{task}-{replaced}" if replaced else task
-    place = Place(
+    return Place(
         key,
         lambda: _store(app, settings),
         lambda: bounded_calls_for(store_application(app, settings), "checkpoints"),
         former,
     )
-    fences = fences_of(execution)
-    # A first execution that goes on from another job's asks the store as a later one does.
-    fences = fences if former is None else fences._replace(first=False)
-    return Checkpoints(place, fences, share, complain)
 
 
 def _store(app: CeleryApp, settings: Settings) -> Store | None:

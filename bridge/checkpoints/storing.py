@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bridge.checkpoints.records import Fences, Record, Saved, Store, body_of, saved_of
 from bridge.results.bounded_calls import BoundedCalls
 
-__all__ = ["Place", "Slot", "Storing"]
+__all__ = ["Place", "Slot", "Storing", "clear"]
 
 logger = logging.getLogger(__name__)
 
 #: Times as long as a store took, until the next one, and seconds at most: storing takes a tenth of
 #: the time, where the store is quick.
 REST, LONGEST_REST = 9.0, 1.0
+#: Seconds that a call to a quick store takes at most.
+QUICK = 0.1
 
 
 class Place(NamedTuple):
@@ -31,12 +33,9 @@ class Place(NamedTuple):
     former: str | None = None
 
 
-class Slot(NamedTuple):
-    """A state that was not stored yet."""
-
-    seq: int
-    text: str
-    at: float
+#: A state that was not stored yet: its number, its JSON and its time. It is a plain tuple, since a
+#: task may make one in each step: a named one takes a third of a microsecond more.
+Slot: TypeAlias = tuple[int, str, float]
 
 
 class Storing:
@@ -70,27 +69,32 @@ class Storing:
         self.off = False
         #: Time at which the next state is to be stored, in monotonic seconds.
         self.due = 0.0
+        #: Whether the last call took less than ``QUICK`` seconds and did not fail.
+        self.is_quick = True
 
     def store(self, slot: Slot | None) -> None:
         """Store a state, unless a newer one of the attempt is stored."""
         try:
             self._store(slot)
         except Exception as error:  # noqa: BLE001 - whatever a store raises
+            self.is_quick = False
             self.tell(str(error) or type(error).__name__)
 
     def _store(self, slot: Slot | None) -> None:
-        if slot is None or slot.seq <= self.stored or self.off:
+        if slot is None or slot[0] <= self.stored or self.off:
             return
         store = self._found()
         if store is None or (self.fence is None and not self._take_over(store)):
             return
         assert self.fence is not None
-        began, body = time.monotonic(), body_of(slot.text, slot.at, self._share())
-        if not store.save(self._place.key, Record(self.fence, slot.seq, body)):
+        seq, text, at = slot
+        began, body = time.monotonic(), body_of(text, at, self._share())
+        if not store.save(self._place.key, Record(self.fence, seq, body)):
             self._be_outdone()
             return
-        self.stored, self.saved_at = max(self.stored, slot.seq), slot.at
+        self.stored, self.saved_at = max(self.stored, seq), at
         now = time.monotonic()
+        self.is_quick = now - began < QUICK
         self.due = now + min(REST * (now - began), LONGEST_REST)
 
     def take_over(self) -> None:
@@ -117,11 +121,8 @@ class Storing:
 
     def clear(self) -> None:
         """Remove what is stored."""
-        try:
-            if (store := self._place.store()) is not None and self.fence is not None:
-                store.clear(self._place.key, self.fence, first=self._fences.first)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises
-            logger.warning("taskbridge: a checkpoint is left until it expires: %s", error)
+        if self.fence is not None:
+            clear(self._place, self.fence, first=self._fences.first)
 
     def _found(self) -> Store | None:
         if (store := self._place.store()) is None:
@@ -141,3 +142,18 @@ class Storing:
         if not self._complained:
             self._complained = True
             self._complain(why)
+
+
+def clear(place: Place, fence: int, *, first: bool) -> None:
+    """Remove what is stored of a task; a failure is logged.
+
+    Args:
+        place: where its checkpoints are stored.
+        fence: see :class:`Store`.
+        first: see :class:`Store`.
+    """
+    try:
+        if (store := place.store()) is not None:
+            store.clear(place.key, fence, first=first)
+    except Exception as error:  # noqa: BLE001 - whatever a store raises
+        logger.warning("taskbridge: a checkpoint is left until it expires: %s", error)

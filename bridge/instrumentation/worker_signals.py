@@ -15,7 +15,7 @@ from bridge import capture, held_messages
 from bridge.bus import embedded_transport, login
 from bridge.bus.redelivery_time import redelivered_within
 from bridge.cancelling import cancel_request, cancelled_jobs, revocation
-from bridge.checkpoints.of_task import checkpoints_of
+from bridge.checkpoints.of_task import checkpoints_of, clear_checkpoint
 from bridge.instrumentation import (
     dropped_messages,
     flower_progress,
@@ -241,6 +241,13 @@ def _on_revoked(
     if signum is None or signum != SOFT_LIMIT:
         data = {"reason": outcomes.EXPIRED} if expired else {}
         _report(request.id, "cancelled", data, request, sender.name)
+        _clear_checkpoint(sender, request, begun=signum is not None)
+
+
+def _clear_checkpoint(task: CeleryTask, request: CeleryRequest, *, begun: bool) -> None:
+    """Remove the checkpoint of a cancelled task that no process of the pool runs (any more)."""
+    if run := _parent_run(request.id, request, task.name):
+        clear_checkpoint(task.app, run.task, run.execution, installed.settings(), begun=begun)
 
 
 def _on_unknown(name: str, id: str, message: KombuMessage, **_: object) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from bridge.checkpoints.stores import store_in
 from support.link import Link
+from support.memory_limit import run_out_of_memory
 from support.process import children_of
 from support.stack import Stack
 from support.topology import Topology
@@ -29,6 +30,7 @@ QUICK = {
     "TASKBRIDGE_STALLED_AFTER": "2",
     "TASKBRIDGE_LOST_AFTER": "6",
     "TASKBRIDGE_STOP_GRACE": "1",
+    "TASKBRIDGE_CANCEL_GRACE": "0.5",
 }
 
 
@@ -184,6 +186,15 @@ def test_a_failure_keeps_what_was_saved(stack, tmp_path):
     until(lambda: b'"state":{"done":15}' in (record_of(stack, job) or b""), 10, "the last state")
 
 
+@REDIS
+def test_a_cancel_by_force_clears_what_was_saved(stack, tmp_path):
+    job = Watched(stack, "support.resume", str(tmp_path / "rows"), 30, 0.0, "deaf")
+    until(lambda: b'"state":{"done":15}' in (record_of(stack, job) or b""), 20, "the last state")
+    stack.bridge.cancel(job.id)
+    assert job.end()["state"] == "cancelled"
+    until(lambda: record_of(stack, job) is None, 10, "the checkpoint to be cleared")
+
+
 @POSTGRESQL
 def test_a_frozen_first_attempt_that_thaws_changes_nothing(stack, tmp_path):
     """Its worker loses its connection, and the broker delivers the task to another one."""
@@ -310,9 +321,9 @@ def disturb(stack, how, link, job):
     for one in workers:
         if any(is_busy(pid) for pid in children_of(one.pid)):
             worker = one
-    if how == "process":
+    if how in ("process", "memory"):
         for pid in sorted(children_of(worker.pid), key=is_busy)[-1:]:
-            os.kill(pid, signal.SIGKILL)
+            run_out_of_memory(pid) if how == "memory" else os.kill(pid, signal.SIGKILL)
     elif how == "worker":
         worker.kill()
     elif how == "deployment":
@@ -354,7 +365,7 @@ def assert_unharmed(stack, inputs, name, how, link=None):
     ("served", "name", "how"),
     [
         ("redis", "checksum", "deployment"),
-        ("postgresql", "import_csv", "process"),
+        ("postgresql", "import_csv", "memory"),
     ],
     indirect=["served"],
 )
@@ -364,7 +375,7 @@ def test_a_reference_job_makes_the_same_whatever_happens_to_its_worker(stack, in
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("how", ["process", "worker", "deployment", "connection"])
+@pytest.mark.parametrize("how", ["process", "memory", "worker", "deployment", "connection"])
 @pytest.mark.parametrize("name", ["checksum", "import_csv", "thumbnails"])
 @pytest.mark.parametrize("served", BACKENDS, indirect=True)
 def test_a_reference_job_makes_the_same_at_twenty_moments(served, inputs, name, how):

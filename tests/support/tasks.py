@@ -400,11 +400,15 @@ def resume(self, file: str, rows: int, pause: float, ends: str = "") -> int:  # 
         file: the file.
         rows: how many.
         pause: seconds that each takes.
-        ends: how the first attempt ends, at half of the rows: ``retry``, ``fail``.
+        ends: how the first attempt ends, at half of the rows: ``retry``, ``fail``; with ``deaf``,
+            by SIGKILL alone.
     """
     job.set_meta(pid=os.getpid())
     attempt = f"{self.request.retries}{self.request.delivery_info['redelivered']:d}"
     for row in job.resume(range(rows), desc="rows", unit="row"):
+        if row == rows // 2 and ends == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
         if row == rows // 2 and ends and attempt == "00":
             raise self.retry(countdown=0) if ends == "retry" else ValueError("as it was told to")
         with Path(file).open("a") as lines:

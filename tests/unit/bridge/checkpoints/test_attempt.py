@@ -6,12 +6,16 @@ import threading
 import time
 
 import pytest
+from celery import Celery
 
 from bridge.checkpoints import attempt
 from bridge.checkpoints.attempt import SILENT, Checkpoints
+from bridge.checkpoints.of_task import checkpoints_of, clear_checkpoint
 from bridge.checkpoints.records import Record, Taken, fences_of
+from bridge.checkpoints.stores import store_in
 from bridge.checkpoints.storing import Place
 from bridge.results.bounded_calls import BoundedCalls
+from bridge.settings import Settings
 from support.wait import until
 
 
@@ -177,6 +181,38 @@ def test_it_is_cleared_when_the_task_has_succeeded(begin, shelf):
     keep_storing_until(first, lambda: first.told)
     first.end(keep=False)
     until(lambda: not shelf.records, 10, "the record to be cleared")
+
+
+@pytest.mark.parametrize("flaw", ["fails", "is slow"])
+def test_the_end_of_a_task_does_not_wait_for_a_store_that(begin, shelf, monkeypatch, flaw):
+    monkeypatch.setattr(attempt, "SHARE", 1000.0)
+    monkeypatch.setattr(attempt, "CLEAR_WAIT", 30.0)
+    first = begin()
+    assert first.put_durably(1)
+    if flaw == "fails":
+        shelf.error = OSError("it is away")
+        assert not first.put_durably(2)
+    else:
+        monkeypatch.setattr("bridge.checkpoints.storing.QUICK", 0.0)
+        assert first.put_durably(2)
+    shelf.error = None
+    shelf.free.clear()
+    first.end(keep=False)
+    shelf.free.set()
+    until(lambda: not shelf.records, 10, "the record to be cleared")
+
+
+def test_what_a_dead_process_has_stored_is_cleared_by_its_parent(tmp_path):
+    app = Celery("shop", backend=f"file://{tmp_path}", set_as_current=False)
+    execution, settings = {"attempt": 2, "redelivered": True}, Settings()
+    told = []
+    dead = checkpoints_of(app, "task", execution, settings, lambda: None, told.append)
+    assert dead.put_durably(1)
+    assert told == []
+    store = store_in(app.backend, 60)
+    assert store._get("task").body
+    clear_checkpoint(app, "task", execution, settings, begun=False)
+    until(lambda: not store._get("task").body, 10, "the checkpoint to be cleared")
 
 
 def test_a_first_attempt_that_thaws_changes_nothing(begin, shelf):
