@@ -15,7 +15,9 @@ from support.twin import npm
 
 WEB = ROOT / "socket_server" / "web"
 #: What the package needs, what React's hook needs, and what checks types.
-OTHERS = ("socket.io-client", "lit", "react", "typescript", "@types/react", "@types/node")
+OTHERS = ("socket.io-client", "lit", "react", "vue", "typescript", "@types/react", "@types/node")
+#: What checks the package.
+CHECKERS = ("@arethetypeswrong/core", "vite")
 RUN = """
 import { connect, RequestError, Snapshot } from "taskbridge-client";
 import { useJob } from "taskbridge-client/react";
@@ -37,6 +39,36 @@ export const used = () => useJob(client, "job").snapshot?.state;
 client.watch(1);
 """
 
+#: Prints what "Are the types wrong?" finds in a package, for hosts that import modules.
+ARE_THE_TYPES_WRONG = """
+import { readFileSync } from "node:fs";
+import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
+const archive = createPackageFromTarballData(readFileSync(process.argv[2]));
+const { types, entrypoints, problems } = await checkPackage(archive);
+const others = ["node10", "node16-cjs"];
+const found = problems.filter((one) => !others.includes(one.resolutionKind));
+console.log(JSON.stringify([types.kind, Object.keys(entrypoints), found]));
+"""
+#: Bundles a module, and prints the modules that are left in it, and the code.
+BUNDLE = """
+import { build } from "vite";
+const lib = { entry: process.argv[2], formats: ["es"] };
+const options = { configFile: false, publicDir: false, logLevel: "error" };
+const [{ output }] = await build({ ...options, build: { lib, write: false, minify: false } });
+console.log(JSON.stringify([output[0].moduleIds, output[0].code]));
+"""
+#: Imports: libraries that a bundle of each needs, of those that some part of the package needs.
+LIBRARIES = {"engine.io-client", "socket.io-client", "lit", "react", "vue"}
+CLIENT = {"engine.io-client", "socket.io-client"}
+IMPORTS = {
+    'export { Snapshot } from "taskbridge-client"': set(),
+    'export { connect } from "taskbridge-client"': CLIENT,
+    'export { jobStore } from "taskbridge-client/svelte"': set(),
+    'export { useJob } from "taskbridge-client/vue"': {"vue"},
+    'export { useJob } from "taskbridge-client/react"': {"react"},
+    'import "taskbridge-client/element"': {*CLIENT, "lit"},
+}
+
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
@@ -48,7 +80,7 @@ def package(tmp_path_factory):
     with tarfile.open(archive) as files:
         files.extractall(project, filter="data")
     modules = project / "node_modules"
-    for name in OTHERS:
+    for name in (*OTHERS, *CHECKERS):
         (modules / name).parent.mkdir(parents=True, exist_ok=True)
         (modules / name).symlink_to((WEB / "node_modules" / name).resolve())
     (project / "package.json").write_text('{"type": "module"}')
@@ -77,6 +109,29 @@ def test_a_project_gets_the_types(package, resolution):
     options = ["--module", module, "--moduleResolution", resolution, "--target", "es2022"]
     options += ["--strict", "--noEmit", "--types", "node", "--lib", "es2023,dom"]
     run(package, need("node"), "node_modules/typescript/bin/tsc", *options, "typed.ts")
+
+
+def test_the_types_of_all_its_parts_are_right(package):
+    if not (WEB / "node_modules" / CHECKERS[0]).exists():
+        pytest.skip(f"npm has not installed {CHECKERS[0]}: run `make web`")
+    project = package.parents[1]
+    (project / "wrong.js").write_text(ARE_THE_TYPES_WRONG)
+    [archive] = project.glob("*.tgz")
+    kind, parts, problems = json.loads(run(package, need("node"), "wrong.js", str(archive)))
+    assert kind == "included"
+    assert parts == list(json.loads((package / "package.json").read_text())["exports"])
+    assert problems == []
+
+
+@pytest.mark.parametrize("text", IMPORTS)
+def test_a_bundle_has_no_more_of_it_than_it_imports(package, text):
+    project = package.parents[1]
+    (project / "entry.js").write_text(text)
+    (project / "bundle.js").write_text(BUNDLE)
+    modules, code = json.loads(run(package, need("node"), "bundle.js", str(project / "entry.js")))
+    folders = {part for one in modules for part in LIBRARIES if f"/node_modules/{part}/" in one}
+    assert folders == IMPORTS[text]
+    assert ("customElements.define(" in code) is ("lit" in folders)
 
 
 def test_the_package_has_the_version_of_the_distribution_and_says_what_it_is(package):
