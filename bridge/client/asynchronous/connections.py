@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from bridge.client.asynchronous.connection import SharedConnection
+    from bridge.client.asynchronous.turns import Turns
     from bridge.client.status import Service
 
 __all__ = ["Connections"]
@@ -23,6 +24,14 @@ class Connections:
     def __init__(self, bridge: Service) -> None:
         self.bridge = bridge
         self._open: dict[asyncio.AbstractEventLoop, list[SharedConnection]] = {}
+        self._turns: Turns | None = None
+
+    async def turn(self) -> None:
+        """Wait for a turn of the event loop in which not too many watches begin."""
+        from bridge.client.asynchronous.turns import Turns
+
+        self._turns = self._turns or Turns()
+        await self._turns.wait()
 
     def of(self, job: str, shard: int | None) -> SharedConnection:
         """Return the running loop's connection for a job, a new one if no other takes it.

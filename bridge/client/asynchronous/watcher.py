@@ -104,6 +104,7 @@ class AsyncWatcher(WatchState):
 
     async def _join(self) -> tuple[SharedConnection, Subscription]:
         job = self.snapshot.job
+        await self._connections.turn()
         shard = await _shard(self._connections.bridge, job)
         connection = self._connections.of(job, shard)
         return connection, connection.join(job, self._request)
