@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import statistics
 import string
@@ -178,9 +179,9 @@ def search(url: str, words: list[str], count: int) -> dict[str, list[float]]:
     return took
 
 
-def paced(engine: Engine, rate: int, stop: threading.Event) -> None:
-    """Write so many events a second until ``stop`` is set."""
-    writer = ArchiveWriter(Database(engine, "paced"), Figures(), stop)
+def paced(url: str, rate: int) -> None:
+    """Write so many events a second until the process is ended."""
+    writer = ArchiveWriter(Database(new_engine(url), "paced"), Figures(), threading.Event())
     writer.begin()
     begun = time.monotonic()
     for sent, body in enumerate(Jobs(50, 3, "p").messages(10**9), start=1):
@@ -189,8 +190,6 @@ def paced(engine: Engine, rate: int, stop: threading.Event) -> None:
         while (early := sent / rate - (time.monotonic() - begun)) > 0.01:
             time.sleep(early)
             writer.look()
-        if stop.is_set():
-            return
 
 
 def main() -> None:
@@ -219,15 +218,17 @@ def main() -> None:
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("ANALYZE"))
-    stop = threading.Event()
-    writing = threading.Thread(target=paced, args=(engine, given.rate, stop))
+    # As an archive does: in a process of its own.
+    writing = multiprocessing.get_context("spawn").Process(
+        target=paced, args=(given.url, given.rate)
+    )
     if given.rate:
         writing.start()
     for kind, took in search(given.url, jobs.words, given.searches).items():
         p95 = statistics.quantiles(took, n=20)[-1]
         print(f"{kind}: median {statistics.median(took):.1f} ms, 95th percentile {p95:.1f} ms")
-    stop.set()
     if given.rate:
+        writing.terminate()
         writing.join()
     engine.dispose()
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Select,
-    bindparam,
-    cast,
     func,
     literal,
     select,
     tuple_,
 )
-from sqlalchemy import text as sql
-from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import SingletonThreadPool
 
@@ -32,9 +27,9 @@ from socket_server.archive.finding.asked import AskedSnapshot
 from socket_server.archive.finding.kept import kept
 from socket_server.archive.finding.one_job import log_of, marked, snapshot_of, tasks_of
 from socket_server.archive.finding.wanted import ArchivedLog, ArchiveUnavailable, Found, Wanted
-from socket_server.archive.job_words import owner_word
+from socket_server.archive.finding.with_word import with_word
 from socket_server.archive.migrating import new_engine
-from socket_server.archive.schema import CALLS, JOBS, LINES, WORDS
+from socket_server.archive.schema import CALLS, JOBS, LINES
 
 __all__ = ["ArchiveSearch"]
 
@@ -165,7 +160,7 @@ def _find(
     for one in _conditions(wanted):
         found = found.where(one)
     for word in dict.fromkeys(wanted.words):
-        found = found.where(_has_word(connection, wanted.owner, word))
+        found = found.where(with_word(connection, wanted.owner, word))
     if after is not None:
         found = found.where(place < tuple_(literal(after[0]), literal(kept(after[1]))))
     found = found.order_by(JOBS.c.at.desc(), JOBS.c.job.desc()).limit(most)
@@ -187,19 +182,6 @@ def _conditions(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
         yield JOBS.c.at >= wanted.since
     if wanted.until is not None:
         yield JOBS.c.at < wanted.until
-
-
-def _has_word(connection: Connection, owner: str | None, word: str) -> ColumnElement[bool]:
-    """Return the condition that a job has a word; the index is asked for the owner's jobs only."""
-    both = [word] if owner is None else [owner_word(owner), word]
-    jobs: Select[Any] = select(WORDS.c.job)
-    if connection.dialect.name == "postgresql":
-        query = cast(literal(" & ".join(f"'{one}'" for one in both)), TSQUERY)
-        return jobs.where(WORDS.c.job == JOBS.c.job, WORDS.c.words.bool_op("@@")(query)).exists()
-    query_text = " ".join(f'"{one}"' for one in both)
-    matching = sql("SELECT rowid FROM archive_words_index WHERE archive_words_index MATCH :words")
-    rows = matching.bindparams(bindparam("words", query_text, unique=True)).columns(WORDS.c.id)
-    return JOBS.c.job.in_(jobs.where(WORDS.c.id.in_(rows)))
 
 
 def _snapshots(connection: Connection, jobs: list[str]) -> dict[str, str]:
