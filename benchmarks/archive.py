@@ -217,7 +217,7 @@ def main() -> None:
     print(f"lines and words: {lines / given.jobs / given.lines:.0f} bytes per line")
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("ANALYZE"))
+            connection.execute(text("VACUUM ANALYZE"))
     # As an archive does: in a process of its own.
     writing = multiprocessing.get_context("spawn").Process(
         target=paced, args=(given.url, given.rate)
