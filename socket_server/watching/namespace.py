@@ -303,7 +303,7 @@ class JobsNamespace(socketio.Namespace):
         if grant.owner is None and not grant.allows("operate"):
             raise Refused("forbidden", "only a token that names an owner can run a job again")
         # The archive is asked in any case, so that the time does not tell whether there is a job.
-        former = self._reruns.find([job]).get(job)
+        former = self._reruns.find([job], grant).get(job)
         owner = self._journal.owner(job) if former is None else former.owner
         known = former is not None or job in self._journal
         if not known or not self._grant(sid, "enqueue").names(job, owner):

@@ -25,11 +25,11 @@ from bridge.results.bounded_calls import BoundedCalls
 from bridge.tokens import Grant
 from socket_server.archive.finding.asked import AskedSnapshot
 from socket_server.archive.finding.kept import kept
-from socket_server.archive.finding.one_job import log_of, marked, snapshot_of, tasks_of
+from socket_server.archive.finding.one_job import calls_of, log_of, marked, snapshot_of, tasks_of
 from socket_server.archive.finding.wanted import ArchivedLog, ArchiveUnavailable, Found, Wanted
 from socket_server.archive.finding.with_word import with_word
 from socket_server.archive.migrating import new_engine
-from socket_server.archive.schema import CALLS, JOBS, LINES
+from socket_server.archive.schema import JOBS, LINES
 
 __all__ = ["ArchiveSearch"]
 
@@ -128,14 +128,17 @@ class ArchiveSearch:
         wanted = wanted.order_by(LINES.c.part).limit(most)
         return self._ask(lambda connection: list(connection.execute(wanted).scalars()))
 
-    def calls(self, jobs: list[str]) -> dict[str, tuple[str, str | None]]:
+    def calls(self, jobs: list[str], grant: Grant) -> dict[str, tuple[str, str | None]]:
         """Return the JSON of the snapshot and the kept call of those of some jobs that it has.
+
+        Args:
+            jobs: ids of the jobs.
+            grant: of the client; jobs that it does not name are left out.
 
         Raises:
             ArchiveUnavailable: the archive does not answer.
         """
-        ids = list(map(kept, jobs))
-        return self._ask(lambda connection: _calls(connection, ids))
+        return self._ask(lambda connection: calls_of(connection, jobs, grant))
 
     def _ask(self, read: Callable[[Connection], T]) -> T:
         try:
@@ -188,10 +191,3 @@ def _snapshots(connection: Connection, jobs: list[str]) -> dict[str, str]:
     found = connection.execute(select(JOBS.c.snapshot, JOBS.c.missed).where(JOBS.c.job.in_(jobs)))
     snapshots = (marked(text) if missed else text for text, missed in found)
     return {json.loads(text)["job"]: text for text in snapshots}
-
-
-def _calls(connection: Connection, jobs: list[str]) -> dict[str, tuple[str, str | None]]:
-    both = JOBS.outerjoin(CALLS, JOBS.c.job == CALLS.c.job)
-    wanted = select(JOBS.c.snapshot, CALLS.c.body).select_from(both).where(JOBS.c.job.in_(jobs))
-    found = ((row.snapshot, row.body) for row in connection.execute(wanted))
-    return {json.loads(snapshot)["job"]: (snapshot, body) for snapshot, body in found}

@@ -105,7 +105,7 @@ class Archive(Protocol):
     def lines(self, job: str, part: int, most: int) -> list[str]:
         """Return the JSON of up to ``most`` parts of a job's lines, from a part on."""
 
-    def calls(self, jobs: list[str]) -> dict[str, tuple[str, str | None]]:
+    def calls(self, jobs: list[str], grant: Grant) -> dict[str, tuple[str, str | None]]:
         """Return the JSON of the snapshot and the kept call of those of some jobs that it has."""
 
     def tasks(self, job: str, grant: Grant, after: str, most: int) -> list[TaskNode] | None:

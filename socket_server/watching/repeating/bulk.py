@@ -126,7 +126,7 @@ class Bulk:
     def _each_again(
         self, jobs: list[SnapshotData], asked: BulkRequest, grant: Grant
     ) -> Iterable[tuple[str, Callable[[], JSONObject]]]:
-        found = self._reruns.find([one["job"] for one in jobs]) if jobs else {}
+        found = self._reruns.find([one["job"] for one in jobs], grant) if jobs else {}
         for one in jobs:
             job = one["job"]
 

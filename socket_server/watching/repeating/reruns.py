@@ -75,8 +75,12 @@ class Reruns:
         self._bridge, self._journal, self._archive = bridge, journal, archive
         self._limits, self._fresh, self._state_lock = limits, fresh, state_lock
 
-    def find(self, jobs: Iterable[str]) -> dict[str, Former]:
+    def find(self, jobs: Iterable[str], grant: Grant) -> dict[str, Former]:
         """Return those of some jobs that the archive has; the journal's newer state of them.
+
+        Args:
+            jobs: ids of the jobs.
+            grant: of the client; jobs that it does not name are left out.
 
         Raises:
             Refused: there is no archive, or it does not answer.
@@ -84,7 +88,7 @@ class Reruns:
         if self._archive is None:
             raise Refused("not_kept", NO_ARCHIVE)
         try:
-            found = self._state_lock.outside(self._archive.calls, list(jobs))
+            found = self._state_lock.outside(self._archive.calls, list(jobs), grant)
         except ArchiveUnavailable:
             raise Refused("unavailable", AWAY) from None
         return {job: self._former(job, *one) for job, one in found.items()}

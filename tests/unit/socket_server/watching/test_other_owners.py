@@ -30,7 +30,7 @@ from support.searches import Known, pages, searched_jobs, searches
 
 ANN = Grant(owner="ann")
 #: Questions; the first one is the only one that is not about one job.
-KINDS = ("jobs", "log", "tasks", "snapshot")
+KINDS = ("jobs", "log", "tasks", "snapshot", "call")
 #: Steps of SQLite's machine: in a few more, a row of another owner is found and left.
 FEW = 40
 
@@ -65,6 +65,7 @@ class World:
         for one in jobs:
             for event in one.events * one.held:
                 journal.fold(event)
+        self._archive = filled.archive
         parts = journal, filled.archive, NoLock()
         bridge = SimpleNamespace(app=SimpleNamespace(backend=None))
         self._search = JobSearch(*parts, pace := Pace(lambda seconds: None))
@@ -82,6 +83,8 @@ class World:
                 return b"".join(self._log.pieces(job, grant))
             if kind == "tasks":
                 return self._tasks.page({"job": job}, grant, 1000)
+            if kind == "call":
+                return self._archive.calls([job], grant)
             return self._lookup.find(job, grant).encode()
         except (JobNotFound, Refused) as refusal:
             return type(refusal), str(refusal)
@@ -147,6 +150,7 @@ def many(count, owner, **more):
         ("log", {}),
         ("tasks", {}),
         ("snapshot", {}),
+        ("call", {}),
         ("jobs", {"limit": 5}),
         ("jobs", {"limit": 5, "state": "failed"}),
         ("jobs", {"limit": 5, "state": "failed", "text": "disk full", "since": 99, "until": 101}),
