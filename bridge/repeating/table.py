@@ -62,14 +62,14 @@ class DatabaseReservations:
         """Store a reservation; see :class:`ReservationStore`."""
         import sqlalchemy as sa
 
-        old = (self._table.c.id == key) & (self._table.c.at < self._horizon)
         for _ in range(TRIES):
-            if (found := self.find(key)) is not None:
-                return found
+            old = (self._table.c.id == key) & (self._table.c.at < self._horizon)
             with suppress(sa.exc.IntegrityError), self._engine.begin() as connection:
                 connection.execute(sa.delete(self._table).where(old))
                 connection.execute(sa.insert(self._table).values(id=key, **new._asdict()))
                 return new
+            if (found := self.find(key)) is not None:
+                return found
         raise TimeoutError("the row of an idempotency key is changed again and again")
 
     def find(self, key: str) -> Reservation | None:

@@ -56,7 +56,7 @@ def test_a_claim_changes_hands_once_and_not_after_the_mark(url, request):
 
 
 def test_a_key_is_forgotten_after_its_time(url, request):
-    key, store = key_of("test", request.node.name), store_at(url, retention=0.2)
+    key, store = key_of("test", request.node.name), store_at(url, retention=1.0)
     assert store.reserve(key, new("old")).job == "old"
     end = time.monotonic() + 10
     while (found := store.reserve(key, new("new"))).job == "old":
