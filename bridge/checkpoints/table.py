@@ -138,9 +138,10 @@ def engine_of(backend: ResultBackend) -> Engine:
     import sqlalchemy as sa
 
     key = os.getpid(), str(backend.url)
-    if sa.make_url(backend.url).get_backend_name() == "sqlite":
-        engine: Engine = backend.session_manager.get_engine(backend.url, **backend.engine_options)
-        return engine
+    if key not in _engines and sa.make_url(backend.url).get_backend_name() == "sqlite":
+        # Celery makes one at each call, which takes longer than a statement.
+        options = backend.engine_options
+        _engines[key] = backend.session_manager.get_engine(backend.url, **options)
     if key not in _engines:
         # More than one connection where a call does not return, and another thread takes over.
         own = {"pool_size": 1, "max_overflow": 8, "pool_pre_ping": True, "hide_parameters": True}
