@@ -7,6 +7,8 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from bridge.cli.request import request
 from bridge.errors import TaskbridgeError
 from support.archive import ArchiveStack, new_database
@@ -25,12 +27,16 @@ def asked(stack, token, **fields):
         return None
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def test_fifty_failures_run_again_once_each_though_it_is_asked_twice_and_the_server_killed(
-    request, new_stack, rabbitmq, tmp_path
+    request, new_stack, rabbitmq, tmp_path, kind
 ):
-    url = new_database("sqlite", request)
-    allowed = {"TASKBRIDGE_TASKS": "support.mended"}
-    stack = ArchiveStack(tmp_path / "stack", rabbitmq.new_vhost(), url, **allowed)
+    url = new_database(kind, request)
+    given = {"TASKBRIDGE_TASKS": "support.mended"}
+    if kind == "postgresql":
+        given["TASKBRIDGE_RESULT_URL"] = f"db+{url}"
+    stack = ArchiveStack(tmp_path / "stack", rabbitmq.new_vhost(), url, **given)
     new_stack.stacks.append(stack)
     stack.start_archive()
     server = stack.start_server()
@@ -63,9 +69,9 @@ def test_fifty_failures_run_again_once_each_though_it_is_asked_twice_and_the_ser
         presses = [pool.submit(asked, stack, token, key=key) for _ in range(2)]
         until(lambda: len(list(folder.glob("run-*"))) >= 5, 30, "some to run")
         server.kill()
+        assert len(list(folder.glob("run-*"))) < JOBS
+        stack.start_server()
         assert [one.result(30) for one in presses] == [None, None], "killed in between"
-    assert len(list(folder.glob("run-*"))) < JOBS
-    stack.start_server()
 
     def whole(found):
         return found is not None and not [one for one in found["refused"] if one["temporary"]]
