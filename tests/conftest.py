@@ -104,7 +104,8 @@ def pytest_runtest_makereport(item, call):
 
 def _processes(fixtures):
     for fixture in fixtures:
-        for stack in getattr(fixture, "stacks", [fixture]):
+        several = fixture if isinstance(fixture, tuple) else [fixture]
+        for stack in getattr(fixture, "stacks", several):
             if isinstance(stack, Stack):
                 yield from stack.processes
 

@@ -8,7 +8,7 @@ from celery import signals
 
 from bridge.bus import stream
 from bridge.bus.redelivery_time import broker_of
-from bridge.durable import conditions, consumer_timeout
+from bridge.durable import conditions, consumer_timeout, lost_tasks
 from bridge.durable.annotation import DurableTasks
 from bridge.durable.durability import Durability
 from bridge.settings import Settings
@@ -61,6 +61,10 @@ def defaults(durability: Durability, settings: Settings) -> dict[str, object]:
             # when the broker redelivers it to this worker.
             "worker_cancel_long_running_tasks_on_connection_loss": False,
             "worker_deduplicate_successful_tasks": True,
+            # Celery raises a reduced count again on the thread that acknowledges. In the pool of
+            # threads, that thread and the main one read from one connection at the same time then,
+            # and wait for each other until RabbitMQ closes it.
+            "worker_enable_prefetch_count_reduction": False,
             "task_track_started": True,
         }
     if durability.shutdown:
@@ -89,6 +93,7 @@ def _prepare(
     if instance.app is not app:
         return
     conditions.answer(app, durability)
+    lost_tasks.of_worker(instance)
     if durability.results:
         app.conf.result_backend_always_retry = True
         app.conf.result_backend_max_retries = RESULT_RETRIES

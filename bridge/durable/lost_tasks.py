@@ -1,4 +1,4 @@
-"""A thread of the worker's main process, to publish retries of tasks whose pool process died."""
+"""A thread that publishes retries of tasks whose pool process died, and the worker's event loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ import os
 from _queue import SimpleQueue
 from collections.abc import Callable
 
-from bridge.results.call_thread import Call, CallThread
+from kombu.asynchronous import Hub
 
-__all__ = ["publish"]
+from bridge.results.call_thread import Call, CallThread
+from bridge.untyped import CeleryWorker
+
+__all__ = ["event_loop", "of_worker", "publish"]
 
 #: Queue of the thread of each process, by process id: no thread survives a fork.
 _calls: dict[int, SimpleQueue[Call]] = {}
+#: The durable worker of this process; empty before one starts.
+_workers: list[CeleryWorker] = []
+
+
+def of_worker(worker: CeleryWorker) -> None:
+    """Note the worker of this process, which need not have its event loop yet."""
+    _workers[:] = [worker]
+
+
+def event_loop() -> Hub | None:
+    """Return the event loop of the worker; None for a worker without one, as with gevent.
+
+    kombu's ``get_event_loop`` returns None from the first reconnect on.
+    """
+    return getattr(_workers[0], "hub", None) if _workers else None
 
 
 def publish(call: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from celery import states
 from celery.exceptions import TimeLimitExceeded
 from celery.worker import state
 from celery.worker.request import Request
-from kombu.asynchronous import Hub, get_event_loop
+from kombu.asynchronous import Hub
 
 from bridge.durable import lost_tasks
 from bridge.durable.retries import leave_stored
@@ -57,7 +57,7 @@ class DeduplicatedRequest(Request):
         Returns:
             Whether the request was handled; otherwise Celery ends it as failed.
         """
-        if (loop := get_event_loop()) is None:
+        if (loop := lost_tasks.event_loop()) is None:
             return bool(super()._retry_worker_lost(error, info))
         if self._unpublished:
             return False

@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from celery import Celery, signals
+from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 
 from bridge import Durability, Settings
-from bridge.durable import installation
+from bridge.durable import installation, lost_tasks
 from bridge.durable.annotation import LOST_RETRY_DELAY
 
 SETTINGS = Settings(broker_url="memory://", stop_grace=7.0)
@@ -103,3 +104,22 @@ def test_a_second_call_replaces_the_first():
     app = new_app()
     installation.install(app, NOTHING, SETTINGS)
     assert started(app).amqp_cls == "celery.app.amqp:AMQP"
+
+
+def test_the_event_loop_of_a_worker_is_known_after_a_reconnect():
+    hub = set_event_loop(Hub())
+    try:
+        app = new_app()
+        worker = SimpleNamespace(app=app, hub=hub)
+        signals.celeryd_init.send("celery@here", instance=worker, conf=app.conf)
+        hub.reset()  # as Celery does when it has lost the broker
+        assert get_event_loop() is None
+        assert lost_tasks.event_loop() is hub
+    finally:
+        hub.close()
+        lost_tasks._workers.clear()
+
+
+def test_no_pool_thread_changes_the_prefetch_count():
+    """It would wait for an answer on the connection that the worker's main thread reads."""
+    assert not new_app().conf.worker_enable_prefetch_count_reduction
