@@ -12,10 +12,13 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections import Counter
+from contextlib import closing
 from urllib.parse import quote
 
 import pytest
 
+from socket_server.archive.finding.search import ArchiveSearch
+from socket_server.archive.finding.wanted import ArchiveUnavailable
 from support.crowd import Crowd
 from support.topology import COMPOSE, Topology
 from support.wait import until
@@ -42,6 +45,7 @@ def topology():
     try:
         topology.start_brokers()
         topology.start_postgresql()
+        topology.start_archive()
         for number in (1, 2):
             topology.start_server(f"server-{number}")
             start_worker(topology, f"worker-{number}")
@@ -111,10 +115,6 @@ def test_flower_knows_how_long_the_queues_are_and_lets_nobody_in_without_a_login
     caught.value.close()
 
 
-#: What Prometheus scrapes, of compose.yaml, and does not run here.
-NOT_HERE = {"archive"}
-
-
 def test_prometheus_scrapes_every_target_and_its_rules_are_loaded(topology, job):
     def query(path):
         return topology.get(f"http://{topology.ip['prometheus']}:9090/api/v1/{path}")["data"]
@@ -122,11 +122,11 @@ def test_prometheus_scrapes_every_target_and_its_rules_are_loaded(topology, job)
     def scraped():
         targets = query("targets?state=active")["activeTargets"]
         away = {one["labels"]["job"] for one in targets if one["health"] != "up"}
-        return len(targets) == 9 and away == NOT_HERE
+        return len(targets) == 9 and not away
 
-    until(scraped, 60, "all targets that there are to be scraped")
+    until(scraped, 60, "all targets to be scraped")
     [group] = query("rules")["groups"]
-    assert len(group["rules"]) == 16
+    assert len(group["rules"]) == 20
     clients = query(f"query?query={quote('sum(taskbridge_journal_jobs)')}")["result"]
     assert float(clients[0]["value"][1]) >= 1, job.id
 
@@ -140,12 +140,18 @@ def test_every_figure_of_dashboard_and_alerts_is_one_that_there_is(topology, job
     used = set(re.findall(r"\b(taskbridge_\w+|process_\w+)\b", text)) - {"taskbridge_"}
     wanted = {re.sub(r"_bucket$", "", name) for name in used} - {"taskbridge_limit_hits_total"}
     # Half a minute after its start, a server knows how far back the stream reaches.
-    until(lambda: not wanted - exposed(topology), 60, f"all of {sorted(wanted)} with {job.id}")
+    until(lambda: not missing(topology, wanted), 60, f"all of {sorted(wanted)} with {job.id}")
 
 
-def exposed(topology):
-    """Return the names of a server's figures, those included of which there is no value yet."""
-    url = f"http://{topology.ip['server-1']}:8001/metrics"
+def missing(topology, wanted):
+    """Return the figures that neither a server nor the archive has."""
+    return wanted - exposed(topology, "server-1:8001") - exposed(topology, "archive:8002")
+
+
+def exposed(topology, target):
+    """Return the names of a program's figures, those included of which there is no value yet."""
+    host, _, port = target.partition(":")
+    url = f"http://{topology.ip[host]}:{port}/metrics"
     with urllib.request.urlopen(url, timeout=5) as answer:
         names = re.findall(r"^# TYPE (\S+)", answer.read().decode(), re.MULTILINE)
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
@@ -181,14 +187,30 @@ def assert_all_ended(crowd):
     assert crowd.faults() == {}
 
 
+def assert_archived(topology, jobs):
+    """Wait until the archive has the end of each job; check that it missed no event of them."""
+    ids = [job.id for job in jobs]
+
+    def states():
+        try:
+            snapshots = search.snapshots(ids).values()
+        except ArchiveUnavailable:  # what the test ended is on its way back
+            return []
+        return [(one["state"], one.get("incomplete", False)) for one in map(json.loads, snapshots)]
+
+    with closing(ArchiveSearch((topology.secrets / "server_archive_url").read_text())) as search:
+        whole = [("succeeded", False)] * len(ids)
+        what = "the end of each job in the archive, and no gap"
+        until(lambda: states() == whole, 60, what)
+
+
 def end_some(crowd, share):
     """Wait until a part of the jobs has ended, so that there is work while something happens."""
     wanted = int(share * len(crowd.members))
     until(lambda: crowd.count(lambda one: one.over) >= wanted, PATIENCE, f"{wanted} jobs to end")
 
 
-@pytest.mark.usefixtures("jobs")
-def test_a_node_a_server_a_worker_die_and_the_database_restarts_and_every_job_ends(topology, crowd):
+def test_programs_die_and_the_database_restarts_and_every_job_ends(topology, crowd, jobs):
     end_some(crowd, 0.05)
     topology.processes["rabbitmq-2"].kill()
     end_some(crowd, 0.15)
@@ -198,12 +220,15 @@ def test_a_node_a_server_a_worker_die_and_the_database_restarts_and_every_job_en
     end_some(crowd, 0.3)
     topology.start_server("server-1")
     topology.processes["worker-1"].kill()
+    topology.processes["archive"].kill()
     end_some(crowd, 0.45)
     start_worker(topology, "worker-1")
     topology.processes["postgresql"].signal(signal.SIGINT)  # PostgreSQL's fast shutdown
     topology.processes["postgresql"].wait(30)
     topology.start_postgresql()
+    topology.start_archive()
     assert_all_ended(crowd)
+    assert_archived(topology, jobs)
 
 
 @pytest.mark.long

@@ -39,6 +39,7 @@ HOSTS = (
     "haproxy",
     "flower",
     "prometheus",
+    "archive",
 )
 NODES = HOSTS[:3]
 #: Those that sign tokens or verify them.
@@ -54,7 +55,7 @@ log.console.level = warning
 
 
 class Topology:
-    """Three RabbitMQ nodes, PostgreSQL, HAProxy, servers, workers, Flower, Prometheus.
+    """Three RabbitMQ nodes, PostgreSQL, HAProxy, servers, workers, archive, Flower, Prometheus.
 
     Args:
         backends: file of HAProxy's that says which servers there are.
@@ -111,6 +112,7 @@ class Topology:
         files = {
             **({"SECRET": "taskbridge_secret"} if role in SIGNERS else {}),
             "RESULT_URL": f"{role}_result_url",
+            "ARCHIVE_URL": f"{role}_archive_url",
             "BROKER_URL": f"{role}_broker_url",
             "EVENTS_URL": f"{role}_events_url",
         }
@@ -310,6 +312,16 @@ class Topology:
         seen = worker.output.count("ready.")
         worker.until(lambda: worker.output.count("ready.") > seen, START, "it is ready")
         return worker
+
+    def start_archive(self) -> Process:
+        """Start the archive, and wait until it hears the broker and its database answers."""
+        address = {"TASKBRIDGE_HOST": self.ip["archive"], "TASKBRIDGE_ARCHIVE_PORT": "8002"}
+        env = {**self.environ("archive"), **address}
+        archive = self.start("archive", [sys.executable, "-m", "bridge.cli", "archive"], env)
+        archive.until(
+            lambda: _answers(f"http://{self.ip['archive']}:8002/healthz"), START, "it is healthy"
+        )
+        return archive
 
     def start_haproxy(self) -> None:
         """Start the balancer, and wait until it finds a server."""
