@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from contextlib import closing
 
 import pytest
 
 from support.installed import PROJECT, Installed
 from support.ports import free_port
 from support.process import ROOT, Process, finished
+from support.wait import until
 
 CONFIGURATION, FAILED = 2, 1
 SECRET = "a secret for tests that is long enough to sign with"
@@ -35,6 +39,13 @@ STACK = (
 )
 ON_REDIS = {"TASKBRIDGE_BROKER_URL": "redis://127.0.0.1:1/0"}
 POSTGRESQL = {"TASKBRIDGE_RESULT_URL": "db+postgresql://127.0.0.1:1/x"}
+ARCHIVE = (
+    "alembic, msgspec, prometheus_client, SQLAlchemy are not installed: "
+    'pip install "celery-taskbridge[archive]"'
+)
+ARCHIVE_AND_DRIVER = ARCHIVE.replace(", SQLAlchemy", ", psycopg, SQLAlchemy").replace(
+    "[archive]", "[archive,postgresql]"
+)
 TRACING = {"TASKBRIDGE_TRACING": "1"}
 NO_TRACING = (
     'TASKBRIDGE_TRACING needs OpenTelemetry: pip install "celery-taskbridge[otel]" '
@@ -103,6 +114,8 @@ def run(environment, folder, *arguments, **variables):
         ("cli,server", "serve --async-mode gevent", {}, GEVENT),
         ("cli", "worker", {}, WORKER),
         ("cli", "flower", {}, FLOWER),
+        ("cli", "archive", {"TASKBRIDGE_ARCHIVE_URL": "sqlite:///x"}, ARCHIVE),
+        ("cli", "archive", {"TASKBRIDGE_ARCHIVE_URL": "postgresql:///x"}, ARCHIVE_AND_DRIVER),
         ("cli", "up", {}, STACK),
         ("cli", "demo --once", {}, STACK),
         ("cli", "enqueue n --owner o", ON_REDIS, REDIS),
@@ -213,9 +226,29 @@ def variables(request, tmp_path):
         "TASKBRIDGE_HOME": str(tmp_path / "home"),
         "TASKBRIDGE_SECRET": SECRET,
         "TASKBRIDGE_PORT": str(free_port()),
+        "TASKBRIDGE_ARCHIVE_PORT": str(free_port()),
         "TASKBRIDGE_INPUT_ROOTS": str(tmp_path),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def healthy(port):
+    """Whether the health check at a port says that all is well."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        pass
+    return False
+
+
+def archived(url, job):
+    """Return the state of a job in an archive of SQLite; None while it is not there."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        row = connection.execute("SELECT state FROM archive_jobs WHERE job = ?", [job]).fetchone()
+    return row and row[0]
 
 
 def test_each_program_works_with_its_own_extra_alone(installed, tmp_path, variables):
@@ -224,19 +257,25 @@ def test_each_program_works_with_its_own_extra_alone(installed, tmp_path, variab
     def has(*extras):
         return installed(",".join([*extras, *also]))
 
-    def start(extra, *command):
+    def start(extra, *command, **more):
         environment = has(extra)
-        env = environment.environ(**variables)
+        env = environment.environ(**variables, **more)
         return Process([environment.python, "-m", *command], env=env, cwd=tmp_path, name=extra)
 
     (tmp_path / "some").write_text("x")
+    database = f"sqlite:///{tmp_path}/archive.sqlite"
     service = functools.partial(python, folder=tmp_path, **variables)
     enqueue = f"print(bridge.enqueue('workers.jobs.checksum', [{str(tmp_path)!r}], owner='o').id)"
     celery = ["celery", "-A", "workers.app"]
     worker = [*celery, "worker", "--loglevel", "INFO", "--concurrency", "1"]
-    with start("server", "socket_server") as server, start("worker", *worker) as worker:
+    with (
+        start("server", "socket_server") as server,
+        start("worker", *worker) as worker,
+        start("archive", "socket_server.archive", TASKBRIDGE_ARCHIVE_URL=database) as archive,
+    ):
         server.await_output("serving on", 60)
         worker.await_output(" ready.", 60)
+        archive.until(lambda: healthy(variables["TASKBRIDGE_ARCHIVE_PORT"]), 60, "its health")
         job = service(has(), code=enqueue)
         assert "'succeeded'" in service(has("client"), code=WATCHED.format(job))
         assert "'succeeded'" in service(has("asyncio"), code=AWATCHED.format(job))
@@ -246,6 +285,7 @@ def test_each_program_works_with_its_own_extra_alone(installed, tmp_path, variab
             [has("cli").python, *listed], env=env, cwd=tmp_path, capture_output=True, check=True
         )
         assert job.encode() in done.stdout
+        until(lambda: archived(database, job) == "succeeded", 30, "the job in the archive")
 
 
 @pytest.mark.long
