@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -55,6 +56,16 @@ def test_a_package_has_the_same_bounds_wherever_it_is_named():
     for one in declared():
         bounds.setdefault(canonicalize_name(one.name), set()).add(one.specifier)
     assert {name: found for name, found in bounds.items() if len(found) > 1} == {}
+
+
+def test_a_python_that_is_too_old_is_told_before_pip_installs_anything(monkeypatch):
+    least = PROJECT["project"]["requires-python"].removeprefix(">=")
+    older = int(least.partition(".")[2]) - 1
+    needed = [Requirement(one) for one in PROJECT["build-system"]["requires"]]
+    assert not any(one.marker.evaluate({"python_version": f"3.{older}"}) for one in needed)
+    monkeypatch.setattr(sys, "version_info", (3, older, 13))
+    with pytest.raises(SystemExit, match=f"needs Python {least} or newer"):
+        runpy.run_path(str(ROOT / "scripts" / "build_backend.py"))
 
 
 def test_every_package_that_the_code_imports_is_declared():
