@@ -199,7 +199,7 @@ export class JobPage {
     this.#options.titled(`${title}, ${badge(snapshot)}`);
     byId("job-page").dataset["state"] = snapshot.state;
     render(html`${about(this.#entry, this.#actions, now)}`, byId("job-about"));
-    this.#taskPanel.draw(now, snapshot.done, snapshot.total);
+    this.#taskPanel.draw(now, snapshot);
     this.#log.draw();
   }
 }

@@ -111,13 +111,14 @@ function lineByLine(data: JobEvent["data"]): JobEvent["data"] {
   const split = (line: Partial<LogLine> | null) => {
     if (typeof line?.message !== "string") return [];
     const [first, ...others] = line.message.split("\n");
-    return [{ ...line, message: first }, ...others.map((message) => ({ message }))];
+    const { step } = line;
+    return [{ ...line, message: first }, ...others.map((message) => ({ message, step }))];
   };
   return { ...data, lines: lines.flatMap(split) };
 }
 
 function textLine(id: number, text: string): TailLine {
-  return { id, at: null, level: "", text };
+  return { id, at: null, level: "", text, step: "" };
 }
 
 /** Index in a text of the first of some lines, which are its last ones, and later ones; null if it is not found. */

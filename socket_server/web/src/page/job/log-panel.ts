@@ -117,12 +117,14 @@ export class LogPanel {
   }
 
   #row(index: number): TemplateResult {
-    const { at, level, text } = this.#lines.at(index);
+    const { at, level, text, step } = this.#lines.at(index);
+    // A step is named where it is another than that of the line before.
+    const begins = step !== "" && (index === 0 || this.#lines.at(index - 1).step !== step);
     const named = level === "WARNING" || level === "ERROR";
     const reached = this.#search.found[this.#search.reached] === index;
     return html`<div class="log-row" data-level=${levelOf(level, text)} data-reached=${reached}>${
       at === null ? nothing : html`<span class="at">${clock(at)}</span>`
-    }${named ? html`<span class="level">${level.toLowerCase()}</span>` : nothing}<span class="text">${marked(
+    }${begins ? html`<span class="step-of">${step}</span>` : nothing}${named ? html`<span class="level">${level.toLowerCase()}</span>` : nothing}<span class="text">${marked(
       text,
       this.#search.wanted,
     )}</span></div>`;

@@ -1,6 +1,8 @@
 /** `TaskPanel`: the tasks of a job as a tree and on a timeline, as many as there are. */
 import { html, nothing, render, type TemplateResult } from "lit";
+import type { Snapshot } from "../../client/snapshot.js";
 import * as format from "../../view/format.js";
+import { steps } from "../../view/steps.js";
 import { byId, setText } from "../dom.js";
 import { taskIn } from "../flower.js";
 import { steered } from "../keys.js";
@@ -31,6 +33,7 @@ export class TaskPanel {
   #chosen = "";
   #scale = new TimeScale(0, 0);
   #now = 0;
+  #snapshot: Snapshot | null = null;
   #list: VirtualList;
   #box = byId("task-box");
   #stop = new AbortController();
@@ -49,14 +52,15 @@ export class TaskPanel {
     this.#show("tree");
   }
 
-  /** Draw; `now` in seconds since the epoch, `total`: tasks that the job is known to have. */
-  draw(now: number, done: number, total: number): void {
+  /** Draw; `now` in seconds since the epoch. */
+  draw(now: number, snapshot: Snapshot): void {
     byId("job-tasks").hidden = this.#tasks.size < 2;
     if (this.#tasks.size < 2) return;
     this.#now = now;
+    this.#snapshot = snapshot;
     this.#order();
     this.#scale = TimeScale.of(this.#tasks.values(), now);
-    setText(byId("job-tasks-count"), `${format.number(done)} of ${format.number(total)} done`);
+    setText(byId("job-tasks-count"), `${format.number(snapshot.done)} of ${format.number(snapshot.total)} done`);
     this.#list.draw(this.#rows.length);
     this.#marks();
     this.#facts();
@@ -67,7 +71,7 @@ export class TaskPanel {
   close(): void {
     this.#stop.abort();
     this.#list.close();
-    for (const id of ["task-facts", "task-scale"]) render(nothing, byId(id));
+    for (const id of ["task-facts", "task-steps", "task-scale"]) render(nothing, byId(id));
     byId("job-tasks").hidden = true;
   }
 
@@ -98,7 +102,7 @@ export class TaskPanel {
     const width = byId("task-scale").clientWidth;
     const marks = this.#scale.marks(Math.max(2, Math.floor(width / MARK)));
     const one = ({ at, text }: { at: number; text: string }) =>
-      html`<span class="mark" ${placed({ from: at, size: 0 })}>${text}</span>`;
+      html`<span class="tick" ${placed({ from: at, size: 0 })}>${text}</span>`;
     render(html`${marks.map(one)}`, byId("task-scale"));
   }
 
@@ -107,6 +111,8 @@ export class TaskPanel {
     const node = byId("task-facts");
     node.hidden = !task;
     render(task ? this.#about(task) : nothing, node);
+    const [snapshot, listed] = [this.#snapshot, this.#snapshot?.tasks.find((one) => one.task === this.#chosen)];
+    render(snapshot && listed ? steps(listed, snapshot, this.#now) : nothing, byId("task-steps"));
   }
 
   #about(task: TaskTimes): TemplateResult {
