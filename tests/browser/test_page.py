@@ -293,3 +293,5 @@ def test_steps_are_nested_with_their_states_durations_and_bars(open_page, stack,
     end.touch()
     expect_state(shown, "failed")
     expect(outer.nth(1).locator(".took").first).to_have_text(re.compile(r"^failed · "))
+    shown.locator("h3 a").click()
+    expect(page.locator("#job-about .steps").first.locator("> .step")).to_have_count(2)

@@ -18,8 +18,8 @@ export interface TailLine {
   at: number | null;
   level: "" | "INFO" | "WARNING" | "ERROR";
   text: string;
-  /** Name of the step that it was logged in; "" for a line outside of any, and for output. */
-  step: string;
+  /** Name of the step that it was logged in; none for a line outside of any, and for output. */
+  step?: string;
 }
 
 export class LogTail {
@@ -100,7 +100,7 @@ export class LogTail {
   }
 
   #push(text: string, level: TailLine["level"] = "", at: number | null = null): TailLine {
-    const line = { id: this.#next, at, level, text, step: "" };
+    const line: TailLine = { id: this.#next, at, level, text };
     this.#next += 1;
     this.lines.push(line);
     if (this.lines.length > this.#most) {

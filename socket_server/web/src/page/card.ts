@@ -1,9 +1,8 @@
 /** Template of a job's card. */
 import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../client/legible.js";
-import { bars } from "../view/bars.js";
 import * as format from "../view/format.js";
-import { steps } from "../view/steps.js";
+import { barsAndSteps, steps } from "../view/steps.js";
 import {
   badge,
   facts,
@@ -37,17 +36,13 @@ export interface Actions {
 export function card(entry: Entry, actions: Actions, now: number): TemplateResult {
   const { snapshot } = entry;
   const name = titleOf(snapshot);
-  // The steps of several tasks are in the list of tasks.
-  const only = snapshot.total < 2 ? snapshot.tasks[0] : undefined;
-  const held = new Set(only?.steps.map(({ id }) => id));
   return html`<div class="head">
       <div class="title"><h3 class="name" dir="auto" title=${legible(snapshot.name)}><a href=${jobHash(snapshot.job)}>${name}</a></h3>
         <span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span></div>
       <div class="when">${identity(snapshot, actions.flower)} <span class="time">${time(snapshot, now)}</span></div>
       ${buttons(entry, actions, name)}
     </div>
-    <div class="bars">${bars(snapshot, held)}</div>
-    ${only ? steps(only, snapshot, now) : nothing}
+    ${barsAndSteps(snapshot, now)}
     ${snapshot.ended ? nothing : plot(entry.throughput, snapshot.bars[0])}
     ${messages(entry, now)}
     ${pairs(

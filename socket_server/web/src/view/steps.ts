@@ -5,7 +5,7 @@ import type { Bar, Step } from "../client/protocol.js";
 import { legible } from "../client/legible.js";
 import type { Snapshot } from "../client/snapshot.js";
 import type { TaskState } from "../client/task-state.js";
-import { barRow } from "./bars.js";
+import { barRow, bars } from "./bars.js";
 import * as format from "./format.js";
 
 /** Steps of one level that are drawn; earlier ones are behind a click. */
@@ -35,6 +35,17 @@ export function branches({ steps, bars }: Pick<TaskState, "steps" | "bars">): Br
     known.set(step.id, branch);
   }
   return outermost;
+}
+
+/**
+ * The template of a job's bars and, of a job of one task, of its steps with theirs; `now` in seconds since the
+ * epoch. The steps of several tasks are drawn with each of these.
+ */
+export function barsAndSteps(snapshot: Snapshot, now: number): TemplateResult {
+  const only = snapshot.total < 2 ? snapshot.tasks[0] : undefined;
+  const held = new Set(only?.steps.map(({ id }) => id));
+  return html`<div class="bars">${bars(snapshot, held)}</div>
+    ${only ? steps(only, snapshot, now) : nothing}`;
 }
 
 /** The template of a task's steps; `now` in seconds since the epoch. Nothing for a task without steps. */

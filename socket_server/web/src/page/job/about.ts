@@ -1,9 +1,8 @@
 /** Template of what a job's own page shows above its tasks and its log. */
 import { html, nothing, type TemplateResult } from "lit";
 import { legible } from "../../client/legible.js";
-import { bars } from "../../view/bars.js";
 import * as format from "../../view/format.js";
-import { steps } from "../../view/steps.js";
+import { barsAndSteps } from "../../view/steps.js";
 import { badge, text } from "../../view/words.js";
 import { jobHash } from "../address.js";
 import { messages, pairs, result } from "../card.js";
@@ -23,16 +22,12 @@ export interface JobActions {
 export function about(entry: Entry, actions: JobActions, now: number): TemplateResult {
   const { snapshot, throughput } = entry;
   const meta = Object.entries(snapshot.meta);
-  // The steps of several tasks are shown with the task that is chosen.
-  const only = snapshot.total < 2 ? snapshot.tasks[0] : undefined;
-  const held = new Set(only?.steps.map(({ id }) => id));
   return html`<div class="job-state"><span class="badge" data-state=${snapshot.state}>${badge(snapshot)}</span>
       ${buttons(entry, actions)}</div>
     <dl class="facts" aria-label="About the job">${times(entry, now).map(
       ([name, value]) => html`<div><dt>${name}</dt><dd dir="auto">${value}</dd></div>`,
     )}${repeats(snapshot)}${flower(snapshot, actions.flower)}</dl>
-    <div class="bars">${bars(snapshot, held)}</div>
-    ${only ? steps(only, snapshot, now) : nothing}
+    ${barsAndSteps(snapshot, now)}
     ${snapshot.ended ? nothing : plot(throughput, snapshot.bars[0])}
     ${messages(entry, now)}
     ${pairs(
