@@ -59,7 +59,7 @@ export function steps(task: TaskState, snapshot: Snapshot, now: number): Templat
 function level(all: Branch[], context: Context): TemplateResult | typeof nothing {
   if (!all.length) return nothing;
   const early = all.slice(0, Math.max(0, all.length - MAX_ROWS));
-  return html`${early.length ? html`<details class="early"><summary>${format.number(early.length)} earlier</summary>${list(early, context)}</details>` : nothing}
+  return html`${early.length ? html`<details class="early-steps"><summary>${format.number(early.length)} earlier</summary>${list(early, context)}</details>` : nothing}
     ${list(all.slice(early.length), context)}`;
 }
 
@@ -73,9 +73,9 @@ function list(all: Branch[], context: Context): TemplateResult {
 
 // The parts of a step that has succeeded are behind a click.
 function row({ step, parts, bars }: Branch, context: Context): TemplateResult {
-  const head = html`<span class="mark" role="img" aria-label=${step.state}></span>
+  const head = html`<span class="step-mark" role="img" aria-label=${step.state}></span>
     <span class="step-name" dir="auto">${legible(step.name) || "step"}</span>
-    <span class="took">${took(step, context.now)}</span>`;
+    <span class="step-took">${took(step, context.now)}</span>`;
   const inner = html`${bars.map((bar) => barRow(bar, 0, context.snapshot))} ${level(parts, context)}`;
   if (step.state === "succeeded" && parts.length)
     return html`<details><summary class="step-head">${head}</summary>${inner}</details>`;
