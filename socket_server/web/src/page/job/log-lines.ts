@@ -118,7 +118,7 @@ function lineByLine(data: JobEvent["data"]): JobEvent["data"] {
 }
 
 function textLine(id: number, text: string): TailLine {
-  return { id, at: null, level: "", text, step: "" };
+  return { id, at: null, level: "", text };
 }
 
 /** Index in a text of the first of some lines, which are its last ones, and later ones; null if it is not found. */

@@ -119,7 +119,7 @@ export class LogPanel {
   #row(index: number): TemplateResult {
     const { at, level, text, step } = this.#lines.at(index);
     // A step is named where it is another than that of the line before.
-    const begins = step !== "" && (index === 0 || this.#lines.at(index - 1).step !== step);
+    const begins = step && (index === 0 || this.#lines.at(index - 1).step !== step);
     const named = level === "WARNING" || level === "ERROR";
     const reached = this.#search.found[this.#search.reached] === index;
     return html`<div class="log-row" data-level=${levelOf(level, text)} data-reached=${reached}>${
