@@ -173,6 +173,8 @@ class NewJob:
         """Return what travels of the call, for the archive."""
         if self.redact and self.settings.kept_argument_bytes:
             return omitted("redacted")
+        if self.webhook:
+            call = {**call, "webhook": self.webhook}
         return kept(call, names, options, self.settings)
 
     @contextlib.contextmanager

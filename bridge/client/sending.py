@@ -195,7 +195,8 @@ def send_again(
     """
     task: str | Signature = kept["name"] if "name" in kept else _signature(kept, bridge.app)
     args, kwargs = list(kept["args"]), dict(kept["kwargs"])
-    check(task, args, kwargs, owner, bridge.settings.argument_bytes, title)
+    webhook, most = kept.get("webhook"), bridge.settings.argument_bytes
+    check(task, args, kwargs, owner, most, title, webhook)
     options = dict(kept.get("options") or {})
     job = NewJob.of(
         task,
@@ -205,6 +206,7 @@ def send_again(
         redact=False,
         title=title,
         again_of=again_of,
+        webhook=webhook,
     )
     call = Call(task, args, kwargs, options)
     job = replace(job, resume=resume)

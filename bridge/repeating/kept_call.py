@@ -46,6 +46,8 @@ class KeptCall(TypedDict):
     kwargs: Mapping[str, object]
     #: Those of ``OPTIONS`` that were given.
     options: NotRequired[JSONObject]
+    #: Endpoint to which the archive delivers the end of the job.
+    webhook: NotRequired[str]
 
 
 #: What travels: a call, or ``{"omitted": reason}``.

@@ -52,9 +52,10 @@ def of_first(events):
 def test_a_call_by_name_is_kept_with_its_queue_and_without_the_time_of_its_first_run(
     bridge, events
 ):
-    bridge.enqueue("a.task", [1], {"b": 2}, queue="q", countdown=3, expires=60)
+    bridge.enqueue("a.task", [1], {"b": 2}, webhook="w", queue="q", countdown=3, expires=60)
     assert of_first(events) == {
         "name": "a.task", "args": [1], "kwargs": {"b": 2}, "options": {"queue": "q"},
+        "webhook": "w",
     }  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def ended(job, name, call, owner="me", state="failed"):
 
 
 def good(number):
-    return {"name": "app.work", "args": [number], "kwargs": {}, "options": {"queue": "q"}}
+    call = {"name": "app.work", "args": [number], "kwargs": {}, "options": {"queue": "q"}}
+    return {**call, "webhook": "w"}
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def published(server, monkeypatch):
     jobs = {}
 
     def send(bridge, job, call):
-        jobs[job.id] = job.owner, call.name, call.args, job.again_of, job.title, call.options
+        told = call.name, call.args, job.again_of, job.title, call.options, job.webhook
+        jobs[job.id] = job.owner, *told
 
     monkeypatch.setattr(sending, "send", send)
     return jobs
@@ -99,7 +101,7 @@ def test_a_job_runs_again_once_for_each_key_as_its_owner_s(server, published):
     first, again, other = (one["job"] for one in answers)
     assert first == again != other
     assert answers[0]["again_of"] == "good-1"
-    assert published[first] == ("me", "app.work", [1], "good-1", "Work", {"queue": "q"})
+    assert published[first] == ("me", "app.work", [1], "good-1", "Work", {"queue": "q"}, "w")
     assert len(published) == 2
     operator = client(server, owner="ops", scope="enqueue operate")
     new = operator.ask("run_again", {"job": "theirs", "key": "a"})["job"]
