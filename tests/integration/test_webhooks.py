@@ -14,7 +14,7 @@ from support.wait import until
 from support.webhook_receiver import SECRET, Receiver
 
 #: Seconds within which a delivery is made that has failed a few times.
-SOON = 45
+SOON = 90
 
 
 @pytest.fixture
@@ -46,39 +46,28 @@ def delivered(stack):
     return {row.id for row in rows if row.delivered_at is not None}
 
 
-LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
+SHORT, LONG = pytest.mark.timeout(300), [pytest.mark.long, pytest.mark.timeout(2400)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "down"),
-    [("sqlite", 1.0), ("postgresql", 1.0), pytest.param("postgresql", 600.0, marks=LONG)],
-)
+@pytest.mark.parametrize("down", [pytest.param(1.0, marks=SHORT), pytest.param(600.0, marks=LONG)])
 def test_each_end_is_delivered_with_one_id_though_receiver_and_archive_were_down(
-    stacks, receiver, kind, down
+    stacks, receiver, down
 ):
-    stack = stacks(kind)
+    stack = stacks("postgresql")
     archive = stack.start_archive()
     first, second, third = ([f"{name}-{n}" for n in range(10)] for name in ("a", "b", "c"))
+    attempted = select(DELIVERIES).where(DELIVERIES.c.attempts > 0)
     with publishing(stack.settings) as scribe:
         begun = time.monotonic()
         end(scribe, *first)
-        figures = lambda: stack.figures()["taskbridge_archive_webhook_attempts_failed_total"]  # noqa: E731
-        until(
-            lambda: len(stack.rows(select(DELIVERIES).where(DELIVERIES.c.attempts > 0))) == 10, 30
-        )
+        until(lambda: len(stack.rows(attempted)) == 10, 60, "an attempt of each")
         assert stack.health()["webhooks"]["tests"]["failure"] == "Connection refused"
         assert stack.health()["status"] == "ok"
-        assert figures() >= 0
         archive.kill()
         end(scribe, *second)
         archive = stack.start_archive()
-        until(
-            lambda: time.monotonic() - begun >= down, down + 10, "the receiver's time", interval=1
-        )
-        stack.await_position(scribe.published)
-        archive.kill()
+        until(lambda: time.monotonic() - begun >= down, down + 10, "the receiver", interval=1)
         receiver.answering.clear()
-        archive = stack.start("archive", *stack.command("archive"))
         with receiver:
             # It gets deliveries, and the archive is killed before it has an answer.
             until(lambda: receiver.received, down + SOON, "a delivery")
