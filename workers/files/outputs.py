@@ -16,7 +16,7 @@ from typing import BinaryIO
 from bridge.errors import InputError
 from workers.files.paths import encodable, not_a_path, of_home, shown
 from workers.files.tree import Parts, Tree
-from workers.running import job_id, owner, settings_here
+from workers.running import is_later_attempt, job_id, owner, settings_here
 
 __all__ = ["Output", "job_output"]
 
@@ -74,7 +74,7 @@ class Output:
             InputError: the folder cannot be made, or nothing can be written in it.
         """
         with self._writing(), self.tree.folder(self.parts, make=True) as folder:
-            part, file = _part(folder)
+            part, file = _part(folder, "")
             file.close()
             os.unlink(part, dir_fd=folder)
         return self
@@ -140,13 +140,16 @@ class Output:
         # In the same folder, and so in the same file system, where a rename is atomic. A rename
         # replaces a link, and does not follow it.
         with self._writing(), self.tree.folder(self.parts[:-1], make=True) as folder:
-            part, file = _part(folder)
+            name = self.parts[-1]
+            if is_later_attempt():
+                _remove_left(folder, name)
+            part, file = _part(folder, name)
             try:
                 with file:
                     yield part, file
                     file.flush()
                     os.fsync(file.fileno())
-                os.rename(part, self.parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+                _become(folder, part, name)
             finally:
                 _remove(folder, part)
 
@@ -201,8 +204,39 @@ def _remove(folder: int, part: str) -> None:
             os.unlink(left, dir_fd=folder)
 
 
-def _part(folder: int) -> tuple[str, BinaryIO]:
-    """Create a file with a random name in a folder, and open it for writing."""
-    name = f".{secrets.token_hex(8)}.part"
+def _part(folder: int, name: str) -> tuple[str, BinaryIO]:
+    """Create a file that is to become the one of this name in a folder, and open it for writing."""
+    part = f"{_beginning(name)}{secrets.token_hex(8)}.part"
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
-    return name, os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb")
+    return part, os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb")
+
+
+def _beginning(name: str) -> str:
+    """Return the beginning of the names of all files that are to become the one of a name."""
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}."
+
+
+def _become(folder: int, part: str, name: str) -> None:
+    """Rename a file that is complete; if a later attempt has removed it, that one writes the file.
+
+    Raises:
+        OSError: it cannot be renamed, or the folder is gone.
+    """
+    try:
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileNotFoundError:
+        if not os.fstat(folder).st_nlink:
+            raise
+
+
+def _remove_left(folder: int, name: str) -> None:
+    """Remove what a killed attempt has left of a file."""
+    # A folder that is opened as a place alone cannot be listed.
+    readable = os.open(".", os.O_RDONLY, dir_fd=folder)
+    try:
+        names = [entry.name for entry in os.scandir(readable)]
+    finally:
+        os.close(readable)
+    for part in names:
+        if part.startswith(_beginning(name)):
+            _remove(folder, part)

@@ -1,0 +1,60 @@
+"""Files that a job writes: whole or not at all, and nothing is left of a killed attempt."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import InputError
+from support.granted import granted
+from workers.files import outputs
+from workers.files.outputs import job_output
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path) -> Iterator[Path]:
+    """The folder of the job that runs."""
+    (tmp_path / "root").mkdir()
+    with granted(tmp_path / "root") as own:
+        yield own
+
+
+def leave_half(name: str, monkeypatch) -> None:
+    """Write half of a file, as an attempt that is killed meanwhile."""
+    with monkeypatch.context() as killed, contextlib.suppress(KeyboardInterrupt):
+        killed.setattr(outputs, "_remove", lambda *_: None)
+        with job_output().inner(name).written_whole() as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+
+def test_a_later_attempt_removes_what_a_killed_one_has_left_of_its_file(own, monkeypatch):
+    leave_half("file", monkeypatch)
+    leave_half("another", monkeypatch)
+    assert len(list(own.iterdir())) == 2
+    monkeypatch.setattr(outputs, "is_later_attempt", lambda: True)
+    with job_output().inner("file").written_whole() as file:
+        file.write(b"whole")
+    assert (own / "file").read_bytes() == b"whole"
+    assert len(list(own.iterdir())) == 2  # another file's half is not its to remove
+
+
+def test_a_thawed_attempt_leaves_the_file_of_a_later_one_as_it_is(own, monkeypatch):
+    with job_output().inner("file").written_whole() as first:
+        first.write(b"first")
+        monkeypatch.setattr(outputs, "is_later_attempt", lambda: True)
+        with job_output().inner("file").written_whole() as second:
+            second.write(b"second")
+    assert (own / "file").read_bytes() == b"second"
+    assert [path.name for path in own.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_gone_is_told(own):
+    target = job_output().inner("file")
+    with pytest.raises(InputError, match="cannot be written"), target.written_whole() as file:
+        file.write(b"first")
+        shutil.rmtree(own)
