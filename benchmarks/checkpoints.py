@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
+import json
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -31,6 +33,8 @@ from support.redis import Redis  # noqa: E402
 #: What a step of the job computes with for a millisecond. It allocates nothing: the time of what
 #: does depends on what else is in memory.
 DATA = [float(number) for number in range(100_000)]
+#: Steps of a job whose calls are timed one by one.
+APART = 300
 #: Seconds that the slow store takes for each call.
 SLOW = 1.0
 NUMBER = "job.checkpoint(row)"
@@ -110,6 +114,33 @@ def _work(steps: int, checkpoints: bool) -> None:
             job.checkpoint({"row": row})
 
 
+def cold_costs(url: str, home: Path, app: Celery, rounds: int) -> Samples:
+    """Return nanoseconds of calls between steps that leave little of them in the caches."""
+    state = STATES[STATE]
+    calls: dict[str, Callable[[int], object]] = {
+        STATE: lambda row: job.checkpoint(state(row)),
+        f"json.dumps of its state, {NONE}": lambda row: json.dumps(state(row)),
+        "job.raise_if_cancelled()": lambda row: job.raise_if_cancelled(),
+    }
+    samples: Samples = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name in random.sample(list(calls), len(calls)):
+            one = functools.partial(_timed_apart, calls[name], samples[name])
+            in_job(url, home, app, one)
+    return samples
+
+
+def _timed_apart(call: Callable[[int], object], found: list[float]) -> None:
+    """Add the median time of a call after each of some steps."""
+    times = []
+    for row in range(APART):
+        max(DATA)
+        begun = time.perf_counter_ns()
+        call(row)
+        times.append(time.perf_counter_ns() - begun)
+    found.append(statistics.median(times))
+
+
 def job_times(
     url: str, home: Path, apps: dict[str, Celery], steps: int, rounds: int
 ) -> tuple[Samples, Samples]:
@@ -148,6 +179,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         try:
             step_costs(url, home, apps[QUICK], options.steps // 10, 1)
             costs = step_costs(url, home, apps[QUICK], options.steps, options.rounds)
+            cold = cold_costs(url, home, apps[QUICK], options.rounds)
             wall, own = job_times(url, home, apps, options.work, options.rounds)
         finally:
             redis.stop()
@@ -160,6 +192,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             [],
             unit="ns",
         ),
+        compare("what a call takes after a step of a millisecond", cold, [], unit="ns"),
         compare(f"{title}: CPU of its thread, and what its end waits", own, ratios, unit="s"),
         compare(f"{title}: wall time", wall, ratios, unit="s"),
     ]
