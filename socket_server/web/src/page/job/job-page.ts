@@ -15,7 +15,7 @@ import { JobTasks, type TasksFound } from "./job-tasks.js";
 import { LogPanel } from "./log-panel.js";
 import { TaskPanel } from "./task-panel.js";
 
-const PAUSE = 100; // least milliseconds between two drawings
+const PAUSE = 200; // least milliseconds between two drawings
 /** Tasks that are asked for at once. */
 const LISTED = 1000;
 
