@@ -33,14 +33,17 @@ def test_the_bars_of_a_job_move_in_jupyterlab_while_its_kernel_waits(page, rabbi
     stack.start_worker()
     cell = {"cell_type": "code", "source": CELL, "outputs": [], "metadata": {}}
     cell["execution_count"] = None
-    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [cell]}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": kernel, "cells": [cell]}
     (stack.home / "job.ipynb").write_text(json.dumps(notebook))
     place = (f"--port={port}", f"--notebook-dir={stack.home}")
-    lab = stack.start("jupyter", JUPYTER, *OPTIONS, *place)
+    folders = {f"JUPYTER_{kind}_DIR": str(stack.home) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    lab = stack.start("jupyter", JUPYTER, *OPTIONS, *place, **folders)
     lab.await_output(f"{origin}/lab", timeout=60)
     page.goto(f"{origin}/lab/tree/job.ipynb")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    expect(page.get_by_text("| Idle")).to_be_visible()
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
     element = page.locator("job-progress")
     bar = element.get_by_role("progressbar", name="work")
     expect(bar).to_be_visible()
