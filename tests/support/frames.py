@@ -87,6 +87,8 @@ def check_browser(browser: Any) -> None:
 
 
 def _check_websocket(websocket: Any) -> None:
+    if "/socket.io/" not in websocket.url:
+        return  # of an application beside
     websocket.on("framereceived", check_text)
     websocket.on("framesent", check_sent_text)
 
