@@ -1,4 +1,4 @@
-"""``Once``: publishes the job of an idempotency key once, whoever asks, and however often.
+"""``Once``: publishes the job of an idempotency key once, however many callers ask for it.
 
 What it promises: calls with one key get one id, and the job is published if one of them returns. It
 is published twice, under the same id, only where a process dies after the broker has taken the job

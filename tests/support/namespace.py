@@ -48,7 +48,7 @@ class Namespace:
         return [need("ip"), "netns", "exec", self._name, *command]
 
     def lose(self) -> None:
-        """Let no packet reach the other host any more; neither host is told."""
+        """Let no packet reach the other host any more, without a reset to either."""
         # It drops what is addressed to another network card.
         self._ip("-n", self._name, "link", "set", "eth0", "address", OTHER)
 

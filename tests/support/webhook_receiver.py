@@ -1,4 +1,4 @@
-"""What receives webhooks in tests, and verifies each with a library of somebody else's."""
+"""What receives webhooks in tests, and verifies each with the library ``standardwebhooks``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``is_allowed``: whether a webhook may be delivered to an address. Pure.
 
-Only what the internet routes to somebody's host is public: everything else is a way into the
+Only what the internet routes to a host is public: everything else is a way into the
 network that the archive is in. The tables are written out, for Python's own differ by version.
 """
 
