@@ -17,6 +17,7 @@ from bridge import Bridge, Settings
 from bridge.bus.write_only_manager import new_write_only_manager
 from bridge.cancelling import cancel_mark
 from bridge.client.status import from_result
+from bridge.tokens import Grant
 from socket_server.archive.finding.search import ArchiveSearch
 from socket_server.archive.finding.wanted import Wanted
 from socket_server.liveness.worker_inspection import WorkerInspection
@@ -316,7 +317,8 @@ def test_the_archive_is_written_by_its_login_and_read_by_servers_and_by_nobody_e
         with publishing(service) as scribe:
             scribe.send(event("of-mine", "started", 0, attempt=1))
         with closing(ArchiveSearch(logins["server"])) as search:
-            until(lambda: search.log("of-mine"), 30, "the job in the archive")
+            grant = Grant(jobs=frozenset({"of-mine"}))
+            until(lambda: search.log("of-mine", grant), 30, "the job in the archive")
             assert [one.job for one in search.find(Wanted(name="app.work"), None, 9)] == ["of-mine"]
     finally:
         stack.stop()
