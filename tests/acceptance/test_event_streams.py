@@ -20,6 +20,7 @@ from support.ports import free_port
 from support.process import ROOT
 from support.stack import Stack
 from support.tools import need
+from support.wait import until
 
 LINES, CUTS = 400, 10
 
@@ -55,19 +56,24 @@ def curl(port, job, after):
     shutil.which("javac") is None, reason="no JDK is installed: javac is not on PATH"
 )
 def test_the_client_in_java_gets_each_event_once_while_the_server_is_killed_three_times(stack):
-    job = stack.bridge.enqueue("support.counts", [2 * LINES], owner="me")
+    end = stack.home / "go-on"
+    job = stack.bridge.enqueue("support.counts", [2 * LINES, str(end)], owner="me")
     command = ["java", ROOT / "docs" / "examples" / "Watch.java", stack.url, job.id]
     variables = {**os.environ, "TOKEN": job.token}
-    events, kills, errors = [], 0, stack.home / "java.log"
+    events, errors = [], stack.home / "java.log"
     with errors.open("w") as log:
         told = {"stdout": subprocess.PIPE, "stderr": log, "text": True, "env": variables}
         with subprocess.Popen(command, **told) as client:
-            for line in client.stdout:
-                events.append(json.loads(line))
-                if kills < 3 and len(events) > 3 * kills:
-                    stack.server.kill()
-                    stack.server, kills = stack.start_server(), kills + 1
-                    stack.server.await_output("INFO watch")
+            # All the time: a client whose output is not read does not connect again.
+            reading = threading.Thread(target=lambda: events.extend(map(json.loads, client.stdout)))
+            reading.start()
+            for kills in range(3):
+                until(lambda kills=kills: len(events) > 3 * kills, 30, "the next events")
+                stack.server.kill()
+                stack.server = stack.start_server()
+                stack.server.await_output("INFO watch")
+            end.touch()
+            reading.join(60)
     assert client.returncode == 0, errors.read_text()
     assert errors.read_text().count("reconnecting") >= 3
     assert "missing" not in errors.read_text()

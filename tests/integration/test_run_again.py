@@ -27,8 +27,9 @@ def asked(stack, token, **fields):
         return None
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_fifty_failures_run_again_once_each_though_it_is_asked_twice_and_the_server_killed(
     request, new_stack, rabbitmq, tmp_path, kind
 ):
