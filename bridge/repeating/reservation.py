@@ -25,7 +25,7 @@ class Reservation(NamedTuple):
     claim: str
     #: Whether the broker has the job.
     published: bool
-    #: Seconds since the epoch at which the key was reserved, by the clock of the caller that reserved it.
+    #: Seconds since the epoch at which the key was reserved, by the clock of the one that did it.
     at: float
 
 
