@@ -64,7 +64,7 @@ def widgets():
 
 @pytest.fixture(scope="module")
 def application(stack, origin, widgets):
-    """A Flask application with a page that shows what its query names, and one that is a notebook."""
+    """A Flask application: a page that shows what its query names, and one that is a notebook."""
     flask = Flask("application")
 
     @flask.get("/")
