@@ -110,11 +110,17 @@ class CallThread:
         """Time at which the current call began, in monotonic seconds; None without one."""
         return call.begun or None if (call := self._call) else None
 
+    @property
+    def delays_fork(self) -> bool:
+        """Whether a fork waits for a call: one is under way, for less than ``FORK_PATIENCE``."""
+        now = time.monotonic()
+        return self.busy and now - (self.begun or now) < FORK_PATIENCE
+
     def _work(self) -> None:
         while not self.replaced:
             self._call = self._calls.get()
             self.busy = True
-            while _forking:
+            while _forking and not self._may_be_awaited:
                 self.busy = False
                 time.sleep(LOOK[0])
                 self.busy = True
@@ -122,16 +128,11 @@ class CallThread:
             self._call, self.busy = None, False
         _workers.remove(self)
 
-    def rest(self, deadline: float) -> None:
-        """Wait until no call is under way; a call longer than ``FORK_PATIENCE`` is not waited for.
-
-        Args:
-            deadline: end of the wait, in monotonic seconds.
-        """
-        while self.busy and (now := time.monotonic()) < deadline:
-            if now - (self.begun or now) >= FORK_PATIENCE:
-                return
-            time.sleep(LOOK[0])
+    @property
+    def _may_be_awaited(self) -> bool:
+        """Whether a fork waits for the call of another thread, which may wait for this one."""
+        others = (one for one in _workers.copy() if one is not self)
+        return any(one.begun is not None and one.delays_fork for one in others)
 
 
 def _start(target: Callable[[], None]) -> None:
@@ -145,8 +146,9 @@ def _start(target: Callable[[], None]) -> None:
         _thread.start_new_thread(target, ())
 
 
-#: Whether this process is about to fork: no call begins then. A child would inherit what a client
-#: library holds during a call, such as SQLite's locks, for as long as the child lives.
+#: Whether this process is about to fork: no call begins then, unless another one that is under way
+#: may wait for it. A child would inherit what a client library holds during a call, such as locks
+#: of SQLite or of a module that is being imported, for as long as the child lives.
 _forking = False
 _workers: list[CallThread] = []
 
@@ -155,8 +157,8 @@ def _before_fork() -> None:
     global _forking
     _forking = True
     deadline = time.monotonic() + FORK_PATIENCE
-    for one in _workers.copy():
-        one.rest(deadline)
+    while any(one.delays_fork for one in _workers.copy()) and time.monotonic() < deadline:
+        time.sleep(LOOK[0])
 
 
 def _after_fork() -> None:

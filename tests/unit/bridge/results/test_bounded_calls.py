@@ -148,6 +148,25 @@ def test_a_fork_waits_for_a_call_to_end_and_its_child_has_a_thread_of_its_own():
     begun.wait()
 
 
+def test_a_fork_waits_for_a_call_that_waits_for_another_thread_which_may_begin():
+    """The retry of a lost task is stored on one thread and published on another."""
+    outer, inner, begun = BoundedCalls(), BoundedCalls(), threading.Event()
+    inner.ask(int)
+
+    def publish():
+        begun.set()
+        until(lambda: call_thread._forking)
+        return inner.ask(lambda: "stored", within=0.5)
+
+    one = outer.begin(publish, within=5)
+    assert begun.wait(5)
+    if not (child := os.fork()):
+        os._exit(0)
+    assert one.done
+    assert one.wait() == "stored"
+    os.waitpid(child, 0)
+
+
 def test_a_fork_does_not_wait_for_a_call_that_is_stuck(monkeypatch):
     monkeypatch.setattr(call_thread, "FORK_PATIENCE", SHORT)
     app = SimpleNamespace(conf=SimpleNamespace(result_backend="redis://stuck"))
