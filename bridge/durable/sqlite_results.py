@@ -15,6 +15,8 @@ from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
 from sqlalchemy import Dialect, Engine, event
 
+from bridge.results import call_thread
+
 __all__ = ["ForkSafeBackend"]
 
 #: Seconds that a fork waits for connections to be returned.
@@ -34,6 +36,8 @@ class _Connections:
         self._used, self._changed = 0, threading.Condition()
 
     def _before(self) -> None:
+        # Calls that the fork waits for take connections: they end before none is taken any more.
+        call_thread.before_fork()
         self._changed.acquire()
         # After that the process forks anyway: a child that may be locked out is better than none.
         self._changed.wait_for(lambda: self._used <= 0, PATIENCE)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from bridge.errors import ResultsUnavailable
 from bridge.results import system_locks
 
-__all__ = ["SILENT", "Call", "CallThread"]
+__all__ = ["SILENT", "Call", "CallThread", "before_fork"]
 
 #: Seconds that a fork waits for a call to end.
 FORK_PATIENCE = 1.0
@@ -153,7 +153,8 @@ _forking = False
 _workers: list[CallThread] = []
 
 
-def _before_fork() -> None:
+def before_fork() -> None:
+    """Wait until no call is under way, for a bound; none begins until the fork is over."""
     global _forking
     _forking = True
     deadline = time.monotonic() + FORK_PATIENCE
@@ -172,4 +173,4 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+    os.register_at_fork(before=before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
