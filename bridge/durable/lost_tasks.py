@@ -1,4 +1,4 @@
-"""A thread that publishes retries of tasks whose pool process died, and the worker's event loop."""
+"""Publishes retries after a pool process has died, on a thread; finds the worker's event loop."""
 
 from __future__ import annotations
 

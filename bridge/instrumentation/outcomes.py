@@ -205,5 +205,5 @@ def _message(exception: BaseException) -> str:
         return f"it took longer than its time limit{limit}"
     try:
         return str(exception)
-    except Exception:  # noqa: BLE001 - anybody's __str__, or a value nested too deeply
+    except Exception:  # noqa: BLE001 - __str__ of the application's class, or a value nested too deeply
         return "it has no message that can be shown"

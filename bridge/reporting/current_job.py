@@ -238,7 +238,7 @@ def _json(value: object) -> object:
     except (TypeError, ValueError):
         try:
             return str(value)
-        except Exception:  # noqa: BLE001 - anybody's __str__
+        except Exception:  # noqa: BLE001 - __str__ of the application's class
             return f"<{type(value).__name__}>"
 
 

@@ -193,7 +193,7 @@ def finite(value: SupportsFloat) -> float | None:
     """Return a value as a plain int or float; None for NaN, infinity and what is not a number."""
     try:
         number = float(value)
-    except Exception:  # noqa: BLE001 - anybody's __float__
+    except Exception:  # noqa: BLE001 - __float__ of any class
         return None
     if not -MAX_NUMBER <= number <= MAX_NUMBER:
         return None
@@ -203,5 +203,5 @@ def finite(value: SupportsFloat) -> float | None:
 def _text(value: object) -> str:
     try:
         return "" if value is None else cut(str(value)[:MAX_TEXT], MAX_TEXT_BYTES)
-    except Exception:  # noqa: BLE001 - anybody's __str__
+    except Exception:  # noqa: BLE001 - __str__ of any class
         return ""

@@ -252,5 +252,5 @@ class Steps:
 def _text(name: object) -> str:
     try:
         return cut(str(name)[:MAX_TEXT], MAX_TEXT_BYTES)
-    except Exception:  # noqa: BLE001 - anybody's __str__
+    except Exception:  # noqa: BLE001 - __str__ of the application's class
         return ""
