@@ -131,7 +131,7 @@ def test_jobs_go_on_in_the_history_and_new_ones_are_offered(open_page, stack):
         scribe.send(event("runs", "started", 0, attempt=1, name="app.slow"))
         page = open_page("/history?name=app.slow")
         expect(rows(page).locator(".badge")).to_have_text("running")
-        page.wait_for_function("document.querySelector('#running .job') !== null")
+        page.wait_for_selector("#running .job", state="attached")
         scribe.send(event("later", "queued", 0, total=1, name="app.slow"))
         page.get_by_role("button", name="1 new job: search again").click()
         expect(rows(page)).to_have_count(2)

@@ -57,6 +57,12 @@ def tasks_of(stack, job):
     return found
 
 
+def ended_tasks(stack, job):
+    """Return the tasks of a job by id once the server has seen the end of each, else None."""
+    tasks = tasks_of(stack, job)
+    return tasks if all(one["ended_at"] for one in tasks.values()) else None
+
+
 def logged(worker):
     """Return the parent, and the start and end of each task, as the worker's log has them."""
     parents = {task: None if one == "None" else one for task, one in PARENT.findall(worker.output)}
@@ -85,7 +91,7 @@ def test_a_chain_of_chords_is_a_tree_of_celerys_parents_with_the_times_of_the_wo
     server, worker = stack.start_server(), stack.start_worker()
     job = enqueue(stack)
     until(lambda: stack.bridge.status(job)["state"] == "succeeded", 120, "the end of the canvas")
-    live = tasks_of(stack, job)
+    live = until(lambda: ended_tasks(stack, job), 60, "the end of all tasks")
     parents, times = logged(worker)
     assert len(parents) == len(times) == CHORDS * TASKS
     if CODE["worker"]:

@@ -26,6 +26,12 @@ from support.poison import nested
 task_logger = get_task_logger(__name__)
 
 
+def _await(file: str | None) -> None:
+    """Wait until there is the file; None is there already."""
+    while file and not Path(file).exists():
+        time.sleep(0.05)
+
+
 @shared_task(name="support.add")
 def add(x: int, y: int) -> int:
     return x + y
@@ -105,8 +111,7 @@ def linger(seconds: float, file: str | None = None) -> str:
 def held(file: str) -> str:
     """Tell the process's id, and never look at the job, until there is such a file."""
     job.set_meta(pid=os.getpid())
-    while not Path(file).exists():
-        time.sleep(0.05)
+    _await(file)
     return "done"
 
 
@@ -286,8 +291,9 @@ def show(name: str, steps: int = 20) -> str:
 
 
 @shared_task(name="support.fork")
-def fork(children: int, lines: int) -> int:
+def fork(children: int, lines: int, begin: str | None = None) -> int:
     """Say something, fork, and let the children speak."""
+    _await(begin)
     job.log("parent")
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_say, args=(number, lines)) for number in range(children)]
@@ -315,8 +321,9 @@ def flood(lines: int) -> int:
 
 
 @shared_task(name="support.libraries")
-def libraries(size: int) -> None:
+def libraries(size: int, begin: str | None = None) -> None:
     """Use libraries that draw bars, as their manuals say."""
+    _await(begin)
     import pandas
     from tqdm.contrib.concurrent import thread_map
 
@@ -343,8 +350,9 @@ def slow(seconds: float) -> str:
 
 
 @shared_task(name="support.steps", bind=True)
-def steps(self, rows: int, file: str | None = None) -> None:  # type: ignore[no-untyped-def]
+def steps(self: Task, rows: int, file: str | None = None, begin: str | None = None) -> None:
     """Fail in a step and be tried again, once; then go through nested steps, wait, and fail."""
+    _await(begin)
     with job.step("download"):
         job.log("in download")
         if self.request.retries == 0:
@@ -355,14 +363,14 @@ def steps(self, rows: int, file: str | None = None) -> None:  # type: ignore[no-
     with job.step("check"):
         job.output("in check\n")
         job.step("left open").__enter__()
-        while file and not Path(file).exists():
-            time.sleep(0.05)
+        _await(file)
         raise ValueError("not at all")
 
 
 @shared_task(name="support.prints", taskbridge_capture=("stdout",))
-def prints() -> None:
+def prints(begin: str | None = None) -> None:
     """Print, log and draw a bar; only what is printed is captured."""
+    _await(begin)
     print("hello\nworld")  # noqa: T201
     logging.getLogger("a.library").warning("not this")
     for _ in tqdm(range(3), desc="nor this"):
@@ -375,8 +383,7 @@ def counts(lines: int, file: str | None = None) -> int:
     for number in progress(range(lines), desc="counting"):
         job.log(f"line {number}")
         time.sleep(0.01)
-    while file and not Path(file).exists():
-        time.sleep(0.05)
+    _await(file)
     return lines
 
 
