@@ -33,11 +33,15 @@ from bridge.instrumentation.header import (
 from bridge.protocol.json_types import JSONObject
 from bridge.repeating.kept_call import Kept, carried, is_redacted, kept, omitted
 from bridge.reporting import current_job
-from bridge.sending.process_emitters import emitter_for
+from bridge.sending import fork_relay
+from bridge.sending.process_emitters import TASK_FLUSH, emitter_for
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
     from kombu import Queue
+
+    from bridge.reporting.reporter import Reporter
+    from bridge.reporting.run import Run
 
 __all__ = ["connect", "enqueuing"]
 
@@ -141,9 +145,7 @@ def _before_publish(
         headers[HEADER] = {**before, **to, "run": run_after(before) + AHEAD}
     if here := current_job.running(headers["id"]):
         here[0].queue = queue
-        if here[0].checkpoints is not None:
-            # Before the next attempt can begin.
-            here[0].checkpoints.settle()
+        _settle(*here)
     if asked := _enqueuing.get() or _spawning():
         if call := calls.current():
             call.adopt(headers)
@@ -167,6 +169,17 @@ def _before_publish(
             flower_progress.note_job(headers, asked.owner, asked.settings.url)
         headers.setdefault(HEADER, header)
         emitter_for(asked.settings)  # created now, so that it does not delay `queued`
+
+
+def _settle(run: Run, emitter: Reporter) -> None:
+    """Let all be sent and stored that an attempt has said, before the next one can begin.
+
+    The next attempt's first event makes what comes later from this one stale.
+    """
+    if run.checkpoints is not None:
+        run.checkpoints.settle()
+    fork_relay.settle(run)
+    emitter.flush(TASK_FLUSH)
 
 
 def _queue(

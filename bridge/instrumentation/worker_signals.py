@@ -40,7 +40,7 @@ from bridge.reporting import current_job
 from bridge.reporting.reporter import Reporter
 from bridge.reporting.run import Run
 from bridge.sending import fork_relay
-from bridge.sending.process_emitters import emitter_for, flush_all
+from bridge.sending.process_emitters import TASK_FLUSH, emitter_for, flush_all
 from bridge.settings import Settings
 from bridge.untyped import (
     CeleryApp,
@@ -57,8 +57,6 @@ logger = logging.getLogger(__name__)
 
 #: Ends after which a task has nothing to go on from.
 FOR_GOOD = ("succeeded", "cancelled")
-#: Seconds that the end of a task waits for its last event to be sent.
-TASK_FLUSH = 2.0
 #: Distance of the number of a run that a worker's parent reports, in place of a child's, to that of
 #: the publishing run: greater than the child's.
 PARENT_AHEAD = 2

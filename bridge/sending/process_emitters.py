@@ -11,8 +11,10 @@ from bridge import forking
 from bridge.sending.emitter import Emitter
 from bridge.settings import Settings
 
-__all__ = ["close", "emitter_for", "flush_all"]
+__all__ = ["TASK_FLUSH", "close", "emitter_for", "flush_all"]
 
+#: Seconds that the end of a task, or of an attempt, waits until its events are sent.
+TASK_FLUSH = 2.0
 #: Seconds that an exiting process waits until its events are sent.
 EXIT_FLUSH = 5.0
 

@@ -162,17 +162,19 @@ def test_a_message_names_its_queue_unless_that_is_not_certain(
     ],
     ids=str,
 )
-def test_a_run_that_publishes_its_task_again_knows_the_queue_of_that(
+def test_a_run_that_publishes_its_task_again_knows_the_queue_of_that_and_has_sent_what_it_said(
     app, monkeypatch, options, queue
 ):
+    done = []
     monkeypatch.setattr(publish_signals, "emitter_for", lambda settings: Sink())
-    monkeypatch.setattr(kombu.Producer, "publish", lambda *_, **__: None)
+    monkeypatch.setattr(kombu.Producer, "publish", lambda *_, **__: done.append("published"))
     run = Run(job="j", task="t", name="n", queue="celery")
-    monkeypatch.setattr(publish_signals.current_job, "running", lambda task: (run, None))
+    emitter = SimpleNamespace(flush=lambda timeout: done.append("sent"))
+    monkeypatch.setattr(publish_signals.current_job, "running", lambda task: (run, emitter))
     task = app.tasks["executions.task"]
     with running(task, queue="celery"):
         task.apply_async(task_id="t", **options)
-    assert (run.republished, run.queue) == (True, queue)
+    assert (run.republished, run.queue, done) == (True, queue, ["sent", "published"])
 
 
 class Sink:
