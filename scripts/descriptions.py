@@ -59,6 +59,12 @@ ROUTES: dict[str, tuple[str, list[str], str, list[int]]] = {
         "TasksPage",
         [400, 401, 403, 404, 421, 429, 503],
     ),
+    "/api/deliveries": (
+        "For operators: deliveries to webhooks of a job, or those that fail",
+        ["job", "limit"],
+        "DeliveriesAnswer",
+        [400, 401, 403, 421, 429, 503],
+    ),
     "/api/progress/{id}": (
         "A job's progress in celery-progress's format",
         ["token"],

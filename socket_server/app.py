@@ -34,6 +34,7 @@ from socket_server.estimates.estimates import Estimates
 from socket_server.estimates.observer import EstimatesObserver
 from socket_server.estimates.queue_depth import QueueDepths, WaitingJobs
 from socket_server.http.collector import Collector
+from socket_server.http.deliveries import add_deliveries
 from socket_server.http.health import Health
 from socket_server.http.job_list import add_job_list
 from socket_server.http.job_log import add_job_log
@@ -174,6 +175,7 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
     add_job_list(http, auth, limits, search)
     add_job_log(http, auth, limits, JobLog(*found))
     add_job_tasks(http, auth, limits, tasks)
+    add_deliveries(http, auth, limits, archive, core.state_lock)
     flask = _with_state_lock(http, core.state_lock)
     front = GuardMiddleware(socketio.WSGIApp(sio, flask), settings, gate, sio.sleep)
     ways = supervision.path, supervision.disturbances

@@ -111,6 +111,23 @@ def _processes(fixtures):
 
 
 @pytest.fixture(autouse=True)
+def _environment_stays_as_it_was():
+    """Fail a test that leaves variables behind, which programs of later tests would read."""
+    before = _variables()
+    yield
+    after = _variables()
+    changed = {name for name, _ in before.items() ^ after.items()}
+    for name in changed:
+        os.environ.pop(name, None)
+        os.environ.update({name: before[name]} if name in before else {})
+    assert not changed, {name: after.get(name) for name in changed}
+
+
+def _variables():
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
 def _frames_are_as_the_schema_says(request):
     """Fail a test with a frame between a client and a server that the protocol's schema lacks."""
     frames.FLAWS.clear()

@@ -117,15 +117,19 @@ def _with_archive(settings: Settings) -> Settings:
     if absent := extras.missing("archive"):
         echo(f"archive  none: {absent}")
         return settings
-    file = (settings.home / "archive.sqlite").absolute()
-    os.environ["TASKBRIDGE_ARCHIVE_URL"] = url = f"sqlite:///{file}"
-    return settings.replace(archive_url=url)
+    return settings.replace(archive_url=_own_archive(settings))
+
+
+def _own_archive(settings: Settings) -> str:
+    return f"sqlite:///{(settings.home / 'archive.sqlite').absolute()}"
 
 
 def _processes(
     settings: Settings, app: str, workers: int, ports: list[int], flower_port: int | None
 ) -> Iterator[tuple[str, list[str], dict[str, str]]]:
     common = {"PYTHONUNBUFFERED": "1", "TASKBRIDGE_HOME": str(settings.home.absolute())}
+    if settings.archive_url == (url := _own_archive(settings)):
+        common["TASKBRIDGE_ARCHIVE_URL"] = url
     if flower_port and settings.flower_url is None:
         common["TASKBRIDGE_FLOWER_URL"] = f"http://127.0.0.1:{flower_port}"
     for number, port in enumerate(ports, start=1):

@@ -15,6 +15,7 @@ __all__ = [
     "BulkResult",
     "CancelAnswer",
     "CancelRequest",
+    "DeliveriesAnswer",
     "Draining",
     "EnqueueAnswer",
     "EnqueueRequest",
@@ -43,6 +44,7 @@ __all__ = [
     "UnwatchRequest",
     "WatchAnswer",
     "WatchRequest",
+    "WebhookDelivery",
 ]
 
 #: Why a request or a connection was refused.
@@ -197,6 +199,33 @@ class TasksPage(TypedDict):
     tasks: list[TaskNode]
     #: For a request of the next page; null on the last one.
     next: str | None
+
+
+class WebhookDelivery(TypedDict):
+    """The delivery of a job's end to a webhook."""
+
+    #: Id of the message, the same in all attempts.
+    id: str
+    job: str
+    webhook: str
+    #: Type of the message, such as `job.succeeded`.
+    type: str
+    #: Seconds since the epoch at which it was queued.
+    at: float
+    #: Attempts that were made.
+    attempts: int
+    #: Why the last attempt failed; null before the first, and if it did not fail.
+    failure: str | None
+    #: Seconds since the epoch of the next attempt; null once it is delivered, or given up.
+    due: float | None
+    #: Seconds since the epoch; null while it is not delivered.
+    delivered_at: float | None
+
+
+class DeliveriesAnswer(TypedDict):
+    """Deliveries to webhooks, the newest first, as ``GET /api/deliveries`` answers them."""
+
+    deliveries: list[WebhookDelivery]
 
 
 class TasksAnswer(TasksPage):

@@ -9,7 +9,7 @@ from typing import ParamSpec
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from bridge.errors import JobNotFound, TokenError, WrongShard
+from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.request_types import ErrorCode
 from bridge.tokens import Grant
@@ -18,7 +18,7 @@ from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.requests import Refused
 from socket_server.watching.auth import Auth
 
-__all__ = ["MISDIRECTED", "admitted", "bearer", "error", "refusing"]
+__all__ = ["MISDIRECTED", "admitted", "bearer", "demand_watch", "error", "refusing"]
 
 P = ParamSpec("P")
 
@@ -54,11 +54,20 @@ def admitted(auth: Auth, limits: RateLimits) -> tuple[Grant, str]:
         Refused: the scope does not allow it, or there are too many requests.
     """
     grant = auth.grant(request.environ, bearer())
-    if not grant.allows("watch"):
-        raise Refused("forbidden", "the token's scope does not allow watch")
+    demand_watch(grant)
     client = f"http {request.remote_addr}"
     limits.request(client, grant.owner)
     return grant, client
+
+
+def demand_watch(grant: Grant) -> None:
+    """Check that a grant allows to watch jobs.
+
+    Raises:
+        Refused: it does not.
+    """
+    if not grant.allows("watch"):
+        raise Refused("forbidden", "the token's scope does not allow watch")
 
 
 def refusing(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
@@ -74,7 +83,7 @@ def refusing(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRetu
             return error(MISDIRECTED, "wrong_shard", str(refusal))
         except JobNotFound as refusal:
             return error(404, "not_found", str(refusal))
-        except ArchiveUnavailable as refusal:
+        except (ArchiveUnavailable, ResultsUnavailable) as refusal:
             return error(503, "unavailable", str(refusal))
         except Refused as refusal:
             return error(STATUS.get(refusal.code, 400), refusal.code, str(refusal))

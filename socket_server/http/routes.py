@@ -10,13 +10,12 @@ from flask import Flask, Response, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
+from bridge.errors import TokenError
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.json_types import SnapshotData
 from bridge.settings import Settings
 from socket_server.hosting import NO_WEBSOCKETS
-from socket_server.http.answers import MISDIRECTED
-from socket_server.http.answers import bearer as _bearer
+from socket_server.http.answers import bearer, demand_watch, refusing
 from socket_server.http.answers import error as _error
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.event_streams import event_stream_view
@@ -28,8 +27,6 @@ from socket_server.watching.job_lookup import JobLookup
 
 __all__ = ["new_health", "new_http"]
 
-#: A snapshot, or an error with its HTTP status.
-Found = SnapshotData | tuple[Response, int]
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
 NO_URL_TOKENS = "a token in a URL is taken only with TASKBRIDGE_URL_TOKENS=1"
@@ -54,8 +51,8 @@ def new_http(
     http.get("/api/page")(_page(auth, settings))
     http.get("/api/origin")(_origin(settings))
     job = _job(auth, lookup)
-    http.get("/api/jobs/<id>", endpoint="job")(lambda id: job(id, _bearer()))
-    events = event_stream_view(streams, settings, _bearer)
+    http.get("/api/jobs/<id>", endpoint="job")(refusing(lambda id: job(id, bearer())))
+    events = event_stream_view(streams, settings, bearer)
     http.get("/api/jobs/<id>/events", endpoint="events")(events)
     http.get("/api/progress/<id>", endpoint="progress")(_progress(job, lookup, settings))
     _add_health(http, settings, health)
@@ -98,13 +95,9 @@ def _index(http: Flask) -> Callable[[], ResponseReturnValue]:
 def _page(auth: Auth, settings: Settings) -> Callable[[], ResponseReturnValue]:
     """Return a view with what the page may offer: tasks, Flower, and the past."""
 
+    @refusing
     def page() -> ResponseReturnValue:
-        try:
-            grant = auth.grant(request.environ, _bearer())
-        except TokenError as error:
-            return _error(401, "unauthorized", str(error))
-        except WrongShard as error:
-            return _error(MISDIRECTED, "wrong_shard", str(error))
+        grant = auth.grant(request.environ, bearer())
         tasks = list(settings.tasks) if grant.allows("enqueue") else []
         archive = settings.archive_url is not None
         return jsonify(tasks=tasks, flower_url=settings.flower_url, archive=archive)
@@ -147,42 +140,33 @@ def _well(
 Credentials = dict[str, str] | None
 
 
-def _job(auth: Auth, lookup: JobLookup) -> Callable[[str, Credentials], Found]:
-    """Return a function that finds a job's snapshot, or else returns an error response."""
+def _job(auth: Auth, lookup: JobLookup) -> Callable[[str, Credentials], SnapshotData]:
+    """Return a function that finds a job's snapshot."""
 
-    def job(job: str, credentials: Credentials) -> Found:
-        try:
-            grant = auth.grant(request.environ, credentials)
-            if not grant.allows("watch"):
-                return _error(403, "forbidden", "the token's scope does not allow watch")
-            return lookup.find(job, grant).encode()
-        except TokenError as error:
-            return _error(401, "unauthorized", str(error))
-        except WrongShard as error:
-            return _error(MISDIRECTED, "wrong_shard", str(error))
-        except JobNotFound as error:
-            return _error(404, "not_found", str(error))
-        except ResultsUnavailable as error:
-            return _error(503, "unavailable", str(error))
+    def job(job: str, credentials: Credentials) -> SnapshotData:
+        grant = auth.grant(request.environ, credentials)
+        demand_watch(grant)
+        return lookup.find(job, grant).encode()
 
     return job
 
 
 def _progress(
-    job: Callable[[str, Credentials], Found], lookup: JobLookup, settings: Settings
+    job: Callable[[str, Credentials], SnapshotData], lookup: JobLookup, settings: Settings
 ) -> Callable[[str], ResponseReturnValue]:
     """Return a view that answers celery-progress's script as celery-progress's own view does."""
 
-    def progress(id: str) -> ResponseReturnValue:
+    @refusing
+    def found(id: str) -> ResponseReturnValue:
         # That script sends no Authorization header: it has a token in its URL, or a session cookie.
         token = request.args.get("token")
         if token and not settings.url_tokens:
-            return _error(401, "unauthorized", NO_URL_TOKENS)
-        found = job(id, {"token": token} if token else _bearer())
-        if isinstance(found, dict):
-            answer = make_response(as_celery_progress(_with_bar(found, lookup)))
-        else:
-            answer = make_response(found)
+            raise TokenError(NO_URL_TOKENS)
+        snapshot = job(id, {"token": token} if token else bearer())
+        return as_celery_progress(_with_bar(snapshot, lookup))
+
+    def progress(id: str) -> ResponseReturnValue:
+        answer = make_response(found(id))
         if (origin := request.headers.get("Origin")) in settings.origins:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Allow-Credentials"] = "true"

@@ -94,7 +94,7 @@ class JobsNamespace(socketio.Namespace):
         self._renewals = Renewals(auth, self.clients, lookup, journal.owner)
         self._fresh = FreshJobs(journal)
         known = journal, archive, limits, self._fresh
-        self._reruns = Reruns(bridge, *known, search.state_lock)
+        self._reruns = Reruns(bridge, *known, search.state_lock, search.pace)
         self._bulk = Bulk(bridge, search, self._reruns, search.state_lock)
 
     def on_connect(self, sid: str, environ: WSGIEnvironment, auth: object = None) -> None:
@@ -309,7 +309,7 @@ class JobsNamespace(socketio.Namespace):
         if not known or not self._grant(sid, "enqueue").names(job, owner):
             raise JobNotFound(f"no job {job} that this token names")
         if former is None:
-            raise self._reruns.absent(job)
+            former = self._reruns.await_written(job, grant)
         self._reruns.check(former)
         if resume := request.get("resume") is True:
             self._reruns.check_resumable(former)

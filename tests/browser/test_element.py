@@ -170,6 +170,17 @@ def test_a_failed_job_says_why(shown):
     expect(element.locator("[part=error]")).to_have_text("ValueError: this was bound to fail")
 
 
+def test_its_steps_are_shown_with_their_bars(shown, page):
+    _, element = shown("support.steps", 3)
+    outer = element.locator(".steps").first.locator("> .step")
+    expect(outer.nth(0)).to_contain_text("download")
+    expect(outer.nth(1)).to_contain_text("check")
+    expect(outer.nth(1)).to_have_attribute("data-state", "failed")
+    outer.nth(0).locator("summary").first.click()
+    expect(outer.nth(0).get_by_role("progressbar", name="rows")).to_be_visible()
+    assert violations(page) == []
+
+
 def test_the_last_lines_of_its_log_are_shown(shown):
     _, element = shown("support.talk", 20)
     expect(element.locator("[part=log] li")).to_have_count(3)

@@ -12,17 +12,25 @@ from playwright.sync_api import expect
 from bridge.cli.request import request
 from support.archive import ArchiveStack, Flood, event, new_database, publishing
 from support.wait import until
+from support.webhook_receiver import Receiver
 
 JOBS = 230
 HOSTILE = "<img src=x onerror=alert(1)> & \u202esmuggled"
 
 
 @pytest.fixture(scope="module")
-def stack(request, rabbitmq, tmp_path_factory):
+def receiver():
+    """What the archive delivers to, once it is up."""
+    return Receiver()
+
+
+@pytest.fixture(scope="module")
+def stack(request, rabbitmq, tmp_path_factory, receiver):
     """A server that forgets ended jobs within seconds, and an archive that has them."""
     folder = tmp_path_factory.mktemp("history") / "stack"
     url = new_database("sqlite", request)
-    stack = ArchiveStack(folder, rabbitmq.new_vhost(), url, TASKBRIDGE_RETENTION="2")
+    given = {"TASKBRIDGE_RETENTION": "2", **receiver.variables}
+    stack = ArchiveStack(folder, rabbitmq.new_vhost(), url, **given)
     try:
         stack.start_archive()
         stack.start_server()
@@ -278,3 +286,26 @@ def test_all_that_a_search_finds_runs_again_once_though_the_button_is_pressed_tw
     page.get_by_role("button", name="Run again", exact=True).click()
     until(lambda: len(list(tmp_path.glob("run-*"))) == 6, 30, "the sixth run")
     expect(page.locator("#job-page .badge").first).to_have_text("succeeded")
+
+
+def test_operators_see_which_webhooks_fail_until_they_are_delivered(open_page, stack, receiver):
+    with publishing(stack.settings) as scribe:
+        scribe.send(event("told", "queued", 0, total=1, webhook="tests"))
+        scribe.send(event("told", "succeeded", 0, result=1))
+    page = open_page("/history", scope="watch operate")
+    failing = page.get_by_role("region", name="Webhooks that fail").get_by_role("listitem")
+    said = r"tests job\.succeeded told: \d attempts?, the next one .+: Connection refused"
+    expect(failing).to_have_text(re.compile(said))
+    failing.get_by_role("link").click()
+    one = page.get_by_role("region", name="Webhook").get_by_role("listitem")
+    expect(one).to_contain_text("Connection refused")
+    with receiver:
+        expect(one).to_contain_text("job.succeeded: delivered")
+    page.go_back()
+    expect(failing).to_have_count(0)
+    operator = stack.token(owner="me", scope="watch operate")
+    assert stack.ask("/api/deliveries", operator) == (200, {"deliveries": []})
+    status, answer = stack.ask("/api/deliveries?job=told", operator)
+    assert (status, [one["webhook"] for one in answer["deliveries"]]) == (200, ["tests"])
+    assert stack.ask("/api/deliveries?limit=0", operator)[0] == 400
+    assert stack.ask("/api/deliveries?job=told", stack.token(owner="somebody"))[0] == 403

@@ -36,7 +36,7 @@ ANSWERS = {
     "error": "ErrorAnswer",
     "refused": "BulkAnswer",
     "again_of": "RunAgainAnswer",
-    "counts": "JobsAnswer",
+    "jobs": "JobsAnswer",
     "tasks": "TasksAnswer",
     "expires": "RefreshAnswer",
     "state": "CancelAnswer",

@@ -20,10 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import SingletonThreadPool
 
 from bridge.errors import ResultsUnavailable
-from bridge.protocol.request_types import TaskNode
+from bridge.protocol.request_types import TaskNode, WebhookDelivery
 from bridge.results.bounded_calls import BoundedCalls
 from bridge.tokens import Grant
 from socket_server.archive.finding.asked import AskedSnapshot
+from socket_server.archive.finding.deliveries import deliveries_of, failing_deliveries
 from socket_server.archive.finding.kept import kept
 from socket_server.archive.finding.one_job import calls_of, log_of, marked, snapshot_of, tasks_of
 from socket_server.archive.finding.wanted import ArchivedLog, ArchiveUnavailable, Found, Wanted
@@ -117,6 +118,20 @@ class ArchiveSearch:
             ArchiveUnavailable: the archive does not answer.
         """
         return self._ask(lambda connection: tasks_of(connection, job, grant, after, most))
+
+    def deliveries(self, job: str | None, most: int) -> list[WebhookDelivery]:
+        """Return deliveries to webhooks, the newest first: of a job, or those that fail.
+
+        Args:
+            job: id of the job; None for those of all jobs that fail, or were given up lately.
+            most: maximum number of deliveries.
+
+        Raises:
+            ArchiveUnavailable: the archive does not answer.
+        """
+        if job is None:
+            return self._ask(lambda connection: failing_deliveries(connection, most))
+        return self._ask(lambda connection: deliveries_of(connection, job, most))
 
     def lines(self, job: str, part: int, most: int) -> list[str]:
         """Return the JSON of up to ``most`` parts of a job's lines, from a part on.

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from bridge.errors import JobNotFound
 from bridge.protocol.json_types import SnapshotData
-from bridge.protocol.request_types import TaskNode
+from bridge.protocol.request_types import TaskNode, WebhookDelivery
 from bridge.tokens import Grant
 
 __all__ = [
@@ -110,6 +110,9 @@ class Archive(Protocol):
 
     def tasks(self, job: str, grant: Grant, after: str, most: int) -> list[TaskNode] | None:
         """Return up to ``most`` tasks of a job, by their ids; None for an unknown job."""
+
+    def deliveries(self, job: str | None, most: int) -> list[WebhookDelivery]:
+        """Return up to ``most`` deliveries of a job, or failing ones; only operators may ask."""
 
 
 def check_found(job: str, *, held: bool, archived: bool, away: bool) -> None:

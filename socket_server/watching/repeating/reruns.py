@@ -17,6 +17,7 @@ from bridge.repeating.kept_call import REASONS, KeptCall, is_redacted
 from bridge.repeating.reservation import key_of
 from bridge.tokens import Grant
 from socket_server.archive.finding.wanted import Archive, ArchiveUnavailable
+from socket_server.concurrency.pace import Pace
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
 from socket_server.limits.rate_limits import RateLimits
@@ -29,6 +30,8 @@ __all__ = ["Former", "Reruns"]
 PATIENCE = 2.0
 #: Seconds for which a job that the archive does not have may be one that it has not written yet.
 FRESH = 60.0
+#: Seconds that such a job is waited for, and between two questions.
+WRITING, AGAIN = 5.0, 0.25
 
 NO_ARCHIVE = "there is no archive, which keeps the arguments of jobs: run `taskbridge archive`"
 NO_CALL = "its arguments were not kept"
@@ -61,6 +64,7 @@ class Reruns:
         limits: rate limits and quotas of owners.
         fresh: the jobs that were published a moment ago.
         state_lock: the state lock, released while the archive is asked and a job is published.
+        pace: lets other clients be served while the archive is waited for.
     """
 
     def __init__(
@@ -71,9 +75,11 @@ class Reruns:
         limits: RateLimits,
         fresh: FreshJobs,
         state_lock: StateLock,
+        pace: Pace,
     ) -> None:
         self._bridge, self._journal, self._archive = bridge, journal, archive
         self._limits, self._fresh, self._state_lock = limits, fresh, state_lock
+        self._pace = pace
 
     def find(self, jobs: Iterable[str], grant: Grant) -> dict[str, Former]:
         """Return those of some jobs that the archive has; the journal's newer state of them.
@@ -99,6 +105,21 @@ class Reruns:
         kept = None if call is None else json.loads(call)
         saved = told.get("saved")
         return Former(job, told["owner"], told.get("title"), state, told["total"], saved, kept)
+
+    def await_written(self, job: str, grant: Grant) -> Former:
+        """Return a job that the archive does not have yet, once it has written it.
+
+        Raises:
+            Refused: the job is not a new one, or is not written within ``WRITING`` s.
+        """
+        end = time.monotonic() + WRITING
+        while True:
+            refusal = self.absent(job)
+            if refusal.code != "unavailable" or time.monotonic() >= end:
+                raise refusal
+            self._state_lock.outside(self._pace.rest, AGAIN)
+            if (former := self.find([job], grant).get(job)) is not None:
+                return former
 
     def absent(self, job: str) -> Refused:
         """Return the refusal of a job that the archive does not have."""

@@ -5,8 +5,9 @@ import { LogTail } from "../client/log-tail.js";
 import type { State } from "../client/protocol.js";
 import { readToken } from "../client/token.js";
 import type { WatchedJob } from "../client/watched-job.js";
-import { bars } from "../view/bars.js";
 import { barsStyle } from "../view/bars-style.js";
+import { barsAndSteps } from "../view/steps.js";
+import { stepsStyle } from "../view/steps-style.js";
 import { badge, failure, hints, notes, time, titleOf } from "../view/words.js";
 import { join, leave, type Tokens } from "./connections.js";
 import { elementStyle } from "./style.js";
@@ -19,7 +20,7 @@ import { elementStyle } from "./style.js";
  * Events, with the job's `Snapshot` as detail: `change`; `end`, when the job is over.
  *
  * Parts: `head`, `name`, `state`, `time`, `cancel`, `bar`, `description`, `numbers`, `track`,
- * `fill`, `error`, `note`, `log`. Custom properties: `--job-progress-accent`, `-text`, `-quiet`,
+ * `fill`, `steps`, `step`, `error`, `note`, `log`. Custom properties: `--job-progress-accent`, `-text`, `-quiet`,
  * `-track`, `-good`, `-bad`, `-warn`, `-font`, `-mono`.
  */
 export class JobProgress extends LitElement {
@@ -31,7 +32,7 @@ export class JobProgress extends LitElement {
     log: { type: Number },
     getToken: { attribute: false },
   };
-  static override styles = [barsStyle, elementStyle];
+  static override styles = [barsStyle, stepsStyle, elementStyle];
   /** URL of the server for elements without `url`; default "", the page's origin. */
   static server = "";
 
@@ -151,7 +152,7 @@ export class JobProgress extends LitElement {
     const away = this.#client?.state !== "live";
     return html`<div class=${away && !snapshot.ended ? "job away" : "job"} data-state=${snapshot.state} role="group" aria-label=${name}>
       ${this.#head(name, snapshot, away)}
-      <div class="bars">${watched.known ? bars(snapshot) : nothing}</div>
+      ${watched.known ? barsAndSteps(snapshot, Date.now() / 1000) : html`<div class="bars"></div>`}
       ${this.#below(snapshot)}
       <div class="unseen" role="status">${this.#announcement(name, watched)}</div>
     </div>`;

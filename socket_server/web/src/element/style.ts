@@ -7,6 +7,7 @@ export const elementStyle = css`
     --text: var(--job-progress-text, light-dark(#1b222c, #e5e9ef));
     --quiet: var(--job-progress-quiet, light-dark(#5b6675, #9aa6b5));
     --track: var(--job-progress-track, light-dark(#e1e5eb, #2d3641));
+    --line: var(--track);
     --accent: var(--job-progress-accent, light-dark(#2563c9, #6aa3f8));
     --good: var(--job-progress-good, light-dark(#1a7f4b, #5cc48c));
     --bad: var(--job-progress-bad, light-dark(#b3261e, #f2877f));
@@ -23,11 +24,11 @@ export const elementStyle = css`
   :is([data-state="failed"], [data-state="lost"]) .state { color: var(--bad); }
   :is([data-state="retrying"], [data-state="cancelling"]) .state { color: var(--warn); }
   .time { color: var(--quiet); margin-inline-end: auto; font-variant-numeric: tabular-nums; }
-  .away .bars { opacity: .55; }
+  .away :is(.bars, .steps) { opacity: .55; }
   .away .fill { animation-play-state: paused; }
   p { margin: 0; font-size: .88rem; overflow-wrap: anywhere; }
   .error { color: var(--bad); white-space: pre-wrap; }
-  .note { color: var(--quiet); }
+  :is(.note, .more) { color: var(--quiet); }
   .log {
     margin: 0;
     padding: 0;

@@ -64,10 +64,10 @@ function level(all: Branch[], context: Context): TemplateResult | typeof nothing
 }
 
 function list(all: Branch[], context: Context): TemplateResult {
-  return html`<ul class="steps" aria-label="Steps">${repeat(
+  return html`<ul class="steps" part="steps" aria-label="Steps">${repeat(
     all,
     ({ step }) => step.id,
-    (branch) => html`<li class="step" data-state=${branch.step.state}>${row(branch, context)}</li>`,
+    (branch) => html`<li class="step" part="step" data-state=${branch.step.state}>${row(branch, context)}</li>`,
   )}</ul>`;
 }
 

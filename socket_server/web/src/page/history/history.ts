@@ -4,6 +4,7 @@ import type { JobEvent } from "../../client/protocol.js";
 import type { TokenGrant } from "../../client/token.js";
 import { historyHash, type Search } from "../address.js";
 import type { Api } from "../api.js";
+import { DeliveriesPanel } from "../deliveries.js";
 import { byId, setNote, setText } from "../dom.js";
 import { VirtualList } from "../virtual-list.js";
 import { actionsFor, type Action } from "./bulk.js";
@@ -40,6 +41,8 @@ export class History {
   #list: VirtualList;
   #bulk: BulkDialog;
   #shown = false;
+  /** Deliveries that fail, for an operator while the history is shown. */
+  #deliveries: DeliveriesPanel | null = null;
   /** Index of the row that Tab leads to. */
   #current = 0;
   /** Jobs that were enqueued since the search. */
@@ -85,6 +88,7 @@ export class History {
   /** Show what a search finds; what was found by the same search before is shown again. */
   open(search: Search): void {
     this.#shown = true;
+    this.#deliveries ??= this.#failing();
     this.#form.show(search);
     const same = this.#results && historyHash(this.#results.search) === historyHash(search);
     if (same && !this.#results?.fault) return this.#draw();
@@ -94,10 +98,13 @@ export class History {
   /** Draw nothing until `open` is called. */
   hide(): void {
     this.#shown = false;
+    this.#deliveries?.close();
+    this.#deliveries = null;
   }
 
   /** Take everything off the page. */
   close(): void {
+    this.hide();
     this.#results?.close();
     clearTimeout(this.#timer);
     clearInterval(this.#clock);
@@ -105,6 +112,12 @@ export class History {
     this.#bulk.close();
     this.#stop.abort();
     this.#list.close();
+  }
+
+  #failing(): DeliveriesPanel | null {
+    const { api, grant } = this.#options;
+    const where = { panel: byId("failing-webhooks"), list: byId("failing-deliveries") };
+    return grant.allows("operate") && this.allowed ? new DeliveriesPanel({ api, ...where }) : null;
   }
 
   #asked(search: Search, how: Searching): void {

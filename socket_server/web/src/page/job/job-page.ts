@@ -7,6 +7,7 @@ import type { TokenGrant } from "../../client/token.js";
 import type { WatchedJob } from "../../client/watched-job.js";
 import { badge, titleOf } from "../../view/words.js";
 import type { Api } from "../api.js";
+import { DeliveriesPanel } from "../deliveries.js";
 import { byId, setNote, setText } from "../dom.js";
 import { Entry } from "../entry.js";
 import { newKey } from "../idempotency-key.js";
@@ -39,6 +40,8 @@ export class JobPage {
   #tasks = new JobTasks();
   #taskPanel: TaskPanel;
   #log: LogPanel;
+  /** For an operator alone. */
+  #deliveries: DeliveriesPanel | null = null;
   /** Pressed twice, "Run again" runs the job once. */
   #key = newKey();
   #fault = "";
@@ -58,6 +61,9 @@ export class JobPage {
     this.#entry = new Entry(job);
     this.#taskPanel = new TaskPanel(this.#tasks, options.flower);
     this.#log = new LogPanel(options.api, job);
+    const { api, grant } = options;
+    const where = { panel: byId("job-webhook"), list: byId("job-deliveries") };
+    if (grant.allows("operate")) this.#deliveries = new DeliveriesPanel({ api, job, ...where });
     this.#watched = options.client.watch(job);
     const { signal } = this.#stop;
     this.#watched.addEventListener("snapshot", ({ detail }) => this.#begun(detail.recovered), { signal });
@@ -77,6 +83,7 @@ export class JobPage {
     this.#watched.close();
     this.#taskPanel.close();
     this.#log.close();
+    this.#deliveries?.close();
     render(nothing, byId("job-about"));
     setNote(byId("job-fault"), "");
     setNote(byId("tasks-fault"), "");
