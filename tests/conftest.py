@@ -124,7 +124,9 @@ def _environment_stays_as_it_was():
 
 
 def _variables():
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    # A worker leaves one for its children, beside which pytest has one of its own.
+    passing = ("PYTEST_CURRENT_TEST", "_TASKBRIDGE_CANCELLED")
+    return {name: value for name, value in os.environ.items() if name not in passing}
 
 
 @pytest.fixture(autouse=True)

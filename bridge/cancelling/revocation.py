@@ -3,6 +3,9 @@
 ``JobCancelled`` is no ``Exception``, so that no handler and no retry of the task swallows it.
 Celery would end the process of a task that raises such an error, so it is raised only while the
 task's body runs, and replaced here where the body ends.
+
+It may come amid a library's call, as may the exit of a process that is told to end: what a library
+then raises while it cleans up is a consequence, and not the end of the task.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from celery import states
-from celery.exceptions import Ignore, TaskRevokedError
+from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
 from bridge.errors import JobCancelled
 from bridge.reporting import current_job
@@ -22,6 +25,10 @@ from bridge.untyped import CeleryApp, CeleryTask
 __all__ = ["Revoked", "install"]
 
 logger = logging.getLogger(__name__)
+
+#: Errors that are followed back to what interrupted a task. The exit of a pool process that gets a
+#: signal has a negative code (``billiard.common._shutdown_cleanup``); one of the task's has not.
+MAX_CONTEXTS = 50
 
 
 class Revoked(Ignore):
@@ -50,7 +57,7 @@ def _revocable(
         if request.called_directly or request.is_eager:
             return body(*args, **kwargs)
         try:
-            with _interruptible(request.id):
+            with _interruptible(request.id), _causes_first():
                 return body(*args, **kwargs)
         except JobCancelled as error:
             _revoke(task, str(error))
@@ -59,6 +66,31 @@ def _revocable(
 
     run._taskbridge_body = body  # type: ignore[attr-defined]
     return run
+
+
+@contextmanager
+def _causes_first() -> Iterator[None]:
+    """Raise a cancel, or a process's exit, in place of an error that came of it."""
+    try:
+        yield
+    except (Ignore, Reject, Retry):
+        raise  # a retry has been published
+    except Exception as error:
+        if (cause := _interruption(error)) is None:
+            raise
+        logger.info("taskbridge: a task was interrupted, and raised %s", type(error).__name__)
+        raise cause from None
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """Return the cancel or the exit during whose handling an error was raised; None for none."""
+    before, seen = error.__context__, 0
+    while before is not None and seen < MAX_CONTEXTS:
+        told = isinstance(before, SystemExit) and isinstance(before.code, int) and before.code < 0
+        if told or isinstance(before, JobCancelled):
+            return before
+        before, seen = before.__context__, seen + 1
+    return None
 
 
 @contextmanager

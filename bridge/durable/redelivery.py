@@ -18,9 +18,10 @@ from celery.worker import state
 from celery.worker.request import Request
 from kombu.asynchronous import Hub
 
-from bridge.durable import lost_tasks
+from bridge.durable import chord_parts, lost_tasks
 from bridge.durable.retries import leave_stored
 from bridge.instrumentation.header import stopped_clock
+from bridge.protocol.json_types import JSONObject
 from bridge.results import parent_results
 from bridge.untyped import CeleryRequest, ExceptionInfo
 
@@ -30,11 +31,14 @@ logger = logging.getLogger(__name__)
 
 #: Finished executions that a worker remembers.
 REMEMBERED = 10_000
+#: Seconds between two attempts to count a task for its chord, and how many there are: for five
+#: minutes, which is longer than the claim of a process that died lasts.
+COUNT_AGAIN, COUNTS = 5.0, 60
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
 #: Requests that Celery does not count as active any more, and that are not acknowledged yet, by
-#: their execution: those whose process died and whose retry is being published, and those whose
-#: failure is being handled.
+#: their execution: those whose process died and whose retry is being published, those that are
+#: being counted for their chord, and those whose failure is being handled.
 _retrying: dict[tuple[str, int], DeduplicatedRequest] = {}
 _failing: dict[tuple[str, int], DeduplicatedRequest] = {}
 #: Held while a request is acknowledged, or gets a delivery to acknowledge: in the pools of threads
@@ -47,6 +51,11 @@ class DeduplicatedRequest(Request):
 
     #: Whether the retry after a lost process could not be published.
     _unpublished = False
+    #: Whether the task's process died after its result was stored, and whether it is sure that the
+    #: task was counted for its chord.
+    _outlived_process = _is_counted = False
+    #: Attempts to count it that have failed.
+    _counts = 0
 
     def _retry_worker_lost(self, error: Exception, info: ExceptionInfo) -> bool:
         """Publish a retry of a task whose pool process died; acknowledge it after the confirm.
@@ -87,8 +96,49 @@ class DeduplicatedRequest(Request):
             parent_results.store_now(app, "mark_as_retry", *told, request=self._context)
         leave_stored(backend, self._context)
 
+    def _success_was_stored(self) -> JSONObject | bool:
+        """Return the stored result of a task whose process died; False without one."""
+        found: JSONObject | bool = super()._success_was_stored()
+        self._outlived_process = bool(found)
+        return found
+
     def acknowledge(self) -> None:
-        """Acknowledge the message, and remember that the execution is over."""
+        """Acknowledge the message, and remember that the execution is over.
+
+        A task that may not have been counted for its chord is counted first, on a thread.
+        """
+        loop = lost_tasks.event_loop()
+        if loop is not None and self._may_be_uncounted:
+            _retrying[self._execution] = self
+            lost_tasks.publish(partial(self._count, loop))
+        else:
+            self._acknowledge()
+
+    @property
+    def _may_be_uncounted(self) -> bool:
+        again = self._outlived_process or self.delivery_info.get("redelivered")
+        if self._is_counted or not again or not self._context.chord:
+            return False
+        return chord_parts.is_counted_once(self.task.backend)
+
+    def _count(self, loop: Hub) -> None:
+        """Count it for its chord, on the thread of ``lost_tasks``, and acknowledge it then."""
+        self._counts += 1
+        try:
+            self._is_counted = chord_parts.count(self.task, self._context)
+        except Exception as error:  # noqa: BLE001 - whatever a backend or a broker raises
+            logger.error("taskbridge: task %s is not counted for its chord: %s", self.id, error)
+        if self._is_counted or self._counts >= COUNTS:
+            self._is_counted = True
+            loop.call_soon(self._acknowledge_counted)
+        else:
+            loop.call_soon(partial(loop.call_later, COUNT_AGAIN, self.acknowledge))
+
+    def _acknowledge_counted(self) -> None:
+        _retrying.pop(self._execution, None)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
         with _handover:
             _finished[self._execution] = None
             if len(_finished) > REMEMBERED:
@@ -158,6 +208,7 @@ class DeduplicatedRequest(Request):
         if not self._has_ended(states.SUCCESS, states.FAILURE, states.RETRY):
             return False
         logger.warning("taskbridge: task %s had ended when its time limit was over", self.id)
+        self._outlived_process = True
         state.task_ready(self)
         self.acknowledge()
         return True

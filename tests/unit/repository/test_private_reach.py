@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import multiprocessing.util
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import billiard.common
 import celery
 import engineio
 import pytest
@@ -322,3 +324,11 @@ def test_a_child_of_multiprocessing_calls_its_finalizers():
     finalizer()
     called.assert_called_once_with()
     assert "_run_finalizers(0)" in inspect.getsource(multiprocessing.util._exit_function)
+
+
+def test_a_pool_process_that_gets_a_signal_exits_with_a_negative_code(monkeypatch):
+    monkeypatch.setattr(billiard.common, "_should_have_exited", [False])
+    monkeypatch.setattr(billiard.common, "maybe_setsignal", lambda *_: None)
+    with pytest.raises(SystemExit) as exit:
+        billiard.common._shutdown_cleanup(signal.SIGTERM, None)
+    assert exit.value.code < 0

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from celery import Celery, Task
 from celery.app.trace import build_tracer
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import Retry, TaskRevokedError
 
 from bridge.cancelling import revocation
 from bridge.errors import JobCancelled
@@ -120,3 +120,64 @@ def test_reports_raise_in_the_body_and_in_no_handler_around_it(app):
         current_job.leave("t")
     assert seen == [True]
     run.check()  # outside
+
+
+class Transaction:
+    """A library's context, which cannot be cleaned up amid a call."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            raise OSError("busy")
+        except OSError as error:
+            raise ConnectionError("cannot roll back") from error
+
+
+@pytest.mark.parametrize("interruption", [JobCancelled(), SystemExit(-241)], ids=repr)
+def test_what_a_library_raises_because_a_task_was_interrupted_is_not_its_end(app, interruption):
+    def interrupted():
+        try:
+            with Transaction():
+                raise interruption
+        except ConnectionError:
+            raise ValueError("the database refuses") from None
+
+    app.task(interrupted, name="interrupted", shared=False)
+    revocation.install(app, TOLD.append)
+    if isinstance(interruption, SystemExit):
+        with pytest.raises(SystemExit) as caught:
+            trace(app, "interrupted", "exits")
+        assert caught.value is interruption
+    else:
+        told, result = trace(app, "interrupted", "cancelled")
+        assert isinstance(told.exception.exc, revocation.Revoked)
+        assert result.state == "REVOKED"
+
+
+@pytest.mark.parametrize("code", [None, 0, 2, "wrong argument"])
+def test_a_task_that_raises_an_error_for_an_exit_of_its_own_has_failed(app, code):
+    def parses():
+        try:
+            raise SystemExit(code)
+        except SystemExit:
+            raise ValueError("wrong arguments")  # noqa: B904 - as applications do
+
+    app.task(parses, name="parses", shared=False)
+    revocation.install(app, TOLD.append)
+    _, result = trace(app, "parses", f"parses-{code}")
+    assert result.state == "FAILURE"
+
+
+def test_a_retry_that_was_published_while_a_task_was_interrupted_is_its_end(app):
+    def retries(self):
+        try:
+            raise SystemExit(-241)
+        except SystemExit:
+            raise Retry("again")  # noqa: B904 - as autoretry does
+
+    app.task(retries, name="retries", bind=True, shared=False)
+    revocation.install(app, TOLD.append)
+    told, _ = trace(app, "retries", "retries")
+    assert isinstance(told.exception.exc, Retry)
