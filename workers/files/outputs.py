@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -146,10 +147,11 @@ class Output:
             part, file = _part(folder, name)
             try:
                 with file:
+                    begun = os.fstat(file.fileno()).st_mtime_ns
                     yield part, file
                     file.flush()
                     os.fsync(file.fileno())
-                _become(folder, part, name)
+                    _become(folder, part, name, begun)
             finally:
                 _remove(folder, part)
 
@@ -205,10 +207,16 @@ def _remove(folder: int, part: str) -> None:
 
 
 def _part(folder: int, name: str) -> tuple[str, BinaryIO]:
-    """Create a file that is to become the one of this name in a folder, and open it for writing."""
+    """Create a file that is to become the one of this name in a folder, and open it for writing.
+
+    It is locked as long as it is open: no later attempt removes it.
+    """
     part = f"{_beginning(name)}{secrets.token_hex(8)}.part"
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
-    return part, os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb")
+    file = os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb")
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return part, file
 
 
 def _beginning(name: str) -> str:
@@ -216,12 +224,21 @@ def _beginning(name: str) -> str:
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}."
 
 
-def _become(folder: int, part: str, name: str) -> None:
-    """Rename a file that is complete; if a later attempt has removed it, that one writes the file.
+def _become(folder: int, part: str, name: str, begun: int) -> None:
+    """Rename a file that is complete, unless another attempt has written the file meanwhile.
+
+    Args:
+        folder: descriptor of the folder.
+        part: name of the file.
+        name: name that it is to have.
+        begun: when it was begun, in nanoseconds, by the clock of the file system.
 
     Raises:
         OSError: it cannot be renamed, or the folder is gone.
     """
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns > begun:
+            return
     try:
         os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileNotFoundError:
@@ -230,7 +247,7 @@ def _become(folder: int, part: str, name: str) -> None:
 
 
 def _remove_left(folder: int, name: str) -> None:
-    """Remove what a killed attempt has left of a file."""
+    """Remove what killed attempts have left of a file; what another one is writing stays."""
     # A folder that is opened as a place alone cannot be listed.
     readable = os.open(".", os.O_RDONLY, dir_fd=folder)
     try:
@@ -238,5 +255,22 @@ def _remove_left(folder: int, name: str) -> None:
     finally:
         os.close(readable)
     for part in names:
-        if part.startswith(_beginning(name)):
+        if part.startswith(_beginning(name)) and not _is_written(folder, part):
             _remove(folder, part)
+
+
+def _is_written(folder: int, part: str) -> bool:
+    """Whether a process writes a file: an attempt may go on that is cut off from the broker."""
+    try:
+        file = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(file)
+    return False

@@ -53,6 +53,20 @@ def test_a_thawed_attempt_leaves_the_file_of_a_later_one_as_it_is(own, monkeypat
     assert [path.name for path in own.iterdir()] == ["file"]
 
 
+def test_an_attempt_that_goes_on_beside_a_later_one_has_its_file_at_its_end(own, monkeypatch):
+    """It is cut off from its broker, and not from the result backend."""
+    with job_output().inner("file").written_whole() as first:
+        first.write(b"first")
+        monkeypatch.setattr(outputs, "is_later_attempt", lambda: True)
+        later = job_output().inner("file").written_whole()
+        second = later.__enter__()
+    assert (own / "file").read_bytes() == b"first"
+    second.write(b"second")
+    later.__exit__(None, None, None)
+    assert (own / "file").read_bytes() == b"first"
+    assert [path.name for path in own.iterdir()] == ["file"]
+
+
 def test_a_folder_that_is_gone_is_told(own):
     target = job_output().inner("file")
     with pytest.raises(InputError, match="cannot be written"), target.written_whole() as file:
