@@ -11,14 +11,14 @@ from flask.typing import ResponseReturnValue
 
 from bridge.errors import JobNotFound, ResultsUnavailable, TokenError, WrongShard
 from bridge.protocol.error_codes import error_object
-from bridge.protocol.request_types import ErrorCode
+from bridge.protocol.request_types import ErrorCode, ErrorObject
 from bridge.tokens import Grant
 from socket_server.archive.finding.wanted import ArchiveUnavailable
 from socket_server.limits.rate_limits import RateLimits
 from socket_server.messages.requests import Refused
 from socket_server.watching.auth import Auth
 
-__all__ = ["MISDIRECTED", "admitted", "bearer", "demand_watch", "error", "refusing"]
+__all__ = ["MISDIRECTED", "admitted", "bearer", "demand_watch", "error", "refused", "refusing"]
 
 P = ParamSpec("P")
 
@@ -34,7 +34,7 @@ def bearer() -> dict[str, str] | None:
     return {"token": token} if scheme.lower() == "bearer" else None
 
 
-def error(status: int, code: ErrorCode, message: str) -> tuple[Response, int]:
+def error(status: int, code: ErrorCode, message: str) -> Response:
     """Return an answer that is an error.
 
     Args:
@@ -42,7 +42,21 @@ def error(status: int, code: ErrorCode, message: str) -> tuple[Response, int]:
         code: the protocol's code.
         message: one sentence for a person.
     """
-    return jsonify(error=error_object(code, message)), status
+    return refused(error_object(code, message), status)
+
+
+def refused(told: ErrorObject, status: int) -> Response:
+    """Return an answer with an error of the protocol, and when to ask again as HTTP says it.
+
+    Args:
+        told: the error.
+        status: HTTP status.
+    """
+    answer = jsonify(error=told)
+    answer.status_code = status
+    if (after := told.get("retry_after")) is not None:
+        answer.headers["Retry-After"] = str(int(after) + 1)
+    return answer
 
 
 def admitted(auth: Auth, limits: RateLimits) -> tuple[Grant, str]:
@@ -80,12 +94,13 @@ def refusing(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRetu
         except TokenError as refusal:
             return error(401, "unauthorized", str(refusal))
         except WrongShard as refusal:
-            return error(MISDIRECTED, "wrong_shard", str(refusal))
+            told = error_object("wrong_shard", str(refusal), shard=refusal.shard)
+            return refused(told, MISDIRECTED)
         except JobNotFound as refusal:
             return error(404, "not_found", str(refusal))
         except (ArchiveUnavailable, ResultsUnavailable) as refusal:
             return error(503, "unavailable", str(refusal))
         except Refused as refusal:
-            return error(STATUS.get(refusal.code, 400), refusal.code, str(refusal))
+            return refused(refusal.encode(), STATUS.get(refusal.code, 400))
 
     return answer

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Response, jsonify, request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from bridge.protocol.error_codes import error_object
 from bridge.protocol.request_types import ErrorCode, ErrorObject
 from bridge.settings import Settings
 from socket_server.concurrency.wsgi import HANG_UP
+from socket_server.http.answers import refused
 from socket_server.limits.origins import Origins
 from socket_server.watching.event_stream import EventStream
 from socket_server.watching.event_streams import EventStreams
@@ -80,9 +81,6 @@ def _streamed(stream: EventStream | None) -> Response:
 
 
 def _refused(error: ErrorObject) -> Response:
-    answer = jsonify(error=error)
-    answer.status_code = STATUS.get(error["code"], 400)
+    answer = refused(error, STATUS.get(error["code"], 400))
     answer.headers["Cache-Control"] = "no-store"
-    if (after := error.get("retry_after")) is not None:
-        answer.headers["Retry-After"] = str(int(after) + 1)
     return answer
