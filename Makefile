@@ -37,13 +37,13 @@ help:  ## say what there is to make
 demo: $(VENV)/all.stamp $(PAGE)  ## enqueue a job and watch its bars; ARGS="--path /some/folder --once"
 	@$(BIN)/taskbridge demo $(ARGS)
 
-up: $(VENV)/all.stamp $(PAGE)  ## server, worker and Flower; ARGS="--broker-url amqp://..."
+up: $(VENV)/all.stamp $(PAGE)  ## server, worker, archive and Flower; ARGS="--broker-url amqp://..."
 	@$(BIN)/taskbridge up $(ARGS)
 
 check: $(VENV)/lint.stamp $(PAGE)  ## lint and the unit tests, in a minute and a half
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint unit
 
-unit: $(VENV)/lint.stamp $(PAGE)
+unit: $(VENV)/lint.stamp $(PAGE)  ## the unit tests; ARGS="-k bar -x"
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
 
 # A whole file goes to one process, and so is made once what its tests share.
@@ -128,7 +128,7 @@ dist: $(VENV)/release.stamp $(PAGE)  ## wheel, source archive and npm package, i
 
 web: $(PAGE)  ## the page, its client and the element
 
-bench: $(VENV)/lint.stamp $(PAGE)  ## each benchmark in benchmarks/; two hours
+bench: $(VENV)/lint.stamp $(PAGE)  ## the benchmarks that BENCHMARKS lists; two hours
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 $(PAGE): $(SOURCES) $(SCHEMA) scripts/build_web.py scripts/npm.py | $(VENV)/schema.stamp

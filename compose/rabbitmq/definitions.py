@@ -154,7 +154,8 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     folder = (
-        "a file of each user's name, with its password: operator, worker, server, service, flower"
+        "a file of each user's name, with its password: operator, worker, server, service, flower, "
+        "archive"
     )
     parser.add_argument("--secrets", type=Path, help=folder)
     parser.add_argument(
