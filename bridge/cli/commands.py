@@ -193,7 +193,7 @@ def flower(port: int, address: str, arguments: tuple[str, ...]) -> None:
 @click.option("--title", metavar="T", help="What people see in place of NAME.")
 @click.option("--queue", metavar="Q", help="Celery queue; default the task's.")
 @click.option("--redact", is_flag=True, help="Keep its arguments from operators.")
-@click.option("--webhook", metavar="W", help="Endpoint to which the archive delivers its end.")
+@click.option("--webhook", metavar="W", help="Webhook to which the archive delivers its end.")
 @click.option("--key", metavar="K", help="Idempotency key: the same key gives the same job.")
 @click.option("--watch", "watching", is_flag=True, help="Watch it, and exit with its status.")
 def enqueue(

@@ -159,16 +159,16 @@ class Settings:
     archive_url: str | None = _setting(types.archive, None, hidden=True)
     #: How long the archive keeps a job after its last event.
     archive_retention: float = _setting(types.seconds, 30 * 86_400.0)
-    #: Maximum bytes of log and output that the archive keeps; those of the jobs without an event
-    #: for the longest time are removed first.
+    #: Maximum bytes of log, output and kept arguments, as JSON, that the archive keeps; those of
+    #: the jobs without an event for the longest time are removed first.
     archive_bytes: int = _setting(types.count, 10 * 1024**3)
     #: Port at which the archive answers /healthz and /metrics; None for none.
     archive_port: int | None = _setting(types.port, None)
-    #: Endpoints that a service may name when it enqueues a job, to which the archive delivers the
-    #: job's end: ``name=https://host/path``, separated by commas.
+    #: Webhooks that a service may name when it enqueues a job, with the endpoints to which the
+    #: archive delivers the job's end: ``name=https://host/path``, separated by commas.
     webhooks: tuple[tuple[str, str], ...] = _setting(webhook_types.endpoints, (), hidden=True)
-    #: Secrets of these endpoints, which sign what is delivered: ``name=whsec_…``, separated by
-    #: commas. An endpoint may have several, each of which signs.
+    #: Secrets of these webhooks, which sign what is delivered: ``name=whsec_…``, separated by
+    #: commas. A webhook may have several, each of which signs.
     webhook_secrets: tuple[tuple[str, str], ...] = _setting(webhook_types.secrets, (), hidden=True)
     #: Networks to which the archive may deliver, beside all public addresses.
     webhook_allow: tuple[IPv4Network | IPv6Network, ...] = _setting(webhook_types.networks, ())
