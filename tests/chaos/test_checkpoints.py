@@ -314,16 +314,25 @@ class Reference:
             saved = data.get("saved", saved)
 
 
+def busiest(workers):
+    """Return the worker that runs the task, and the process in which it does."""
+    before = {pid: ticks_of(pid) for one in workers for pid in children_of(one.pid)}
+
+    def grown(pid):
+        return ticks_of(pid) - before[pid]
+
+    until(lambda: any(map(grown, before)), 10, "a process that does something", interval=0.01)
+    pid = max(before, key=grown)
+    return next(one for one in workers if pid in children_of(one.pid)), pid
+
+
 def disturb(stack, how, link, job):
     """Do something to the worker that runs a job, or to one of them; return it."""
-    workers = workers_of(stack)
-    worker = random.choice(workers)
-    for one in workers:
-        if any(is_busy(pid) for pid in children_of(one.pid)):
-            worker = one
-    if how in ("process", "memory"):
-        for pid in sorted(children_of(worker.pid), key=is_busy)[-1:]:
-            run_out_of_memory(pid) if how == "memory" else os.kill(pid, signal.SIGKILL)
+    worker, pid = busiest(workers_of(stack))
+    if how == "process":
+        os.kill(pid, signal.SIGKILL)
+    elif how == "memory":
+        run_out_of_memory(pid)
     elif how == "worker":
         worker.kill()
     elif how == "deployment":
@@ -333,7 +342,7 @@ def disturb(stack, how, link, job):
     return worker
 
 
-def is_busy(pid):
+def ticks_of(pid):
     """Return the CPU time that a process has used, in ticks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
