@@ -13,8 +13,10 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture
 def stack(new_stack, rabbitmq, redis_server):
+    # The ends that died with their process are looked for soon.
+    soon = {"TASKBRIDGE_STALLED_AFTER": "3", "TASKBRIDGE_LOST_AFTER": "8"}
     results = {"TASKBRIDGE_RESULT_URL": redis_server.url}
-    stack = new_stack(rabbitmq.new_vhost(), **results)
+    stack = new_stack(rabbitmq.new_vhost(), **results, **soon)
     stack.start_server()
     return stack
 
