@@ -289,8 +289,8 @@ class Reference:
     def _import_csv(self, result):
         query = f"SELECT * FROM {self.table}"
         with psycopg.connect(self.shop.replace("+psycopg", "")) as database:
-            # As they are stored: a large table may be read from its middle.
-            return database.execute(f"{query} ORDER BY ctid").fetchall()
+            # Not as they are stored: the room of a batch that was rolled back may be used again.
+            return database.execute(f"{query} ORDER BY id, name, value").fetchall()
 
     def _thumbnails(self, result):
         folder = Path(result["output"])
