@@ -9,7 +9,7 @@ from typing import cast
 from bridge.protocol.snapshot import Snapshot
 from bridge.protocol.task_state import TaskState
 
-__all__ = ["MAX_WORD", "snapshot_words", "words_of"]
+__all__ = ["MAX_WORD", "snapshot_words", "task_words", "words_of"]
 
 #: Maximum characters of a word that are kept; a longer one is found by its beginning.
 MAX_WORD = 64
@@ -42,5 +42,10 @@ def snapshot_words(snapshot: Snapshot, tasks: Iterable[TaskState]) -> Iterator[s
     """
     yield from words_of([snapshot.job, snapshot.title, snapshot.name, snapshot.meta])
     for task in tasks:
-        error = cast("dict[str, str]", task.why.get("error") or {})
-        yield from words_of([task.name, task.why.get("reason"), *error.values()])
+        yield from task_words(task)
+
+
+def task_words(task: TaskState) -> Iterator[str]:
+    """Yield the words of one task by which its job is found."""
+    error = cast("dict[str, str]", task.why.get("error") or {})
+    yield from words_of([task.name, task.why.get("reason"), *error.values()])

@@ -13,6 +13,8 @@ __all__ = ["Pace"]
 PAUSE = 1.0
 #: Seconds of work that need no pause.
 FREE = 0.002
+#: Seconds of long work after which other clients have their turn.
+SLICE = 0.005
 
 
 class Pace:
@@ -49,5 +51,32 @@ class Pace:
         try:
             yield
         finally:
-            now = self._clock()
-            self._free_at = max(self._free_at, begun - FREE) + (now - begun) * (1 + PAUSE)
+            self._count(begun)
+
+    @contextmanager
+    def sliced(self, wait: Callable[[], object]) -> Iterator[Callable[[], None]]:
+        """Measure long work in slices, between which other requests work and clients are served.
+
+        Args:
+            wait: waits until this request may work again: :meth:`wait`, without the state lock.
+
+        Yields:
+            A function to call between small steps of the work, which waits once a slice is done.
+        """
+        begun = self._clock()
+
+        def step() -> None:
+            nonlocal begun
+            if self._clock() - begun >= SLICE:
+                self._count(begun)
+                wait()
+                begun = self._clock()
+
+        try:
+            yield step
+        finally:
+            self._count(begun)
+
+    def _count(self, begun: float) -> None:
+        now = self._clock()
+        self._free_at = max(self._free_at, begun - FREE) + (now - begun) * (1 + PAUSE)

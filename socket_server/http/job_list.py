@@ -16,9 +16,6 @@ from socket_server.watching.search_request import queried, wanted_of
 
 __all__ = ["add_job_list"]
 
-#: Bytes that a listing is charged for each job that it looks at.
-LOOK = 64
-
 
 def add_job_list(http: Flask, auth: Auth, limits: RateLimits, search: JobSearch) -> None:
     """Add the route."""
@@ -33,7 +30,7 @@ def _jobs(auth: Auth, limits: RateLimits, search: JobSearch) -> Callable[[], Res
         wanted = wanted_of(fields, grant)
         page = search.page(wanted, fields)
         body = Body(answer_of(page, search.counts(wanted))).head
-        limits.charge(client, grant.owner, len(body) + LOOK * page.looked)
+        limits.charge(client, grant.owner, len(body) + page.cost)
         return Response(body, mimetype="application/json")
 
     return jobs

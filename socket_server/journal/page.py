@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from socket_server.messages.answer import Encoded
 
-__all__ = ["MAX_NEXT", "MAX_PAGE", "Page", "Place", "decode_next", "encode_next"]
+__all__ = ["LOOK", "MAX_NEXT", "MAX_PAGE", "Page", "Place", "decode_next", "encode_next"]
 
 #: Longest position of a page, in characters: a number and a job's id.
 MAX_NEXT = 300
 #: Maximum bytes of JSON of the snapshots in a page.
 MAX_PAGE = 30 * 1024
+#: Bytes that a listing is charged for each job, and each task of a job, that it looks at.
+LOOK = 64
 
 #: Place of a job in lists: when it was enqueued, and its id.
 Place = tuple[float, str]
@@ -26,8 +28,8 @@ class Page:
     jobs: list[Encoded]
     #: Position of the next page; None if there is none.
     next: str | None
-    #: Number of jobs that were examined.
-    looked: int
+    #: Bytes that the listing is charged for what it has examined, beside those of the answer.
+    cost: int
     #: Whether the archive did not answer, so that jobs which only it has are missing.
     archive_away: bool = False
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-
 from bridge.protocol.json_types import JSONObject
 from bridge.protocol.request_types import JobCounts
 from bridge.protocol.snapshot import Snapshot
 from socket_server.archive.finding.wanted import Archive, ArchiveUnavailable, Found, Wanted
-from socket_server.archive.words import snapshot_words, words_of
 from socket_server.concurrency.pace import Pace
 from socket_server.concurrency.state_lock import StateLock
 from socket_server.journal.journal import Journal
-from socket_server.journal.page import MAX_NEXT, MAX_PAGE, Page, Place, decode_next, encode_next
+from socket_server.journal.page import (
+    LOOK,
+    MAX_NEXT,
+    MAX_PAGE,
+    Page,
+    Place,
+    decode_next,
+    encode_next,
+)
 from socket_server.messages.answer import Encoded
 from socket_server.messages.requests import Refused, text, whole
+from socket_server.watching.held_words import HeldWords
 
 __all__ = ["JobSearch", "answer_of"]
 
@@ -25,10 +30,6 @@ MAX_LISTED, LISTED = 200, 50
 #: Jobs that the archive is asked for at once, beside the page and the jobs that are held; most of
 #: those; and how often it is asked at most for one page.
 AT_ONCE, MAX_HELD, ROUNDS = 50, 1_000, 20
-
-#: Characters of a job's events that are searched at once without a pause for other clients, and
-#: characters that are searched in a second.
-FREE, SPEED = 100_000, 200e6
 
 #: A job's place, and the length of its snapshot in the archive; 0 for a job that is held.
 Listed = tuple[Place, int]
@@ -65,7 +66,7 @@ class JobSearch:
             Refused: ``limit`` or ``next`` is wrong.
         """
         limit = whole(request, "limit", default=LISTED, most=MAX_LISTED)
-        after, looked = _place(text(request, "next", required=False, most=MAX_NEXT)), 0
+        after, cost = _place(text(request, "next", required=False, most=MAX_NEXT)), 0
         self.state_lock.outside(self.pace.wait)
         for _ in range(ROUNDS):
             held = len(self._journal.of_owner(wanted.owner))
@@ -73,14 +74,13 @@ class JobSearch:
             found = self._archived(wanted, after, most)
             # Behind the last job that the archive has found, there may be others.
             horizon = (found[-1].at, found[-1].job) if found and len(found) == most else None
-            with self.pace.work():
-                listed = self._listed(wanted, after, found, horizon)
-            looked += held + len(found or ())
+            listed, read = self._listed(wanted, after, found, horizon)
+            cost += LOOK * (held + len(found or ())) + read
             if listed or horizon is None:
                 break
             after = horizon
         away = found is None and self._archive is not None
-        return self._filled(listed, limit, horizon, looked, away)
+        return self._filled(listed, limit, horizon, cost, away)
 
     def _archived(self, wanted: Wanted, after: Place | None, most: int) -> list[Found] | None:
         """Return what the archive finds; None without an archive, or without an answer."""
@@ -97,40 +97,38 @@ class JobSearch:
         after: Place | None,
         found: list[Found] | None,
         horizon: Place | None,
-    ) -> list[Listed]:
-        """Return the jobs after a place and up to the horizon, the newest first.
+    ) -> tuple[list[Listed], int]:
+        """Return the jobs after a place and up to the horizon, the newest first, and the cost.
 
         A job that the journal holds is in the list by what the journal has of it, at one place.
+        Other clients are served meanwhile, so that jobs may go; those that are left are returned.
         """
         named = {one.job for one in found or ()}
-        listed = [((one.at, one.job), one.size) for one in found or () if not self._holds(one.job)]
-        for snapshot in self._journal.of_owner(wanted.owner):
-            place = snapshot.queued_at or snapshot.at, snapshot.job
-            if (after is not None and place >= after) or (horizon and place < horizon):
-                continue
-            if _fits(snapshot, wanted, place[0]) and (
-                snapshot.job in named or self._has_words(snapshot, wanted)
-            ):
-                listed.append((place, 0))
-        return sorted(listed, reverse=True)
+        known = set(filter(self._holds, named))
+        places: list[Place] = []
+        with self.pace.sliced(lambda: self.state_lock.outside(self.pace.wait)) as step:
+            words = HeldWords(self._journal, wanted.words, step)
+            for snapshot in self._journal.of_owner(wanted.owner):
+                step()
+                place = snapshot.queued_at or snapshot.at, snapshot.job
+                if (after is not None and place >= after) or (horizon and place < horizon):
+                    continue
+                if _fits(snapshot, wanted, place[0]) and (
+                    snapshot.job in named or words.are_in(snapshot)
+                ):
+                    places.append(place)
+        # From here on no greenlet switches.
+        listed = [(place, 0) for place in places if self._holds(place[1])]
+        for one in found or ():
+            if not (one.job in known and self._holds(one.job)):
+                listed.append(((one.at, one.job), one.size))
+        return sorted(listed, reverse=True), words.cost
 
     def _holds(self, job: str) -> bool:
         return job in self._journal
 
-    def _has_words(self, snapshot: Snapshot, wanted: Wanted) -> bool:
-        """Whether a job has all words, in its snapshot or in the lines that the journal holds."""
-        left = set(wanted.words)
-        if left:
-            left.difference_update(snapshot_words(snapshot, snapshot.tasks()))
-        events = self._journal.texts(snapshot.job) if left else []
-        for line in _lines_with(left, events):
-            left.difference_update(words_of(line))
-        if (size := sum(map(len, events))) > FREE:
-            self.state_lock.outside(self.pace.rest, size / SPEED)
-        return not left
-
     def _filled(
-        self, listed: list[Listed], limit: int, horizon: Place | None, looked: int, away: bool
+        self, listed: list[Listed], limit: int, horizon: Place | None, cost: int, away: bool
     ) -> Page:
         chosen: list[Listed] = []
         left = MAX_PAGE
@@ -142,7 +140,7 @@ class JobSearch:
         following = chosen[-1][0] if len(chosen) < len(listed) else horizon
         texts, lost = self._texts([(job, size > 0) for (_, job), size in chosen])
         next = None if following is None else encode_next(following)
-        return Page(texts, next, looked, away or lost)
+        return Page(texts, next, cost, away or lost)
 
     def _texts(self, jobs: list[tuple[str, bool]]) -> tuple[list[Encoded], bool]:
         """Return the JSON of jobs, and whether the archive did not answer for those that it has."""
@@ -173,17 +171,6 @@ def _fits(snapshot: Snapshot, wanted: Wanted, at: float) -> bool:
         and (wanted.since is None or at >= wanted.since)
         and (wanted.until is None or at < wanted.until)
     )
-
-
-def _lines_with(words: set[str], events: list[str]) -> Iterator[str]:
-    """Yield the lines in events, as JSON, that may have one of some words."""
-    every = not all(map(str.isascii, words))  # others are escaped
-    for event in events:
-        lower = event.lower()
-        if every or any(word in lower for word in words):
-            data = json.loads(event)["data"]
-            yield from (line["message"] for line in data.get("lines", ()))
-            yield from (chunk for chunk in data.get("chunks", ()) if isinstance(chunk, str))
 
 
 def _place(after: str) -> Place | None:

@@ -51,8 +51,6 @@ NOT_READY = "the server does not listen to the broker yet, or still reads what i
 #: Most job ids of a token in the log line of a connection.
 SHOWN = 3
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Bytes that a listing is charged for each job that it looks at.
-LOOK = 64
 
 
 class JobsNamespace(socketio.Namespace):
@@ -240,9 +238,10 @@ class JobsNamespace(socketio.Namespace):
         grant = self._grant(sid, "watch")
         wanted = wanted_of(request, grant)
         page = self._search.page(wanted, request)
+        # Before anything else, since a client that has left meanwhile is charged too.
+        self._limits.charge(sid, grant.owner, page.cost)
         if self._grant(sid, "watch").owner is not None and wanted.owner == grant.owner:
             self.clients.watch_all(sid)
-        self.charge(sid, LOOK * page.looked)
         return answer_of(page, self._search.counts(wanted))
 
     @answered
@@ -327,7 +326,7 @@ class JobsNamespace(socketio.Namespace):
 
         asked = BulkRequest.of(request, grant())
         done = self._bulk.act(asked, grant)
-        self.charge(sid, LOOK * done.looked)
+        self.charge(sid, done.cost)
         if not asked.preview:
             counts = {"jobs": len(done.jobs), "refused": len(done.refused)}
             tell("bulk", sid=sid, action=asked.action, owner=grant().owner, **counts)

@@ -108,7 +108,7 @@ def pages(search: JobSearch, request: dict[str, Any], grant: Grant) -> list[Any]
         page = search.page(wanted, asked)
         answer = answer_of(page, search.counts(wanted))
         answer["jobs"] = [json.loads(one) for one in answer["jobs"]]
-        found.append({"answer": answer, "looked": page.looked})
+        found.append({"answer": answer, "cost": page.cost})
         assert len(found) < 100
     return found
 

@@ -39,8 +39,8 @@ class Done:
     #: Position of the jobs that are left; None if there are none.
     next: str | None = None
     archive_away: bool = False
-    #: Jobs that were examined.
-    looked: int = 0
+    #: Bytes that the request is charged for what was examined.
+    cost: int = 0
 
     def encode(self) -> JSONObject:
         """Return the fields of the answer; those that say nothing are left out."""
@@ -85,7 +85,7 @@ class Bulk:
         while done.count < asked.limit:
             fields = {"limit": min(AT_ONCE, asked.limit - done.count), "next": done.next}
             page = self._search.page(asked.wanted, fields)
-            done.looked += page.looked
+            done.cost += page.cost
             done.archive_away |= page.archive_away
             jobs: list[SnapshotData] = [json.loads(text) for text in page.jobs]
             self._act_on(jobs, asked, grant(), until, done)

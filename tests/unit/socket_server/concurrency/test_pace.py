@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from socket_server.concurrency.pace import FREE, Pace
+from socket_server.concurrency.pace import FREE, SLICE, Pace
 from support.clock import Clock
 
 
@@ -50,3 +50,20 @@ def test_work_that_failed_counts_as_well(pace, clock):
         clock.tick(0.1)
         raise ZeroDivisionError
     assert work(pace, clock, 0.0) == pytest.approx(0.1, abs=2 * FREE)
+
+
+def test_long_work_is_done_in_slices_with_as_much_time_for_others_in_between(pace, clock):
+    begun, turns = clock(), []
+    with pace.sliced(lambda: (turns.append(clock()), pace.wait())) as step:
+        for _ in range(100):
+            clock.tick(0.001)
+            step()
+    assert 16 <= len(turns) <= 20
+    assert clock() - begun == pytest.approx(0.2, abs=0.01)
+
+
+def test_rests_between_slices_are_no_work(pace, clock):
+    with pace.sliced(lambda: clock.tick(60.0)) as step:
+        clock.tick(2 * SLICE)
+        step()
+    assert work(pace, clock, 0.0) == 0.0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bridge.protocol.event import Event
 from bridge.tokens import Grant
+from socket_server.archive import words as words_module
 from socket_server.archive.finding.search import ArchiveSearch
 from socket_server.archive.schema import METADATA
 from socket_server.concurrency.pace import Pace
@@ -17,6 +21,7 @@ from socket_server.watching import job_search as module
 from socket_server.watching.job_search import JobSearch
 from socket_server.watching.search_request import queried, wanted_of
 from support.archive import prepared, write
+from support.clock import Clock
 from support.searches import Away, Known, matches, pages, searched_jobs, searches
 
 OPERATOR = Grant(owner="ann", scope="watch operate")
@@ -40,18 +45,19 @@ def few(monkeypatch):
     monkeypatch.setattr(module, "MAX_HELD", 1)
 
 
-def search_of(jobs, database, archive=None):
+def search_of(jobs, database, archive=None, journal=None, pace=None):
     """Return a search among some jobs."""
     engine, found = database
     with engine.begin() as connection:
         for table in reversed(METADATA.sorted_tables):
             connection.execute(table.delete())
     write(engine, [event for one in jobs if one.archived for event in one.events])
-    journal = Journal()
+    journal = Journal() if journal is None else journal
     for one in jobs:
         for event in one.events * one.held:
             journal.fold(event)
-    return JobSearch(journal, archive or found, NoLock(), Pace(lambda seconds: None))
+    pace = pace or Pace(lambda seconds: None)
+    return JobSearch(journal, archive or found, NoLock(), pace)
 
 
 def ids(answers):
@@ -71,6 +77,20 @@ def test_all_pages_together_are_all_jobs_that_match_each_once_and_the_newest_fir
     assert not any(one["answer"].get("archive_away") for one in answers)
 
 
+#: So many events of others that the cursors after them are longer.
+MANY = [
+    Known(f"j{n}", "bob", "app.a", 100.0, "failed", "disk", held=True, archived=False)
+    for n in range(300)
+]
+#: Jobs with lines of each length, and so some with an event that would cost a byte more.
+OF_ALL_LENGTHS = [
+    Known(f"k{n}", "ann", "app.a", 100.0, "failed", "x" * n, held=True, archived=False)
+    for n in range(64)
+]
+
+
+@example([*MANY, *OF_ALL_LENGTHS], {"text": "nowhere"})
+@example([*MANY, *OF_ALL_LENGTHS], {"text": "1203"})  # of a cursor
 @given(searched_jobs(), searches())
 def test_no_search_tells_whether_there_are_jobs_of_others(database, jobs, request_):
     grant = Grant(owner="ann")
@@ -124,3 +144,127 @@ def test_a_token_for_single_jobs_lists_none():
 def test_a_query_of_a_url_is_a_request():
     query = {"text": "a", "limit": "5", "since": "1.5", "until": "nan", "other": "x"}
     assert dict(queried(query)) == {"text": "a", "limit": 5, "since": 1.5, "until": "nan"}
+
+
+def told(job, number, lines, owner="ann"):
+    """Return an event with lines of a job."""
+    data = {"lines": [{"at": 100.0, "level": "INFO", "message": line} for line in lines]}
+    about = {"job": job, "task": job, "name": "app.a", "owner": owner, "run": 1, "seq": number}
+    return Event(**about, type="log", at=100.0, data=data)
+
+
+def searched(journal, text, pace=None):
+    """Return a page of what a search finds without an archive."""
+    search = JobSearch(journal, None, NoLock(), pace or Pace(lambda seconds: None))
+    asked = {"text": text}
+    return search.page(wanted_of(asked, Grant(owner="ann")), asked)
+
+
+class Slow:
+    """Finds words as ``WORD`` does, in a millisecond for each text."""
+
+    def __init__(self, clock, found):
+        self._clock, self._found = clock, found
+
+    def findall(self, value):
+        self._clock.tick(0.001)
+        return self._found(value)
+
+
+@pytest.fixture
+def slow_words(monkeypatch):
+    """A clock that only words make go on."""
+    clock = Clock()
+    monkeypatch.setattr(words_module, "WORD", Slow(clock, words_module.WORD.findall))
+    return clock
+
+
+@pytest.fixture
+def worked(slow_words):
+    """A pace of that clock, and the seconds of work before each rest."""
+    clock, worked = slow_words, []
+    begun = clock()
+
+    def sleep(seconds):
+        nonlocal begun
+        worked.append(clock() - begun)
+        clock.tick(seconds)
+        begun = clock()
+
+    return Pace(sleep, clock), worked
+
+
+@pytest.mark.parametrize("text", ["e", "ü"])
+def test_other_clients_have_their_turn_every_few_milliseconds_of_a_search(worked, text):
+    pace, seconds = worked
+    journal = Journal()
+    for number in range(50):
+        # Each line might have the word, as far as its JSON tells.
+        journal.fold(told("j", number, ["\u00e9e"] * 20))
+    assert searched(journal, text, pace).jobs == []
+    assert sum(seconds) > 0.99
+    assert max(seconds) == pytest.approx(0.005, abs=0.002)
+
+
+def test_a_search_in_many_tasks_gives_turns_as_well(worked):
+    pace, seconds = worked
+    journal = Journal()
+    for number in range(200):
+        about = {"job": "j", "task": f"t{number}", "name": "app.a", "owner": "ann"}
+        journal.fold(Event(**about, type="queued", at=100.0))
+    searched(journal, "nowhere", pace)
+    assert sum(seconds) > 0.1
+    assert max(seconds) < 0.01
+
+
+def test_a_search_ends_with_the_last_word_that_is_found(worked):
+    pace, _ = worked
+    journal = Journal()
+    for number in range(50):
+        journal.fold(told("j", number, [f"disk {number} is full"] * 20))
+    page = searched(journal, "disk full", pace)
+    assert len(page.jobs) == 1
+    assert page.cost < 4000
+
+
+def test_what_was_decoded_is_the_cost_of_a_search_and_other_events_cost_little():
+    journal, texts = Journal(), 0
+    for number in range(20):
+        text = journal.fold(told("j", number, ["the queue is here \u00e9e"] * 20)).text
+        texts += text.index('"cursor"')
+    cost = {text: searched(journal, text).cost for text in ("nowhere", "u", "ue", "e")}
+    assert cost["nowhere"] == cost["u"] == cost["ue"]
+    assert texts / 65 < cost["nowhere"] < texts / 20
+    assert cost["e"] == pytest.approx(texts + cost["nowhere"])
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text('\n\t"/\\\u212a\u0130\u00e9aK_ '))
+def test_each_word_of_a_line_finds_it(any_text, odd_text):
+    line = f"{any_text} {odd_text}"
+    journal = Journal()
+    journal.fold(told("job", 0, [line]))
+    for word in set(words_module.words_of(line)):
+        if list(words_module.words_of(word)) == [word]:
+            assert len(searched(journal, word).jobs) == 1, word
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_job_that_goes_during_a_search_is_left_out_unless_the_archive_has_it(
+    database, slow_words, archived
+):
+    jobs = [
+        Known(f"j{n}", "ann", "app.a", 100.0 + n, "failed", "disk", held=True, archived=False)
+        for n in range(20)
+    ]
+    jobs[0] = dataclasses.replace(jobs[0], archived=archived)
+
+    def sleep(seconds):
+        slow_words.tick(seconds)
+        if slow_words() > begun + 0.05:  # the first job was found long before
+            journal.fold(told("another", 0, []))
+
+    begun, journal = slow_words(), Journal(max_jobs=20)
+    search = search_of(jobs, database, None, journal, Pace(sleep, slow_words))
+    answers = pages(search, {"text": "disk", "limit": 50}, Grant(owner="ann"))
+    assert "j0" not in journal
+    assert sorted(ids(answers)) == sorted(one.job for one in jobs[not archived :])
