@@ -103,6 +103,8 @@ class Bulk:
         done: Done,
     ) -> None:
         again = asked.action == "run_again"
+        # The grant may name fewer jobs than when they were searched for.
+        jobs = [one for one in jobs if grant.names(one["job"], one["owner"])]
         wanted = [one for one in jobs if (one["state"] in TERMINAL) == again]
         if again:
             wanted = [one for one in wanted if not self._was_made_by(asked.key, one)]

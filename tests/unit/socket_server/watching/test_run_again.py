@@ -11,8 +11,10 @@ from werkzeug.test import Client
 from bridge import tokens
 from bridge.bus.sharding import job_id
 from bridge.protocol.event import CALL, Event
+from bridge.tokens import Grant
 from socket_server.archive.migrating import new_engine
 from socket_server.bus.decoding import Decoded
+from socket_server.watching.repeating.bulk import AT_ONCE
 from support.archive import event, prepared, write
 from support.lone_server import SECRET, LoneClient, new_lone_server
 from support.wire import flaws
@@ -218,6 +220,25 @@ def test_unfinished_jobs_are_cancelled_and_ended_ones_left_alone(server, monkeyp
     assert flaws(done, "BulkAnswer") == []
     assert sorted(asked) == ["r1", "r2"] == sorted(one["job"] for one in done["jobs"])
     assert {one["state"] for one in done["jobs"]} == {"running"}
+
+
+def test_jobs_of_others_are_not_cancelled_once_the_grant_has_lost_its_scope(server, monkeypatch):
+    for number in range(30):
+        running = event(f"r{number}", "started", 0, owner=("me", "other")[number % 2], attempt=1)
+        server.journal.fold(Event.decode(running), 0)
+    operator = client(server, scope=f"{SCOPE} operate")
+    [sid] = dict(server.jobs.clients.items())
+    asked, less = [], Grant(owner="me", scope=SCOPE)
+
+    def cancel(job, owner):
+        asked.append(owner)
+        server.jobs.clients.refresh(sid, less, server.journal.owner)
+
+    monkeypatch.setattr(server.bridge, "request_cancel", cancel)
+    done = operator.ask("bulk", {"action": "cancel", "filter": {"state": "running"}})
+    assert done["count"] == len(asked)
+    assert set(asked[:AT_ONCE]) == {"me", "other"}
+    assert asked[AT_ONCE:] == ["me"] * 5
 
 
 @pytest.mark.parametrize(
