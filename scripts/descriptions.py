@@ -40,7 +40,7 @@ ROUTES: dict[str, tuple[str, list[str], str, list[int]]] = {
         "JobsPage",
         [400, 401, 403, 421, 429],
     ),
-    "/api/jobs/{id}": ("A job's snapshot", [], "SnapshotData", [401, 403, 404, 421, 503]),
+    "/api/jobs/{id}": ("A job's snapshot", [], "SnapshotData", [401, 403, 404, 421, 429, 503]),
     "/api/jobs/{id}/events": (
         "A job's snapshot and events, until it has ended; see asyncapi.json",
         ["cursor", "Last-Event-ID"],
@@ -69,7 +69,7 @@ ROUTES: dict[str, tuple[str, list[str], str, list[int]]] = {
         "A job's progress in celery-progress's format",
         ["token"],
         "CeleryProgress",
-        [401, 403, 404, 421, 503],
+        [401, 403, 404, 421, 429, 503],
     ),
     "/healthz": ("Whether the server listens to the broker", [], "HealthAnswer", []),
     "/readyz": ("Whether the server is ready for clients", [], "HealthAnswer", []),

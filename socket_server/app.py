@@ -171,7 +171,7 @@ def new_server(settings: Settings, *, async_mode: str | None = None) -> SocketSe
     reach = StreamReach(core.served, lambda: manager.written, core.state_lock)
     streams = EventStreams(sio, jobs, journal)
     health = Health(manager, lambda: reach.seconds)
-    http = new_http(settings, auth, lookup, health, streams)
+    http = new_http(settings, auth, limits, lookup, health, streams)
     add_job_list(http, auth, limits, search)
     add_job_log(http, auth, limits, JobLog(*found))
     add_job_tasks(http, auth, limits, tasks)

@@ -59,17 +59,32 @@ def refused(told: ErrorObject, status: int) -> Response:
     return answer
 
 
-def admitted(auth: Auth, limits: RateLimits) -> tuple[Grant, str]:
+def admitted(
+    auth: Auth,
+    limits: RateLimits,
+    job: str | None = None,
+    credentials: dict[str, str] | None = None,
+) -> tuple[Grant, str]:
     """Return the grant of a request to watch jobs, and the name under which it is limited.
+
+    Args:
+        auth: checks the credentials.
+        limits: limits of requests.
+        job: id of a job that is polled, as a bar in a page is: each such job has a rate of its own,
+            so that many bars go on behind one address. Default None, for a rate of the address.
+        credentials: default those of the ``Authorization`` header.
 
     Raises:
         TokenError: there is no valid token.
         WrongShard: the jobs of the grant belong to another shard.
         Refused: the scope does not allow it, or there are too many requests.
     """
-    grant = auth.grant(request.environ, bearer())
+    grant = auth.grant(request.environ, bearer() if credentials is None else credentials)
     demand_watch(grant)
     client = f"http {request.remote_addr}"
+    # Ids that a token without an owner does not name are no way to more requests.
+    if job is not None and (grant.owner is not None or job in grant.jobs):
+        client = f"{client} {job}"
     limits.request(client, grant.owner)
     return grant, client
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from flask import Flask, Response
 from flask.typing import ResponseReturnValue
@@ -23,7 +23,15 @@ def add_job_log(http: Flask, auth: Auth, limits: RateLimits, log: JobLog) -> Non
 def _log(auth: Auth, limits: RateLimits, log: JobLog) -> Callable[[str], ResponseReturnValue]:
     @refusing
     def answer(id: str) -> ResponseReturnValue:
-        grant, _ = admitted(auth, limits)
-        return Response(log.pieces(id, grant), mimetype="text/plain")
+        grant, client = admitted(auth, limits)
+
+        def charged(pieces: Iterator[bytes]) -> Iterator[bytes]:
+            for piece in pieces:
+                # Under threads, the answer is sent when the state lock is no longer held.
+                with log.state_lock:
+                    limits.charge(client, grant.owner, len(piece))
+                yield piece
+
+        return Response(charged(log.pieces(id, grant)), mimetype="text/plain")
 
     return answer

@@ -12,15 +12,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from bridge.errors import TokenError
 from bridge.protocol.error_codes import error_object
+from bridge.protocol.http_types import CeleryProgress
 from bridge.protocol.json_types import SnapshotData
 from bridge.settings import Settings
 from socket_server.hosting import NO_WEBSOCKETS
-from socket_server.http.answers import bearer, demand_watch, refusing
+from socket_server.http.answers import admitted, bearer, refusing
 from socket_server.http.answers import error as _error
 from socket_server.http.celery_progress import as_celery_progress
 from socket_server.http.event_streams import event_stream_view
 from socket_server.http.health import Health
 from socket_server.limits.origins import Origins
+from socket_server.limits.rate_limits import RateLimits
 from socket_server.watching.auth import Auth
 from socket_server.watching.event_streams import EventStreams
 from socket_server.watching.job_lookup import JobLookup
@@ -42,7 +44,12 @@ SECURITY_HEADERS = {
 
 
 def new_http(
-    settings: Settings, auth: Auth, lookup: JobLookup, health: Health, streams: EventStreams
+    settings: Settings,
+    auth: Auth,
+    limits: RateLimits,
+    lookup: JobLookup,
+    health: Health,
+    streams: EventStreams,
 ) -> Flask:
     """Return the WSGI application that is served beside Socket.IO."""
     http = Flask("socket_server", static_folder=str(STATIC), static_url_path="/static")
@@ -50,11 +57,11 @@ def new_http(
     http.get("/")(_index(http))
     http.get("/api/page")(_page(auth, settings))
     http.get("/api/origin")(_origin(settings))
-    job = _job(auth, lookup)
-    http.get("/api/jobs/<id>", endpoint="job")(refusing(lambda id: job(id, bearer())))
+    answered = _job(auth, limits, lookup)
+    http.get("/api/jobs/<id>", endpoint="job")(refusing(lambda id: answered(id, None, jsonify)))
     events = event_stream_view(streams, settings, bearer)
     http.get("/api/jobs/<id>/events", endpoint="events")(events)
-    http.get("/api/progress/<id>", endpoint="progress")(_progress(job, lookup, settings))
+    http.get("/api/progress/<id>", endpoint="progress")(_progress(answered, lookup, settings))
     _add_health(http, settings, health)
     http.register_error_handler(404, lambda _: _error(404, "not_found", "there is nothing here"))
     return http
@@ -138,21 +145,26 @@ def _well(
 
 
 Credentials = dict[str, str] | None
+#: Answers with what a view makes of a job's snapshot: job, credentials, and the view.
+Answered = Callable[[str, Credentials, Callable[[SnapshotData], Response]], Response]
 
 
-def _job(auth: Auth, lookup: JobLookup) -> Callable[[str, Credentials], SnapshotData]:
-    """Return a function that finds a job's snapshot."""
+def _job(auth: Auth, limits: RateLimits, lookup: JobLookup) -> Answered:
+    """Return a function that answers with a job's snapshot, or raises a refusal."""
 
-    def job(job: str, credentials: Credentials) -> SnapshotData:
-        grant = auth.grant(request.environ, credentials)
-        demand_watch(grant)
-        return lookup.find(job, grant).encode()
+    def answered(
+        job: str, credentials: Credentials, view: Callable[[SnapshotData], Response]
+    ) -> Response:
+        grant, client = admitted(auth, limits, job, credentials)
+        answer = view(lookup.find(job, grant).encode())
+        limits.charge(client, grant.owner, len(answer.get_data()))
+        return answer
 
-    return job
+    return answered
 
 
 def _progress(
-    job: Callable[[str, Credentials], SnapshotData], lookup: JobLookup, settings: Settings
+    answered: Answered, lookup: JobLookup, settings: Settings
 ) -> Callable[[str], ResponseReturnValue]:
     """Return a view that answers celery-progress's script as celery-progress's own view does."""
 
@@ -162,8 +174,8 @@ def _progress(
         token = request.args.get("token")
         if token and not settings.url_tokens:
             raise TokenError(NO_URL_TOKENS)
-        snapshot = job(id, {"token": token} if token else bearer())
-        return as_celery_progress(_with_bar(snapshot, lookup))
+        credentials = {"token": token} if token else None
+        return answered(id, credentials, lambda one: jsonify(_as_progress(one, lookup)))
 
     def progress(id: str) -> ResponseReturnValue:
         answer = make_response(found(id))
@@ -174,6 +186,10 @@ def _progress(
         return answer
 
     return progress
+
+
+def _as_progress(snapshot: SnapshotData, lookup: JobLookup) -> CeleryProgress:
+    return as_celery_progress(_with_bar(snapshot, lookup))
 
 
 def _with_bar(snapshot: SnapshotData, lookup: JobLookup) -> SnapshotData:

@@ -38,7 +38,7 @@ class JobLog:
     """
 
     def __init__(self, journal: Journal, archive: Archive | None, state_lock: StateLock) -> None:
-        self._journal, self._archive, self._state_lock = journal, archive, state_lock
+        self._journal, self._archive, self.state_lock = journal, archive, state_lock
 
     def pieces(self, job: str, grant: Grant) -> Iterator[bytes]:
         """Return the pieces of a job's log as text, which are read while they are sent.
@@ -58,7 +58,7 @@ class JobLog:
         if self._archive is None:
             return None, False
         try:
-            return self._state_lock.outside(self._archive.log, job, grant), False
+            return self.state_lock.outside(self._archive.log, job, grant), False
         except ArchiveUnavailable:
             return None, True
 
@@ -72,7 +72,7 @@ class JobLog:
             except ArchiveUnavailable:
                 yield text.line(BROKEN)
                 return
-        with self._state_lock:
+        with self.state_lock:
             events, newest = self._journal.texts(job), self._journal.orders(job)
         orders = dict(archived.orders) if archived else {}
         yield from _from_journal(events, orders, text)
