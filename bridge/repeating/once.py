@@ -144,14 +144,14 @@ class Once:
         return False
 
     def _claim(self, key: str, before: str, after: str) -> bool:
-        return self._ask(lambda store: store.claim(key, before, after))
+        return self._ask(lambda store: store.claim(key, before, after, time.time()))
 
     def _publish(self, key: str, job: str, claim: str, publish: Callable[[str], None]) -> None:
         try:
             publish(job)
         except BaseException:
             # The next call need not wait until this one counts as dead.
-            self._offer(lambda store: store.claim(key, claim, ""))
+            self._offer(lambda store: store.claim(key, claim, "", time.time()))
             raise
         self._mark(key, job)
 

@@ -25,7 +25,8 @@ class Reservation(NamedTuple):
     claim: str
     #: Whether the broker has the job.
     published: bool
-    #: Seconds since the epoch at which the key was reserved, by the clock of the one that did it.
+    #: Seconds since the epoch at which the key was reserved, or claimed last, by the clock of the
+    #: one that did it.
     at: float
 
 
@@ -40,8 +41,18 @@ class ReservationStore(Protocol):
         """Return the reservation of a key; None without one."""
         ...
 
-    def claim(self, key: str, before: str, after: str) -> bool:
-        """Replace the claim of an unmarked reservation; return False if it is not ``before``."""
+    def claim(self, key: str, before: str, after: str, at: float) -> bool:
+        """Replace the claim of an unmarked reservation, and its time.
+
+        Args:
+            key: the key.
+            before: claim that is replaced.
+            after: claim that takes its place.
+            at: seconds since the epoch, by the clock of the caller.
+
+        Returns:
+            False, and nothing is changed, if the claim is not ``before``.
+        """
         ...
 
     def mark(self, key: str, job: str) -> None:

@@ -25,7 +25,7 @@ FIND = "return redis.call('HMGET', KEYS[1], 'job', 'digest', 'claim', 'published
 CLAIM = """
 if redis.call('HGET', KEYS[1], 'published') ~= '0' then return 0 end
 if redis.call('HGET', KEYS[1], 'claim') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'claim', ARGV[2])
+redis.call('HSET', KEYS[1], 'claim', ARGV[2], 'at', ARGV[3])
 return 1
 """
 MARK = """
@@ -70,9 +70,9 @@ class RedisReservations:
         """Return the reservation of a key; see :class:`ReservationStore`."""
         return _reservation(self._run(FIND, key))
 
-    def claim(self, key: str, before: str, after: str) -> bool:
-        """Replace the claim; see :class:`ReservationStore`."""
-        return bool(self._run(CLAIM, key, before, after))
+    def claim(self, key: str, before: str, after: str, at: float) -> bool:
+        """Replace the claim and its time; see :class:`ReservationStore`."""
+        return bool(self._run(CLAIM, key, before, after, repr(at)))
 
     def mark(self, key: str, job: str) -> None:
         """Note that the job is published; see :class:`ReservationStore`."""

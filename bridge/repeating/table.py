@@ -84,8 +84,8 @@ class DatabaseReservations:
             row = connection.execute(query).first()
         return None if row is None else Reservation(*row)
 
-    def claim(self, key: str, before: str, after: str) -> bool:
-        """Replace the claim; see :class:`ReservationStore`."""
+    def claim(self, key: str, before: str, after: str, at: float) -> bool:
+        """Replace the claim and its time; see :class:`ReservationStore`."""
         import sqlalchemy as sa
 
         change = sa.update(self._table).where(
@@ -94,7 +94,7 @@ class DatabaseReservations:
             self._table.c.claim == before,
         )
         with self._engine.begin() as connection:
-            return connection.execute(change.values(claim=after)).rowcount > 0
+            return connection.execute(change.values(claim=after, at=at)).rowcount > 0
 
     def mark(self, key: str, job: str) -> None:
         """Note that the job is published; see :class:`ReservationStore`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,10 +19,24 @@ from bridge.repeating.stores import reservations_in
 from bridge.results.bounded_calls import BoundedCalls
 
 
+def store_at(url, retention=60.0):
+    return reservations_in(Celery(backend=url, set_as_current=False).backend, retention)
+
+
 @pytest.fixture
 def store(tmp_path):
-    backend = Celery(backend=f"db+sqlite:///{tmp_path}/r.sqlite", set_as_current=False).backend
-    return reservations_in(backend, 60.0)
+    return store_at(f"db+sqlite:///{tmp_path}/r.sqlite")
+
+
+@pytest.fixture(params=["redis", "sqlite", "postgresql"])
+def url(request, tmp_path):
+    """URL of a result backend of each kind that can reserve."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_server").url
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql_server")
+        return f"db+postgresql+psycopg://{server}/taskbridge"
+    return f"db+sqlite:///{tmp_path}/r.sqlite"
 
 
 def new(store, patience=10.0):
@@ -57,6 +72,31 @@ def test_what_a_dead_process_has_reserved_is_published_under_its_id(store):
     left_by_a_dead_process(store, age=once.DEAD_BY_CLOCK + 1)
     published = []
     assert new(store).job(asked("mine"), published.append) == "left"
+    assert published == ["left"]
+
+
+@pytest.mark.parametrize("claim", ["dead", ""], ids=["a dead process", "a failure"])
+@pytest.mark.parametrize("age", [60.0, 3600.0])
+def test_while_an_old_key_is_published_another_call_waits(url, age, claim):
+    store, key = store_at(url, 86_400.0), uuid.uuid4().hex
+    store.reserve(key, Reservation("left", "d", claim, False, time.time() - age))
+    published, begun, go = [], threading.Event(), threading.Event()
+
+    def publish(job):
+        published.append(job)
+        begun.set()
+        assert go.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(new(store_at(url, 86_400.0)).job, Asked(key, "one", "d"), publish)
+        assert begun.wait(30)
+        try:
+            with pytest.raises(BrokerUnavailable, match="ask again with the same key"):
+                new(store, patience=0.5).job(Asked(key, "two", "d"), pytest.fail)
+        finally:
+            go.set()
+        assert first.result(30) == "left"
+    assert new(store).job(Asked(key, "three", "d"), pytest.fail) == "left"
     assert published == ["left"]
 
 

@@ -47,12 +47,14 @@ def test_of_many_at_once_one_reserves_a_key_and_all_get_what_it_has_stored(url, 
 def test_a_claim_changes_hands_once_and_not_after_the_mark(url, request):
     key, store = key_of("test", request.node.name), store_at(url)
     store.reserve(key, new("j", claim="a"))
-    assert [store.claim(key, "a", "b"), store.claim(key, "a", "c")] == [True, False]
+    at = time.time() + 5
+    assert [store.claim(key, "a", "b", at), store.claim(key, "a", "c", at + 1)] == [True, False]
+    assert store.find(key).at == at
     store.mark(key, "another")
     assert not store.find(key).published
     store.mark(key, "j")
     assert store.find(key).published
-    assert not store.claim(key, "b", "c")
+    assert not store.claim(key, "b", "c", at)
 
 
 def test_a_key_is_forgotten_after_its_time(url, request):
