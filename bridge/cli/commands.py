@@ -288,7 +288,8 @@ def jobs(
     names, errors, meta and lines.
 
     --run-again and --cancel act on all jobs that are found, whatever --limit says, once you have
-    seen how many and said yes. The exit status is 1 if one of them was refused.
+    seen how many and said yes. The exit status is 1 if one of them was refused. --run-again waits
+    for the server's limits; repeat it with the --key that it prints, if it does not get to the end.
     """
     from bridge.cli.actions.bulk import act
     from bridge.cli.listing import show

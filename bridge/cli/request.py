@@ -14,17 +14,30 @@ from bridge.cli.console import echo, echo_output
 from bridge.client.bridge import Bridge
 from bridge.client.socket_client import SocketClient
 from bridge.client.status import shard_of_job
-from bridge.client.watch_state import refusal
-from bridge.errors import ServerUnavailable
+from bridge.client.watch_state import is_temporary, pause, refusal
+from bridge.errors import ServerUnavailable, TaskbridgeError
 from bridge.protocol.event import NAMESPACE
 from bridge.protocol.json_types import JSONObject
 
-__all__ = ["cancel", "request", "show_log"]
+__all__ = ["TemporaryRefusal", "cancel", "request", "show_log"]
 
 #: Seconds to wait for an answer.
 TIMEOUT = 10
 #: Seconds to wait for each piece of a log, and bytes of a line of it that are printed at once.
 PATIENCE, MAX_LINE = 30, 1024 * 1024
+
+
+class TemporaryRefusal(TaskbridgeError):
+    """The server refused a request that it may accept later.
+
+    Args:
+        error: the refusal, as it is in the protocol.
+    """
+
+    def __init__(self, error: JSONObject) -> None:
+        super().__init__(str(refusal(error)))
+        #: Seconds after which to ask again.
+        self.wait = pause(error)
 
 
 def request(
@@ -41,6 +54,7 @@ def request(
 
     Raises:
         ServerUnavailable: no server answers.
+        TemporaryRefusal: the server refused, and may accept the same request later.
         JobNotFound, TokenError, TaskbridgeError: the server refused.
     """
     url = bridge.settings.url_of(shard)
@@ -54,7 +68,8 @@ def request(
     finally:
         client.shutdown()
     if not answer["ok"]:
-        raise refusal(answer["error"])
+        refused = answer["error"]
+        raise TemporaryRefusal(refused) if is_temporary(refused) else refusal(refused)
     return answer
 
 

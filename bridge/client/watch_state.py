@@ -22,7 +22,16 @@ from bridge.protocol.event import Event
 from bridge.protocol.json_types import JobEvent, JSONObject, SnapshotData
 from bridge.protocol.snapshot import Snapshot
 
-__all__ = ["RECONNECT", "Answer", "Message", "Patience", "WatchState", "is_temporary", "refusal"]
+__all__ = [
+    "RECONNECT",
+    "Answer",
+    "Message",
+    "Patience",
+    "WatchState",
+    "is_temporary",
+    "pause",
+    "refusal",
+]
 
 #: Seconds between attempts to reconnect, first and longest, and the random fraction of the delay.
 RECONNECT = {"reconnection_delay": 0.2, "reconnection_delay_max": 5, "randomization_factor": 0.5}
