@@ -164,7 +164,9 @@ class ArchivedJob:
         if self.webhook is None or not self.snapshot.ended:
             return []
         before, self.reported = self.reported, told["state"]
-        return [] if before == self.reported else [delivery_row(told, self.webhook, channel, now)]
+        if before == self.reported:
+            return []
+        return [delivery_row(told, self.webhook, channel, now, (self.at, self.events))]
 
     def _runs(self) -> str:
         runs = self.record.runs

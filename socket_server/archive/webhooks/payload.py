@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import hashlib
+import json
 from datetime import UTC, datetime
 
 from bridge.protocol.json_types import SnapshotData
@@ -33,21 +34,28 @@ FIELDS = (
 LATEST = 253_402_300_799.0
 
 
-def delivery_row(snapshot: SnapshotData, webhook: str, channel: str, now: float) -> Row:
-    """Return the row of a delivery that is due at once, with an id of its own.
+def delivery_row(
+    snapshot: SnapshotData, webhook: str, channel: str, now: float, end: tuple[float, int]
+) -> Row:
+    """Return the row of a delivery that is due at once.
+
+    Its id is that of the job's end, so that two archives, each of which finds that the job has
+    ended, queue one delivery.
 
     Args:
         snapshot: snapshot of a job that has ended, of limited size.
         webhook: name of the webhook, as the tables have it.
         channel: channel of the job's events.
         now: seconds since the epoch.
+        end: what distinguishes the end from others in the same state: the job's time, in seconds
+            since the epoch, and the number of its events.
     """
     told = dict(snapshot)
     kind, ended = f"job.{snapshot['state']}", snapshot["ended_at"]
     at = datetime.fromtimestamp(min(now if ended is None else ended, LATEST), UTC)
     data = {name: told[name] for name in FIELDS if name in told}
     return {
-        "id": f"msg_{uuid.uuid4().hex}",
+        "id": _id_of(channel, webhook, snapshot, *end),
         "channel": channel,
         "webhook": webhook,
         "job": kept(snapshot["job"]),
@@ -59,3 +67,9 @@ def delivery_row(snapshot: SnapshotData, webhook: str, channel: str, now: float)
         "delivered_at": None,
         "body": encode({"type": kind, "timestamp": at.isoformat(), "data": data}),
     }
+
+
+def _id_of(channel: str, webhook: str, snapshot: SnapshotData, at: float, events: int) -> str:
+    """Return the id of an end; a float of the database is equal to the one that was written."""
+    parts = [channel, webhook, snapshot["job"], snapshot["state"], float(at), events]
+    return f"msg_{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"

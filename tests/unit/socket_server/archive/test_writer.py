@@ -12,7 +12,7 @@ from socket_server.archive import retention as module
 from socket_server.archive.database import Conflict, Database
 from socket_server.archive.figures import Figures
 from socket_server.archive.retention import Retention
-from socket_server.archive.schema import GAPS, JOBS, LINES, TASKS, WORDS
+from socket_server.archive.schema import DELIVERIES, GAPS, JOBS, LINES, TASKS, WORDS
 from socket_server.archive.writer import ArchiveWriter, Stopped
 from support.archive import count, prepared
 
@@ -180,6 +180,33 @@ def test_a_job_whose_worker_died_ends_as_lost_and_goes_on_with_a_later_event(eng
     writer.flush()
     assert states_of(engine)["runs"] == "running"
     assert events_in(engine)["runs"] == 2
+
+
+def test_two_archives_that_both_lose_a_job_queue_one_delivery_for_each_end(engine, writer, now):
+    other = ArchiveWriter(Database(engine, "taskbridge"), Figures(), Flag(), lambda: now[0])
+    other.begin()
+    first = log("j")
+    first.notes = {"webhook": "w"}
+
+    def read_and_lose(event, after, archives):
+        for archive in archives:
+            archive.take(event, after)
+            archive.flush()
+        now[0] += 60
+        for archive in archives:
+            archive.lose(["j"], "no event came")
+            now[0] += 1
+
+    read_and_lose(first, 1, [writer, other])
+    assert count(engine, DELIVERIES) == 1
+    read_and_lose(log("j", 2), 2, [other, writer])
+    assert count(engine, DELIVERIES) == 2
+    new = ArchiveWriter(Database(engine, "taskbridge"), Figures(), Flag(), lambda: now[0])
+    new.begin()
+    read_and_lose(log("j", 3), 3, [writer, new])
+    with engine.connect() as connection:
+        rows = connection.execute(DELIVERIES.select()).all()
+    assert [row.type for row in rows] == ["job.lost"] * 3
 
 
 def test_an_event_that_cannot_be_folded_stops_not_the_archive(engine, writer, caplog):
