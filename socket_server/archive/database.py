@@ -165,6 +165,8 @@ class Database:
     def oldest(self, before: float, most: int) -> list[tuple[str, int]]:
         """Return jobs, with their bytes, whose newest event was written before a time.
 
+        Their ids are as they are in the tables.
+
         Args:
             before: seconds since the epoch.
             most: maximum number of jobs, the oldest first.

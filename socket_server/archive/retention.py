@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from socket_server.archive.database import Database
 from socket_server.archive.figures import Figures
+from socket_server.archive.finding.kept import unkept
 from socket_server.archive.writer import ArchiveWriter
 
 __all__ = ["Retention"]
@@ -75,7 +76,7 @@ class Retention:
         if jobs:
             again(lambda: self._database.remove(jobs))
         for job in jobs:
-            self._writer.forget(job)
+            self._writer.forget(unkept(job))
         self._figures.removed += len(jobs)
         return bool(jobs)
 

@@ -144,6 +144,18 @@ def test_jobs_are_removed_by_their_age_some_at_a_time(engine, writer, now, monke
     assert events_in(engine) == {"j0": 2, "j1": 1}
 
 
+@pytest.mark.parametrize("job", ["a\\b", "\0", "\ud800"])
+def test_a_removed_job_is_forgotten_whatever_characters_its_id_has(engine, writer, now, job):
+    keeper = Retention(writer._database, writer, writer._figures, 60.0, 10**9, 1e9, lambda: now[0])
+    writer.take(log(job), 1)
+    writer.flush()
+    now[0] += 61
+    assert keeper.remove_some()
+    writer.take(log(job, 2), 2)
+    writer.flush()
+    assert list(events_in(engine).values()) == [1]
+
+
 def test_jobs_are_removed_for_room_the_oldest_first(engine, writer, now):
     for number in range(5):
         writer.take(log(f"j{number}", message="x" * 1000), number + 1)
