@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -32,6 +33,8 @@ HEARTBEAT = 5
 WAIT = 0.25
 #: Seconds between attempts to connect to the broker: the first and the longest pause.
 BACKOFF = (0.2, 5.0)
+#: Seconds within which it is noticed that a connection is dead, on which no message came.
+UNNOTICED = 30.0
 AWAY = "taskbridge: the broker is away, trying again: %s"
 DROPPED = "events are missing: the broker dropped them before the archive read them"
 NO_STREAM = "events may be missing: this broker keeps none for an archive that is not connected"
@@ -48,6 +51,7 @@ class Reader:
         figures: counters, which are kept up to date.
         stopping: set when the archive is to stop.
         look: called at least once a second.
+        clock: clock in seconds since the epoch.
     """
 
     def __init__(
@@ -57,14 +61,18 @@ class Reader:
         figures: Figures,
         stopping: Flag,
         look: Callable[[], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         embedded_transport.register()
         self._settings, self._writer, self._figures = settings, writer, figures
-        self._stopping, self._look = stopping, look
+        self._stopping, self._look, self._clock = stopping, look, clock
         self._duplicates = Duplicates()
         self._stream: Stream | None = None
-        #: When the position was written that reading begins at; None for never.
+        #: Time up to which all that was published is read, at first when the position was written
+        #: that reading begins at; None for never.
         self._since: float | None = None
+        #: When what was read last began to be handled.
+        self._taken = 0.0
 
     def run(self) -> None:
         """Read until the archive is to stop, and write what was read.
@@ -73,7 +81,7 @@ class Reader:
             Conflict: another archive writes to the database in the name of this channel.
             Stopped: the archive is to stop, and the database does not answer.
         """
-        self._since = self._writer.begin()
+        self._since, self._taken = self._writer.begin(), self._clock()
         failures = 0
         while not self._stopping.is_set():
             try:
@@ -93,13 +101,17 @@ class Reader:
 
     def _take(self, message: BusMessage | None) -> None:
         self._figures.alive = True
+        before, self._taken = self._taken, self._clock()
         if self._stream is not None and self._stream.broken:
             self._stream.broken = False
             self._writer.note_gap(self._since, DROPPED)
         if message is None:
+            self._figures.idle = self._stream is None or self._stream.idle
             self._writer.look()
             self._look()
-            self._figures.idle = self._stream is None or self._stream.idle
+            if self._figures.idle:
+                # The database may have been waited for since, without a look at the connection.
+                self._note_read(before - UNNOTICED)
             return
         after = max(self._writer.next, 0) + 1 if message.offset is None else message.offset + 1
         found = decoded(message)
@@ -109,6 +121,13 @@ class Reader:
         elif found is None:
             self._figures.refused += 1
         self._writer.take(event, after)
+        if event is not None:
+            # A worker's clock may be wrong.
+            self._note_read(min(event.at, self._clock()))
+
+    def _note_read(self, until: float) -> None:
+        """Note that all is read that was published until a time, from which a gap may begin."""
+        self._since = until if self._since is None else max(self._since, until)
 
     def _messages(self) -> Generator[BusMessage | None]:
         """Yield messages until the connection fails, and None at least once a second."""
@@ -127,6 +146,8 @@ class Reader:
             if self._stream is None:
                 self._stream = Stream(self._settings)
                 self._stream.next = None if self._writer.next < 0 else self._writer.next
+            # The last connection's: what was published since is not read.
+            self._stream.idle = False
             return self._stream
         self._begin_without_stream()
         return Queue(f"{self._settings.channel}.archive.{uuid.uuid4().hex}", exchange)
