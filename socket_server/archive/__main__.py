@@ -62,7 +62,7 @@ def run(settings: Settings, url: str) -> None:
     from socket_server.archive.health_server import HealthServer
     from socket_server.archive.migrating import migrate, new_engine
     from socket_server.archive.reader import Reader
-    from socket_server.archive.retention import Retention
+    from socket_server.archive.retention import Attention, Retention
     from socket_server.archive.writer import ArchiveWriter, Stopped
 
     stopping, figures, engine = Flag(), Figures(), new_engine(url)
@@ -76,7 +76,8 @@ def run(settings: Settings, url: str) -> None:
     # A server shows for as long what it has concluded itself.
     silence = max(settings.retention, 2 * settings.lost_after)
     limits = settings.archive_retention, settings.archive_bytes, silence
-    retention = Retention(database, writer, figures, *limits)
+    attention = Attention(figures, 2 * settings.lost_after)
+    retention = Retention(database, writer, figures, *limits, attention)
     reader = Reader(settings, writer, figures, stopping, retention.look)
     try:
         writer.again(lambda: migrate(engine))

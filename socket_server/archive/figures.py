@@ -32,6 +32,8 @@ class Figures:
     alive: bool = False
     #: Whether all that was published has been read, as far as known.
     idle: bool = False
+    #: Times at which broker or database did not answer, so that jobs were not heard.
+    interruptions: int = 0
     #: Time of the newest event that was read, by its worker's clock.
     newest_at: float | None = None
     #: What happens to deliveries to webhooks; None if there are none.
@@ -44,6 +46,11 @@ class Figures:
         if self.idle or self.newest_at is None:
             return 0.0
         return max(0.0, self.clock() - self.newest_at)
+
+    def interrupt(self) -> None:
+        """Note that broker or database do not answer: what is published now is not read yet."""
+        self.idle = False
+        self.interruptions += 1
 
     def illness(self) -> str | None:
         """Return why the archive is unhealthy; None if it is healthy."""

@@ -95,6 +95,7 @@ class Reader:
                 if self._figures.alive or not failures:
                     logger.warning(AWAY, refusals.explain_events(error, self._settings))
                 self._figures.alive = False
+                self._figures.interrupt()
                 self._stopping.wait(_delay(failures))
                 failures += 1
         self._writer.flush()
@@ -106,6 +107,7 @@ class Reader:
             self._stream.broken = False
             self._writer.note_gap(self._since, DROPPED)
         if message is None:
+            # What the stream says is older than all that the calls below may wait for.
             self._figures.idle = self._stream is None or self._stream.idle
             self._writer.look()
             self._look()

@@ -1,4 +1,7 @@
-"""``Retention``: removes jobs by age and by size, and ends silent ones, between batches."""
+"""``Retention``: removes jobs by age and by size, and ends silent ones, between batches.
+
+``Attention``: whether it has heard jobs for long enough to call a silent one lost.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,62 @@ from socket_server.archive.figures import Figures
 from socket_server.archive.finding.kept import unkept
 from socket_server.archive.writer import ArchiveWriter
 
-__all__ = ["Retention"]
+__all__ = ["Attention", "Retention"]
 
 #: Jobs that one transaction removes at most, so that it is short.
 AT_ONCE = 100
 #: Seconds between two looks, when there was nothing left to remove.
 INTERVAL = 30.0
+
+
+class Attention:
+    """Tells the silence of jobs from an archive that did not listen.
+
+    While broker or database were away, or the archive was suspended, no event was written, of any
+    job. The events are read afterwards, and some come later still: workers publish what they kept
+    only once they are connected again.
+
+    Args:
+        figures: whether all is read, and how often that was interrupted.
+        grace: seconds without an interruption, from the moment that all is read.
+        clock: monotonic clock in seconds, which may stand still while the machine is suspended.
+        wall: clock in seconds since the epoch, which does not.
+    """
+
+    def __init__(
+        self,
+        figures: Figures,
+        grace: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._figures, self._grace, self._clocks = figures, grace, (clock, wall)
+        self._looked_at = self._now()
+        self._interruptions = figures.interruptions
+        #: When all was read for the first time since the last interruption; None before.
+        self._since: float | None = None
+
+    def _now(self) -> tuple[float, float]:
+        clock, wall = self._clocks
+        return clock(), wall()
+
+    def look(self) -> None:
+        """Note interruptions, and whether all is read; called once a second if there are none."""
+        before, self._looked_at = self._looked_at, self._now()
+        # A silence that is shorter than half the grace looks like no lost job.
+        paused = max(b - a for a, b in zip(before, self._looked_at, strict=True)) > self._grace / 2
+        if paused or self._interruptions != self._figures.interruptions:
+            self._interruptions = self._figures.interruptions
+            self._since = None  # what is known to be read may be what was known before
+        elif self._since is None and self._figures.idle:
+            self._since = self._looked_at[0]
+
+    def lasts(self) -> bool:
+        """Return whether all is read, and the archive has listened for the grace."""
+        self.look()
+        since = self._since
+        listened = since is not None and self._looked_at[0] - since >= self._grace
+        return listened and self._figures.idle
 
 
 class Retention:
@@ -28,6 +81,7 @@ class Retention:
         seconds: seconds for which a job is kept after its newest event.
         most: maximum bytes of text of all jobs.
         silence: seconds without an event after which a task that runs counts as lost.
+        attention: whether the archive has listened for long enough.
         clock: clock in seconds since the epoch.
     """
 
@@ -39,15 +93,17 @@ class Retention:
         seconds: float,
         most: int,
         silence: float,
+        attention: Attention,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._writer, self._figures = database, writer, figures
         self._seconds, self._most, self._clock = seconds, most, clock
-        self._silence = silence
+        self._silence, self._attention = silence, attention
         self._next = 0.0
 
     def look(self) -> None:
         """Remove some jobs, if it is time to; called often."""
+        self._attention.look()
         now = time.monotonic()
         if now >= self._next and not (self.remove_some() or self.lose_some()):
             self._next = now + INTERVAL
@@ -57,9 +113,9 @@ class Retention:
 
         A task that runs sends an event every few seconds. What a server concludes from its silence
         reaches only that server's clients, so the archive concludes it too: long after servers,
-        and only when it has read all that was published.
+        and only when it has read all that was published, and has listened for a while since then.
         """
-        if not self._figures.idle:
+        if not self._attention.lasts():
             return False
         horizon = self._clock() - self._silence
         jobs = self._writer.again(lambda: self._database.silent(horizon, AT_ONCE))

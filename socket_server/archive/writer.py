@@ -183,6 +183,7 @@ class ArchiveWriter:
                 answer = call()
             except SQLAlchemyError as error:
                 self._figures.failures += 1
+                self._figures.interrupt()
                 self._figures.away = str(getattr(error, "orig", None) or error).strip()
                 if not failures:
                     logger.warning(AWAY, self._figures.away)

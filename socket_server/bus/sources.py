@@ -105,13 +105,14 @@ class Stream:
         self.first: int | None = None
         #: Offset near the stream's end when reading began; -1 if it was empty.
         self.tail = -1
-        #: Whether the last read of the connection timed out without a message.
+        #: Whether the last read of this connection timed out without a message.
         self.idle = False
         #: Whether messages were missed: the stream dropped them, or was replaced by another one.
         self.broken = False
 
     def read(self, connection: Connection) -> Iterator[BusMessage | None]:
         """Yield messages until the connection fails, and None before each read of it."""
+        self.idle = False
         self.tail = self._last(connection)
         if self.next is not None and self.tail < self.next - 1:
             # A new stream of the same name, which has not reached the next offset yet.

@@ -11,10 +11,13 @@ from bridge.protocol.event import Event
 from socket_server.archive import retention as module
 from socket_server.archive.database import Conflict, Database
 from socket_server.archive.figures import Figures
-from socket_server.archive.retention import Retention
+from socket_server.archive.retention import Attention, Retention
 from socket_server.archive.schema import DELIVERIES, GAPS, JOBS, LINES, TASKS, WORDS
 from socket_server.archive.writer import ArchiveWriter, Stopped
 from support.archive import count, prepared
+
+#: Seconds for which an archive of these tests listens before a silent job is lost.
+GRACE = 10.0
 
 
 @pytest.fixture
@@ -46,6 +49,23 @@ def log(job, seq=1, message="a line"):
 def events_in(engine):
     with engine.connect() as connection:
         return {row.job: row.events for row in connection.execute(JOBS.select())}
+
+
+def new_keeper(writer, now, *, seconds=1e9, most=10**9, silence=1e9):
+    def clock():
+        return now[0]
+
+    attention = Attention(writer._figures, GRACE, clock, clock)
+    limits = seconds, most, silence
+    return Retention(writer._database, writer, writer._figures, *limits, attention, clock)
+
+
+def listen(keeper, now, seconds):
+    """Let the archive look each second, as it does while it listens."""
+    keeper._attention.look()
+    for _ in range(round(seconds)):
+        now[0] += 1
+        keeper._attention.look()
 
 
 def failing(database, name, error, after):
@@ -123,7 +143,7 @@ def test_a_gap_that_is_noticed_again_grows_and_an_earlier_one_is_kept(engine, wr
 
 def test_jobs_are_removed_by_their_age_some_at_a_time(engine, writer, now, monkeypatch):
     monkeypatch.setattr(module, "AT_ONCE", 3)
-    keeper = Retention(writer._database, writer, writer._figures, 60.0, 10**9, 1e9, lambda: now[0])
+    keeper = new_keeper(writer, now, seconds=60.0)
     for number in range(5):
         writer.take(log(f"j{number}"), number + 1)
     writer.flush()
@@ -161,7 +181,7 @@ def test_jobs_are_removed_for_room_the_oldest_first(engine, writer, now):
         writer.take(log(f"j{number}", message="x" * 1000), number + 1)
         writer.flush()
         now[0] += 60
-    keeper = Retention(writer._database, writer, writer._figures, 1e9, 3500, 1e9, lambda: now[0])
+    keeper = new_keeper(writer, now, most=3500)
     assert keeper.remove_some()
     assert not keeper.remove_some()
     assert set(events_in(engine)) == {"j2", "j3", "j4"}
@@ -173,7 +193,7 @@ def states_of(engine):
 
 
 def test_a_job_whose_worker_died_ends_as_lost_and_goes_on_with_a_later_event(engine, writer, now):
-    keeper = Retention(writer._database, writer, writer._figures, 1e9, 10**9, 60.0, lambda: now[0])
+    keeper = new_keeper(writer, now, silence=60.0)
     waiting = Event(job="waits", task="waits", type="queued", at=1.0)
     for number, one in enumerate([log("runs"), waiting]):
         writer.take(one, number + 1)
@@ -181,6 +201,7 @@ def test_a_job_whose_worker_died_ends_as_lost_and_goes_on_with_a_later_event(eng
     now[0] += 61
     assert not keeper.lose_some()  # not all that was published is read
     writer._figures.idle = True
+    listen(keeper, now, GRACE)
     assert keeper.lose_some()
     assert not keeper.lose_some()
     assert states_of(engine) == {"runs": "lost", "waits": "queued"}

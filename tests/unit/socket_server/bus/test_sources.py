@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from struct import pack
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 from amqp.transport import TCPTransport
 
-from socket_server.bus.sources import read_ahead
+from bridge.settings import Settings
+from socket_server.bus.sources import Stream, read_ahead
 
 
 class CountingSocket:
@@ -40,3 +42,10 @@ def test_many_frames_are_taken_from_the_socket_at_once():
 
 def test_a_transport_that_is_not_amqp_is_left_alone():
     read_ahead(SimpleNamespace(connection=SimpleNamespace()))
+
+
+def test_a_stream_that_is_read_again_is_not_known_to_be_read_up_to_its_end():
+    stream = Stream(Settings())
+    stream.idle, stream._last = True, lambda connection: -1
+    next(stream.read(MagicMock()))
+    assert not stream.idle
