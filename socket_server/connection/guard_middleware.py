@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -98,7 +98,17 @@ class GuardMiddleware:
         if BOUNDED in environ:  # it was a WebSocket, and has ended
             end()
             return answer
-        return ClosingIterator(answer, end)
+        ends = [answer.close, end] if hasattr(answer, "close") else [end]
+        return ClosingIterator(self._moving(key, answer), ends)
+
+    def _moving(self, key: Hashable, answer: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield an answer's pieces; the deadline is renewed for each that the client has taken.
+
+        A log of gigabytes takes minutes. A client that reads none of it is still ended.
+        """
+        for piece in answer:
+            yield piece
+            self._gate.renew(key, ANSWER)
 
     def _time_for(self, environ: WSGIEnvironment, staying: bool) -> float | None:
         if staying:

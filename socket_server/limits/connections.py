@@ -17,7 +17,8 @@ from socket_server.observability.metrics import hit
 
 __all__ = ["ConnectionLimits", "Peer", "key_of"]
 
-#: Seconds that the answer to a plain request may take; long polling takes up to 45.
+#: Seconds that the answer to a plain request may take, or each of its pieces where it has several;
+#: long polling takes up to 45.
 ANSWER = 60.0
 
 #: Address and port of a peer; IPv6 adds two numbers.
@@ -115,6 +116,16 @@ class ConnectionLimits:
         elif (connection := _accepted(environ)) is not None:
             limit_silence(connection, self._settings)
             self._visits[key] = Visit(None, connection, deadline, admitted=False)
+
+    def renew(self, key: Hashable, seconds: float = ANSWER) -> None:
+        """Note that a connection has taken a piece of its answer.
+
+        Args:
+            key: see :func:`key_of`.
+            seconds: time limit for the next piece; a connection that has none keeps none.
+        """
+        if (visit := self._visits.get(key)) is not None and visit.deadline is not None:
+            visit.deadline = self._clock() + seconds
 
     def end(self, key: Hashable, *, last: bool = False) -> None:
         """Note that a request was answered, and set the deadline of the next one.
