@@ -92,8 +92,12 @@ class BoundedCalls:
         return one
 
     def offer(self, call: Callable[[*Arguments], object], *arguments: *Arguments) -> Call | None:
-        """Queue ``call(*arguments)`` and return the call; None while an earlier call is stuck."""
-        if not self._ready(PATIENCE):
+        """Queue ``call(*arguments)`` and return the call; it is made even if that takes long.
+
+        Returns:
+            The call; None while an earlier call is stuck, or too many calls wait already.
+        """
+        if not self._ready(PATIENCE) or self._calls.qsize() >= MAX_KEPT:
             return None
         one = Call(partial(call, *arguments), PATIENCE, keep=True)
         self._calls.put(one)

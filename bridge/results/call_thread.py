@@ -80,7 +80,8 @@ class Call:
         deadline = self._deadline if within is None else time.monotonic() + within
         while not self._done:
             if time.monotonic() >= deadline:
-                self._abandoned = not self._keep
+                if not self._keep:
+                    self._abandoned = True
                 raise ResultsUnavailable(SILENT)
             time.sleep(pause)
             pause = min(2 * pause, longest)

@@ -157,6 +157,8 @@ class JobLookup:
         # nor its time reveals which of the two it is. The archive is asked meanwhile.
         asked = None if self._archive is None else self._archive.ask(job, grant)
         if self._await_first_event(job, grant, asked):
+            if asked is not None:
+                asked.withdraw()
             return HeldJob(self._journal.of(job))
         archived, away = _answer(asked)
         stored = self._stored(job, grant, archived)

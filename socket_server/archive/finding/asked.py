@@ -19,7 +19,7 @@ class AskedSnapshot:
 
     Args:
         call: call on the archive's thread that returns the JSON of the snapshot, or None for an
-            unknown job; None while the thread is stuck.
+            unknown job; None while the thread is stuck, or has too much to do.
     """
 
     def __init__(self, call: Call | None) -> None:
@@ -44,9 +44,13 @@ class AskedSnapshot:
         """
         if self._call is None:
             raise ArchiveUnavailable(AWAY)
-        if not self._call.done:
-            self._call.abandon()
+        self.withdraw()
         return self._answer
+
+    def withdraw(self) -> None:
+        """Do not ask, unless the question is being answered: nothing waits for the answer."""
+        if self._call is not None and not self._call.done:
+            self._call.abandon()
 
     @cached_property
     def _answer(self) -> SnapshotData | None:

@@ -79,8 +79,11 @@ class Asked(Protocol):
         """Return the job's snapshot; None if the archive has no such job.
 
         Raises:
-            ArchiveUnavailable: the archive has not answered.
+            ArchiveUnavailable: the archive has not answered; the question is withdrawn.
         """
+
+    def withdraw(self) -> None:
+        """Do not ask, unless the question is being answered: nothing waits for the answer."""
 
 
 class Archive(Protocol):

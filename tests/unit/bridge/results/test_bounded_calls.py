@@ -82,6 +82,19 @@ def test_what_is_not_waited_for_any_more_is_not_asked_later(stuck):
     assert one.ask(lambda: asked) == []
 
 
+def test_what_was_withdrawn_is_not_asked_later_though_its_answer_was_looked_for(stuck):
+    one, free = stuck
+    asked = []
+    call = bounded_calls.Call(lambda: asked.append(1), 0.0, keep=True)
+    one._calls.put(call)
+    call.abandon()
+    with pytest.raises(ResultsUnavailable):
+        call.wait(0.0)
+    free.set()
+    until(lambda: one._worker.begun is None)
+    assert one.ask(lambda: asked) == []
+
+
 def test_as_soon_as_the_stuck_call_ends_all_is_as_before(stuck):
     one, free = stuck
     free.set()
@@ -129,6 +142,16 @@ def test_what_waits_for_a_backend_that_hangs_is_bounded(stuck, monkeypatch):
         one.begin(print, within=SHORT)
     with pytest.raises(ResultsUnavailable):
         one.begin(print, within=SHORT)
+
+
+def test_what_is_offered_while_a_call_takes_its_time_is_bounded(monkeypatch):
+    monkeypatch.setattr(bounded_calls, "MAX_KEPT", 5)
+    one, free = BoundedCalls(), threading.Event()
+    one.offer(free.wait)
+    until(lambda: one._worker.begun)
+    offered = [one.offer(lambda: "made") for _ in range(7)]
+    free.set()
+    assert [call and call.wait() for call in offered] == ["made"] * 5 + [None] * 2
 
 
 def test_a_fork_waits_for_a_call_to_end_and_its_child_has_a_thread_of_its_own():

@@ -200,13 +200,14 @@ class SlowCall:
 
     def __init__(self, clock, seconds, text):
         self._clock, self._at, self._text = clock, clock.now + seconds, text
+        self.abandoned = False
 
     @property
     def done(self):
         return self._clock.now >= self._at
 
     def abandon(self):
-        """Do nothing: it is not made."""
+        self.abandoned = True
 
     def wait(self, within):
         if not self.done:
@@ -219,11 +220,13 @@ class SlowArchive:
 
     def __init__(self, clock, seconds, found=None):
         self._clock, self._seconds, self._found = clock, seconds, found
+        self.calls = []
 
     def ask(self, job, grant):
         named = self._found is not None and job == "j" and grant.names(job, "ada")
         text = json.dumps(self._found) if named else None
-        return AskedSnapshot(SlowCall(self._clock, self._seconds, text))
+        self.calls.append(SlowCall(self._clock, self._seconds, text))
+        return AskedSnapshot(self.calls[-1])
 
 
 ENDED = {**DONE, "owner": "ada", "source": "events", "state": "failed"}
@@ -257,6 +260,22 @@ def test_a_job_that_is_held_is_found_at_once_though_the_archive_is_away(lookup, 
     lookup._archive, began = SlowArchive(clock, 1e9), clock.now
     assert isinstance(lookup.find("j", ADA), HeldJob)
     assert clock.now == began
+
+
+def test_a_question_to_the_archive_that_nothing_waits_for_any_more_is_withdrawn(
+    lookup, journal, clock, monkeypatch
+):
+    lookup._archive = SlowArchive(clock, 1e9)
+    with pytest.raises(ResultsUnavailable):
+        lookup.find("unknown", ADA)
+
+    def first_event(seconds):
+        clock.tick(seconds)
+        begin(journal)
+
+    monkeypatch.setattr(lookup, "_sleep", first_event)
+    assert isinstance(lookup.find("j", ADA), HeldJob)
+    assert [call.abandoned for call in lookup._archive.calls] == [True, True]
 
 
 def test_an_archive_that_does_not_answer_shows_for_every_job_alike_after_a_bounded_wait(
