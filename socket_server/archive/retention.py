@@ -47,6 +47,8 @@ class Attention:
         self._interruptions = figures.interruptions
         #: When all was read for the first time since the last interruption; None before.
         self._since: float | None = None
+        #: When all was read for the last time, as far as known.
+        self._idle_at = 0.0
 
     def _now(self) -> tuple[float, float]:
         clock, wall = self._clocks
@@ -60,15 +62,17 @@ class Attention:
         if paused or self._interruptions != self._figures.interruptions:
             self._interruptions = self._figures.interruptions
             self._since = None  # what is known to be read may be what was known before
-        elif self._since is None and self._figures.idle:
-            self._since = self._looked_at[0]
+        elif self._figures.idle:
+            self._idle_at = self._looked_at[0]
+            self._since = self._idle_at if self._since is None else self._since
 
     def lasts(self) -> bool:
-        """Return whether all is read, and the archive has listened for the grace."""
+        """Return whether all was read a moment ago, and the archive has listened for the grace."""
         self.look()
-        since = self._since
-        listened = since is not None and self._looked_at[0] - since >= self._grace
-        return listened and self._figures.idle
+        now = self._looked_at[0]
+        # Not at this very moment: a heartbeat of the broker, or any event, has just been read.
+        behind = now - self._idle_at > self._grace / 2
+        return self._since is not None and now - self._since >= self._grace and not behind
 
 
 class Retention:

@@ -26,9 +26,9 @@ def receiver():
 def stacks(request, new_stack, tmp_path, rabbitmq, receiver):
     """Make a stack with an archive in a kind of database, which delivers to the receiver."""
 
-    def new(kind):
-        url = new_database(kind, request)
-        stack = ArchiveStack(tmp_path / "stack", rabbitmq.new_vhost(), url, **receiver.variables)
+    def new(kind, **more):
+        url, variables = new_database(kind, request), {**receiver.variables, **more}
+        stack = ArchiveStack(tmp_path / "stack", rabbitmq.new_vhost(), url, **variables)
         new_stack.stacks.append(stack)
         return stack
 
@@ -125,3 +125,39 @@ def test_a_service_names_a_webhook_and_its_receiver_verifies_what_comes_as_the_d
         ):
             with pytest.raises(Exception):  # noqa: B017 - each library has its own
                 verified(headers, body)
+
+
+#: Seconds after which the archive of a test calls a silent job lost.
+SILENCE = 8.0
+
+
+def test_the_loss_of_a_job_that_the_archive_could_not_hear_is_not_delivered(stacks):
+    stack = stacks(
+        "postgresql",
+        TASKBRIDGE_RETENTION=str(SILENCE),
+        TASKBRIDGE_STALLED_AFTER="1",
+        TASKBRIDGE_LOST_AFTER=str(SILENCE / 2),
+    )
+    stack.start_archive()
+    with publishing(stack.settings) as scribe:
+        scribe.send(event("job", "queued", 0, total=1, webhook="tests"))
+        scribe.send(event("job", "started", 0, attempt=1))
+        line = [{"at": 1.0, "level": "INFO", "message": "a line"}]
+
+        def work(seconds):
+            until_then = time.monotonic() + seconds
+
+            def over():
+                scribe.send(event("job", "log", scribe.published, lines=line))
+                return time.monotonic() > until_then
+
+            until(over, seconds + 10, interval=0.5)
+
+        work(2 * SILENCE)  # now it has listened for long enough
+        with stack.away():
+            work(2 * SILENCE)
+        work(SILENCE)
+        stack.await_position(scribe.published)
+    assert stack.rows(select(DELIVERIES.c.type)) == []
+    lost = select(DELIVERIES.c.type)
+    until(lambda: stack.rows(lost) == [("job.lost",)], 60, "the loss of a job that says no more")
