@@ -90,6 +90,8 @@ def test_a_coroutine_enqueues_a_job_and_awaits_its_result(bridge):
     assert run(main) == (42, "succeeded", 42, 42)
 
 
+# aiohttp leaves it to Python to close the socket of a connection that was cut while it was made.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_many_watches_of_a_process_miss_nothing_while_links_are_cut_and_the_server_is_killed(
     stack,
 ):

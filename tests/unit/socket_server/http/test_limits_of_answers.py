@@ -14,7 +14,8 @@ from support.lone_server import SECRET, new_lone_server
 ONCE = 0.001
 #: Limits of all requests of an address, which are others.
 MANY = {"connects_per_second": 1e6}
-OWNER = tokens.sign([SECRET], owner="me", scope="watch")
+#: Valid for longer than any run of the tests, which begins with reading this.
+OWNER = tokens.sign([SECRET], owner="me", scope="watch", ttl=10**6)
 
 
 class Browser:
