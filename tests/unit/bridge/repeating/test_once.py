@@ -28,17 +28,6 @@ def store(tmp_path):
     return store_at(f"db+sqlite:///{tmp_path}/r.sqlite")
 
 
-@pytest.fixture(params=["redis", "sqlite", "postgresql"])
-def url(request, tmp_path):
-    """URL of a result backend of each kind that can reserve."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_server").url
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgresql_server")
-        return f"db+postgresql+psycopg://{server}/taskbridge"
-    return f"db+sqlite:///{tmp_path}/r.sqlite"
-
-
 def new(store, patience=10.0):
     return Once(lambda: store, BoundedCalls(), patience)
 

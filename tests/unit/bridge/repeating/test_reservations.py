@@ -17,17 +17,6 @@ def store_at(url, retention=60.0):
     return reservations_in(Celery(backend=url, set_as_current=False).backend, retention)
 
 
-@pytest.fixture(params=["redis", "sqlite", "postgresql"])
-def url(request, tmp_path):
-    """URL of a result backend of each kind that can reserve."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_server").url
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgresql_server")
-        return f"db+postgresql+psycopg://{server}/taskbridge"
-    return f"db+sqlite:///{tmp_path}/r.sqlite"
-
-
 def new(job, **fields):
     told = {"digest": "d", "claim": job, "published": False, "at": time.time(), **fields}
     return Reservation(job=job, **told)
