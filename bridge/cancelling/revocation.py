@@ -26,8 +26,8 @@ __all__ = ["Revoked", "install"]
 
 logger = logging.getLogger(__name__)
 
-#: Errors that are followed back to what interrupted a task. The exit of a pool process that gets a
-#: signal has a negative code (``billiard.common._shutdown_cleanup``); one of the task's has not.
+#: Maximum number of errors, each raised while the one before was handled, among which an
+#: interruption is looked for.
 MAX_CONTEXTS = 50
 
 
@@ -83,11 +83,13 @@ def _causes_first() -> Iterator[None]:
 
 
 def _interruption(error: BaseException) -> BaseException | None:
-    """Return the cancel or the exit during whose handling an error was raised; None for none."""
+    """Return the ``JobCancelled`` or ``SystemExit`` that led to an error; None without one."""
     before, seen = error.__context__, 0
     while before is not None and seen < MAX_CONTEXTS:
-        told = isinstance(before, SystemExit) and isinstance(before.code, int) and before.code < 0
-        if told or isinstance(before, JobCancelled):
+        # A pool process that gets a signal exits with a negative code
+        # (``billiard.common._shutdown_cleanup``); a task's own exit has another one.
+        exits = isinstance(before, SystemExit) and isinstance(before.code, int) and before.code < 0
+        if exits or isinstance(before, JobCancelled):
             return before
         before, seen = before.__context__, seen + 1
     return None

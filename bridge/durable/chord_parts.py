@@ -20,10 +20,10 @@ __all__ = ["count", "is_counted_once"]
 
 
 def is_counted_once(backend: ResultBackend) -> bool:
-    """Whether a backend counts each task of a chord once, however often it is told of it.
+    """Whether ``on_chord_part_return`` of a backend counts a task once, though it is called twice.
 
-    Redis does. Databases count nothing: a task of Celery's looks at all results again and again.
-    Others would count it twice, and publish the body too early.
+    That of Redis does. A database counts nothing: Celery's task ``chord_unlock`` polls all results.
+    Other backends would count the task twice, and publish the chord's body too early.
     """
     return hasattr(backend, "_chord_part_return_script")
 

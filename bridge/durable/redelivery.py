@@ -37,8 +37,8 @@ COUNT_AGAIN, COUNTS = 5.0, 60
 
 _finished: OrderedDict[tuple[str, int], None] = OrderedDict()
 #: Requests that Celery does not count as active any more, and that are not acknowledged yet, by
-#: their execution: those whose process died and whose retry is being published, those that are
-#: being counted for their chord, and those whose failure is being handled.
+#: their execution. In the first: a retry is being published, since the process died, or the task is
+#: being counted for its chord. In the second: a failure is being handled.
 _retrying: dict[tuple[str, int], DeduplicatedRequest] = {}
 _failing: dict[tuple[str, int], DeduplicatedRequest] = {}
 #: Held while a request is acknowledged, or gets a delivery to acknowledge: in the pools of threads
@@ -51,10 +51,9 @@ class DeduplicatedRequest(Request):
 
     #: Whether the retry after a lost process could not be published.
     _unpublished = False
-    #: Whether the task's process died after its result was stored, and whether it is sure that the
-    #: task was counted for its chord.
-    _outlived_process = _is_counted = False
-    #: Attempts to count it that have failed.
+    #: Whether the task's process died after it had stored the task's result.
+    _outlived_process = False
+    #: Attempts so far to count the task for its chord.
     _counts = 0
 
     def _retry_worker_lost(self, error: Exception, info: ExceptionInfo) -> bool:
@@ -97,7 +96,7 @@ class DeduplicatedRequest(Request):
         leave_stored(backend, self._context)
 
     def _success_was_stored(self) -> JSONObject | bool:
-        """Return the stored result of a task whose process died; False without one."""
+        """Return the result that a process stored before it died; False if it stored none."""
         found: JSONObject | bool = super()._success_was_stored()
         self._outlived_process = bool(found)
         return found
@@ -117,7 +116,7 @@ class DeduplicatedRequest(Request):
     @property
     def _may_be_uncounted(self) -> bool:
         again = self._outlived_process or self.delivery_info.get("redelivered")
-        if self._is_counted or not again or not self._context.chord:
+        if not again or not (self._context.chord and self._context.group):
             return False
         return chord_parts.is_counted_once(self.task.backend)
 
@@ -125,11 +124,11 @@ class DeduplicatedRequest(Request):
         """Count it for its chord, on the thread of ``lost_tasks``, and acknowledge it then."""
         self._counts += 1
         try:
-            self._is_counted = chord_parts.count(self.task, self._context)
+            is_counted = chord_parts.count(self.task, self._context)
         except Exception as error:  # noqa: BLE001 - whatever a backend or a broker raises
+            is_counted = False
             logger.error("taskbridge: task %s is not counted for its chord: %s", self.id, error)
-        if self._is_counted or self._counts >= COUNTS:
-            self._is_counted = True
+        if is_counted or self._counts >= COUNTS:
             loop.call_soon(self._acknowledge_counted)
         else:
             loop.call_soon(partial(loop.call_later, COUNT_AGAIN, self.acknowledge))

@@ -64,7 +64,7 @@ def test_the_client_in_java_gets_each_event_once_while_the_server_is_killed_thre
     with errors.open("w") as log:
         told = {"stdout": subprocess.PIPE, "stderr": log, "text": True, "env": variables}
         with subprocess.Popen(command, **told) as client:
-            # All the time: a client whose output is not read does not connect again.
+            # The client stands still, and does not connect again, while its output fills the pipe.
             reading = threading.Thread(target=lambda: events.extend(map(json.loads, client.stdout)))
             reading.start()
             for kills in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -215,8 +214,20 @@ def _part(folder: int, name: str) -> tuple[str, BinaryIO]:
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
     file = os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb")
     with contextlib.suppress(OSError):  # a file system without locks
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file.fileno())
     return part, file
+
+
+def _lock(file: int) -> None:
+    """Lock an open file for its descriptor, until that is closed.
+
+    Raises:
+        BlockingIOError: it is locked for another one.
+        OSError: the file system has no locks.
+    """
+    import fcntl  # Windows has none, where a worker without these jobs runs
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _beginning(name: str) -> str:
@@ -266,7 +277,7 @@ def _is_written(folder: int, part: str) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except BlockingIOError:
         return True
     except OSError:
