@@ -8,6 +8,8 @@ PROCESSES ?= 4
 # Debian's release from which `make test-rabbitmq4` takes RabbitMQ.
 SUITE ?= trixie
 ARGS ?=
+# Hundreds of processes read the code: without its bytecode, each compiles all of it.
+export PYTHONDONTWRITEBYTECODE =
 
 BIN := $(VENV)/bin
 WEB := socket_server/web

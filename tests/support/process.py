@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from support import preloaded
 from support.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,10 +45,11 @@ class Process:
         self._temporary = log is None
         self.log = log or _temporary_file()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        command, variables = [str(part) for part in argv], dict(os.environ if env is None else env)
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                [str(part) for part in argv],
-                env=None if env is None else dict(env),
+            self._popen = preloaded.start(command, variables, cwd, output) or subprocess.Popen(
+                command,
+                env=variables,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
