@@ -112,7 +112,7 @@ newest: $(VENV)/audit.stamp $(PAGE)  ## tests with the newest versions that pypr
 	@$(BIN)/python scripts/versions.py newest $(ARGS)
 
 # Not a part of the tests: it needs root, buildah, debootstrap and Debian's registry.
-test-images: $(VENV)/schema.stamp  ## build the image, run its server, worker and doctor
+test-images: $(VENV)/schema.stamp  ## build the image, run its programs and its doctor
 	@$(BIN)/python scripts/test_images.py
 
 # Not a part of the tests: it asks npm for KEDA's schemas.

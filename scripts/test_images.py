@@ -1,8 +1,9 @@
-"""Build the image of compose/Dockerfile, and run its server, worker and doctor, without a registry.
+"""Build the image of compose/Dockerfile, and run its programs and doctor, without a registry.
 
-It needs root, Debian's packages buildah and debootstrap, and the network: a few minutes and two GB,
-in ``build/images``. The images that the Dockerfile begins with are made by debootstrap, under their
-names. Programs run as the image says (user, environment, entry point), on a read-only root.
+It needs root, Debian's packages buildah and debootstrap, and the network: some ten minutes the
+first time, and three GB in ``build/images``. The images that the Dockerfile begins with are made by
+debootstrap, under their names. Programs run as the image says (user, environment, entry point), on
+a read-only root.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ SETTINGS = {
     "TASKBRIDGE_SECRET": "a secret for a test that is long enough to sign with",
     "TASKBRIDGE_URL": "http://127.0.0.1:18093",
     "TASKBRIDGE_PORT": "18093",
+    "TASKBRIDGE_ARCHIVE_URL": "sqlite:////var/lib/taskbridge/archive.sqlite",
+    "TASKBRIDGE_ARCHIVE_PORT": "18094",
+    "TASKBRIDGE_FLOWER_URL": "http://127.0.0.1:18095",
     "TASKBRIDGE_INCLUDE": "shop.tasks",
     "TASKBRIDGE_TASKS": "shop.tasks.*",
 }
@@ -178,6 +182,8 @@ def main() -> None:
     buildah("rm", "--all")
     build(IMAGE, DOCKERFILE, ROOT)
     build_own()
+    # Those that these two replace.
+    buildah("rmi", "--prune")
     home = FOLDER / "home"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
@@ -187,6 +193,8 @@ def main() -> None:
     with ExitStack() as stack:
         stack.enter_context(server.running(*server.config["Cmd"]))
         stack.enter_context(worker.running("worker", "--concurrency", "1"))
+        stack.enter_context(server.running("archive"))
+        stack.enter_context(worker.running("flower", "--port", "18095"))
         diagnose(server)
         enqueued = server.command("enqueue", "shop.tasks.export", "--owner", "ada")
         job = subprocess.run(enqueued, stdout=subprocess.PIPE, text=True, check=True).stdout
