@@ -121,7 +121,7 @@ def delivered() -> Callable[[Event], Any]:
     disturbances = Disturbances(dispatcher.tell, journal, watchdog, None)
     hearing = LivenessObserver(watchdog, disturbances)
     estimates = EstimatesObserver(WaitingJobs(), Durations())
-    dispatcher.observers = [hearing, CancelSweep(journal), estimates]
+    dispatcher.observers, dispatcher.state_observers = [hearing], [CancelSweep(journal), estimates]
     return dispatcher.take
 
 

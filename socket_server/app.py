@@ -255,7 +255,9 @@ def _observe(core: Core) -> tuple[Supervision, Estimates]:
     lines, history = WaitingJobs(), Durations()
     gauge = QueueDepths(settings)
     estimates = Estimates(tell, journal, manager.is_watched, lines, history, gauge, state_lock)
-    core.dispatcher.observers += [*supervision.observers, EstimatesObserver(lines, history)]
+    core.dispatcher.observers += supervision.observers
+    core.dispatcher.state_observers += supervision.state_observers
+    core.dispatcher.state_observers.append(EstimatesObserver(lines, history))
 
     def forget(job: str) -> None:
         lines.leave(job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.protocol.event import Event
+from bridge.protocol.event import TALK, Event
 from socket_server.delivery.fan_out import FanOut
 from socket_server.journal.change import Change, Observer
 from socket_server.journal.journal import Journal
@@ -24,6 +24,8 @@ class Dispatcher:
 
     #: Called with each change after it was sent to clients, in this order.
     observers: list[Observer]
+    #: Called after those, except with changes by TALK, as most are.
+    state_observers: list[Observer]
 
     def __init__(
         self,
@@ -34,7 +36,7 @@ class Dispatcher:
     ) -> None:
         self._journal, self._fan_out = journal, fan_out
         self._metrics, self._delivered = metrics, delivered
-        self.observers = []
+        self.observers, self.state_observers = [], []
 
     def take(
         self, event: Event, offset: int | None = None, *, live: bool = True, late: bool = False
@@ -67,7 +69,12 @@ class Dispatcher:
         watched = self._fan_out(change)
         if change.ends and change.live:
             self._metrics.ended(change.snapshot)
-        for observe in self.observers:
+        self._inform(self.observers, change)
+        if change.event.type not in TALK:
+            self._inform(self.state_observers, change)
+        return watched
+
+    def _inform(self, observers: list[Observer], change: Change) -> None:
+        for observe in observers:
             for event in observe(change):
                 self.tell(event, live=change.live)
-        return watched

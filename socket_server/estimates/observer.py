@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from bridge.protocol.event import TALK, Event
+from bridge.protocol.event import Event
 from socket_server.estimates.durations import Durations
 from socket_server.estimates.queue_depth import WaitingJobs
 from socket_server.journal.change import Change
@@ -27,8 +27,6 @@ class EstimatesObserver:
     def __call__(self, change: Change) -> Iterable[Event]:
         """Note a change; return an ``estimate`` event if a task has just started."""
         event, snapshot = change.event, change.snapshot
-        if event.type in TALK:
-            return ()
         state = snapshot.state
         if state == "queued" and isinstance(queue := event.data.get("queue"), str):
             self._lines.join(event.job, queue)

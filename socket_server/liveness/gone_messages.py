@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.protocol.event import TALK, Event
+from bridge.protocol.event import Event
 from bridge.untyped import SocketIOServer
 from socket_server.journal.change import Change
 from socket_server.liveness.event_path import EventPath
@@ -78,7 +78,7 @@ class GoneMessages:
     def __call__(self, change: Change) -> Iterable[Event]:
         """Note the queue of a task that waits; return no events."""
         event, key = change.event, (change.event.job, change.event.task)
-        if event.type in TALK or event.verdict:
+        if event.verdict:
             return ()
         self._messages.pop(key, None)
         task, queue = change.snapshot.task(event.task), event.data.get("queue")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from bridge.protocol.event import TALK, Event
+from bridge.protocol.event import Event
 from bridge.protocol.event_checks import is_identifier
 from bridge.protocol.task_state import TaskState
 from socket_server.journal.change import Change
@@ -69,8 +69,6 @@ class CancelSweep:
     def __call__(self, change: Change) -> Iterable[Event]:
         """Return verdicts on the tasks that are left; none unless the job was cancelled."""
         snapshot, now = change.snapshot, time.time()
-        if change.event.type in TALK:
-            return ()
         if snapshot.waits_cancelled:
             return (snapshot.sweep(now, CANCELLED),)
         if not snapshot.rests_cancelled:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from bridge.protocol.event import TALK, Event
+from bridge.protocol.event import Event
 from bridge.untyped import SocketIOServer
 from socket_server.journal.change import Change
 from socket_server.liveness.verdicts import Verdicts
@@ -77,7 +77,7 @@ class Redeliveries:
     def __call__(self, change: Change) -> Iterable[Event]:
         """Note how the message of a task that starts is delivered again; return no events."""
         event, key = change.event, (change.event.job, change.event.task)
-        if event.type in TALK or event.verdict:
+        if event.verdict:
             return ()
         self._running.pop(key, None)
         self._awaited.pop(key, None)

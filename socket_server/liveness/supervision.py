@@ -79,12 +79,14 @@ class Supervision:
 
     @property
     def observers(self) -> list[Observer]:
-        """Observers of the journal's changes."""
-        hearing = LivenessObserver(self._watchdog, self.disturbances)
-        waiting: list[Observer] = [self._missing_ends, self._presumptions, self._redeliveries]
-        if self._knows_consumers:
-            waiting.append(self._gone_messages)
-        return [hearing, self._cancel_sweep, *waiting]
+        """Observers of all changes of the journal."""
+        return [LivenessObserver(self._watchdog, self.disturbances), self._missing_ends]
+
+    @property
+    def state_observers(self) -> list[Observer]:
+        """Observers of the changes that are not ``TALK``."""
+        gone = [self._gone_messages] if self._knows_consumers else []
+        return [self._cancel_sweep, self._presumptions, self._redeliveries, *gone]
 
     def probe_for_ever(self) -> None:
         """Publish probes, in a separate background task and without the state lock.

@@ -68,8 +68,8 @@ class Server:
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.journal, FanOut(self.manager), self.metrics)
         disturbances = Disturbances(self.dispatcher.tell, self.journal, self.watchdog, None)
-        self.dispatcher.observers = [
-            LivenessObserver(self.watchdog, disturbances),
+        self.dispatcher.observers = [LivenessObserver(self.watchdog, disturbances)]
+        self.dispatcher.state_observers = [
             CancelSweep(self.journal),
             EstimatesObserver(self.lines, self.history),
         ]
@@ -90,13 +90,14 @@ class Server:
         parts = self.dispatcher.tell, self.journal, SimpleNamespace(app=None)
         self.verdicts = Verdicts(*parts, Asking(self))
 
-    def take(self, kind, run=RUN, seq=0, job="j", task=None, name="n", at=None, **data):
+    def take(self, kind, run=RUN, seq=0, job="j", task=None, name="n", at=None, tick=0, **data):
         event = Event(
             job=job,
             task=task or job,
             type=kind,
             run=run,
             seq=seq,
+            tick=tick,
             at=at or time.time(),
             owner="o",
             name=name,
@@ -327,3 +328,18 @@ def test_a_job_is_counted_once_when_its_tasks_go_on_to_end_after_it(server):
     server.take("failed", task="b", seq=1)
     count = server.metrics.registry.get_sample_value
     assert count("taskbridge_jobs_ended_total", {"task": "n", "state": "failed"}) == 1
+
+
+def test_talk_goes_to_the_observers_of_all_changes_alone(server):
+    heard, states = [], []
+    for observers, kinds in (
+        (server.dispatcher.observers, heard),
+        (server.dispatcher.state_observers, states),
+    ):
+        observers.append(lambda change, kinds=kinds: kinds.append(change.event.type) or ())
+    server.take("started", attempt=1)
+    for seq, kind in enumerate(("log", "output", "progress"), 1):
+        server.take(kind, seq=min(seq, 2), tick=seq // 3)
+    server.take("succeeded", seq=3)
+    assert heard == ["started", "log", "output", "progress", "succeeded"]
+    assert states == ["started", "succeeded"]

@@ -38,7 +38,7 @@ class Server:
         bridge = SimpleNamespace(app=None)
         verdicts = Verdicts(self.dispatcher.tell, self.journal, bridge, state_lock)
         self.search = GoneMessages(self, verdicts, self, sio, LOST, self.clock)
-        self.dispatcher.observers = [self.search]
+        self.dispatcher.state_observers = [self.search]
 
     def _ask(self, _, app, task):
         if self.results is None:

@@ -34,7 +34,7 @@ class Server:
             self.dispatcher.tell, self.journal, SimpleNamespace(app=None), state_lock
         )
         self.presumptions = Presumptions(self.journal, verdicts, sio, self.clock)
-        self.dispatcher.observers = [CancelSweep(self.journal), self.presumptions]
+        self.dispatcher.state_observers = [CancelSweep(self.journal), self.presumptions]
 
     def _send(self, change):
         self.told.append(change.event.type)
