@@ -15,7 +15,7 @@ from amqp.transport import SSLTransport, TCPTransport
 
 from bridge.untyped import AMQPConnection, AMQPMessage
 
-__all__ = ["Deliveries", "Delivery", "delivery_of"]
+__all__ = ["BusMessage", "Deliveries", "message_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,20 +43,20 @@ PARTIAL, FOREIGN = -1, -2
 OFFSET = b"\x0fx-stream-offsetl"
 
 
-class Delivery(NamedTuple):
-    """A message from the broker."""
+class BusMessage(NamedTuple):
+    """A message of the bus."""
 
-    #: Payload; a string if py-amqp has decoded it, by the message's content encoding.
+    #: Payload; a string if the broker's library has decoded it.
     body: bytes | str
-    #: Delivery tag, for the acknowledgement.
-    tag: int
     #: Offset in the stream; None for a message from a queue.
     offset: int | None
+    #: Delivery tag, for the acknowledgement; 0 for a message that needs none.
+    tag: int = 0
 
 
-def delivery_of(message: AMQPMessage) -> Delivery:
-    """Return the delivery of a message that py-amqp has read."""
-    return Delivery(message.body, message.delivery_tag, message.headers.get("x-stream-offset"))
+def message_of(message: AMQPMessage) -> BusMessage:
+    """Return a message that py-amqp has read."""
+    return BusMessage(message.body, message.headers.get("x-stream-offset"), message.delivery_tag)
 
 
 class Deliveries:
@@ -69,7 +69,7 @@ class Deliveries:
     """
 
     def __init__(
-        self, connection: AMQPConnection, channel: int, take: Callable[[Delivery], object]
+        self, connection: AMQPConnection, channel: int, take: Callable[[BusMessage], object]
     ) -> None:
         self._connection, self._channel, self._take = connection, channel, take
 
@@ -161,5 +161,5 @@ class Deliveries:
         where = data.index(OFFSET, end, body) + len(OFFSET) if offsets else None
         offset = None if where is None else NUMBER.unpack_from(data, where)[0]
         self._connection.bytes_recv += 1  # py-amqp's heartbeat check reads this
-        self._take(Delivery(data[body + 7 : after - 1], tag, offset))
+        self._take(BusMessage(data[body + 7 : after - 1], offset, tag))
         return after

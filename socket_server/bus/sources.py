@@ -7,7 +7,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import kombu
 from amqp.transport import TCPTransport
@@ -16,7 +15,7 @@ from bridge.bus import stream
 from bridge.bus.connection import Connection
 from bridge.settings import Settings
 from bridge.untyped import AMQPChannel, AMQPMessage
-from socket_server.bus.amqp_reader import Deliveries, Delivery, delivery_of
+from socket_server.bus.amqp_reader import BusMessage, Deliveries, message_of
 from socket_server.bus.gathering import Gathering
 
 __all__ = ["BusMessage", "Queue", "Stream"]
@@ -36,14 +35,6 @@ SLOW = 5.0
 READ_AHEAD = 8192
 #: Maximum messages that are read in a row before they are handled.
 BATCH = 50
-
-
-class BusMessage(NamedTuple):
-    """A message of the bus."""
-
-    body: bytes | str
-    #: Offset in the stream; None for a message from a queue.
-    offset: int | None
 
 
 class Queue:
@@ -117,13 +108,13 @@ class Stream:
         if self.next is not None and self.tail < self.next - 1:
             # A new stream of the same name, which has not reached the next offset yet.
             self.next, self.broken = None, True
-        inbox: deque[Delivery] = deque()
+        inbox: deque[BusMessage] = deque()
         read_ahead(connection)
         channel = connection.channel()
         channel.basic_qos(0, PREFETCH, False)
         channel.basic_consume(
             self._name,
-            callback=lambda message: inbox.append(delivery_of(message)),
+            callback=lambda message: inbox.append(message_of(message)),
             arguments=self._start(),
         )
         read = self._reader(connection, channel, inbox)
@@ -135,13 +126,14 @@ class Stream:
             self.idle = not read() and not inbox
             gathering.note(len(inbox))
             while inbox:
-                delivery = inbox.popleft()
-                yield from self._take(connection, delivery)
-                if delivery.tag % (PREFETCH // 2) == 0:
-                    channel.basic_ack(delivery.tag, multiple=True)
+                message = inbox.popleft()
+                if self._is_new(message, connection):
+                    yield message
+                if message.tag % (PREFETCH // 2) == 0:
+                    channel.basic_ack(message.tag, multiple=True)
 
     def _reader(
-        self, connection: Connection, channel: AMQPChannel, inbox: deque[Delivery]
+        self, connection: Connection, channel: AMQPChannel, inbox: deque[BusMessage]
     ) -> Callable[[], bool]:
         """Return a function that reads into the inbox, and returns whether data was received."""
         amqp = connection.connection
@@ -150,16 +142,17 @@ class Stream:
         deliveries = Deliveries(amqp, channel.channel_id, inbox.append)
         return lambda: beating(connection, lambda: deliveries.read(WAIT))
 
-    def _take(self, connection: Connection, delivery: Delivery) -> Iterator[BusMessage]:
-        offset = delivery.offset
+    def _is_new(self, message: BusMessage, connection: Connection) -> bool:
+        """Note the offset of a message; return whether the message was not read before."""
+        offset = message.offset
         assert offset is not None, "a stream's messages have offsets"
         if self.next is not None and offset < self.next:
-            return  # the broker sends whole chunks: also messages before the requested offset
+            return False  # the broker sends whole chunks: also messages before the requested offset
         if self.next is not None and offset > self.next:
             self.broken = self.broken or self._forgot(connection)
         self.next = offset + 1
         self.first = offset if self.first is None else self.first
-        yield BusMessage(delivery.body, offset)
+        return True
 
     def _forgot(self, connection: Connection) -> bool:
         """Whether the stream may have dropped messages before they were read.

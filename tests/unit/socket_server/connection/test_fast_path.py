@@ -126,7 +126,7 @@ def read(pieces):
 
 def test_a_delivery_is_read_with_its_number_and_its_place():
     sent = b"".join(delivery(b"body", 7, offset(99)) + delivery(b"more", 8))
-    assert read([sent]) == ([(b"body", 7, 99), (b"more", 8, None)], [])
+    assert read([sent]) == ([(b"body", 99, 7), (b"more", None, 8)], [])
 
 
 def test_however_the_bytes_come_the_same_is_read():
@@ -156,7 +156,7 @@ def test_however_the_bytes_come_the_same_is_read():
 )
 def test_what_is_no_whole_delivery_goes_to_py_amqp_frame_by_frame(frames):
     found, given = read([b"".join(frames) + b"".join(delivery(b"next", 2, offset(5)))])
-    assert found == [(b"next", 2, 5)]
+    assert found == [(b"next", 5, 2)]
     assert [payload for _, _, payload in given] == [one[7:-1] for one in frames]
 
 
