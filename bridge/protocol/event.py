@@ -68,7 +68,7 @@ RESERVED = frozenset(
 MAX_FOLLOWERS = 50
 #: Fields of ``data`` that :meth:`Event.decode` moves to ``notes``, since clients do not get them:
 #: counters of the emitter, the trace context, counts of dropped ends, where its end is delivered.
-NOTES = ("emitter", "trace", "unreported", "webhook")
+NOTES = frozenset({"emitter", "trace", "unreported", "webhook"})
 #: Name of a job's call in the trace context of its first ``queued`` event. Servers of 0.1.0 remove
 #: the whole context, so that no version sends a call to clients.
 CALL = "taskbridge-call"
@@ -154,12 +154,13 @@ class Event:
             seq=message["seq"],
             tick=message["tick"],
             data=data,
-            notes=_notes({name: data.pop(name) for name in NOTES if name in data}),
+            notes={} if NOTES.isdisjoint(data) else _notes(data),
         )
 
 
-def _notes(found: JSONObject) -> JSONObject:
-    """Separate a job's call from the trace context that carries it."""
+def _notes(data: JSONObject) -> JSONObject:
+    """Remove the notes from an event's data, and a job's call from its trace context."""
+    found = {name: data.pop(name) for name in NOTES & data.keys()}
     trace = found.get("trace")
     if isinstance(trace, dict) and isinstance(call := trace.pop(CALL, None), dict):
         found["call"] = call

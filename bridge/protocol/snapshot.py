@@ -375,7 +375,7 @@ class Snapshot:
     @property
     def ended(self) -> bool:
         """Whether the job has ended."""
-        return self.state in TERMINAL
+        return (self._state or self.state) in TERMINAL
 
     @property
     def bars(self) -> list[BarData]:

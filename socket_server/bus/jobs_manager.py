@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 PROBE_NAMESPACE = "/taskbridge"
 #: Names of the protocol's Socket.IO events that workers publish; only servers send the others.
 RELAYED = frozenset({"job", "pushes_dropped"})
+#: Names of events that nobody but a server may send.
+REFUSED = RESERVED - RELAYED
+#: Beginning of a Socket.IO packet with an event of a job.
+JOB = f'{packet.EVENT}{NAMESPACE},["job",'
 AWAY = "taskbridge: the broker is away, trying again: %s"
 
 
@@ -111,8 +115,7 @@ class JobsManager(ClientRooms):
         """Send an event of a job; see ``deliver``. Return whether a client gets it."""
         clients = self._clients(rooms)
         if clients:  # without any, ``change.text`` may never have to be encoded
-            encoded = f'{packet.EVENT}{NAMESPACE},["job",{change.text}]'
-            self._send(Shared(encoded, latest), clients)
+            self._send(Shared(f"{JOB}{change.text}]", latest), clients)
         return bool(clients)
 
     def _clients(self, rooms: list[str]) -> Collection[str]:
@@ -158,7 +161,7 @@ class JobsManager(ClientRooms):
         room, event, data = message.get("room"), message.get("event"), message.get("data")
         if not isinstance(room, str) or not room.startswith(("job:", "owner:")):
             return False
-        if not isinstance(event, str) or event in RESERVED - RELAYED or message.get("binary"):
+        if not isinstance(event, str) or event in REFUSED or message.get("binary"):
             return False
         if not isinstance(data, list) or not (message.sound or fits(data)):
             return False

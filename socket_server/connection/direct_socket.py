@@ -15,8 +15,9 @@ from engineio import exceptions, packet, socket
 
 from bridge.untyped import WebSocket
 from socket_server.connection.nonblocking_websocket import NonBlockingWebSocket
-from socket_server.connection.send_queue import HANDED_OUT
+from socket_server.connection.send_queue import HANDED_OUT, Frame
 from socket_server.connection.shared_packet import framed
+from socket_server.messages.answer import Answer
 
 __all__ = ["DirectSocket", "DirectSockets"]
 
@@ -126,15 +127,15 @@ class DirectSocket(socket.Socket):
         elif self.closed:
             raise exceptions.SocketIsClosedError()
         else:
-            self.offer(pkt)
+            self.offer(framed(pkt))
 
-    def offer(self, pkt: packet.Packet) -> None:
-        """Send a packet; the socket must not be closed."""
-        if not self.direct:
-            self.queue.put(pkt)
-            return
+    def offer(self, frame: Frame | Answer | None) -> None:
+        """Send what ``framed`` returned, or a frame; the socket must not be closed."""
         queue = self.queue
-        queue.put_frame(framed(pkt))
+        if not self.direct:
+            queue.put(frame)
+            return
+        queue.put_frame(frame)
         if not self.marked:
             self.server.writer.mark(self)
         if queue.size >= PIECE and not self.blocked:

@@ -17,6 +17,9 @@ from socket_server.messages.websocket_frame import BINARY, frame
 
 __all__ = ["Shared", "framed"]
 
+#: Type of an Engine.IO packet with a message, as text.
+MESSAGE = str(packet.MESSAGE)
+
 
 class Shared(packet.Packet):
     """A message for many clients: one WebSocket frame, whose bytes they share.
@@ -30,7 +33,7 @@ class Shared(packet.Packet):
     def __init__(self, text: str, latest: Hashable = None) -> None:
         self.packet_type, self.binary = packet.MESSAGE, False
         self.latest = latest
-        payload = f"{packet.MESSAGE}{text}".encode()
+        payload = (MESSAGE + text).encode()
         #: The encoded frame (RFC 6455, section 5.2).
         self.data = frame(payload)
         self.size = len(self.data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 
 from bridge.protocol.event import Event
 from bridge.protocol.json_types import JobEvent
@@ -29,11 +28,14 @@ class Change(dict[str, object]):
     ) -> None:
         super().__init__(encoded)
         self.event, self.snapshot, self.ends, self.live = event, snapshot, ends, live
+        self._text = ""
 
-    @cached_property
+    @property
     def text(self) -> str:
         """JSON of the event; encoded at the first use, and once for all clients."""
-        return encode(self)
+        if not self._text:  # functools.cached_property takes a lock before Python 3.12
+            self._text = encode(self)
+        return self._text
 
 
 #: Called with each change while the state lock is held; returns events that the server sends as a

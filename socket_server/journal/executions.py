@@ -58,6 +58,16 @@ class Executions(dict[str, Execution]):
         #: one: it may be the next task of a canvas, whose result is the job's.
         self.ended = 0
 
+    def go_on(self, event: Event, task: TaskState | None) -> bool:
+        """Whether ``of`` and ``keep`` need not be called: it is talk of a usual execution.
+
+        Args:
+            event: the event, as the worker sent it.
+            task: state of its task; None if it is unknown.
+        """
+        known = task is not None and event.run == task.order[0] and event.task not in self
+        return known and event.type in TALK and "attempt" not in event.data
+
     def of(self, event: Event, task: TaskState | None) -> Execution | None:
         """Return the execution of an event; None if a newer execution has begun.
 

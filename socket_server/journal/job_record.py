@@ -62,9 +62,11 @@ class JobRecord:
         """
         if event.type == "queued" and "followers" in event.data:
             self._expect(event.data["followers"])
-        if event.run == 0 or event.verdict or event.type == "cancelling":
+        task = self.snapshot.task(event.task)
+        unnumbered = event.run == 0 or event.verdict or event.type == "cancelling"
+        if unnumbered or self.runs.go_on(event, task):
             return event if self.snapshot.apply(event) else None
-        execution = self.runs.of(event, self.snapshot.task(event.task))
+        execution = self.runs.of(event, task)
         if execution is None:
             return None
         same = execution.number == event.run

@@ -77,12 +77,14 @@ class Watchdog:
                 ``stalled_after`` seconds itself, in which a running task sends events.
             node: node name of its worker; empty if it is unknown from now on, None for no change.
         """
-        known = self._nodes.get((job, task)) if node is None else node
-        self.over(job, task)
-        stalled_after, lost_after = self._limits
-        self._heard[job, task] = self._now - max(0.0, min(age, lost_after - stalled_after))
-        if known:
-            self._nodes[job, task] = known
+        key, (stalled_after, lost_after) = (job, task), self._limits
+        self._heard[key] = self._now - max(0.0, min(age, lost_after - stalled_after))
+        self._passed.pop(key, None)
+        self._expiring.pop(key, None)
+        if node:
+            self._nodes[key] = node
+        elif node is not None:
+            self._nodes.pop(key, None)
 
     def node(self, job: str, task: str) -> str | None:
         """Return the node name of a running task's worker; None if unknown."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import struct
+from struct import Struct
 
 __all__ = ["BINARY", "CONTINUATION", "TEXT", "frame"]
 
 #: Opcodes; a fragmented message begins with TEXT or BINARY, and its other frames continue it.
 CONTINUATION, TEXT, BINARY = 0, 1, 2
 FINAL = 0x80
+#: Heads of frames: opcode and length, which has two or eight more bytes if it is large.
+SMALL, MEDIUM, LARGE = Struct("!BB"), Struct("!BBH"), Struct("!BBQ")
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
@@ -21,7 +23,7 @@ def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
     """
     length, head = len(payload), opcode | (FINAL if final else 0)
     if length < 126:
-        return struct.pack("!BB", head, length) + payload
+        return SMALL.pack(head, length) + payload
     if length < 65536:
-        return struct.pack("!BBH", head, 126, length) + payload
-    return struct.pack("!BBQ", head, 127, length) + payload
+        return MEDIUM.pack(head, 126, length) + payload
+    return LARGE.pack(head, 127, length) + payload
