@@ -118,7 +118,7 @@ class Reader:
         after = max(self._writer.next, 0) + 1 if message.offset is None else message.offset + 1
         found = decoded(message)
         event = None if found is None else event_in(found)
-        if event is not None and not self._duplicates.is_new(found and found.get("id")):
+        if event is not None and not self._duplicates.is_new(found and found.fields.get("id")):
             event = None
         elif found is None:
             self._figures.refused += 1

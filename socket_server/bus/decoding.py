@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from bridge.errors import EventError
 from bridge.protocol.event import (
     MAX_EVENT_BYTES,
@@ -21,33 +23,26 @@ __all__ = ["Decoded", "decoded", "event_in", "fits", "job_event"]
 MAX_MESSAGE = 2 * MAX_EVENT_BYTES
 
 
-class Decoded(dict[str, object]):
-    """The JSON object of a message of the bus.
+class Decoded(NamedTuple):
+    """A decoded message of the bus."""
 
-    Args:
-        message: the object.
-        offset: offset of the message in the stream; None without a stream.
-        sound: whether it is known to have at most ``MAX_EVENT_BYTES``, and no NaN or Infinity.
-    """
-
-    __slots__ = ("offset", "sound")
-
-    def __init__(
-        self, message: JSONObject, offset: int | None = None, *, sound: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.offset, self.sound = offset, sound
+    #: Its JSON object.
+    fields: JSONObject
+    #: Its offset in the stream; None without a stream.
+    offset: int | None = None
+    #: Whether it is known to have at most ``MAX_EVENT_BYTES``, and no NaN or Infinity.
+    sound: bool = False
 
 
 def decoded(message: BusMessage) -> Decoded | None:
-    """Return a message's JSON object; None if it has none, or one that is too large or deep."""
+    """Return a message decoded; None if it is no JSON object, or one that is too large or deep."""
     body = message.body
     try:
         if len(body) <= MAX_MESSAGE:
             value = decode(body)
             deep = may_be_deep(body, MAX_MESSAGE_DEPTH) and is_deep(value, MAX_MESSAGE_DEPTH)
             if isinstance(value, dict) and not deep:
-                return Decoded(value, message.offset, sound=len(body) <= MAX_EVENT_BYTES)
+                return Decoded(value, message.offset, len(body) <= MAX_EVENT_BYTES)
     except (TypeError, ValueError, RecursionError):
         pass
     return None
@@ -55,9 +50,10 @@ def decoded(message: BusMessage) -> Decoded | None:
 
 def event_in(message: Decoded) -> Event | None:
     """Return the event of a job that a message of the bus carries; None if it carries none."""
-    room, data = message.get("room"), message.get("data")
-    kind = message.get("method"), message.get("namespace"), message.get("event")
-    if kind != ("emit", NAMESPACE, "job") or message.get("binary"):
+    fields = message.fields
+    room, data = fields.get("room"), fields.get("data")
+    kind = fields.get("method"), fields.get("namespace"), fields.get("event")
+    if kind != ("emit", NAMESPACE, "job") or fields.get("binary"):
         return None
     if not isinstance(room, str) or not isinstance(data, list):
         return None

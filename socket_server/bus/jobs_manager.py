@@ -19,7 +19,7 @@ from socket_server.connection.shared_packet import Shared
 from socket_server.journal.change import Change
 from socket_server.observability.counters import Counters
 
-__all__ = ["AWAY", "PROBE_NAMESPACE", "Decoded", "JobsManager", "identified"]
+__all__ = ["AWAY", "PROBE_NAMESPACE", "JobsManager", "identified"]
 
 logger = logging.getLogger(__name__)
 
@@ -145,29 +145,35 @@ class JobsManager(ClientRooms):
         return room_of_job(job) in here or (owner is not None and room_of_owner(owner) in here)
 
     def _handle_emit(self, message: JSONObject) -> None:
+        self.take(Decoded(message))
+
+    def take(self, message: Decoded) -> None:
+        """Take a message of the bus whose method is ``emit``."""
+        fields = message.fields
         with self.state_lock:
-            if not self.duplicates.is_new(message.get("id")):
+            if not self.duplicates.is_new(fields.get("id")):
                 return
-            namespace = message.get("namespace")
+            namespace = fields.get("namespace")
             if namespace == PROBE_NAMESPACE:
-                self.probes += message.get("room") == self.host_id
+                self.probes += fields.get("room") == self.host_id
             elif namespace != NAMESPACE:
-                super()._handle_emit(message)
-            elif not self._accept(message if isinstance(message, Decoded) else Decoded(message)):
+                super()._handle_emit(fields)
+            elif not self._accept(message):
                 self.refused += 1
                 logger.warning("taskbridge: refused a message on the bus that is not an event")
 
     def _accept(self, message: Decoded) -> bool:
-        room, event, data = message.get("room"), message.get("event"), message.get("data")
+        fields = message.fields
+        room, event, data = fields.get("room"), fields.get("event"), fields.get("data")
         if not isinstance(room, str) or not room.startswith(("job:", "owner:")):
             return False
-        if not isinstance(event, str) or event in REFUSED or message.get("binary"):
+        if not isinstance(event, str) or event in REFUSED or fields.get("binary"):
             return False
         if not isinstance(data, list) or not (message.sound or fits(data)):
             return False
         if event == "job":
             return self._accept_job(room, data, message.offset)
-        self.deliver(event, tuple(data), room, skip=message.get("skip_sid"))
+        self.deliver(event, tuple(data), room, skip=fields.get("skip_sid"))
         return True
 
     def _accept_job(self, room: str, data: list[object], offset: int | None) -> bool:

@@ -66,19 +66,36 @@ class KombuJobsManager(JobsManager, socketio.KombuManager):
         )
         return publish
 
-    def _listen(self) -> Iterator[Decoded]:
+    def _listen(self) -> Iterator[JSONObject]:
+        """Yield the messages that python-socketio is to handle."""
         failures = 0
         while True:
             try:
                 for message in self._consume():
                     failures = 0
-                    yield message
+                    if not self._taken(message):
+                        yield message.fields
             except Exception as error:  # noqa: BLE001 - whatever the broker's library raises
                 if self.alive or not failures:
                     logger.warning(AWAY, refusals.explain_events(error, self._settings))
                 self.alive = False
                 time.sleep(_delay(failures))
                 failures += 1
+
+    def _taken(self, message: Decoded) -> bool:
+        """Take a message as python-socketio does, which formats a line for the log of each.
+
+        Returns:
+            False if python-socketio is to handle it: it is not ``emit``, or this server's own.
+        """
+        fields = message.fields
+        if fields.get("method") != "emit" or fields.get("host_id") == self.host_id:
+            return False
+        try:
+            self.take(message)
+        except Exception:
+            logger.exception("taskbridge: a message of the bus could not be handled")
+        return True
 
     def _consume(self) -> Iterator[Decoded]:
         """Yield messages until the connection fails."""

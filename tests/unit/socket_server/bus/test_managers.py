@@ -10,6 +10,7 @@ import socketio
 
 from bridge.protocol.event import MAX_EVENT_BYTES, Event
 from bridge.settings import Settings
+from socket_server.bus.decoding import Decoded
 from socket_server.bus.kombu_manager import KombuJobsManager
 from socket_server.bus.managers import new_manager
 from socket_server.bus.redis_manager import RedisJobsManager
@@ -53,10 +54,20 @@ def manager(monkeypatch):
 
 
 def receive(manager, **message):
-    """Let a message of the bus through python-socketio's own dispatcher."""
-    message = {"host_id": "somebody", **message}
-    manager._listen = lambda: iter([message])
-    manager._thread()
+    """Let a message of the bus through, by python-socketio's own dispatcher if that is its way."""
+    listen(manager, [{"host_id": "somebody", **message}])
+
+
+def listen(manager, messages):
+    """Let python-socketio's thread read so many messages of the bus."""
+
+    def consume():
+        yield from map(Decoded, messages)
+        raise SystemExit
+
+    manager._consume = consume
+    with pytest.raises(SystemExit):
+        manager._thread()
 
 
 def emitted(**changes):
@@ -71,6 +82,24 @@ def test_an_event_for_the_room_of_its_job_is_handed_over(manager):
     receive(manager, **emitted())
     assert manager.events == [Event.decode(GOOD)]
     assert (manager.delivered, manager.refused) == ([], 0)
+
+
+def test_what_this_server_itself_has_published_is_not_handled_again(manager):
+    receive(manager, **emitted(host_id=manager.host_id))
+    assert (manager.events, manager.delivered, manager.refused) == ([], [], 0)
+
+
+def test_a_message_that_cannot_be_handled_does_not_end_the_reading(manager, caplog):
+    take = manager.on_event
+
+    def fail_once(*arguments, **options):
+        manager.on_event = take
+        raise OSError("full")
+
+    manager.on_event = fail_once
+    listen(manager, [{**emitted(), "host_id": "somebody"}] * 2)
+    assert manager.events == [Event.decode(GOOD)]
+    assert "OSError: full" in caplog.text
 
 
 @pytest.mark.parametrize("room", ["job:j", "owner:user-42"])

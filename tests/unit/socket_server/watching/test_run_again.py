@@ -288,7 +288,7 @@ def test_no_client_ever_gets_the_arguments_that_are_kept(server):
     for number, one in enumerate(events):
         message = {"method": "emit", "event": "job", "data": [one], "namespace": "/jobs",
                    "room": f"job:{job}", "host_id": "w"}  # fmt: skip
-        server.manager._handle_emit(Decoded(message, number))
+        server.manager.take(Decoded(message, number))
     told = mine.told()
     assert len(told) == 3
     told += [json.dumps(mine.ask(name, {"job": job})) for name in ("watch", "jobs", "cancel")]
