@@ -120,7 +120,7 @@ _CHECKS: dict[str, Check] = {
 
 
 def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(check(item) for item in value)
+    return lambda value: isinstance(value, list) and all(map(check, value))
 
 
 def _bar(value: object) -> bool:

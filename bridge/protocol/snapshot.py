@@ -179,12 +179,11 @@ class Snapshot:
         if task is None:
             own = event.task == self.job
             task = TaskState(self.job if own else event.task, sys.intern(event.name))
+            self._more += event.data.get("more", 0)
         if not task.accepts(event):
             self._late(event)
             return False
         self._touch()
-        if task.task not in self._tasks:
-            self._more += event.data.get("more", 0)
         self._tasks.fold(task, event)
         self._describe(event)
         self._times(event)

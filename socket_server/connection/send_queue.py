@@ -128,7 +128,8 @@ class SendQueue:
         """
         if self.over:
             return
-        self._answers += isinstance(frame, Answer)
+        if isinstance(frame, Answer):
+            self._answers += 1
         queue, key = self.queue, frame.latest
         if key is None:
             key = frame
@@ -182,10 +183,10 @@ class SendQueue:
 
     def take_only(self) -> bytes | None:
         """Remove the only frame and return its bytes; None if it is an answer or the end."""
-        key, frame = next(iter(self.queue.items()))
+        key, frame = self.queue.popitem()
         if frame is None or isinstance(frame, Answer):
+            self.queue[key] = frame
             return None
-        del self.queue[key]
         self.size = 0
         return frame.data
 

@@ -30,8 +30,9 @@ class Shared(packet.Packet):
             message that is never replaced.
     """
 
+    packet_type, binary = packet.MESSAGE, False
+
     def __init__(self, text: str, latest: Hashable = None) -> None:
-        self.packet_type, self.binary = packet.MESSAGE, False
         self.latest = latest
         payload = (MESSAGE + text).encode()
         #: The encoded frame (RFC 6455, section 5.2).

@@ -38,7 +38,8 @@ class LivenessObserver:
         if task is not None and task.state == "running":
             # A replayed event may be old.
             age = 0.0 if change.live else time.time() - event.at
-            self._watchdog.heard(event.job, event.task, age, _node(event))
+            node = _node(event) if event.type == "started" else None
+            self._watchdog.heard(event.job, event.task, age, node)
         else:
             self._watchdog.over(event.job, event.task)
             self._expire(change)
@@ -77,12 +78,7 @@ class CancelSweep:
         return [snapshot.verdict(one, "cancelled", now, reason=CANCELLED) for one in left]
 
 
-def _node(event: Event) -> str | None:
-    """Return the node name of the worker if the event is the start of a task, else None.
-
-    It is empty if the event lacks it, as with workers of 0.1.0.
-    """
-    if event.type != "started":
-        return None
+def _node(event: Event) -> str:
+    """Return the node name of a task's worker; empty if the event lacks it, as of 0.1.0."""
     node = (event.notes.get("emitter") or {}).get("node")
     return node if is_identifier(node) else ""
