@@ -16,6 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, 
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from bridge.untyped import EngineIOServer
+from socket_server.concurrency.text_frames import texts_of
 from socket_server.concurrency.wsgi import CONNECTION, DETACHED
 
 __all__ = ["WebSocket", "WebSocketWSGI"]
@@ -42,7 +43,9 @@ class WebSocket:
         self.socket = socket
         #: Held while a frame is written: one greenlet answers pings, others send.
         self.lock = threading.Lock()
-        self._protocol = Connection(ConnectionType.SERVER)
+        #: Reads and makes frames from the first one on that ``texts_of`` does not read; until then
+        #: None, as it is for most clients: it takes memory, and ten times as long.
+        self._protocol: Connection | None = None
         #: Messages, and control frames that are to be answered.
         self._unread: deque[str | bytes | Ping | CloseConnection] = deque()
         self._parts: list[str | bytes] = []
@@ -65,9 +68,18 @@ class WebSocket:
 
     def receive(self, data: bytes) -> None:
         """Take bytes that have come, for ``wait``; it does not wait itself."""
-        self._protocol.receive_data(data)
-        for event in self._protocol.events():
+        if self._protocol is None and (texts := texts_of(data)) is not None:
+            self._unread.extend(texts)
+            return
+        protocol = self._frames()
+        protocol.receive_data(data)
+        for event in protocol.events():
             self._take(event)
+
+    def _frames(self) -> Connection:
+        if self._protocol is None:
+            self._protocol = Connection(ConnectionType.SERVER)
+        return self._protocol
 
     @property
     def unread(self) -> bool:
@@ -76,7 +88,7 @@ class WebSocket:
 
     @property
     def _is_open(self) -> bool:
-        return self._protocol.state is ConnectionState.OPEN
+        return self._protocol is None or self._protocol.state is ConnectionState.OPEN
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Message):
@@ -92,7 +104,7 @@ class WebSocket:
         if isinstance(event, CloseConnection):
             self._say_goodbye(event.response())
         elif self._is_open:
-            self.write(self._protocol.send(event.response()))
+            self.write(self._frames().send(event.response()))
 
     def send(self, message: str | bytes) -> None:
         """Send a message.
@@ -103,7 +115,7 @@ class WebSocket:
         if not self._is_open:
             raise BrokenPipeError("the WebSocket is closed")
         event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
-        self.write(self._protocol.send(event))
+        self.write(self._frames().send(event))
 
     def write(self, data: bytes) -> None:
         """Write frames.
@@ -116,9 +128,10 @@ class WebSocket:
 
     def _say_goodbye(self, event: CloseConnection) -> None:
         """Send the closing frame unless it was sent, or the connection has ended."""
-        if self._protocol.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+        protocol = self._frames()
+        if protocol.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             with contextlib.suppress(OSError):
-                self.write(self._protocol.send(event))
+                self.write(protocol.send(event))
 
     def close(self) -> None:
         """Send the closing frame, and close the connection, which may have ended already."""

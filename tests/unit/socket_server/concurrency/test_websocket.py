@@ -168,3 +168,13 @@ def test_a_websocket_that_goes_on_is_not_closed_with_its_request(ends, client):
     client.socket.recv(65536)
     kept[0].send("later")
     assert client.heard() == [TextMessage("later")]
+
+
+def test_a_client_that_sends_whole_texts_has_no_parser_until_it_sends_something_else(
+    websocket, client
+):
+    client.say(TextMessage("one"), TextMessage("two" * 100))
+    assert [websocket.wait(), websocket.wait()] == ["one", "two" * 100]
+    assert websocket._protocol is None
+    client.say(TextMessage("thr", message_finished=False), TextMessage("ee"), TextMessage("four"))
+    assert [websocket.wait(), websocket.wait()] == ["three", "four"]
