@@ -162,23 +162,22 @@ class Pool(eventlet.GreenPool):
         self, function: Callable[[Connection], object], connection: Connection
     ) -> eventlet.greenthread.GreenThread:
         """Serve a connection; see ``GreenPool.spawn``."""
-        greenlet = super().spawn(_until_gone, function, connection)
-        if (gate := self._gate) is not None:
-            greenlet.link(_leave, gate, connection)
-        return greenlet
+        return super().spawn(self._serve, function, connection)
+
+    def _serve(self, function: Callable[[Connection], object], connection: Connection) -> None:
+        try:
+            function(connection)
+        except (OSError, ValueError) as error:  # ssl raises ValueError; eventlet would print both
+            logger.debug("taskbridge: a connection ended: %s", error)
+        finally:
+            if self._gate is not None:
+                _leave(self._gate, connection)
 
 
-def _leave(_: object, gate: Gate, connection: Connection) -> None:
+def _leave(gate: Gate, connection: Connection) -> None:
     peer, kept, _ = connection
     leave = partial(gate.leave, peer)
     if isinstance(kept, Kept):
         kept.detached.at_end(leave)
     else:
         leave()
-
-
-def _until_gone(function: Callable[[Connection], object], connection: Connection) -> None:
-    try:
-        function(connection)
-    except (OSError, ValueError) as error:  # ssl raises ValueError; eventlet would print both
-        logger.debug("taskbridge: a connection ended: %s", error)

@@ -98,7 +98,10 @@ class BoundedWebSocket:
         pause = self._bucket.owe(1 + len(message or "") / PIECE)
         if pause:
             hit("messages_per_second")
-        self._sleep(pause)  # even with no pause, other greenlets run before each message
+        # Even with no pause, other greenlets run before each message; they have, before the last of
+        # those that the hub has read.
+        if pause or self.detached is None or self._websocket.unread:
+            self._sleep(pause)
         return message
 
     def close(self) -> None:

@@ -68,7 +68,6 @@ class GuardMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        self._sleep(0)  # other clients run between the requests that one connection pipelines
         key, websocket = key_of(environ), is_websocket(environ)
         staying = websocket or is_event_stream(environ)
         self._gate.begin(key, environ, self._time_for(environ, staying))
@@ -83,6 +82,7 @@ class GuardMiddleware:
             self._gate.end(key, last=last)
             if admitted:
                 self._limits.leave(address)
+            self._sleep(0)  # other clients run between the requests that one connection pipelines
 
         try:
             refusal = self._refusal(environ, websocket, address) if admitted else FULL

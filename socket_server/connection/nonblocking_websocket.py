@@ -77,13 +77,10 @@ class NonBlockingWebSocket:
 
     def start(self) -> None:
         """Begin to read; see ``Detached``."""
-        self._hub.call_soon(self._listen)
-
-    # The hub calls these two: nothing in them blocks.
-    def _listen(self) -> None:
         if not self._closed and self._reader is None:
             self._reader = self._hub.add_reader(self._plain, self._read)
 
+    # The hub calls it: nothing in it blocks.
     def _read(self, *_: object) -> None:
         if self._busy or self._closed:
             self._pause()  # back-pressure, or the last call of a reader that was removed

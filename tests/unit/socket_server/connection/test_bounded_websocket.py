@@ -47,6 +47,10 @@ class WebSocket:
     def __init__(self, *messages):
         self.messages = list(messages)
 
+    @property
+    def unread(self):
+        return bool(self.messages)
+
     def wait(self):
         return self.messages.pop(0) if self.messages else None
 
@@ -66,6 +70,23 @@ def test_a_message_that_is_complete_starts_the_count_anew():
     for message in ('42/jobs,["x"]', "3"):
         bounded.recv(50)
         assert wire.wait() == message
+
+
+@pytest.mark.parametrize("reader", [None, "the hub"])
+def test_others_run_before_each_message_but_the_last_that_the_hub_has_read(reader):
+    turns, websocket = [], WebSocket("3", "3", "3")
+    wire = BoundedWebSocket(websocket, None, Bucket(100, 100), turns.append)
+    wire.detached = reader
+    assert [wire.wait() for _ in range(3)] == ["3"] * 3
+    assert turns == ([0, 0, 0] if reader is None else [0, 0])
+
+
+def test_the_last_message_that_the_hub_has_read_waits_too_if_its_client_sends_too_fast():
+    turns = []
+    wire = BoundedWebSocket(WebSocket("3"), None, Bucket(1, 1, Clock()), turns.append)
+    wire.detached = "the hub"
+    wire.wait()
+    assert turns == [pytest.approx(1 / 1024)]
 
 
 def test_what_reads_ahead_waits_until_its_messages_are_taken():

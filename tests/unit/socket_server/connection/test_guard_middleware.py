@@ -116,3 +116,19 @@ def ended(connection):
     except BlockingIOError:
         return False
     return True
+
+
+def test_other_clients_run_after_each_answer_and_not_before_it():
+    turns, settings = [], Settings()
+
+    def app(environ, start_response):
+        turns.append("answered")
+        return [b"piece"]
+
+    front = GuardMiddleware(app, settings, ConnectionLimits(settings), turns.append)
+    for number in (1, 2):
+        environ = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": "192.0.2.1", "REMOTE_PORT": "1"}
+        answer = front(environ, lambda *_: None)
+        assert list(answer) == [b"piece"]
+        answer.close()
+        assert turns == ["answered", 0] * number
