@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypedDict, TypeGuard, Unpack
 
 from bridge.errors import SettingsError, TokenError
@@ -20,6 +21,8 @@ SCOPES = frozenset({"watch", "cancel", "enqueue", "operate"})
 #: short enough that a leaked token is soon worthless.
 DEFAULT_TTL = 900.0
 ALGORITHM = "HS256"
+#: Tokens that are remembered with their grants, of about 1 KiB, and characters of the longest one.
+REMEMBERED, LONG = 10_000, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +180,25 @@ def verify(
     """
     if not isinstance(token, str) or not token:
         raise TokenError("a token is needed: connect with auth {token: ...}")
-    _, claims = _claims(keys, token, {"audience": audience, "issuer": issuer, "leeway": leeway})
-    grant = _grant(claims, leeway)
+    signed = _signed if len(token) <= LONG else _signed.__wrapped__
+    grant = signed(tuple(keys), token, audience, issuer, leeway)
     if grant.expires <= clock():
         raise TokenError("the token has expired: ask the application for a new one")
     return grant
+
+
+@lru_cache(REMEMBERED)
+def _signed(
+    keys: tuple[str, ...], token: str, audience: str | None, issuer: str | None, leeway: float
+) -> Grant:
+    """Return the grant of a token, expired or not.
+
+    It is remembered, as clients that were cut off come back with the same tokens all at once, and
+    as it depends on the arguments alone: a key that is removed is missing from later calls. An
+    error is not remembered: a token that is not valid yet (``nbf``) will be.
+    """
+    _, claims = _claims(keys, token, {"audience": audience, "issuer": issuer, "leeway": leeway})
+    return _grant(claims, leeway)
 
 
 class Checked(TypedDict, total=False):

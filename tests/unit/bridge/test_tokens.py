@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import jwt
 import pytest
 
@@ -312,3 +314,46 @@ def test_no_token_of_another_algorithm_is_renewed(algorithm):
 def test_an_expired_token_is_not_renewed():
     assert renew(sign_single(), at=NOW + 900) is None
     assert renew(sign_single(), at=NOW + 902, leeway=5.0)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Return the tokens that PyJWT has decoded, of which none is remembered at first."""
+    tokens._signed.cache_clear()
+    found, decode = [], jwt.decode
+    monkeypatch.setattr(
+        jwt, "decode", lambda token, *a, **k: found.append(token) or decode(token, *a, **k)
+    )
+    return found
+
+
+def test_a_token_that_was_verified_is_remembered_but_not_past_its_end(decoded):
+    token = sign(ttl=10)
+    assert verify(token) == verify(token)
+    assert decoded == [token]
+    with pytest.raises(TokenError, match="expired"):
+        verify(token, at=NOW + 10)
+
+
+def test_a_remembered_token_is_refused_once_its_key_is_removed_or_more_is_asked_of_it(decoded):
+    token = sign()
+    assert verify(token, keys=[OTHER, KEY])
+    for asked in ({"keys": [OTHER]}, {"audience": "here"}, {"issuer": "us"}):
+        with pytest.raises(TokenError, match="not valid"):
+            tokens.verify(**{"keys": [KEY], "token": token, "clock": clock, **asked})
+
+
+def test_a_token_that_is_refused_is_not_remembered(decoded):
+    token = forge({"sub": "user-42", "nbf": time.time() + 1000})
+    for _ in range(2):
+        with pytest.raises(TokenError):
+            verify(token)
+    assert decoded == [token, token]
+    assert tokens._signed.cache_info().currsize == 0
+
+
+def test_a_long_token_is_verified_but_not_remembered(decoded):
+    token = sign(jobs=[f"job-{number}" for number in range(100)])
+    assert verify(token) == verify(token)
+    assert decoded == [token, token]
+    assert tokens._signed.cache_info().currsize == 0
