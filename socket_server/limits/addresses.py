@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -41,6 +42,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@lru_cache(MOST)
 def counted_as(address: str) -> str:
     """Return the key under which limits count an address: itself, or its /64 network for IPv6.
 
