@@ -50,20 +50,21 @@ def test_of_any_bytes_it_reads_what_wsproto_reads_or_nothing(data):
     assert texts_of(data) in (None, by_wsproto(data))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        frames(BytesMessage(b"x")),
-        frames(Ping(b"x")),
-        frames(TextMessage("x", message_finished=False)),
-        frames(TextMessage("x" * 65_536)),
-        b"\x81\x01x",  # not masked
-        b"\xc1\x81" + MASK + b"x",  # a reserved bit
-        b"\x81\xfe\0\x01" + MASK + b"x",  # a longer length than needed
-        b"\x81\x81\0\0\0\0\xff",  # not UTF-8
-        b"\x81\xff" + struct.pack("!Q", 1) + MASK + b"x",
-    ],
-)
-def test_another_frame_or_a_malformed_one_is_left_to_wsproto(data):
-    assert texts_of(data) is None
-    assert texts_of(frames(TextMessage("before")) + data) is None
+#: Frames by what they are; some have a random mask.
+OTHERS = {
+    "binary": frames(BytesMessage(b"x")),
+    "control": frames(Ping(b"x")),
+    "fragmented": frames(TextMessage("x", message_finished=False)),
+    "large": frames(TextMessage("x" * 65_536)),
+    "not masked": b"\x81\x01x",
+    "a reserved bit": b"\xc1\x81" + MASK + b"x",
+    "a longer length than needed": b"\x81\xfe\0\x01" + MASK + b"x",
+    "not UTF-8": b"\x81\x81\0\0\0\0\xff",
+    "a far longer length than needed": b"\x81\xff" + struct.pack("!Q", 1) + MASK + b"x",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_another_frame_or_a_malformed_one_is_left_to_wsproto(kind):
+    assert texts_of(OTHERS[kind]) is None
+    assert texts_of(frames(TextMessage("before")) + OTHERS[kind]) is None
