@@ -144,6 +144,10 @@ class Totals(TypedDict):
     done: int
     total: int
     incomplete: bool
+    #: The result of a job that this event has ended, if it is that of another task, and whether it
+    #: was left out.
+    result: NotRequired[Any]
+    result_omitted: NotRequired[bool]
 
 
 class JobEvent(TypedDict):

@@ -6,7 +6,7 @@ The server's journal and the Python client use it; the page's ``snapshot.ts`` do
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypedDict, cast
 
 from bridge.protocol.event import TALK, TERMINAL, Event, EventType
@@ -158,6 +158,8 @@ class Snapshot:
         if not changed:
             return False
         self._totals = totals
+        if totals is not None and (outcome := _result_of(totals)):
+            self._result = outcome
         if event.terminal and self.ended:
             self._settle()
         return True
@@ -316,9 +318,7 @@ class Snapshot:
         if event.type == "succeeded" and event.run >= self._result_run:
             # The result is that of the task that began last; its event may not arrive last.
             self._result_run = event.run
-            wanted = ("result", "result_omitted")
-            told = {key: event.data[key] for key in wanted if key in event.data}
-            self._result = cast("Outcome", told)
+            self._result = _result_of(event.data)
 
     def _failure(self) -> Failure | None:
         """Return how the first task ended that did not succeed, if the job has ended with it."""
@@ -428,14 +428,21 @@ class Snapshot:
             return self._totals["incomplete"]
         return self._given.incomplete or self._tasks.count("incomplete") > 0
 
-    @property
-    def totals(self) -> Totals | None:
-        """State over all tasks, for clients that do not know all; None for a single task."""
+    def totals(self, event: Event) -> Totals | None:
+        """Return the state over all tasks after an event, for clients that do not know all tasks.
+
+        Args:
+            event: the event that was folded in last.
+
+        Returns:
+            None for a job of a single task.
+        """
         if len(self._tasks) < 2:
             return None
         state = cast("JobState", self.state)
-        counts = {"done": self.done, "total": self.total}
-        return cast("Totals", {"state": state, **counts, "incomplete": self.incomplete})
+        counts = {"done": self.done, "total": self.total, "incomplete": self.incomplete}
+        elsewhere = event.terminal and state == "succeeded" and event.run != self._result_run
+        return cast("Totals", {"state": state, **counts, **(self._result if elsewhere else {})})
 
     @property
     def stalled(self) -> bool:
@@ -669,6 +676,11 @@ class Snapshot:
     def _listed(self) -> list[TaskState]:
         """Return the tasks to list: unfinished ones, then failed ones, then succeeded ones."""
         return self._tasks.listed(MAX_TASKS)
+
+
+def _result_of(told: Mapping[str, object]) -> Outcome:
+    wanted = ("result", "result_omitted")
+    return cast("Outcome", {key: told[key] for key in wanted if key in told})
 
 
 def _with_times(data: SnapshotData, before: Snapshot) -> SnapshotData:

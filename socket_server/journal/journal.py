@@ -139,7 +139,7 @@ class Journal:
         place = record.last if passing else self._place(event, offset)
         encoded: JobEvent = numbered.encode()
         encoded["cursor"] = place.cursor(self.epoch)
-        if totals := record.snapshot.totals:
+        if totals := record.snapshot.totals(numbered):
             encoded["totals"] = totals
         ends = record.snapshot.ended and not ended
         change = Change(encoded, event, record.snapshot, ends=ends, live=not past)

@@ -22,7 +22,7 @@ from support.stack import Stack
 from support.tools import need
 from support.wait import until
 
-LINES, CUTS = 400, 10
+LINES, CUTS = 800, 10
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def curl(port, job, after):
 )
 def test_the_client_in_java_gets_each_event_once_while_the_server_is_killed_three_times(stack):
     end = stack.home / "go-on"
-    job = stack.bridge.enqueue("support.counts", [2 * LINES, str(end)], owner="me")
+    job = stack.bridge.enqueue("support.counts", [LINES, str(end)], owner="me")
     command = ["java", ROOT / "docs" / "examples" / "Watch.java", stack.url, job.id]
     variables = {**os.environ, "TOKEN": job.token}
     events, errors = [], stack.home / "java.log"
@@ -81,15 +81,16 @@ def test_the_client_in_java_gets_each_event_once_while_the_server_is_killed_thre
     assert orders == sorted(set(orders))
     assert events[-1]["type"] == "succeeded"
     lines = [line["message"] for event in events for line in event["data"].get("lines", [])]
-    assert lines == [f"line {number}" for number in range(2 * LINES)]
+    assert lines == [f"line {number}" for number in range(LINES)]
     forged = {**variables, "TOKEN": "forged"}
     refused = subprocess.run(command, env=forged, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 2
     assert "token" in refused.stderr
 
 
-def test_curl_that_is_cut_ten_times_gets_what_a_socketio_client_beside_it_gets(stack):
-    job = stack.bridge.enqueue("support.counts", [LINES], owner="me")
+def test_curl_that_is_cut_ten_times_gets_what_a_socketio_client_beside_it_gets(stack, tmp_path):
+    enough = tmp_path / "enough"
+    job = stack.bridge.enqueue("support.counts_until", [str(enough)], owner="me")
     beside, seen = [], []
     watcher = Watcher(stack.url, job.token, job.id, timeout=60)
     reading = threading.Thread(target=lambda: beside.extend(watcher), daemon=True)
@@ -109,10 +110,12 @@ def test_curl_that_is_cut_ten_times_gets_what_a_socketio_client_beside_it_gets(s
                         ended = one.data
                     if number < CUTS and fresh == 2:
                         link.cut()
+                    elif fresh == 2:
+                        enough.touch()
                 id = ids[-1]
     reading.join(30)
     assert recovered == [True] * (CUTS + 1)
     assert ended == {"state": "succeeded"}
     assert seen == [event for event in beside if event["type"] != "progress"]
     lines = [line["message"] for event in seen for line in event["data"].get("lines", [])]
-    assert lines == [f"line {number}" for number in range(LINES)]
+    assert lines == [f"line {number}" for number in range(seen[-1]["data"]["result"])]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from support.link import Link
 from support.wait import until
 
-LINES = 400
-
 WATCH = """
 async ({ token, job }) => {
   const { connect } = await import("/static/client.js");
@@ -42,8 +40,9 @@ async (job) => {
 """
 
 
-def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack):
-    job = stack.bridge.enqueue("support.counts", args=[LINES], owner="cut")
+def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack, tmp_path):
+    enough = tmp_path / "enough"
+    job = stack.bridge.enqueue("support.counts_until", [str(enough)], owner="cut")
     with Link(stack.port) as link:
         page.goto(f"http://127.0.0.1:{link.port}/")
         page.evaluate(WATCH, {"token": stack.token(jobs=[job.id]), "job": job.id})
@@ -56,8 +55,10 @@ def test_a_client_that_is_cut_off_gets_every_line_once_in_order(page, stack):
             until(lambda number=number: len(seen()["recovered"]) > number, 30, "an answer")
             until(lambda news=news: len(seen()["lines"]) >= news, 30, f"{news} lines")
             link.cut()
+        enough.touch()
         until(lambda: seen()["ended"], 30, "the end of the job")
-        assert seen()["lines"] == [f"line {number}" for number in range(LINES)]
+        lines = stack.bridge.status(job.id)["result"]
+        assert seen()["lines"] == [f"line {number}" for number in range(lines)]
         assert len(seen()["recovered"]) > 3
         assert all(seen()["recovered"])
 

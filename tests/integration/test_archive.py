@@ -92,9 +92,11 @@ def test_what_the_stream_dropped_before_it_was_read_is_told(archives, rabbitmq):
         stack.await_position(scribe.published)
     found = dict(stack.rows(select(JOBS.c.job, JOBS.c.missed)))
     assert found == {"open": True, "done": False}
-    [gap] = stack.rows(select(GAPS))
-    assert gap.reason.startswith("events are missing")
-    assert 0 < gap.since < gap.until
+    # On a busy machine, the stream drops more while the archive reads.
+    gaps = stack.rows(select(GAPS))
+    assert gaps
+    assert all(gap.reason.startswith("events are missing") for gap in gaps)
+    assert all(0 < gap.since < gap.until for gap in gaps)
     snapshot = json.loads(stack.rows(select(JOBS.c.snapshot).where(JOBS.c.job == "open"))[0][0])
     assert snapshot["incomplete"]
 

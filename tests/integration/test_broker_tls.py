@@ -217,7 +217,7 @@ def test_events_are_read_over_tls_by_the_fast_path_and_without_it(fast_path, set
     seen = []
     consumed = new_manager(told, Counters())._consume()
     while len(seen) < 700:
-        seen.append(Event.decode(next(consumed)["data"][0]).seq)
+        seen.append(Event.decode(next(consumed).fields["data"][0]).seq)
     consumed.close()
     assert seen == list(range(700))
 

@@ -420,6 +420,17 @@ def counts(lines: int, file: str | None = None) -> int:
     return lines
 
 
+@shared_task(name="support.counts_until")
+def counts_until(file: str) -> int:
+    """Log numbered lines, a hundred a second, until there is such a file; return how many."""
+    number = 0
+    while not Path(file).exists():
+        job.log(f"line {number}")
+        number += 1
+        time.sleep(0.01)
+    return number
+
+
 @shared_task(name="support.note")
 def note(file: str, seconds: float, fails: bool = False) -> str:
     """Write a line to a file, and then take some time."""

@@ -129,6 +129,7 @@ export class Snapshot {
   apply(event: JobEvent): boolean {
     if (!this.#fold(event)) return false;
     this.#totals = event.totals ?? null;
+    if (this.#totals && ("result" in this.#totals || "result_omitted" in this.#totals)) this.#result = this.#totals;
     if (isEnd(event.type) && this.ended) this.#settle();
     return true;
   }

@@ -210,9 +210,9 @@ def test_what_a_dead_process_has_stored_is_cleared_by_its_parent(tmp_path):
     assert dead.put_durably(1)
     assert told == []
     store = store_in(app.backend, 60)
-    assert store._get("task").body
+    assert store.peek("task")
     clear_checkpoint(app, "task", execution, settings, begun=False)
-    until(lambda: not store._get("task").body, 10, "the checkpoint to be cleared")
+    until(lambda: not store.peek("task"), 10, "the checkpoint to be cleared")
 
 
 def test_a_first_attempt_that_thaws_changes_nothing(begin, shelf):

@@ -54,6 +54,30 @@ def test_a_job_of_one_task_from_its_beginning_to_its_end():
     assert (encoded["name"], encoded["owner"], encoded["incomplete"]) == ("n", "o", False)
 
 
+@pytest.mark.parametrize("result", [{"result": 3}, {"result_omitted": True}])
+@pytest.mark.parametrize("given", [None, 2, 3])
+def test_a_client_that_comes_between_two_ends_learns_the_result_of_the_task_that_began_last(
+    given, result
+):
+    """The end of the first task comes late, as a server's verdict on a process that died."""
+    events = [
+        event("started", "j", RUN),
+        event("started", "body", LATER),
+        event("succeeded", "body", LATER, 1, **result),
+        event("succeeded", "j", RUN, 1, result=1, verdict=True),
+    ]
+    server, client = Snapshot("j"), Snapshot("j")
+    for number, one in enumerate(events):
+        if number == given:
+            client = Snapshot.decode(server.encode())
+        server.apply(one)
+        client.apply(one, server.totals(one))
+    assert server.encode().items() >= {"state": "succeeded", **result}.items()
+    assert client.encode().items() >= {"state": "succeeded", **result}.items()
+    client.apply(events[-1], server.totals(events[-1]))
+    assert client.encode().items() >= result.items()
+
+
 def step(number=1, state="running", **fields):
     named = {"id": number, "parent": None, "name": "s"}
     return {**named, "state": state, "started_at": 2.5, "ended_at": None, **fields}

@@ -49,7 +49,7 @@ def sent_by_server(before, events):
     for one in before:
         server.apply(one)
     for one in events:
-        known = server.apply(one) and server.totals
+        known = server.apply(one) and server.totals(one)
         told.append({**one.encode(), **({"totals": known} if known else {})})
     return told
 
