@@ -65,28 +65,40 @@ def _close_what_was_reset(read=engineio.Client._read_loop_websocket):
 _close_what_was_reset()
 frames.install()
 
-#: Folders of tests, those that take longest first.
-FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
-
 
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest, so that both processes of pytest-xdist end together.
+    """Mix files that wait, as those of chaos do, with files that compute; unit tests come last.
 
-    Each of them runs whole files (``--dist loadfile``): what a file's tests share is made once.
+    Each process of pytest-xdist runs whole files (``--dist loadfile``): what a file's tests share
+    is made once. The shortest files come last, so that all processes end together.
     """
     items[:] = [
         item for item in items if item.path.name not in ON_RABBITMQ or "[embed" not in item.name
     ]
-    here = Path(__file__).parent
-    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(here).parts[0]))
+    folders = {}
+    for item in items:
+        folders.setdefault(_folder(item), {})[item.path] = None
+    places = {
+        path: (folder == "unit", number / len(paths))
+        for folder, paths in folders.items()
+        for number, path in enumerate(paths)
+    }
+    items.sort(key=lambda item: places[item.path])
+
+
+def _folder(item):
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 #: Files of tests of what a client does with events, or may ask for, whatever broker there is.
 ON_RABBITMQ = (
     "test_accessibility.py",
     "test_client_recovery.py",
+    "test_frameworks.py",
+    "test_known_recipes.py",
     "test_other_versions.py",
     "test_page.py",
+    "test_push.py",
     "test_refusals.py",
     "test_secrets.py",
 )
@@ -135,7 +147,7 @@ def _frames_are_as_the_schema_says(request):
     frames.FLAWS.clear()
     yield
     # Unit tests have servers of their own making.
-    if "unit" not in request.path.relative_to(Path(__file__).parent).parts:
+    if _folder(request.node) != "unit":
         assert frames.FLAWS == []
 
 
