@@ -43,7 +43,7 @@ def install(versions: str) -> Path:
     uv = [sys.executable, "-m", "uv", "--quiet"]
     made = [*uv, "venv", "--clear", "--seed", "--python", sys.executable, str(folder)]
     subprocess.run(made, check=True)
-    installed = [*uv, "pip", "install", "--python", str(python), "-e", f"{ROOT}[test]"]
+    installed = [*uv, "pip", "install", "--python", str(python), "-e", f"{ROOT}[lint]"]
     subprocess.run([*installed, f"--resolution={RESOLUTIONS[versions]}"], check=True)
     return python
 

@@ -103,7 +103,7 @@ class Follower:
         self.client = SocketClient(reconnection=False)
         self.client.on("connect", self._count, namespace=NAMESPACE)
         self.client.on("job", self._take, namespace=NAMESPACE)
-        options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
+        options = {"namespaces": [NAMESPACE], "transports": ["websocket"], "wait_timeout": 20}
         self.client.connect(stack.url, headers={"Cookie": f"sessionid={key}"}, **options)
         assert self.client.call("jobs", {}, namespace=NAMESPACE)["ok"]
 

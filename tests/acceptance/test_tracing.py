@@ -73,8 +73,8 @@ def test_a_job_is_one_trace_from_its_enqueuing_to_its_delivery(rabbitmq, new_sta
     assert told[-1]["type"] == "succeeded"
     assert not any("trace" in event["data"] for event in told), "it is not for clients"
 
-    until(lambda: collector.of("taskbridge-server", "deliver succeeded"), 15, "the delivery")
-    until(lambda: collector.of("taskbridge-worker", "run/support.work"), 15, "the task")
+    until(lambda: collector.of("taskbridge-server", "deliver succeeded"), 60, "the delivery")
+    until(lambda: collector.of("taskbridge-worker", "run/support.work"), 60, "the task")
     [enqueued] = collector.of("taskbridge", "apply_async/support.work")
     [ran] = collector.of("taskbridge-worker", "run/support.work")
     [delivered] = collector.of("taskbridge-server", "deliver succeeded")

@@ -73,7 +73,8 @@ class Seen:
         self._client = SocketClient()
         self._client.on("notice", self.pushes.append, namespace="/jobs")
         auth = {"token": stack.token(jobs=[self.id])}
-        self._client.connect(stack.url, namespaces=["/jobs"], auth=auth, transports=["websocket"])
+        options = {"namespaces": ["/jobs"], "transports": ["websocket"], "wait_timeout": 20}
+        self._client.connect(stack.url, auth=auth, **options)
         assert self._client.call("watch", {"job": self.id}, namespace="/jobs")["ok"]
         self.watcher: Watcher = stack.bridge.watch(self.id, timeout=60)
         self.events: list[dict[str, Any]] = []

@@ -41,7 +41,7 @@ class Honest:
         client = SocketClient()
         client.on("job", self._take, namespace=NAMESPACE)
         token = bridge.token(jobs=[job], ttl=3600)
-        options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
+        options = {"namespaces": [NAMESPACE], "transports": ["websocket"], "wait_timeout": 20}
         client.connect(bridge.settings.server_url, auth={"token": token}, **options)
         assert client.call("watch", {"job": job}, namespace=NAMESPACE)["ok"]
 

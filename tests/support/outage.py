@@ -155,7 +155,8 @@ class Outage:
         client.on("pushes_dropped", self.report.told.append, namespace="/jobs")
         client.on("preview", self._note_push, namespace="/jobs")
         auth = {"token": self.stack.token(owner=OWNER, ttl=7200)}
-        client.connect(self.stack.url, namespaces=["/jobs"], auth=auth, transports=["websocket"])
+        options = {"namespaces": ["/jobs"], "transports": ["websocket"], "wait_timeout": 20}
+        client.connect(self.stack.url, auth=auth, **options)
         assert client.call("jobs", {}, namespace="/jobs")["ok"]
 
     def _note_push(self, _: Any) -> None:

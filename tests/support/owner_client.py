@@ -45,7 +45,7 @@ class OwnerClient:
         until(lambda: self._listening, 30, "the owner's jobs to be listed")
 
     def _stay_connected(self) -> None:
-        options = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
+        options = {"namespaces": [NAMESPACE], "transports": ["websocket"], "wait_timeout": 20}
         while not self._closed.wait(0.2):
             # A connection that ended while it was made leaves its namespaces behind.
             if not (self._client.connected and NAMESPACE in self._client.namespaces):

@@ -24,7 +24,7 @@ class Stranger:
     def __init__(self, url: str, token: str) -> None:
         self._client = SocketClient()
         options: dict[str, Any] = {"namespaces": [NAMESPACE], "transports": ["websocket"]}
-        self._client.connect(url, auth={"token": token}, **options)
+        self._client.connect(url, auth={"token": token}, wait_timeout=20, **options)
 
     def enqueue(self, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Ask for a job; return the answer."""
