@@ -22,7 +22,7 @@ from support.wait import until
 #: Threads that enqueue while children are forked, children, and tasks of each child.
 THREADS, CHILDREN, EACH = 4, 12, 25
 #: Seconds that all children may take.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def new_bridge(whose: str) -> Bridge:
