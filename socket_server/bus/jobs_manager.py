@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 PROBE_NAMESPACE = "/taskbridge"
 #: Names of the protocol's Socket.IO events that workers publish; only servers send the others.
 RELAYED = frozenset({"job", "pushes_dropped"})
-#: Names of events that nobody but a server may send.
+#: Names of events that only servers may send.
 REFUSED = RESERVED - RELAYED
 #: Beginning of a Socket.IO packet with an event of a job.
 JOB = f'{packet.EVENT}{NAMESPACE},["job",'
