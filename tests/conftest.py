@@ -66,24 +66,19 @@ _close_what_was_reset()
 frames.install()
 
 
-def pytest_collection_modifyitems(items):
-    """Mix files that wait, as those of chaos do, with files that compute; unit tests come last.
+#: Folders of tests, those that take longest first.
+FOLDERS = ("chaos", "browser", "acceptance", "integration", "unit")
 
-    Each process of pytest-xdist runs whole files (``--dist loadfile``): what a file's tests share
-    is made once. The shortest files come last, so that all processes end together.
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that all processes of pytest-xdist end together.
+
+    Each of them runs whole files (``--dist loadfile``): what a file's tests share is made once.
     """
     items[:] = [
         item for item in items if item.path.name not in ON_RABBITMQ or "[embed" not in item.name
     ]
-    folders = {}
-    for item in items:
-        folders.setdefault(_folder(item), {})[item.path] = None
-    places = {
-        path: (folder == "unit", number / len(paths))
-        for folder, paths in folders.items()
-        for number, path in enumerate(paths)
-    }
-    items.sort(key=lambda item: places[item.path])
+    items.sort(key=lambda item: FOLDERS.index(_folder(item)))
 
 
 def _folder(item):

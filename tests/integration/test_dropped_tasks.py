@@ -107,7 +107,7 @@ def test_what_a_worker_rejects_ends_as_that_worker_says(stack, rabbitmq):
         job = poisoner.publish(POISONS["lists of 600 levels"])
         assert ended(stack, job)[0] == ("failed", "InvalidTaskError", "FAILURE")
         for count in (1, 0):
-            until(lambda: holds(stack, rabbitmq, count), 20, "it to be settled")  # noqa: B023
+            until(lambda: holds(stack, rabbitmq, count), 60, "it to be settled")  # noqa: B023
         assert stack.bridge.status(job)["error"]["class"] == "InvalidTaskError"
     finally:
         poisoner.close()
