@@ -8,8 +8,6 @@ PROCESSES ?= 4
 # Debian's release from which `make test-rabbitmq4` takes RabbitMQ.
 SUITE ?= trixie
 ARGS ?=
-# Hundreds of processes read the code: without its bytecode, each compiles all of it.
-export PYTHONDONTWRITEBYTECODE =
 
 BIN := $(VENV)/bin
 WEB := socket_server/web
@@ -47,6 +45,9 @@ check: $(VENV)/lint.stamp $(PAGE)  ## lint and the unit tests, in a minute and a
 
 unit: $(VENV)/lint.stamp $(PAGE)  ## the unit tests; ARGS="-k bar -x"
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
+
+# Hundreds of processes read the code: without its bytecode, each compiles all of it.
+test unit long chaos compatibility test-rabbitmq4: export PYTHONDONTWRITEBYTECODE =
 
 # A whole file goes to one process, and so is made once what its tests share.
 test: $(VENV)/lint.stamp $(PAGE)  ## the whole suite, four tests at a time; ARGS="-k bar -x"

@@ -148,7 +148,7 @@ class JobsManager(ClientRooms):
         self.take(Decoded(message))
 
     def take(self, message: Decoded) -> None:
-        """Take a message of the bus whose method is ``emit``."""
+        """Handle an ``emit`` of another server or of a worker, unless it was handled before."""
         fields = message.fields
         with self.state_lock:
             if not self.duplicates.is_new(fields.get("id")):

@@ -98,8 +98,8 @@ class BoundedWebSocket:
         pause = self._bucket.owe(1 + len(message or "") / PIECE)
         if pause:
             hit("messages_per_second")
-        # Even with no pause, other greenlets run before each message; they have, before the last of
-        # those that the hub has read.
+        # Other greenlets run before each message, also without a pause. Before the last message of
+        # those that the hub has read, they have run already: the hub reads no more until then.
         if pause or self.detached is None or self._websocket.unread:
             self._sleep(pause)
         return message

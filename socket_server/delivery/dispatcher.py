@@ -24,7 +24,7 @@ class Dispatcher:
 
     #: Called with each change after it was sent to clients, in this order.
     observers: list[Observer]
-    #: Called after those, except with changes by TALK, as most are.
+    #: Called after ``observers``, but not for lines of a log, output and progress (``TALK``).
     state_observers: list[Observer]
 
     def __init__(

@@ -58,8 +58,8 @@ class Executions(dict[str, Execution]):
         #: one: it may be the next task of a canvas, whose result is the job's.
         self.ended = 0
 
-    def go_on(self, event: Event, task: TaskState | None) -> bool:
-        """Whether ``of`` and ``keep`` need not be called: it is talk of a usual execution.
+    def are_unchanged_by(self, event: Event, task: TaskState | None) -> bool:
+        """Whether ``of`` and ``keep`` can be left out, as for a bar or a line of a usual execution.
 
         Args:
             event: the event, as the worker sent it.

@@ -64,7 +64,7 @@ class JobRecord:
             self._expect(event.data["followers"])
         task = self.snapshot.task(event.task)
         unnumbered = event.run == 0 or event.verdict or event.type == "cancelling"
-        if unnumbered or self.runs.go_on(event, task):
+        if unnumbered or self.runs.are_unchanged_by(event, task):
             return event if self.snapshot.apply(event) else None
         execution = self.runs.of(event, task)
         if execution is None:

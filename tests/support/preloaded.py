@@ -54,13 +54,13 @@ class Forked:
 
     def poll(self) -> int | None:
         """Return its exit status; None while it runs."""
-        if self._status is None and select.select([self._end], [], [], 0)[0]:
+        if self._status is None and self._ends_within(0):
             self._reap()
         return self._status
 
     def wait(self, timeout: float) -> int:
         """Return its exit status once it has ended; see ``subprocess.Popen.wait``."""
-        if self._status is None and not select.select([self._end], [], [], timeout)[0]:
+        if self._status is None and not self._ends_within(timeout):
             raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
         status = self.poll()
         assert status is not None
@@ -74,6 +74,12 @@ class Forked:
     def terminate(self) -> None:
         """Send SIGTERM, unless it has ended."""
         self.send_signal(signal.SIGTERM)
+
+    def _ends_within(self, seconds: float) -> bool:
+        # ``select`` takes no file descriptor above 1,023, and some tests have thousands of clients.
+        waiting = select.poll()
+        waiting.register(self._end, select.POLLIN)
+        return bool(waiting.poll(1000 * seconds))
 
     def _reap(self) -> None:
         os.close(self._end)
@@ -143,9 +149,9 @@ def start(
 
 
 def _kind_of(argv: Sequence[str], env: Mapping[str, str]) -> str | None:
-    """Return a key of ``LIBRARIES``; None for a process that is to be started as any.
+    """Return a key of ``LIBRARIES``; None for a command that is to be started without a fork.
 
-    That is also one which replaces parts of Python in a way of its own, before it imports others.
+    Servers on gevent and pools of greenlets are: they patch Python before they import anything.
     """
     match list(argv):
         case [sys.executable, "-m", "socket_server"]:
@@ -199,7 +205,7 @@ def main(kind: str, requests: str) -> None:
         importlib.import_module(name)
     assert threading.active_count() == 1, "a thread does not outlive a fork"
     gc.freeze()
-    # Not eventlet's socket, whose event loop would be there before the fork.
+    # A socket of eventlet would start its event loop here, and all forked servers would share it.
     if wanted := serve(_socket.socket(fileno=int(requests))):
         become(wanted)
 

@@ -55,7 +55,7 @@ def manager(monkeypatch):
 
 def receive(manager, **message):
     """Let a message of the bus through, by python-socketio's own dispatcher if that is its way."""
-    listen(manager, [{"host_id": "somebody", **message}])
+    listen(manager, [{"host_id": "another server", **message}])
 
 
 def listen(manager, messages):
@@ -97,7 +97,7 @@ def test_a_message_that_cannot_be_handled_does_not_end_the_reading(manager, capl
         raise OSError("full")
 
     manager.on_event = fail_once
-    listen(manager, [{**emitted(), "host_id": "somebody"}] * 2)
+    listen(manager, [{**emitted(), "host_id": "another server"}] * 2)
     assert manager.events == [Event.decode(GOOD)]
     assert "OSError: full" in caplog.text
 
