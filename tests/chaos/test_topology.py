@@ -181,7 +181,10 @@ def jobs(topology, crowd, request):
 
 
 def assert_all_ended(crowd):
-    until(lambda: crowd.count(lambda one: one.over) == len(crowd.members), PATIENCE, "the end")
+    def left():
+        return [one.describe() for one in crowd.members if not one.over][:3]
+
+    assert_comes(left, PATIENCE, [])
     unlike = [one.snapshot.encode() for one in crowd.members if one.snapshot.state != "succeeded"]
     assert unlike[:3] == []
     assert crowd.faults() == {}
@@ -189,19 +192,25 @@ def assert_all_ended(crowd):
 
 def assert_archived(topology, jobs):
     """Wait until the archive has the end of each job; check that it missed no event of them."""
-    ids = [job.id for job in jobs]
 
-    def states():
+    def unlike():
         try:
-            snapshots = search.snapshots(ids).values()
-        except ArchiveUnavailable:  # what the test ended is on its way back
-            return []
-        return [(one["state"], one.get("incomplete", False)) for one in map(json.loads, snapshots)]
+            found = search.snapshots([job.id for job in jobs]).values()
+        except ArchiveUnavailable as error:  # what the test ended is on its way back
+            return [str(error)]
+        snapshots = [json.loads(one) for one in found]
+        other = [one for one in snapshots if one["state"] != "succeeded" or one.get("incomplete")]
+        return [len(snapshots), other[:3]]
 
     with closing(ArchiveSearch((topology.secrets / "server_archive_url").read_text())) as search:
-        whole = [("succeeded", False)] * len(ids)
-        what = "the end of each job in the archive, and no gap"
-        until(lambda: states() == whole, 60, what)
+        assert_comes(unlike, 60, [len(jobs), []])
+
+
+def assert_comes(ask, timeout, expected):
+    """Wait until ``ask`` returns what is expected; show what it returned if it never does."""
+    deadline = time.monotonic() + timeout
+    until(lambda: ask() == expected or time.monotonic() > deadline, 2 * timeout)
+    assert ask() == expected
 
 
 def end_some(crowd, share):

@@ -48,6 +48,11 @@ class Member:
         """Whether it has a connection."""
         return len(self.connects) > len(self.losses)
 
+    def describe(self) -> str:
+        """Return its connection, cursor, snapshot and faults, for the message of a failed test."""
+        state = "connected" if self.connected else "not connected"
+        return f"{state}, at {self.cursor}: {self.snapshot.encode()} {self.faults}"
+
     async def begin(self, session: aiohttp.ClientSession) -> None:
         """Connect, and stay connected."""
         self.client = socketio.AsyncClient(
