@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Where all is installed. One for each Python: make test PYTHON=python3.13 VENV=build/python3.13
 VENV ?= .venv
 # Tests at a time: most of them wait for something.
-PROCESSES ?= 4
+PROCESSES ?= 5
 # Debian's release from which `make test-rabbitmq4` takes RabbitMQ.
 SUITE ?= trixie
 ARGS ?=
@@ -50,7 +50,7 @@ unit: $(VENV)/lint.stamp $(PAGE)  ## the unit tests; ARGS="-k bar -x"
 test unit long chaos compatibility test-rabbitmq4: export PYTHONDONTWRITEBYTECODE =
 
 # A whole file goes to one process, and so is made once what its tests share.
-test: $(VENV)/lint.stamp $(PAGE)  ## the whole suite, four tests at a time; ARGS="-k bar -x"
+test: $(VENV)/lint.stamp $(PAGE)  ## the whole suite, five tests at a time; ARGS="-k bar -x"
 	@$(BIN)/python scripts/install_test_tools.py
 	@$(BIN)/python scripts/npm.py test --silent
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import engineio
 import pytest
+import socketio
 from hypothesis import settings
 
+from bridge.client.socket_client import _InOrder
 from support import frames
 from support.process import QUOTED
 from support.rabbitmq import RabbitMQ
@@ -62,7 +64,15 @@ def _close_what_was_reset(read=engineio.Client._read_loop_websocket):
     engineio.Client._read_loop_websocket = read_and_close
 
 
+class _OrderedClient(socketio.Client):
+    """One that hears events in the order of their messages, as clients of other languages do."""
+
+    def _engineio_client_class(self):
+        return _InOrder
+
+
 _close_what_was_reset()
+socketio.SimpleClient.client_class = _OrderedClient
 frames.install()
 
 

@@ -178,9 +178,7 @@ def test_a_service_is_not_held_by_a_broker_that_dies_before_it_confirms(node, di
         next(iter(bridge.watch(job)))  # the server knows it
         alarm("memory")
         cancel = threads.submit(bridge.cancel, job)
-        listing = "list_connections", "--no-table-headers", "vhost", "state"
-        blocked = bridge.settings.broker.rpartition("/")[2] + "\tblocked"
-        until(lambda: blocked in node.control(*listing).split("\n"), 8, "the cancel to wait")
+        until(lambda: node.blocks(bridge.settings.broker), 8, "the cancel to wait")
         node.kill()
         try:
             with pytest.raises(BrokerUnavailable):

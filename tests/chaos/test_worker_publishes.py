@@ -43,13 +43,6 @@ def alarm(node):
     alarm(over=True)
 
 
-def publishes(node, stack):
-    """Whether the worker has tried to publish a task, and is blocked."""
-    vhost = stack.settings.broker.rpartition("/")[2]
-    rows = node.control("list_connections", "--no-table-headers", "vhost", "state").split("\n")
-    return f"{vhost}\tblocked" in rows
-
-
 KINDS = {
     "retry": lambda file: task("retry_held", file),
     "process": lambda file: task("held", file),
@@ -76,7 +69,7 @@ def test_what_follows_a_task_is_run_once(node, stack, alarm, tmp_path, kind, kil
     if kind == "process":
         os.kill(pid, signal.SIGKILL)
     file.touch()
-    until(lambda: publishes(node, stack), 30, "the worker to publish", interval=0.2)
+    until(lambda: node.blocks(stack.settings.broker), 30, "the worker to publish")
     if killed:
         node.kill()
         node.start()
@@ -106,7 +99,7 @@ def test_a_worker_whose_retry_is_not_confirmed_serves_its_other_tasks(node, stac
     pid, other = held.pid(), limited.pid()
     alarm()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: publishes(node, stack), 12, "the worker to publish", interval=0.2)
+    until(lambda: node.blocks(stack.settings.broker), 12, "the worker to publish")
     # Its parent has to see to that.
     until(lambda: not Path(f"/proc/{other}").exists(), 20, "the end of the limited task")
     alarm(over=True)

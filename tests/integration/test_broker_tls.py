@@ -281,6 +281,6 @@ def test_a_broker_whose_certificate_is_renewed_gets_what_was_kept(
     one = emitter(told)
     until(lambda: not one.healthy, 20, "the broker to be refused")
     authority.sign("late", "DNS:localhost")
-    node.control("eval", "ssl:clear_pem_cache().")
+    node.evaluate("ssl:clear_pem_cache().")
     assert one.flush(30, patient=True)
     until(lambda: events_sent(node, told) == 1, 20, "the event that was kept")

@@ -16,8 +16,6 @@ from support.wait import until
 
 #: Seconds for a cold start on a busy machine; about 4 on an idle one.
 START = 60.0
-#: Virtual hosts made at once: starting rabbitmqctl takes as long as making fifty.
-VHOSTS = 10
 
 CONFIGURATION = """\
 disk_free_limit.absolute = 10MB
@@ -55,7 +53,6 @@ class RabbitMQ:
         self.port, self._distribution, self._epmd_port = free_port(), free_port(), free_port()
         self.process: Process | None = None
         self._epmd: Process | None = None
-        self._vhosts: list[str] = []
         self._made = 0
 
     @property
@@ -132,18 +129,14 @@ class RabbitMQ:
 
     def new_vhost(self) -> str:
         """Make an empty virtual host and return its URL, so that tests share a node, not queues."""
-        if not self._vhosts:
-            self._vhosts = [f"test-{self._made + number}" for number in range(VHOSTS)]
-            self._made += VHOSTS
-            names = ", ".join(f'<<"{name}">>' for name in self._vhosts)
-            self.control(
-                "eval",
-                'lists:foreach(fun(Name) -> ok = rabbit_vhost:add(Name, <<"test">>), '
-                "ok = rabbit_auth_backend_internal:set_permissions("
-                '<<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end, '
-                f"[{names}]).",
-            )
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{self._vhosts.pop(0)}"
+        self._made += 1
+        name = f'<<"test-{self._made}">>'
+        self.evaluate(
+            f'ok = rabbit_vhost:add({name}, <<"test">>), '
+            f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, {name}, '
+            '<<".*">>, <<".*">>, <<".*">>, <<"test">>).'
+        )
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/test-{self._made}"
 
     def listen_tls(self, certificate: Certificate, authority: Path, more: str = "") -> int:
         """Listen at another port, over TLS, until the node stops; return the port.
@@ -158,8 +151,33 @@ class RabbitMQ:
             f'{{{name},"{file}"}}' for name, file in {**files, "cacertfile": authority}.items()
         )
         listener = f'{{"127.0.0.1",{port}}}, [{more}{told}], 2'
-        self.control("eval", f"rabbit_networking:start_ssl_listener({listener}).")
+        self.evaluate(f"rabbit_networking:start_ssl_listener({listener}).")
         return port
+
+    def blocks(self, url: str) -> bool:
+        """Whether it blocks a publisher of the virtual host of ``url``."""
+        connections = "rabbit_networking:connection_info_all([vhost, state])"
+        vhost = url.rpartition("/")[2]
+        blocked = f'lists:member([{{vhost, <<"{vhost}">>}}, {{state, blocked}}], {connections}).'
+        return self.evaluate(blocked) == "true"
+
+    def evaluate(self, expression: str) -> str:
+        """Evaluate Erlang on the node; return its value, as Erlang prints it.
+
+        ``rabbitmqctl eval`` would start a virtual machine for it, with a second of CPU.
+        """
+        argv = [need("erl_call"), "-sname", self.name, "-e"]
+        done = subprocess.run(
+            argv,
+            env=self.environ,
+            input=f"{expression}\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        answer = done.stdout.strip()
+        assert answer.startswith("{ok, "), f"{expression}: {answer}{done.stderr}"
+        return answer.removeprefix("{ok, ").removesuffix("}")
 
     def control(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` with these arguments and return what it prints."""
