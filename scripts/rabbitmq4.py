@@ -24,6 +24,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "task
 #: Programs that tests start, by their paths in the root.
 PROGRAMS = {
     "epmd": "/usr/bin/epmd",
+    "erl_call": "/usr/bin/erl_call",
     "rabbitmq-queues": "/usr/lib/rabbitmq/bin/rabbitmq-queues",
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "rabbitmqctl": "/usr/lib/rabbitmq/bin/rabbitmqctl",
