@@ -99,6 +99,7 @@ def _folder(item):
 ON_RABBITMQ = (
     "test_accessibility.py",
     "test_client_recovery.py",
+    "test_command_line.py",
     "test_frameworks.py",
     "test_known_recipes.py",
     "test_other_versions.py",

@@ -23,7 +23,7 @@ from support.crowd import Crowd
 from support.topology import COMPOSE, Topology
 from support.wait import until
 
-JOBS = int(os.environ.get("TOPOLOGY_JOBS", "200"))
+JOBS = int(os.environ.get("TOPOLOGY_JOBS", "100"))
 #: Seconds that a job takes, and over which a server that stops sends its clients away.
 SECONDS, SPREAD = 10, 4.0
 #: Tasks at once of each worker: of all jobs, three in ten.
