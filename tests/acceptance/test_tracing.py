@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.process import Process
 from support.wait import until
 
 
@@ -52,7 +53,9 @@ def collector():
     collector.close()
 
 
-def test_a_job_is_one_trace_from_its_enqueuing_to_its_delivery(rabbitmq, new_stack, collector):
+def test_a_job_is_one_trace_from_its_enqueuing_to_its_delivery(
+    rabbitmq, new_stack, collector, tmp_path
+):
     stack = new_stack(
         rabbitmq.new_vhost(),
         TASKBRIDGE_TRACING="1",
@@ -61,22 +64,25 @@ def test_a_job_is_one_trace_from_its_enqueuing_to_its_delivery(rabbitmq, new_sta
     )
     stack.start_server()
     stack.start_worker()
-    command = stack.command("enqueue", "support.work", "--args", "[2]", "--owner", "me")
-    done = subprocess.run(command, env=stack.env, capture_output=True, text=True, timeout=60)
+    file = tmp_path / "file"
+    command = stack.command("enqueue", "support.held", "--args", json.dumps([str(file)]))
+    done = subprocess.run(
+        [*command, "--owner", "me"], env=stack.env, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     job = done.stdout.strip()
-    watching = subprocess.run(
-        stack.command("watch", job, "--json"),
-        env=stack.env, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    told = [json.loads(line) for line in watching.stdout.splitlines()]
+    watching = Process(stack.command("watch", job, "--json"), tmp_path / "watch.log", stack.env)
+    watching.await_output('"pid":')  # whoever comes after the end is sent no event of it
+    file.touch()
+    assert watching.wait(60) == 0, watching.output
+    told = [json.loads(line) for line in watching.output.splitlines()]
     assert told[-1]["type"] == "succeeded"
     assert not any("trace" in event["data"] for event in told), "it is not for clients"
 
     until(lambda: collector.of("taskbridge-server", "deliver succeeded"), 60, "the delivery")
-    until(lambda: collector.of("taskbridge-worker", "run/support.work"), 60, "the task")
-    [enqueued] = collector.of("taskbridge", "apply_async/support.work")
-    [ran] = collector.of("taskbridge-worker", "run/support.work")
+    until(lambda: collector.of("taskbridge-worker", "run/support.held"), 60, "the task")
+    [enqueued] = collector.of("taskbridge", "apply_async/support.held")
+    [ran] = collector.of("taskbridge-worker", "run/support.held")
     [delivered] = collector.of("taskbridge-server", "deliver succeeded")
     assert enqueued.trace_id == ran.trace_id == delivered.trace_id
     assert (ran.parent_span_id, delivered.parent_span_id) == (enqueued.span_id, ran.span_id)
