@@ -100,7 +100,7 @@ def test_a_monitor_sees_that_a_running_task_was_cancelled(stack):
         job = Watched(stack, "support.work", 60)
         job.until("progress")
         assert_cancelled(job)
-        until(lambda: monitor.state(job.id) == "REVOKED", 10, "task-revoked")
+        until(lambda: monitor.state(job.id) == "REVOKED", 30, "task-revoked")
 
 
 def test_a_process_that_is_terminated_leaves_no_lock_to_the_others_of_its_pool(tmp_path):
@@ -125,14 +125,14 @@ def test_the_rest_of_a_cancelled_chain_is_revoked(stack):
     job.until("progress")
     assert_cancelled(job)
     last = job.bridge.app.AsyncResult(result.id)
-    until(lambda: last.state == "REVOKED", 10, "the state of the chain's last task")
+    until(lambda: last.state == "REVOKED", 30, "the state of the chain's last task")
 
 
 def test_a_job_that_never_looks_is_terminated_after_the_grace(stack, tmp_path):
     job = Watched(stack, "support.linger", 60, str(tmp_path / "cleaned"))
     job.pid()
     assert_cancelled(job)
-    until((tmp_path / "cleaned").exists, 10, "the finally block")
+    until((tmp_path / "cleaned").exists, 30, "the finally block")
     job.until_celery_says("REVOKED")
 
 

@@ -58,7 +58,7 @@ def assert_is_terminated(stack, folder):
     job.pid()
     stack.bridge.cancel(job.id)
     assert job.end()["state"] == "cancelled"
-    until(cleaned.exists, 10, "the finally block")
+    until(cleaned.exists, 30, "the finally block")
 
 
 @pytest.mark.parametrize(

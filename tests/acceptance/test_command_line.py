@@ -218,7 +218,7 @@ def test_the_log_of_a_worker_shows_what_a_client_says_as_text_of_one_record(stac
     job = stack.bridge.enqueue(signature(HOSTILE), [f"{TEXT}\n{mark}", 0.1], owner=owner)
     until(lambda: stack.bridge.status(job.id)["state"] == "failed", 30, "the job to fail")
     worker = next(one for one in stack.processes if "ready." in one.output)
-    until(lambda: "ValueError: error" in worker.output and mark in worker.output, 10, "its log")
+    until(lambda: "ValueError: error" in worker.output and mark in worker.output, 30, "its log")
     log = worker.output.partition("ready.")[2]  # before that, it lists the tasks that it knows
     assert_nothing_is_obeyed(log)
     assert not [line for line in log.splitlines() if line.startswith(mark)]
@@ -241,7 +241,7 @@ def test_cancel_stops_a_running_job(run, stack, owner):
     job = stack.bridge.enqueue("support.work", [60.0], owner=owner)
     until(lambda: stack.bridge.status(job.id)["bars"], 20, "the bar to appear")
     assert run("cancel", job.id).returncode == 0
-    until(lambda: stack.bridge.status(job.id)["state"] == "cancelled", 10, "the job to stop")
+    until(lambda: stack.bridge.status(job.id)["state"] == "cancelled", 30, "the job to stop")
     again = run("cancel", job.id)
     assert again.returncode == 1
     assert "already been cancelled" in again.stderr

@@ -73,7 +73,7 @@ def ended(stack, job):
         found = stack.bridge.status(job)
         return found if found["state"] != "running" and found["done"] == found["total"] else None
 
-    return until(settled, 10, "all tasks to end")
+    return until(settled, 30, "all tasks to end")
 
 
 SHAPES = {

@@ -86,7 +86,7 @@ def test_a_job_that_never_looks_is_terminated(pools, pool, tmp_path):
     job.pid()
     stack.bridge.cancel(job.id)
     assert job.end()["state"] == "cancelled"
-    until((tmp_path / "cleaned").exists, 10, "the finally block")
+    until((tmp_path / "cleaned").exists, 30, "the finally block")
 
 
 def test_a_pool_that_cannot_terminate_says_so_and_the_job_ends_as_it_will(pools, tmp_path):

@@ -161,7 +161,7 @@ def test_a_cancel_of_what_has_ended_says_so(stack, connect, owner):
 def test_a_connection_ends_when_its_token_does(stack, connect):
     client = connect(stack.bridge.token(owner="me", ttl=1.5))
     assert client.call("jobs", {})["ok"]
-    until(lambda: not client.connected, 10, "the server to end the connection")
+    until(lambda: not client.connected, 30, "the server to end the connection")
 
 
 @pytest.mark.parametrize(

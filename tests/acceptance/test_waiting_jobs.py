@@ -62,7 +62,7 @@ def test_jobs_that_wait_stay_watchable_by_their_own_tokens_while_many_others_end
         30 + ENDING / 25,
         "all to end",
     )
-    until(lambda: figure(stack, unfinished) == WAITING, 10, "others to be ended")
+    until(lambda: figure(stack, unfinished) == WAITING, 30, "others to be ended")
     assert figure(stack, 'taskbridge_journal_evicted_total{state="ended"}') >= ENDING // 2
     for job in waiting:
         assert stack.bridge.status(job.id)["queued_at"], job
@@ -84,7 +84,7 @@ def test_a_job_that_waits_and_was_evicted_is_found_waiting_and_its_end_is_heard(
     watcher = stack.bridge.watch(first.id, timeout=60)
     with ThreadPoolExecutor(1) as pool:
         told = pool.submit(lambda: [event["type"] for event in watcher])
-        until(lambda: figure(stack, "taskbridge_watches ") == 1, 10, "the job to be watched")
+        until(lambda: figure(stack, "taskbridge_watches ") == 1, 30, "the job to be watched")
         stack.start_worker("--queues", "slow")
         assert told.result(60)[-1] == "succeeded"
     assert watcher.snapshot.encode()["result"] == 3

@@ -169,21 +169,21 @@ def test_after_a_death_or_a_deployment_the_next_attempt_goes_on(stack, tmp_path,
     else:
         worker_of(stack, job).signal(signal.SIGTERM)
     assert_went_on(job, tmp_path / "rows", 150)
-    until(lambda: record_of(stack, job) is None, 10, "the checkpoint to be cleared")
+    until(lambda: record_of(stack, job) is None, 30, "the checkpoint to be cleared")
 
 
 @REDIS
 def test_a_retry_goes_on_from_the_very_row_and_success_clears_it(stack, tmp_path):
     job = Watched(stack, "support.resume", str(tmp_path / "rows"), 30, 0.01, "retry")
     assert_went_on(job, tmp_path / "rows", 30, lag=0)
-    until(lambda: record_of(stack, job) is None, 10, "the checkpoint to be cleared")
+    until(lambda: record_of(stack, job) is None, 30, "the checkpoint to be cleared")
 
 
 @REDIS
 def test_a_failure_keeps_what_was_saved(stack, tmp_path):
     job = Watched(stack, "support.resume", str(tmp_path / "rows"), 30, 0.0, "fail")
     assert job.end()["state"] == "failed"
-    until(lambda: b'"state":{"done":15}' in (record_of(stack, job) or b""), 10, "the last state")
+    until(lambda: b'"state":{"done":15}' in (record_of(stack, job) or b""), 30, "the last state")
 
 
 @REDIS
@@ -192,7 +192,7 @@ def test_a_cancel_by_force_clears_what_was_saved(stack, tmp_path):
     until(lambda: b'"state":{"done":15}' in (record_of(stack, job) or b""), 20, "the last state")
     stack.bridge.cancel(job.id)
     assert job.end()["state"] == "cancelled"
-    until(lambda: record_of(stack, job) is None, 10, "the checkpoint to be cleared")
+    until(lambda: record_of(stack, job) is None, 30, "the checkpoint to be cleared")
 
 
 @POSTGRESQL
@@ -219,7 +219,7 @@ def test_a_frozen_first_attempt_that_thaws_changes_nothing(stack, tmp_path):
         assert second == list(range(second[0], 150))
         assert second[0] > 0
         frozen.await_output("a newer attempt of the task runs")
-        until(lambda: record_of(stack, job) is None, 10, "the checkpoint to be cleared")
+        until(lambda: record_of(stack, job) is None, 30, "the checkpoint to be cleared")
 
 
 #: Files, rows and pictures of the reference jobs: each takes some seconds.
@@ -321,7 +321,7 @@ def busiest(workers):
     def grown(pid):
         return ticks_of(pid) - before[pid]
 
-    until(lambda: any(map(grown, before)), 10, "a process that does something", interval=0.01)
+    until(lambda: any(map(grown, before)), 30, "a process that does something", interval=0.01)
     pid = max(before, key=grown)
     return next(one for one in workers if pid in children_of(one.pid)), pid
 

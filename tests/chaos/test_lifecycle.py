@@ -108,7 +108,7 @@ def test_a_revoked_task_that_is_terminated_is_cancelled(stack, tmp_path, name, c
     revoke(job, name)
     assert_ended_once(job, "cancelled")
     if cleaned:
-        until(file.exists, 10, "the finally block")
+        until(file.exists, 30, "the finally block")
     assert file.exists() == cleaned
 
 
@@ -216,7 +216,7 @@ def test_a_worker_whose_process_is_frozen_stops_and_hands_its_job_to_another(dep
     first.signal(signal.SIGTERM)
     start_worker(deployed)
     first.wait(30)
-    until(lambda: is_dead(pid), 10, "the frozen process to be gone")
+    until(lambda: is_dead(pid), 30, "the frozen process to be gone")
     status = deployed.bridge.status
     until(lambda: status(job.id)["state"] == "succeeded", 30, "another worker to run it")
     assert status(job.id)["tasks"][0]["attempt"] == 2

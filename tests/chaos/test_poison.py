@@ -164,7 +164,7 @@ def watch_poison(stack, poisoner):
     job = poisoner.publish(POISONS["lists of 600 levels"])
     queued = Run(job=job, task=job, name="support.add", owner="me", begun=0)
     emitter_for(stack.settings).put(queued, "queued", {"total": 1})
-    until(lambda: known(stack.bridge, job), 10, "the server to know of it")
+    until(lambda: known(stack.bridge, job), 30, "the server to know of it")
     return stack.bridge.watch(job, timeout=30)
 
 

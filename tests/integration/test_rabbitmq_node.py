@@ -80,7 +80,7 @@ def test_a_node_passes_messages_freezes_restarts_and_leaves_no_process(node):
     assert pass_a_message(node.url, "again") == "again"
 
     node.stop()
-    until(lambda: not processes_of(node), 10, "the node's processes to be gone")
+    until(lambda: not processes_of(node), 30, "the node's processes to be gone")
 
 
 def test_a_redis_server_of_the_tests_own_answers(redis_server):

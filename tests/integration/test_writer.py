@@ -50,7 +50,7 @@ def test_an_event_that_reached_no_stream_is_refused_and_the_next_one_reaches_it(
     with pytest.raises(stream.StreamAway, match="not bound"):
         publisher.emit("event", {"number": 2})
     publisher.emit("event", {"number": 2})
-    until(lambda: messages(channel, settings) == 2, 10, "the second event in the stream")
+    until(lambda: messages(channel, settings) == 2, 30, "the second event in the stream")
 
 
 def test_without_its_stream_for_too_long_it_publishes_to_who_listens(
@@ -65,7 +65,7 @@ def test_without_its_stream_for_too_long_it_publishes_to_who_listens(
     with caplog.at_level(logging.WARNING):
         publisher.emit("event", {"number": 2})
     assert "without a stream" in caplog.text
-    until(lambda: channel.basic_get(queue, no_ack=True), 10, "the event at who listens")
+    until(lambda: channel.basic_get(queue, no_ack=True), 30, "the event at who listens")
 
 
 def numbers(settings, *expected):

@@ -130,7 +130,7 @@ class Seen:
         count = encoded["result"]
         expected = [f"line {number}" for number in range(count)]
         assert self.lines == expected, difference(self.lines, expected)
-        until(lambda: self.pushes[-1] == count - 1, 10, "the last push")
+        until(lambda: self.pushes[-1] == count - 1, 30, "the last push")
         first = self.pushes[0]  # what is pushed before anybody watches reaches nobody
         assert self.pushes == list(range(first, count)), difference(
             self.pushes, range(first, count)

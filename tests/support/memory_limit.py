@@ -50,7 +50,7 @@ def _end_in(group: Path, limit: Path, counter: Path, pid: int) -> None:
         until(lambda: _kills(counter), PATIENCE, "the kernel to kill a process without memory")
     except AssertionError:
         (group.parent / "cgroup.procs").write_text(str(pid))
-    until(lambda: not (group / "cgroup.procs").read_text(), 10, "its end")
+    until(lambda: not (group / "cgroup.procs").read_text(), 30, "its end")
 
 
 def _kills(counter: Path) -> int:

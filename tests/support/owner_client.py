@@ -89,7 +89,7 @@ class OwnerClient:
         asked: list[Any] = []
         self._client.emit("watch", {"job": job}, namespace=NAMESPACE, callback=asked.append)
         with suppress(AssertionError):
-            until(lambda: asked, 10)
+            until(lambda: asked, 30)
         settings = self._stack.settings
         events = [one for one in Bus(settings, settings.events).events() if one.job == job]
         return {

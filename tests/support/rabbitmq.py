@@ -99,7 +99,7 @@ class RabbitMQ:
         # An epmd that the node starts by itself is a daemon that outlives it; ours is found.
         epmd = [need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
         self._epmd = Process(epmd, env=self.environ, log=self.folder / "epmd.log")
-        self._epmd.until(lambda: is_listening(self._epmd_port), 10, "the first connection")
+        self._epmd.until(lambda: is_listening(self._epmd_port), 30, "the first connection")
         log = self.folder / "rabbitmq.log"
         self.process = Process([server], env=self.environ, log=log, cwd=self.folder)
         try:
@@ -211,4 +211,4 @@ class RabbitMQ:
                 process.stop(30)
         self.process = self._epmd = None
         # Of a killed node the kernel may close the socket a moment after its parent was reaped.
-        until(lambda: not is_listening(self.port), 10, f"port {self.port} to be free again")
+        until(lambda: not is_listening(self.port), 30, f"port {self.port} to be free again")

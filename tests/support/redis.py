@@ -45,7 +45,7 @@ class Redis:
         argv = [need("redis-server"), "--dir", str(self.folder)]
         argv += [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self.process = Process(argv, log=self.folder / "redis.log")
-        self.process.until(lambda: is_listening(self.port), 10, "the first connection")
+        self.process.until(lambda: is_listening(self.port), 30, "the first connection")
         return self
 
     @property

@@ -14,7 +14,7 @@ INTERVAL = 0.05
 
 def until(
     condition: Callable[[], T],
-    timeout: float = 10.0,
+    timeout: float = 30.0,
     what: str = "the condition",
     *,
     interval: float = INTERVAL,
