@@ -46,6 +46,7 @@ def test_every_block_says_in_what_language_it_is():
     assert len(blocks()) > 30
 
 
+@pytest.mark.timeout(300)  # mypy reads the libraries as well
 def test_python_blocks_pass_the_type_checker(tmp_path):
     texts = defaultdict(list)
     begun = 0
