@@ -18,17 +18,15 @@ POOLS = ["prefork", "threads", "solo", "gevent", "eventlet"]
 FORCED = ["prefork", "gevent", "eventlet"]
 
 
-@pytest.fixture(scope="module", params=["embedded", "rabbitmq"])
-def pools(request, tmp_path_factory):
-    """Stacks on each broker in turn, one for each pool, made when first asked for."""
+@pytest.fixture(scope="module")
+def pools(rabbitmq, tmp_path_factory):
+    """Stacks, one for each pool, made when first asked for."""
     stacks = {}
 
     def stack_of(pool):
         if pool not in stacks:
-            # A broker of its own, or another pool's worker would take its jobs.
-            node = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else None
-            url = node.new_vhost() if node else None
-            stacks[pool] = Stack(tmp_path_factory.mktemp(pool), url)
+            # A virtual host of its own, or another pool's worker would take its jobs.
+            stacks[pool] = Stack(tmp_path_factory.mktemp(pool), rabbitmq.new_vhost())
             stacks[pool].start_server()
             stacks[pool].start_worker("--pool", pool)
         return stacks[pool]
@@ -125,8 +123,6 @@ def test_a_failure_is_told_with_its_reason(pools, pool):
 def test_a_job_whose_worker_is_killed_is_run_by_another(pools, pool, tmp_path):
     """The last test of each pool: another worker goes on."""
     stack = pools(pool)
-    if stack.settings.embedded:
-        pytest.skip("the embedded broker has forgotten what a dead worker had taken")
     worker = stack.processes[-1]
     job = Watched(stack, "support.held", str(tmp_path / "go"))
     job.pid()
