@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
 #: Below the range from which Linux takes ports for outgoing connections (32768 and up), so that
 #: a port stays free between being chosen here and being bound by whom it is for.
 PORTS = range(15_000, 32_000)
+#: Processes of pytest-xdist that have ports of their own: a port is free as well while what listens
+#: there has yet to start, or is being restarted.
+PROCESSES = 8
 
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on and that this process never gave out."""
-    for port in random.sample(PORTS, 1000):
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = PORTS[number % PROCESSES :: PROCESSES]
+    for port in random.sample(own, len(own)):
         if port not in _given and _is_free(port):
             _given.add(port)
             return port
-    raise AssertionError(f"no free port found in {PORTS.start}-{PORTS.stop}")
+    raise AssertionError(f"no free port found in {own}")
 
 
 def _is_free(port: int) -> bool:
