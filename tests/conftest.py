@@ -65,7 +65,7 @@ def _close_what_was_reset(read=engineio.Client._read_loop_websocket):
 
 
 class _OrderedClient(socketio.Client):
-    """One that hears events in the order of their messages, as clients of other languages do."""
+    """A client that receives events in order; python-engineio gives each a thread of its own."""
 
     def _engineio_client_class(self):
         return _InOrder

@@ -72,7 +72,8 @@ def test_a_job_is_one_trace_from_its_enqueuing_to_its_delivery(
     assert done.returncode == 0, done.stderr
     job = done.stdout.strip()
     watching = Process(stack.command("watch", job, "--json"), tmp_path / "watch.log", stack.env)
-    watching.await_output('"pid":')  # whoever comes after the end is sent no event of it
+    # A client that comes later than the end receives no event of it.
+    watching.await_output('"pid":')
     file.touch()
     assert watching.wait(60) == 0, watching.output
     told = [json.loads(line) for line in watching.output.splitlines()]

@@ -9,8 +9,8 @@ import socket
 #: Below the range from which Linux takes ports for outgoing connections (32768 and up), so that
 #: a port stays free between being chosen here and being bound by whom it is for.
 PORTS = range(15_000, 32_000)
-#: Processes of pytest-xdist that have ports of their own: a port is free as well while what listens
-#: there has yet to start, or is being restarted.
+#: Processes of pytest-xdist that have ports of their own: a port looks free as well before its
+#: program has started, and while that is restarted.
 PROCESSES = 8
 
 _given: set[int] = set()

@@ -155,7 +155,7 @@ class RabbitMQ:
         return port
 
     def blocks(self, url: str) -> bool:
-        """Whether it blocks a publisher of the virtual host of ``url``."""
+        """Whether the node blocks a publisher of the virtual host of ``url``."""
         connections = "rabbit_networking:connection_info_all([vhost, state])"
         vhost = url.rpartition("/")[2]
         blocked = f'lists:member([{{vhost, <<"{vhost}">>}}, {{state, blocked}}], {connections}).'
