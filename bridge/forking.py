@@ -3,13 +3,15 @@
 A forked child inherits its parent's sockets, which two processes cannot share, and locks that
 threads of the parent held, which are never released in the child. Celery and kombu renew their
 state only after a fork by multiprocessing; this module does so after every fork, and for their
-locks, too. Python's own modules (``logging``, ``threading``, ``queue``) do it themselves.
+locks, too. Python's own modules (``logging``, ``threading``, ``queue``) do it themselves; its
+import system does not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -34,11 +36,27 @@ def install() -> None:
 
 
 def _renew() -> None:
+    _renew_imports()
     for call in _calls:
         call()
     if "celery" in sys.modules:
         _renew_locks()
         _renew_celery()
+
+
+def _renew_imports() -> None:
+    """Forget the imports that other threads of the parent had begun: none of them ends here.
+
+    The child would wait for them at its own import of the same module.
+    """
+    locks = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
+    for name, reference in list(locks.items()):
+        owner = getattr(reference(), "owner", None)
+        if owner not in (None, threading.get_ident()):
+            spec = getattr(sys.modules.get(name), "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                del sys.modules[name]
+            del locks[name]
 
 
 def _renew_celery() -> None:

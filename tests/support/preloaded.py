@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import atexit
+import faulthandler
 import gc
 import importlib
 import json
@@ -25,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["Forked", "start"]
+__all__ = ["SHOW_THREADS", "Forked", "start"]
 
 #: What both import of other projects.
 SHARED = [
@@ -40,6 +41,8 @@ LIBRARIES = {
     "worker": ["celery.bin.celery", "celery.apps.worker", "celery.concurrency.prefork", *SHARED],
     "server": ["eventlet.wsgi", "eventlet.websocket", "flask", "prometheus_client", *SHARED],
 }
+#: A process that gets it, or that was forked by one, prints where its threads are.
+SHOW_THREADS = signal.SIGUSR2
 #: Bytes of a request at most.
 REQUEST = 1024 * 1024
 
@@ -188,6 +191,7 @@ def become(wanted: Mapping[str, Any]) -> None:
     for stream in (1, 2):
         os.dup2(wanted["output"], stream)
     os.close(wanted["output"])
+    faulthandler.register(SHOW_THREADS, sys.__stderr__)
     module, *sys.argv[1:] = wanted["argv"]
     sys.path[0] = wanted["cwd"]
     sys.modules.pop("support")

@@ -136,6 +136,16 @@ class Process:
         self._signal_group(signal.SIGKILL)
         return self._popen.wait(10)
 
+    def where(self) -> str:
+        """Have it and its children print where their threads are, if they can; return that."""
+        before = len(self.output)
+        asked = [one for one in (self.pid, *children_of(self.pid)) if _shows_threads(one)]
+        for pid in asked:
+            os.kill(pid, preloaded.SHOW_THREADS)
+        with suppress(AssertionError):  # some may be frozen
+            until(lambda: self.output[before:].count("Current thread") >= len(asked), 5)
+        return self.output[before:]
+
     def freeze(self) -> None:
         """Stop its group in its tracks, as a machine that hangs."""
         self._signal_group(signal.SIGSTOP)
@@ -198,6 +208,15 @@ def is_dead(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def _shows_threads(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (preloaded.SHOW_THREADS - 1) & 1)
 
 
 def kill_all(process: Process) -> None:

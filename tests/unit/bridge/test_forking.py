@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import sys
 import threading
+from importlib.util import spec_from_loader
 
 import pytest
 from celery import Celery, signals
@@ -73,6 +76,45 @@ def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_held(name, bridge
         done.set()
         thread.join()
     bridge.enqueue("a.task", owner="ada")
+
+
+def test_a_child_imports_what_a_thread_of_its_parent_was_importing(bridge, monkeypatch):
+    parent, begun, done = os.getpid(), threading.Event(), threading.Event()
+
+    class Slow:
+        """Finds a module that takes long to run in the parent."""
+
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return spec_from_loader(name, Slow()) if name == "slow_to_import" else None
+
+        @staticmethod
+        def create_module(spec):
+            return None
+
+        @staticmethod
+        def exec_module(module):
+            if os.getpid() == parent:
+                begun.set()
+                done.wait()
+            module.value = 1
+
+    def load():
+        return importlib.import_module("slow_to_import").value
+
+    def check():
+        assert load() == 1
+
+    monkeypatch.setattr(sys, "meta_path", [Slow, *sys.meta_path])
+    thread = threading.Thread(target=load)
+    thread.start()
+    begun.wait()
+    try:
+        assert in_child(check)
+    finally:
+        done.set()
+        thread.join()
+        del sys.modules["slow_to_import"]
 
 
 def test_a_child_has_none_of_its_parents_connections_and_the_parent_keeps_them(bridge):
