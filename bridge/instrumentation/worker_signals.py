@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from celery import signals
 from celery.exceptions import WorkerLostError
 
-from bridge import capture, held_messages
+from bridge import capture, forking, held_messages
 from bridge.bus import embedded_transport, login
 from bridge.bus.redelivery_time import redelivered_within
 from bridge.cancelling import cancel_request, cancelled_jobs, revocation
@@ -84,6 +84,7 @@ def install(app: CeleryApp, settings: Settings) -> None:
     flower_progress.install()
     probe_task.install(app)
     fork_relay.install()
+    forking.install()
 
 
 def _on_prerun(task_id: str, task: CeleryTask, **_: object) -> None:

@@ -100,6 +100,20 @@ def test_a_killed_process_whose_task_is_tried_again_begins_a_second_attempt(stac
     assert snapshot["tasks"][0]["attempt"] == 2
 
 
+def test_a_process_that_is_forked_while_a_thread_imports_runs_tasks_and_reports(stack):
+    include = "support.skewed,support.importing"
+    worker = stack.start_worker("-Q", "importing", "-c", "1", TASKBRIDGE_INCLUDE=include)
+    try:
+        queues = ["kill", "importing"]
+        job = Watched(stack, "skewed.move", queues, "done", queue="importing")
+        snapshot = assert_ended_once(job, "succeeded")
+        assert snapshot["tasks"][0]["attempt"] == 3
+        assert job.types.count("started") == 3
+        assert "no import was under way" not in worker.output
+    finally:
+        worker.kill()
+
+
 @pytest.mark.parametrize(("name", "cleaned"), [("SIGTERM", True), ("SIGKILL", False)])
 def test_a_revoked_task_that_is_terminated_is_cancelled(stack, tmp_path, name, cleaned):
     file = tmp_path / "cleaned"
