@@ -8,12 +8,14 @@ import threading
 from importlib.util import spec_from_loader
 
 from celery import signals
+from kombu.transport import supports_librabbitmq
 
-#: Seconds that the fork waits for the import, and the import for the fork.
+#: Seconds that a fork waits for the import, and the import for the fork.
 PATIENCE = 10.0
+#: Name of the thread that imports.
+IMPORTER = "importer"
 
-parent = os.getpid()
-armed, begun, forked = threading.Event(), threading.Event(), threading.Event()
+begun, forked = threading.Event(), threading.Event()
 
 
 class Librabbitmq:
@@ -21,27 +23,31 @@ class Librabbitmq:
 
     @staticmethod
     def find_spec(name, path=None, target=None):  # type: ignore[no-untyped-def]
-        """Find it on the thread that sends a worker's events alone; see ``importlib``."""
-        mine = os.getpid() == parent and threading.current_thread().name == "taskbridge"
-        return spec_from_loader(name, Librabbitmq()) if name == "librabbitmq" and mine else None
+        """Find it on the thread that imports; see ``importlib``."""
+        mine = name == "librabbitmq" and threading.current_thread().name == IMPORTER
+        return spec_from_loader(name, Librabbitmq()) if mine else None
 
     @staticmethod
     def create_module(spec):  # type: ignore[no-untyped-def]
-        """Let Python make the module."""
-
-    @staticmethod
-    def exec_module(module):  # type: ignore[no-untyped-def]
-        """Fork here."""
+        """Let the worker fork here."""
         begun.set()
         forked.wait(PATIENCE)
         raise ImportError
 
+    @staticmethod
+    def exec_module(module):  # type: ignore[no-untyped-def]
+        """Be what ``importlib`` asks of a loader."""
 
-def _before() -> None:
-    if armed.is_set() and not begun.wait(PATIENCE):
+
+@signals.worker_before_create_process.connect
+def _import(**_: object) -> None:
+    """Do on a thread what a connection does that the worker makes just now."""
+    begun.clear()
+    forked.clear()
+    threading.Thread(target=supports_librabbitmq, name=IMPORTER).start()
+    if not begun.wait(PATIENCE):
         os.write(2, b"no import was under way\n")
 
 
 sys.meta_path.insert(0, Librabbitmq)
-signals.task_received.connect(lambda **_: armed.set(), weak=False)
-os.register_at_fork(before=_before, after_in_parent=lambda: begun.is_set() and forked.set())
+os.register_at_fork(after_in_parent=forked.set)
