@@ -141,7 +141,8 @@ class Process:
         before = len(self.output)
         asked = [one for one in (self.pid, *children_of(self.pid)) if _shows_threads(one)]
         for pid in asked:
-            os.kill(pid, preloaded.SHOW_THREADS)
+            with suppress(ProcessLookupError):
+                os.kill(pid, preloaded.SHOW_THREADS)
         with suppress(AssertionError):  # some may be frozen
             until(lambda: self.output[before:].count("Current thread") >= len(asked), 5)
         return self.output[before:]
