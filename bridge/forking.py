@@ -45,18 +45,18 @@ def _renew() -> None:
 
 
 def _renew_imports() -> None:
-    """Forget the imports that other threads of the parent had begun: none of them ends here.
+    """Forget the imports that other threads had begun in the parent.
 
-    The child would wait for them at its own import of the same module.
+    Those threads do not exist in the child, and its own import of such a module would wait for
+    them for ever.
     """
     locks = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
     for name, reference in list(locks.items()):
-        owner = getattr(reference(), "owner", None)
-        if owner not in (None, threading.get_ident()):
-            spec = getattr(sys.modules.get(name), "__spec__", None)
-            if getattr(spec, "_initializing", False):
-                del sys.modules[name]
-            del locks[name]
+        if getattr(reference(), "owner", None) == threading.get_ident():
+            continue
+        if getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False):
+            del sys.modules[name]
+        del locks[name]
 
 
 def _renew_celery() -> None:

@@ -112,12 +112,12 @@ ON_RABBITMQ = (
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Show with a failure what the processes of its stacks last said, and where they are."""
+    """Show with a failure what the processes of its stacks last said, and their tracebacks."""
     report = yield
     if report.when == "call" and report.failed:
         for process in _processes(getattr(item, "funcargs", {}).values()):
             report.sections.append((f"end of {process.log.name}", process.output[-QUOTED:]))
-            report.sections.append((f"threads of {process.log.name}", process.where()))
+            report.sections.append((f"tracebacks of {process.log.name}", process.tracebacks()))
     return report
 
 

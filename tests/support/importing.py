@@ -36,12 +36,12 @@ class Librabbitmq:
 
     @staticmethod
     def exec_module(module):  # type: ignore[no-untyped-def]
-        """Be what ``importlib`` asks of a loader."""
+        """Never be called: there is no module."""
 
 
 @signals.worker_before_create_process.connect
 def _import(**_: object) -> None:
-    """Do on a thread what a connection does that the worker makes just now."""
+    """Look for librabbitmq on a thread, as kombu does there for a new connection."""
     begun.clear()
     forked.clear()
     threading.Thread(target=supports_librabbitmq, name=IMPORTER).start()

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["SHOW_THREADS", "Forked", "start"]
+__all__ = ["DUMP_TRACEBACKS", "Forked", "start"]
 
 #: What both import of other projects.
 SHARED = [
@@ -41,8 +41,8 @@ LIBRARIES = {
     "worker": ["celery.bin.celery", "celery.apps.worker", "celery.concurrency.prefork", *SHARED],
     "server": ["eventlet.wsgi", "eventlet.websocket", "flask", "prometheus_client", *SHARED],
 }
-#: A process that gets it, or that was forked by one, prints where its threads are.
-SHOW_THREADS = signal.SIGUSR2
+#: Signal at which such a process, and each that it forks, prints a traceback of each thread.
+DUMP_TRACEBACKS = signal.SIGUSR2
 #: Bytes of a request at most.
 REQUEST = 1024 * 1024
 
@@ -191,7 +191,7 @@ def become(wanted: Mapping[str, Any]) -> None:
     for stream in (1, 2):
         os.dup2(wanted["output"], stream)
     os.close(wanted["output"])
-    faulthandler.register(SHOW_THREADS, sys.__stderr__)
+    faulthandler.register(DUMP_TRACEBACKS, sys.__stderr__)
     module, *sys.argv[1:] = wanted["argv"]
     sys.path[0] = wanted["cwd"]
     sys.modules.pop("support")

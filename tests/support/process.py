@@ -136,13 +136,13 @@ class Process:
         self._signal_group(signal.SIGKILL)
         return self._popen.wait(10)
 
-    def where(self) -> str:
-        """Have it and its children print where their threads are, if they can; return that."""
+    def tracebacks(self) -> str:
+        """Return a traceback of each thread of it and its children, if they were preloaded."""
         before = len(self.output)
-        asked = [one for one in (self.pid, *children_of(self.pid)) if _shows_threads(one)]
+        asked = [one for one in (self.pid, *children_of(self.pid)) if _dumps_tracebacks(one)]
         for pid in asked:
             with suppress(ProcessLookupError):
-                os.kill(pid, preloaded.SHOW_THREADS)
+                os.kill(pid, preloaded.DUMP_TRACEBACKS)
         with suppress(AssertionError):  # some may be frozen
             until(lambda: self.output[before:].count("Current thread") >= len(asked), 5)
         return self.output[before:]
@@ -211,13 +211,13 @@ def is_dead(pid: int) -> bool:
         return True
 
 
-def _shows_threads(pid: int) -> bool:
+def _dumps_tracebacks(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return bool(caught >> (preloaded.SHOW_THREADS - 1) & 1)
+    return bool(caught >> (preloaded.DUMP_TRACEBACKS - 1) & 1)
 
 
 def kill_all(process: Process) -> None:
