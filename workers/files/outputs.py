@@ -146,11 +146,11 @@ class Output:
             part, file = _part(folder, name)
             try:
                 with file:
-                    begun = os.fstat(file.fileno()).st_mtime_ns
+                    before = _version(folder, name)
                     yield part, file
                     file.flush()
                     os.fsync(file.fileno())
-                    _become(folder, part, name, begun)
+                    _become(folder, part, name, before)
             finally:
                 _remove(folder, part)
 
@@ -235,21 +235,32 @@ def _beginning(name: str) -> str:
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}."
 
 
-def _become(folder: int, part: str, name: str, begun: int) -> None:
+def _version(folder: int, name: str) -> tuple[int, int] | None:
+    """Return what tells a file from the one that replaces it, or None if there is no such file.
+
+    The time alone does not: file systems count it in ticks of some milliseconds.
+    """
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _become(folder: int, part: str, name: str, before: tuple[int, int] | None) -> None:
     """Rename a file that is complete, unless another attempt has written the file meanwhile.
 
     Args:
         folder: descriptor of the folder.
         part: name of the file.
         name: name that it is to have.
-        begun: when it was begun, in nanoseconds, by the clock of the file system.
+        before: version of the file of that name when this one was begun.
 
     Raises:
         OSError: it cannot be renamed, or the folder is gone.
     """
-    with contextlib.suppress(FileNotFoundError):
-        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns > begun:
-            return
+    if _version(folder, name) not in (None, before):
+        return
     try:
         os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from bridge.errors import InputError
 from support.granted import granted
 from workers.files import outputs
 from workers.files.outputs import job_output
+
+#: A time of files, in nanoseconds since the epoch.
+TICK = 1_000_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +47,22 @@ def test_a_later_attempt_removes_what_a_killed_one_has_left_of_its_file(own, mon
     assert len(list(own.iterdir())) == 2  # another file's half is not its to remove
 
 
+def one_tick(folder: Path) -> None:
+    """Give all files of a folder the same time, as if all were written in a tick of its clock."""
+    for path in folder.iterdir():
+        os.utime(path, ns=(TICK, TICK))
+
+
+def test_a_file_that_is_written_twice_in_a_tick_of_the_clock_has_what_was_written_last(own):
+    target = job_output().inner("file")
+    for content in (b"first", b"second"):
+        with target.written_whole() as file:
+            file.write(content)
+            file.flush()
+            one_tick(own)
+        assert (own / "file").read_bytes() == content
+
+
 def test_a_thawed_attempt_leaves_the_file_of_a_later_one_as_it_is(own, monkeypatch):
     with job_output().inner("file").written_whole() as first:
         first.write(b"first")
@@ -54,14 +74,18 @@ def test_a_thawed_attempt_leaves_the_file_of_a_later_one_as_it_is(own, monkeypat
 
 
 def test_an_attempt_that_goes_on_beside_a_later_one_has_its_file_at_its_end(own, monkeypatch):
-    """It is cut off from its broker, and not from the result backend."""
+    """It is cut off from its broker, and not from the result backend. The clock does not decide."""
     with job_output().inner("file").written_whole() as first:
         first.write(b"first")
+        first.flush()
         monkeypatch.setattr(outputs, "is_later_attempt", lambda: True)
         later = job_output().inner("file").written_whole()
         second = later.__enter__()
+        one_tick(own)
     assert (own / "file").read_bytes() == b"first"
     second.write(b"second")
+    second.flush()
+    one_tick(own)
     later.__exit__(None, None, None)
     assert (own / "file").read_bytes() == b"first"
     assert [path.name for path in own.iterdir()] == ["file"]
