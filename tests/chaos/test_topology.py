@@ -13,6 +13,7 @@ import urllib.request
 from base64 import b64encode
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -20,7 +21,7 @@ import pytest
 from socket_server.archive.finding.search import ArchiveSearch
 from socket_server.archive.finding.wanted import ArchiveUnavailable
 from support.crowd import Crowd
-from support.topology import COMPOSE, Topology
+from support.topology import COMPOSE, NODES, Topology
 from support.wait import until
 
 JOBS = int(os.environ.get("TOPOLOGY_JOBS", "100"))
@@ -28,6 +29,8 @@ JOBS = int(os.environ.get("TOPOLOGY_JOBS", "100"))
 SECONDS, SPREAD = 10, 4.0
 #: Tasks at once of each worker: of all jobs, three in ten.
 THREADS = str(JOBS * 3 // 10)
+#: Folders with the programs of releases of RabbitMQ, to which the nodes are upgraded in turn.
+RELEASES = [Path(one) for one in os.environ.get("RABBITMQ_RELEASES", "").split(os.pathsep) if one]
 #: Seconds until all jobs have ended, some of them run twice.
 PATIENCE = 180
 
@@ -241,18 +244,45 @@ def test_programs_die_and_the_database_restarts_and_every_job_ends(topology, cro
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("jobs", [JOBS // 2], indirect=True)
-@pytest.mark.usefixtures("jobs")
+@pytest.mark.timeout(1200)
 def test_nodes_are_restarted_in_turn_as_for_an_upgrade_and_nothing_is_lost(topology, crowd):
-    topology.control("rabbitmq-1", "rabbitmqctl", "enable_feature_flag", "all")
-    end_some(crowd, 0.05)
-    for number in (1, 2, 3):
-        node = f"rabbitmq-{number}"
-        until(lambda: is_spare(topology, node), 60, f"others to have what {node} has")  # noqa: B023
-        topology.processes[node].stop(60)
-        topology.start_broker(node)
-        topology.await_broker(node)
+    """They are upgraded to each of ``RABBITMQ_RELEASES``, if that names any."""
+    jobs, versions = [], [topology.version(NODES[0])]
+    for release in RELEASES or [None]:
+        enable_features(topology)
+        for node in NODES:
+            jobs += enqueue(topology, crowd, JOBS // 5)
+            until(lambda: is_spare(topology, node), 60, f"others to have what {node} has")  # noqa: B023
+            topology.processes[node].stop(60)
+            if release is not None:
+                topology.releases[node] = release
+            topology.start_broker(node)
+            topology.await_broker(node)
+        assert {topology.version(node) for node in NODES} == {topology.version(NODES[0])}
+        versions.append(topology.version(NODES[0]))
+    enable_features(topology)
+    jobs += enqueue(topology, crowd, JOBS // 5)
+    assert len(set(versions)) == len(RELEASES) + 1, versions
     assert_all_ended(crowd)
+    assert_archived(topology, jobs)
+
+
+def enqueue(topology, crowd, number):
+    """Enqueue jobs, each watched by a client of its own."""
+    with topology.bridge as bridge:
+        jobs = [
+            bridge.enqueue("support.narrate", [random.uniform(1, 3) * SECONDS], owner=f"o{one}")
+            for one in range(number)
+        ]
+    crowd.join([(job.id, job.token) for job in jobs])
+    return jobs
+
+
+def enable_features(topology):
+    """Enable all features, as RabbitMQ's makers ask for before and after each upgrade."""
+    topology.control(NODES[0], "rabbitmqctl", "enable_feature_flag", "all")
+    if topology.version(NODES[0]) >= (4, 2):  # 4.3 needs it; 3.13 cannot be upgraded with it
+        topology.control(NODES[0], "rabbitmqctl", "enable_feature_flag", "khepri_db")
 
 
 def is_spare(topology, node):

@@ -26,7 +26,7 @@ from support.rabbitmq import advanced_configuration
 from support.stack import MODE, OWN_SERVERS
 from support.tools import need
 
-__all__ = ["COMPOSE", "Topology"]
+__all__ = ["COMPOSE", "NODES", "Topology"]
 
 COMPOSE = ROOT / "compose"
 HOSTS = (
@@ -69,6 +69,8 @@ class Topology:
         net = f"127.{random.randrange(2, 250)}.{random.randrange(1, 250)}"
         self.ip = {host: f"{net}.{number}" for number, host in enumerate(HOSTS, start=1)}
         self.processes: dict[str, Process] = {}
+        #: Folder with the programs of a node's own release of RabbitMQ, if it has one.
+        self.releases: dict[str, Path] = {}
         # One for all nodes: it always has 127.0.0.1 too. It takes equal ports for a conflict.
         self._epmd_port = str(free_port())
         self._distribution = {node: str(free_port()) for node in NODES}
@@ -175,11 +177,15 @@ class Topology:
             shutil.copy(self.secrets / "erlang_cookie", cookie)
             cookie.chmod(0o400)
             (home / "rabbitmq-env.conf").write_text("")
-        self.start(node, [need("rabbitmq-server")], self._erlang(node), home)
+        self.start(node, [self._program(node, "rabbitmq-server")], self._erlang(node), home)
+
+    def _program(self, node: str, name: str) -> str:
+        release = self.releases.get(node)
+        return str(release / name) if release else need(name)
 
     def _erlang(self, node: str) -> dict[str, str]:
         home, ip = str(self.folder / node), self.ip[node]
-        tools = Path(need("rabbitmqctl")).parent
+        tools = Path(self._program(node, "rabbitmqctl")).parent
         return {
             "PATH": f"{tools}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
@@ -207,7 +213,7 @@ class Topology:
     def control(self, node: str, tool: str, *arguments: str) -> str:
         """Run one of RabbitMQ's tools on a node; return what it prints."""
         done = subprocess.run(
-            [need(tool), "--quiet", *arguments],
+            [self._program(node, tool), "--quiet", *arguments],
             env=self._erlang(node),
             cwd=self.folder / node,
             capture_output=True,
@@ -216,6 +222,11 @@ class Topology:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def version(self, node: str) -> tuple[int, ...]:
+        """Return the release of RabbitMQ that a node runs."""
+        product = self.control(node, "rabbitmqctl", "eval", "rabbit:product_version().")
+        return tuple(map(int, product.strip().strip('"').split(".")))
 
     def await_broker(self, node: str) -> None:
         """Wait until a node lets the operator in."""
