@@ -19,7 +19,7 @@ from pathlib import Path
 PACKAGES = {
     "rabbitmq-server": "rabbitmq-server",
     "redis-server": "redis-server",
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "openssl": "openssl",
     "haproxy": "haproxy",
     "postgresql": "pg_ctlcluster",

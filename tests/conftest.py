@@ -19,7 +19,7 @@ from support.rabbitmq import RabbitMQ
 from support.redis import Redis
 from support.service import RabbitMQService
 from support.stack import Stack
-from support.tools import need
+from support.tools import find, need
 from support.topology import Topology
 
 #: As root, without a GPU and without a word to the network.
@@ -253,8 +253,8 @@ def new_stack(tmp_path):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """Path of Chromium."""
-    return need("chromium")
+    """Path of Chromium, if possible without its windows, which take half of its CPU."""
+    return find("chromium-headless-shell") or need("chromium")
 
 
 @pytest.fixture(scope="module")

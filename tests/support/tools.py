@@ -13,7 +13,10 @@ PREFERRED = os.environ.get("TEST_PROGRAMS", "")
 #: Debian's wrapper of the same name in /usr/sbin runs it as another user by ``su``.
 FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/sbin")
 
-ADVICE = "install Debian's packages rabbitmq-server, redis-server and chromium, or run `make test`"
+ADVICE = (
+    "install Debian's packages rabbitmq-server, redis-server and chromium-headless-shell, or run "
+    "`make test`"
+)
 
 
 def find(program: str) -> str | None:
