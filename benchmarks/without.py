@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ if __name__ == "__main__":
     from socket_server import __main__ as served  # it patches the standard library first
 
 from bridge.tokens import Grant
-from socket_server.bus.sources import BusMessage, Stream
+from socket_server.bus.sources import Stream
 from socket_server.connection.guarded_server import GuardedServer
 from socket_server.connection.send_queue import SendQueue
 from socket_server.journal.change import Change
@@ -90,10 +90,7 @@ def without_stream() -> None:
         channel.close()
         return -1
 
-    def take(self: Any, connection: Any, delivery: Any) -> Iterator[BusMessage]:
-        yield BusMessage(delivery.body, None)
-
-    replace(Stream, _last=declared, _start=constant({}), _take=take)
+    replace(Stream, _last=declared, _start=constant({}), _is_new=constant(True))
 
 
 SWITCHES = {
@@ -108,5 +105,5 @@ for name in os.environ.get("WITHOUT", "").split():
 
 if __name__ == "__main__":
     sys.exit(served.main())
-else:
+elif __name__ == "without":
     from socket_server.wsgi import app  # noqa: F401 - gunicorn's
