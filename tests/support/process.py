@@ -138,6 +138,8 @@ class Process:
 
     def tracebacks(self) -> str:
         """Return a traceback of each thread of it and its children, if they were preloaded."""
+        if not isinstance(self._popen, preloaded.Forked):
+            return ""  # gunicorn takes the same signal for a request to start anew
         before = len(self.output)
         asked = [one for one in (self.pid, *children_of(self.pid)) if _dumps_tracebacks(one)]
         for pid in asked:
