@@ -97,8 +97,10 @@ class Application:
         """Start to listen to the broker in this process; further calls do nothing."""
         with self._starting:
             if self._started != os.getpid():
-                self._started = os.getpid()
-                self._start()
+                try:
+                    self._start()
+                finally:  # only now do other threads' requests pass: they waited for the lock
+                    self._started = os.getpid()
 
     def _start(self) -> None:
         server = self.server
