@@ -94,9 +94,9 @@ def test_a_server_that_starts_between_two_copies_of_a_push_drops_the_second(stac
     writer, port = new_write_only_manager(stack.settings), free_port()
     told = {"namespace": "/jobs", "room": f"owner:{owner}"}
     writer.emit("notice", "a", **told, id=owner)
-    command = [*stack.server_command()]
+    command = stack.server_command(port)
     server = stack.start("second", *command, TASKBRIDGE_PORT=str(port))
-    server.await_output("serving on")
+    server.await_output(stack.listening)
     client = socketio.SimpleClient(reconnection=False, handle_sigint=False)
     auth = {"token": stack.token(owner=owner)}
     client.connect(

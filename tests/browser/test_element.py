@@ -153,8 +153,7 @@ def test_it_outlasts_its_token_a_restart_of_the_server_and_a_reload_of_its_page(
 
 def restart_server(stack, **variables):
     """Kill the server and start another one, with settings of its own."""
-    running = [one for one in stack.processes if one.running and "serving on" in one.output]
-    for server in running:
+    for server in stack.servers:
         server.kill()
     return stack.start_server(**variables)
 
@@ -210,7 +209,7 @@ def test_a_page_of_an_origin_that_the_server_does_not_know_is_not_let_in(page, s
     told = f"list {elsewhere} in TASKBRIDGE_ORIGINS of the server"
     expect(page.locator("job-progress [part=error]")).to_contain_text(told)
     expect(page.get_by_role("progressbar")).to_have_count(0)
-    server = next(one for one in stack.processes if "serving on" in one.output and one.running)
+    [server] = stack.servers
     until(lambda: told in server.output, 20, "the server's log to say so")
 
 

@@ -74,5 +74,7 @@ def test_a_server_waits_until_the_login_is_accepted(url, tmp_path):
     stack = Stack(tmp_path / "stack", url)
     command = stack.server_command()
     with Process(command, tmp_path / "log", stack.env, name="server") as server:
+        server.await_output(stack.listening)
+        assert not stack.healthy()
         server.await_output(f"trying again: {OURS}")
         assert "Traceback" not in server.output

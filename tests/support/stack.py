@@ -91,23 +91,38 @@ class Stack:
         """Start a process of this stack."""
         log = self.home / f"{name}-{len(self.processes)}.log"
         own = OWN_SERVERS.get(self.mode, "")  # an empty value counts as unset
-        process = Process(command, log, {"TASKBRIDGE_ASYNC_MODE": own, **self.env, **variables})
+        env = {"TASKBRIDGE_ASYNC_MODE": own, **self.env, **variables}
+        process = Process(command, log, env, name=name)
         self.processes.append(process)
         return process
 
     def start_server(self, **variables: str) -> Process:
         """Start a socket server and wait until it listens to the broker."""
         server = self.start("server", *self.server_command(), **variables)
-        server.await_output("serving on" if self.mode in OWN_SERVERS else "Listening at")
+        server.await_output(self.listening)
         until(self.healthy, 30, "the server to be healthy")
         return server
 
-    def server_command(self) -> list[str]:
-        """Return the command line of a server; with SERVER_MODE, of another than the default."""
+    @property
+    def servers(self) -> list[Process]:
+        """The servers that run."""
+        return [one for one in self.processes if one.name == "server" and one.running]
+
+    @property
+    def listening(self) -> str:
+        """What a server prints when it listens to clients."""
+        return "serving on" if self.mode in OWN_SERVERS else "Listening at"
+
+    def server_command(self, port: int | None = None) -> list[str]:
+        """Return the command line of a server; with SERVER_MODE, of another than the default.
+
+        Args:
+            port: port of a server of gunicorn's; default the stack's.
+        """
         if self.mode in OWN_SERVERS:
             return [sys.executable, "-m", "socket_server"]
         kind = {"threading": ["gthread", "--threads=200"], "gevent": ["gevent"]}[self.mode]
-        options = [f"--bind={self.settings.host}:{self.port}", "--worker-class", *kind]
+        options = [f"--bind={self.settings.host}:{port or self.port}", "--worker-class", *kind]
         return [sys.executable, "-m", "gunicorn", "socket_server.wsgi:app", *options]
 
     def start_worker(self, *arguments: str, app: str = WORKER, **variables: str) -> Process:
