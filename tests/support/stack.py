@@ -98,7 +98,8 @@ class Stack:
 
     def start_server(self, **variables: str) -> Process:
         """Start a socket server and wait until it listens to the broker."""
-        server = self.start("server", *self.server_command(), **variables)
+        port = int(variables.get("TASKBRIDGE_PORT", self.port))
+        server = self.start("server", *self.server_command(port), **variables)
         server.await_output(self.listening)
         until(self.healthy, 30, "the server to be healthy")
         return server
