@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ __all__ = [
     "authorities",
     "broker",
     "capture",
+    "check_keys",
     "count",
     "databases",
     "delay",
@@ -222,12 +224,17 @@ def level(text: str) -> int:
 def secrets(text: str) -> tuple[str, ...]:
     """Return keys that are long enough to sign with."""
     keys = listed(text)
+    check_keys(keys)
+    return keys
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Check that keys are long enough to sign with."""
     if any(len(key.encode()) < SECRET_BYTES for key in keys):
         raise ValueError(
             f"has a key shorter than {SECRET_BYTES} bytes; "
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
-    return keys
 
 
 def origins(text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from bridge.extras import ASYNC_MODES
 from bridge.settings import broker_url
 from bridge.settings import parsers as types
 from bridge.settings import webhooks as webhook_types
-from bridge.settings.variables import read
+from bridge.settings.variables import converted, read
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -36,7 +36,10 @@ class Settings:
 
     Each field ``name`` is read from the variable ``TASKBRIDGE_NAME``. Settings that may contain a
     secret are left out of ``repr``, and can be read from a file that ``TASKBRIDGE_NAME_FILE``
-    names.
+    names. A string for a field of another type is read as the variable is; a list is a tuple.
+
+    Raises:
+        SettingsError: such a string cannot be read, or a key is too short.
     """
 
     #: Folder of the embedded broker, the SQLite results and the generated secret.
@@ -237,6 +240,12 @@ class Settings:
     show_tracebacks: bool = _setting(types.flag, False)
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, converted(getattr(self, one.name), one))
+        try:
+            types.check_keys(self.secret)
+        except ValueError as error:
+            raise SettingsError(f"TASKBRIDGE_SECRET {error}") from None
         # A task may change the working directory of its process; the home must not move with it.
         with contextlib.suppress(OSError):  # the directory is gone; not everything needs a home
             object.__setattr__(self, "home", self.home.absolute())

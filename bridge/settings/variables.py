@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from bridge.errors import SettingsError
 
-__all__ = ["PREFIX", "read", "without_keys"]
+__all__ = ["PREFIX", "converted", "read", "without_keys"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,19 @@ def _with_files(environ: Mapping[str, str], known: Mapping[str, Setting]) -> dic
         if not values[name]:
             raise SettingsError(f"{name}_FILE={file} is empty")
     return values
+
+
+def converted(value: object, setting: Setting) -> object:
+    """Return a value that was given in Python as its field has it.
+
+    Raises:
+        SettingsError: a string for a field of another type is not the text of such a value.
+    """
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, str) and not str(setting.type).startswith("str"):
+        return _parse(PREFIX + setting.name.upper(), value, setting)
+    return value
 
 
 def _parse(name: str, text: str, setting: Setting) -> object:

@@ -323,3 +323,42 @@ def test_a_relative_home_does_not_move_with_the_process(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     assert (settings.home, settings.broker, settings.results) == before
     assert settings.home == tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("secret", KEY),
+        ("secret", f"{KEY},{'l' * 32}"),
+        ("tasks", "shop.*,mail.*"),
+        ("home", "/srv/taskbridge"),
+        ("port", "80"),
+        ("gather", "0.01"),
+        ("store_progress", "0"),
+        ("trusted_proxies", "10.0.0.0/8,unix"),
+        ("input_roots", "/srv/data"),
+        ("databases", "sales=sqlite:////srv/sales.db"),
+        ("channel", "other"),
+    ],
+)
+def test_a_string_given_in_python_is_read_as_its_variable_is(name, text):
+    assert Settings(**{name: text}) == read(**{name.upper(): text})
+    assert Settings().replace(**{name: text}) == read(**{name.upper(): text})
+
+
+def test_a_list_given_in_python_is_a_tuple():
+    settings = Settings(tasks=["shop.*"], secret=[KEY])
+    assert settings == Settings(tasks=("shop.*",), secret=(KEY,))
+    assert hash(settings)
+
+
+@pytest.mark.parametrize("secret", ["short", ("short",), [KEY, "short"], f"{KEY},short"])
+def test_a_key_given_in_python_is_long_enough_to_sign_with(secret):
+    with pytest.raises(SettingsError, match="shorter than 32 bytes") as caught:
+        Settings(secret=secret)
+    assert "short," not in str(caught.value)
+
+
+def test_a_string_given_in_python_that_cannot_be_read_is_named():
+    with pytest.raises(SettingsError, match="TASKBRIDGE_PORT='web' must be a number"):
+        Settings(port="web")
