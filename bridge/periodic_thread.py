@@ -31,30 +31,30 @@ class PeriodicThread:
     def __init__(self, name: str, complaint: str, interval: float = INTERVAL) -> None:
         self._name, self._complaint, self._interval = name, complaint, interval
         self._calls: dict[str, Callable[[], None]] = {}
-        self._wake = threading.Event()
-        self._thread: tuple[int, threading.Thread] | None = None
+        #: What wakes the thread, by the id of its process: no thread survives a fork.
+        self._wakes: dict[int, threading.Event] = {}
         self._failing = False
 
     def add(self, key: str, call: Callable[[], None]) -> None:
         """Call a function in each round from now on."""
         self._calls[key] = call
-        if self._thread is None or self._thread[0] != os.getpid():  # no thread survives a fork
-            self._wake = threading.Event()
-            thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-            self._thread = (os.getpid(), thread)
-            thread.start()
-        self._wake.set()
+        new = threading.Event()
+        # One for all that come at once; without a lock, which a fork could leave locked.
+        wake = self._wakes.setdefault(os.getpid(), new)
+        if wake is new:
+            threading.Thread(target=self._loop, args=(wake,), name=self._name, daemon=True).start()
+        wake.set()
 
     def remove(self, key: str) -> None:
         """Stop calling the function with this key."""
         self._calls.pop(key, None)
 
-    def _loop(self) -> None:
+    def _loop(self, wake: threading.Event) -> None:
         pause = threading.Event()
         while True:
             if not self._calls:
-                self._wake.wait()
-            self._wake.clear()
+                wake.wait()
+            wake.clear()
             pause.wait(self._interval)
             for call in list(self._calls.values()):
                 self._call(call)

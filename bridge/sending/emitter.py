@@ -62,6 +62,9 @@ class Emitter:
         self._behind = False
         self._closing = False
         self._thread: threading.Thread | None = None
+        #: Taken by the one thread that starts the sender thread. Not a lock, which a fork could
+        #: leave locked.
+        self._starts = [True]
 
     @property
     def healthy(self) -> bool:
@@ -156,7 +159,11 @@ class Emitter:
         self._wake.set()
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self._thread is None and self._starts:
+            try:
+                self._starts.pop()
+            except IndexError:
+                return  # another thread has taken it meanwhile
             self._thread = threading.Thread(target=self._loop, name="taskbridge", daemon=True)
             self._thread.start()
 

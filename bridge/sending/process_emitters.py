@@ -27,10 +27,11 @@ def emitter_for(settings: Settings) -> Emitter:
     Keyed on the pid: connections and threads of before a fork cannot be used after it.
     """
     key = (os.getpid(), settings.events, settings.channel)
-    if key not in _emitters:
-        _flush_at_exit()
-        _emitters[key] = Emitter(settings)
-    return _emitters[key]
+    if (known := _emitters.get(key)) is not None:
+        return known
+    _flush_at_exit()
+    # One for all threads that come at once; without a lock, which a fork could leave locked.
+    return _emitters.setdefault(key, Emitter(settings))
 
 
 def _flush_at_exit() -> None:

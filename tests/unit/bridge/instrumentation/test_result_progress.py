@@ -303,12 +303,12 @@ def test_between_two_writes_of_a_task_lies_a_second(backend, monkeypatch):
     backend.stored = SimpleNamespace(append=lambda entry: (story.append("stored"), stored(entry)))
     monkeypatch.setattr(periodic_thread, "threading", SimpleNamespace(Event=Pause))
     with pytest.raises(Stop):
-        result_progress._ticker._loop()
+        result_progress._ticker._loop(threading.Event())
     assert story == [1.0, "stored", 1.0, "stored", 1.0, "stored", 1.0]
 
 
 def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monkeypatch):
-    monkeypatch.setattr(result_progress._ticker, "_thread", None)
+    monkeypatch.setattr(result_progress._ticker, "_wakes", {})
     monkeypatch.setattr(periodic_thread, "INTERVAL", 0.001)
     for number in range(3):  # it begins with the first task, and goes on with the next
         _, bar = running(backend, n=number, task=f"t{number}")
@@ -317,13 +317,15 @@ def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monk
         until(lambda: backend.stored[-1][2]["percent"] == 100, 5, "the next", interval=0.001)
         untrack(f"t{number}")
         backend.stored.clear()
-    assert result_progress._ticker._thread[1].daemon
+    assert all(
+        one.daemon for one in threading.enumerate() if one.name == result_progress._ticker._name
+    )
 
 
 def test_a_forked_process_stores_with_a_thread_of_its_own(backend, monkeypatch):
     started = []
     thread = SimpleNamespace(start=lambda: started.append(os.getpid()))
-    monkeypatch.setattr(result_progress._ticker, "_thread", None)
+    monkeypatch.setattr(result_progress._ticker, "_wakes", {})
     monkeypatch.setattr(periodic_thread.threading, "Thread", lambda **_: thread)
     for pid in (1, 1, 2):
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
