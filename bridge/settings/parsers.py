@@ -228,13 +228,16 @@ def secrets(text: str) -> tuple[str, ...]:
     return keys
 
 
-def check_keys(keys: Iterable[str]) -> None:
-    """Check that keys are long enough to sign with."""
-    if any(len(key.encode()) < SECRET_BYTES for key in keys):
-        raise ValueError(
-            f"has a key shorter than {SECRET_BYTES} bytes; "
-            "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-        )
+def check_keys(keys: Iterable[object]) -> None:
+    """Check that keys are strings that are long enough to sign with."""
+    for key in keys:
+        if not isinstance(key, str):
+            raise ValueError("must be one or several strings")
+        if len(key.encode()) < SECRET_BYTES:
+            raise ValueError(
+                f"has a key shorter than {SECRET_BYTES} bytes; "
+                "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
 
 
 def origins(text: str) -> tuple[str, ...]:

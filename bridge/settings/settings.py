@@ -243,7 +243,7 @@ class Settings:
         for one in fields(self):
             object.__setattr__(self, one.name, converted(getattr(self, one.name), one))
         try:
-            types.check_keys(self.secret)
+            types.check_keys(self.secret or ())
         except ValueError as error:
             raise SettingsError(f"TASKBRIDGE_SECRET {error}") from None
         # A task may change the working directory of its process; the home must not move with it.

@@ -111,7 +111,7 @@ def converted(value: object, setting: Setting) -> object:
     Raises:
         SettingsError: a string for a field of another type is not the text of such a value.
     """
-    if isinstance(value, list):
+    if isinstance(value, list | set | frozenset):
         return tuple(value)
     if isinstance(value, str) and not str(setting.type).startswith("str"):
         return _parse(PREFIX + setting.name.upper(), value, setting)

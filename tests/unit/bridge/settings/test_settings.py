@@ -359,6 +359,17 @@ def test_a_key_given_in_python_is_long_enough_to_sign_with(secret):
     assert "short," not in str(caught.value)
 
 
+@pytest.mark.parametrize("secret", [b"k" * 32, (b"k" * 32,), [None]])
+def test_a_key_given_in_python_is_a_string(secret):
+    with pytest.raises(SettingsError, match="TASKBRIDGE_SECRET must be one or several strings"):
+        Settings(secret=secret)
+
+
+def test_no_key_given_in_python_means_that_of_the_home_folder(tmp_path):
+    (tmp_path / "secret").write_text(KEY)
+    assert Settings(secret=None, home=tmp_path).keys == (KEY,)
+
+
 def test_a_string_given_in_python_that_cannot_be_read_is_named():
     with pytest.raises(SettingsError, match="TASKBRIDGE_PORT='web' must be a number"):
         Settings(port="web")
