@@ -90,11 +90,11 @@ class SocketServer:
 
     def start(self) -> None:
         """Start background tasks, and listening to the broker, before the first client connects."""
-        # First: with a client, python-socketio would begin to listen, too, and two readers of one
+        # First: at a client python-socketio would begin to listen, too, and two readers of one
         # stream lose events.
         self.sio.manager_initialized = True
-        self.bridge.preload()
         self.sio.manager.initialize()
+        self.bridge.preload()
         self.sio.start_background_task(self._again, HOUSEKEEPING, self._keep_house)
         self.sio.start_background_task(self._again, ESTIMATING, self.estimates.tell)
         self.sio.start_background_task(self.supervision.probe_for_ever)
