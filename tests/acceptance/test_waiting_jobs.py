@@ -19,7 +19,7 @@ ENDING = int(os.environ.get("ENDING_JOBS", "200"))
 #: Jobs that the server holds before they have ended.
 UNFINISHED = WAITING + ENDING
 
-pytestmark = pytest.mark.timeout(120 + ENDING // 20)
+pytestmark = pytest.mark.timeout(240 + ENDING // 20)
 
 
 @pytest.fixture(scope="module")
@@ -89,4 +89,4 @@ def test_a_job_that_waits_and_was_evicted_is_found_waiting_and_its_end_is_heard(
         assert told.result(60)[-1] == "succeeded"
     assert watcher.snapshot.encode()["result"] == 3
     ended = lambda: stack.bridge.status(others[-1].id)["state"] == "succeeded"  # noqa: E731
-    until(ended, 30 + UNFINISHED / 25, "the others")
+    until(ended, 90 + UNFINISHED / 25, "the others")

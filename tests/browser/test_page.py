@@ -50,19 +50,19 @@ def start(page, kind, **fields):
 
 def test_a_job_enqueued_elsewhere_appears_and_its_bar_moves_to_the_end(open_page, stack, owner):
     page = open_page()
-    job = stack.bridge.enqueue("support.work", [3.0], owner=owner)
+    job = stack.bridge.enqueue("support.work", [6.0], owner=owner)
     bar = card(page, job).get_by_role("progressbar", name="work")
-    expect(bar).to_have_attribute("aria-valuemax", "300")
+    expect(bar).to_have_attribute("aria-valuemax", "600")
     seen = set()
 
     def moved():
         seen.add(int(bar.get_attribute("aria-valuenow")))
-        return 300 in seen
+        return 600 in seen
 
     until(moved, 30, "the bar to be full")
     assert len(seen) >= 5
     expect_state(card(page, job), "succeeded")
-    expect(bar).to_have_attribute("aria-valuetext", "100% · 300 / 300")
+    expect(bar).to_have_attribute("aria-valuetext", "100% · 600 / 600")
     expect(page.locator("#ended .job")).to_have_count(1)
 
 
