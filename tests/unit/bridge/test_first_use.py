@@ -45,17 +45,17 @@ class Began:
     """Takes the place of a thread's loop, and counts how often it began."""
 
     def __init__(self):
+        self._before = set(threading.enumerate())
         self._begins = threading.Semaphore(0)
 
     def __call__(self, *_):
         self._begins.release()
 
     def once(self):
-        """Whether one thread began it; waits for the first, and for all others that run."""
+        """Whether one thread began it; waits for the first, and for all others that are new."""
         first = self._begins.acquire(timeout=10)
-        for one in threading.enumerate():
-            if one.name in ("taskbridge", "tests"):
-                one.join()
+        for one in set(threading.enumerate()) - self._before:
+            one.join(10)
         return first and not self._begins.acquire(blocking=False)
 
 
