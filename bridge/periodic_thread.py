@@ -39,7 +39,7 @@ class PeriodicThread:
         """Call a function in each round from now on."""
         self._calls[key] = call
         new = threading.Event()
-        # One for all that come at once; without a lock, which a fork could leave locked.
+        # Of several callers at once, one starts the thread. A fork could leave a lock locked.
         wake = self._wakes.setdefault(os.getpid(), new)
         if wake is new:
             threading.Thread(target=self._loop, args=(wake,), name=self._name, daemon=True).start()

@@ -62,8 +62,8 @@ class Emitter:
         self._behind = False
         self._closing = False
         self._thread: threading.Thread | None = None
-        #: Taken by the one thread that starts the sender thread. Not a lock, which a fork could
-        #: leave locked.
+        #: The caller that removes the item starts the sender thread. A fork could leave a lock
+        #: locked; ``list.pop`` needs none.
         self._starts = [True]
 
     @property
@@ -163,7 +163,7 @@ class Emitter:
             try:
                 self._starts.pop()
             except IndexError:
-                return  # another thread has taken it meanwhile
+                return  # another caller has removed it since the check
             self._thread = threading.Thread(target=self._loop, name="taskbridge", daemon=True)
             self._thread.start()
 

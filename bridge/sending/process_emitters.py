@@ -30,7 +30,7 @@ def emitter_for(settings: Settings) -> Emitter:
     if (known := _emitters.get(key)) is not None:
         return known
     _flush_at_exit()
-    # One for all threads that come at once; without a lock, which a fork could leave locked.
+    # Of several threads at once, all get the emitter of one. A fork could leave a lock locked.
     return _emitters.setdefault(key, Emitter(settings))
 
 

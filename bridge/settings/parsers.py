@@ -229,7 +229,11 @@ def secrets(text: str) -> tuple[str, ...]:
 
 
 def check_keys(keys: Iterable[object]) -> None:
-    """Check that keys are strings that are long enough to sign with."""
+    """Check keys.
+
+    Raises:
+        ValueError: a key is no string, or has fewer than ``SECRET_BYTES`` bytes.
+    """
     for key in keys:
         if not isinstance(key, str):
             raise ValueError("must be one or several strings")

@@ -36,10 +36,11 @@ class Settings:
 
     Each field ``name`` is read from the variable ``TASKBRIDGE_NAME``. Settings that may contain a
     secret are left out of ``repr``, and can be read from a file that ``TASKBRIDGE_NAME_FILE``
-    names. A string for a field of another type is read as the variable is; a list is a tuple.
+    names. In Python, a string for a field of another type is parsed as the variable is, and a list
+    becomes a tuple.
 
     Raises:
-        SettingsError: such a string cannot be read, or a key is too short.
+        SettingsError: a string cannot be parsed, or a key is no string or has fewer than 32 bytes.
     """
 
     #: Folder of the embedded broker, the SQLite results and the generated secret.

@@ -106,10 +106,15 @@ def _with_files(environ: Mapping[str, str], known: Mapping[str, Setting]) -> dic
 
 
 def converted(value: object, setting: Setting) -> object:
-    """Return a value that was given in Python as its field has it.
+    """Return a value from Python in the type of its field.
+
+    Args:
+        value: value of the field; a string for a field of another type is parsed as the variable
+            is, and a list or a set becomes a tuple.
+        setting: the field.
 
     Raises:
-        SettingsError: a string for a field of another type is not the text of such a value.
+        SettingsError: the string cannot be parsed.
     """
     if isinstance(value, list | set | frozenset):
         return tuple(value)

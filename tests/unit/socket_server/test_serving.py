@@ -30,7 +30,11 @@ def test_a_server_that_reads_the_embedded_broker_says_how_it_reads_the_applicati
 
 @pytest.fixture
 def slow_start(tmp_path, monkeypatch):
-    """An application whose start lasts until an event is set, and what its start did."""
+    """Yield an application, two events and a list.
+
+    Its start sets the first event and then waits for the second; each time that its manager begins
+    to listen to the broker, the list gets an item.
+    """
     application = create_app(Settings(home=tmp_path, secret=KEY), async_mode="threading")
     begun, go_on, listening = threading.Event(), threading.Event(), []
 
