@@ -317,9 +317,8 @@ def test_the_thread_stores_by_itself_and_sleeps_while_nothing_runs(backend, monk
         until(lambda: backend.stored[-1][2]["percent"] == 100, 5, "the next", interval=0.001)
         untrack(f"t{number}")
         backend.stored.clear()
-    assert all(
-        one.daemon for one in threading.enumerate() if one.name == result_progress._ticker._name
-    )
+    name = result_progress._ticker._name
+    assert {one.daemon for one in threading.enumerate() if one.name == name} == {True}
 
 
 def test_a_forked_process_stores_with_a_thread_of_its_own(backend, monkeypatch):
